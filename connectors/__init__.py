@@ -1,0 +1,1 @@
+"""Where evidence comes from: one venue, or one kind of books, a file, behind one Protocol."""

@@ -1,0 +1,418 @@
+"""OKX, read through ccxt's async client and its implicit endpoints, with our own paging.
+
+Why so, and not through ccxt's unified calls: `fetch_my_trades` asks for SPOT unless told
+otherwise, pages by time and drops what shares a millisecond, and answers a broken page with an
+empty list. Here every answer's envelope is checked before ccxt sees it, every number stays the
+text that the venue sent, pages are chained by billId down to an empty page, and a chain that
+repeats, overlaps or runs out of order is an error and never data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from connectors.okx_client import OkxClient, Row, open_client
+from connectors.patience import Patience
+from connectors.payload import payload_text
+from recon.domain import CheckItem, Coverage, CoverageStatus, Evidence, Record, Window
+from recon.errors import KeyRefused, VenueBusy, VenueError, VenueRefused
+
+READ_ONLY = frozenset({"read_only"})
+SERVED_FOR = timedelta(days=89)
+"""The shortest three months there are: what the venue certainly still serves."""
+PAGE = 100
+MAX_PAGES = 20_000
+SNAPSHOT_TRIES = 3
+AGREEING_KEYS = ("instId", "side", "fillSz", "fillPx", "fee", "feeCcy")
+
+
+@dataclass(frozen=True, slots=True)
+class OkxKey:
+    """What signs a request. `repr` shows nothing of it."""
+
+    api_key: str
+    secret: str
+    passphrase: str
+
+    def __repr__(self) -> str:
+        return "OkxKey(…)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """One endpoint's pages, newest first, put together."""
+
+    rows: list[Row]
+    pages: int
+
+
+class OkxConnector:
+    """One OKX account. Only reads leave here, and only with a key that can do nothing else."""
+
+    venue = "okx"
+    evidence: tuple[str, ...] = ("fills", "ledger", "positions", "balances", "instruments")
+
+    def __init__(
+        self,
+        account: str,
+        key: OkxKey,
+        *,
+        instrument_types: Sequence[str] = ("SWAP",),
+        is_demo: bool = False,
+        base_url: str | None = None,
+        now: Callable[[], datetime],
+        patience: Patience | None = None,
+    ) -> None:
+        self.account = account
+        self._key = key
+        self._types = tuple(instrument_types)
+        self._is_demo = is_demo
+        self._base_url = base_url
+        self._now = now
+        self._patience = patience or Patience()
+
+    async def fetch(self, window: Window) -> AsyncIterator[Record | Coverage]:
+        """Yield config, instruments, fills, ledger and positions, each with its coverage.
+
+        Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
+        not have it. Anything less leaves a `failed` coverage statement in its place.
+        """
+        async with open_client(
+            self._key, self._patience, is_demo=self._is_demo, base_url=self._base_url
+        ) as client:
+            yield await self._verified_config(client)
+            visit = _Visit(client, window, self._types, self._now)
+            async for item in visit.everything():
+                yield item
+
+    async def check(self) -> list[CheckItem]:
+        """Ask for the account's configuration and its balance: reach, key and permissions."""
+        subject = f"account {self.account}"
+        try:
+            async with open_client(
+                self._key, self._patience, is_demo=self._is_demo, base_url=self._base_url
+            ) as client:
+                config = await self._verified_config(client)
+                await client.get("account/balance")
+        except VenueError as error:
+            return [CheckItem(subject, str(error), remedy=_remedy(error))]
+        notes = (
+            ()
+            if '"ip":""' not in config.payload
+            else ("the key has no address allow-list: add one at OKX",)
+        )
+        return [
+            CheckItem(
+                subject, "reached; the key can read, and nothing else", is_ok=True, notes=notes
+            )
+        ]
+
+    async def _verified_config(self, client: OkxClient) -> Record:
+        """Return the account's configuration; refuse a key that can do more than read."""
+        rows = await client.get("account/config")
+        permissions = (
+            frozenset(
+                part.strip() for part in str(rows[0].get("perm") or "").split(",") if part.strip()
+            )
+            if rows
+            else frozenset()
+        )
+        if permissions != READ_ONLY:
+            said = ",".join(sorted(permissions)) or "nothing about its permissions"
+            raise KeyRefused(
+                f"{self.account}: the key says {said!r}; only exactly 'read_only' is accepted: "
+                "make a key with the Read permission alone, and delete this one"
+            )
+        return Record("config", "account", payload_text(rows[0]))
+
+
+class _Visit:
+    """One fetch: the order of the questions, and what is said of each answer."""
+
+    def __init__(
+        self, client: OkxClient, window: Window, types: Sequence[str], now: Callable[[], datetime]
+    ) -> None:
+        self._client = client
+        self._window = window
+        self._types = types
+        self._now = now
+        self._newest: dict[str, int] = {}
+
+    async def everything(self) -> AsyncIterator[Record | Coverage]:
+        steps: tuple[tuple[Evidence, str, Callable[[], Any]], ...] = (
+            ("fills", "fill", self._fills),
+            ("ledger", "bill", self._bills),
+            ("positions", "position-history", self._positions_history),
+        )
+        for evidence, kind, step in steps:
+            async for item in self._interval(evidence, kind, step):
+                yield item
+        async for item in self._snapshots():
+            yield item
+        async for item in self._instruments():
+            yield item
+
+    async def _interval(
+        self, evidence: Evidence, kind: str, step: Callable[[], Any]
+    ) -> AsyncIterator[Record | Coverage]:
+        """Yield one evidence that covers an interval: rows by id, then the statement."""
+        asked_to = self._now()
+        try:
+            chain: _Chain = await step()
+        except VenueBusy as error:
+            yield self._statement(evidence, kind, "failed", to=asked_to, reason=str(error))
+            return
+        for row in chain.rows:
+            yield Record(kind, _row_id(kind, row), payload_text(row))
+        oldest = asked_to - SERVED_FOR
+        is_whole = self._window.start >= oldest
+        yield self._statement(
+            evidence,
+            kind,
+            "complete" if is_whole else "partial",
+            to=asked_to,
+            since=self._window.start if is_whole else oldest,
+            pages=chain.pages,
+            rows=len(chain.rows),
+            reason=""
+            if is_whole
+            else f"OKX serves three months: nothing before {oldest:%Y-%m-%d} can be had now; "
+            "set `since` later, or keep the state folder of earlier nights",
+        )
+
+    async def _fills(self) -> _Chain:
+        """Return every fill of every configured type, each once, from both endpoints."""
+        rows: dict[str, Row] = {}
+        pages = 0
+        for kind in self._types:
+            for path in ("trade/fills-history", "trade/fills"):
+                chain = await self._chain(path, {"instType": kind, "begin": self._begin()})
+                pages += chain.pages
+                _merge(rows, chain.rows, path)
+        self._remember("fill", rows)
+        return _Chain(list(rows.values()), pages)
+
+    async def _bills(self) -> _Chain:
+        """Return every entry of the cash ledger, whatever instrument it is of."""
+        rows: dict[str, Row] = {}
+        pages = 0
+        for path in ("account/bills-archive", "account/bills"):
+            chain = await self._chain(path, {"begin": self._begin()})
+            pages += chain.pages
+            _merge(rows, chain.rows, path)
+        self._remember("bill", rows)
+        return _Chain(list(rows.values()), pages)
+
+    async def _chain(self, path: str, query: Mapping[str, str], after: str = "") -> _Chain:
+        """Page by billId, newest first, to an empty page that is empty when asked again."""
+        rows: dict[str, Row] = {}
+        for pages in range(1, MAX_PAGES + 1):
+            asked = {**query, **({"after": after} if after else {}), "limit": "100"}
+            check = _in_order(after, rows)
+            page = await self._client.get(path, asked, check=check)
+            page = page or await self._client.get(path, asked, check=check)
+            if not page:
+                return _Chain(list(rows.values()), pages)
+            rows.update((str(row["billId"]), row) for row in page)
+            after = str(page[-1]["billId"])
+        raise VenueBusy(f"{path}: more than {MAX_PAGES} pages: the cursor does not end")
+
+    async def _positions_history(self) -> _Chain:
+        """Return closed positions. Paged by uTime, which several rows may share: so overlap."""
+        rows: dict[str, Row] = {}
+        cursor: dict[str, str] = {}
+        for page_number in range(MAX_PAGES):
+            page = await self._client.get(
+                "account/positions-history",
+                {**cursor, "limit": "100"},
+                check=_has("posId", "uTime"),
+            )
+            fresh = {_row_id("position-history", row): row for row in page}
+            is_known = fresh.keys() <= rows.keys()
+            rows.update(fresh)
+            oldest = min((int(str(row["uTime"])) for row in page), default=0)
+            if is_known and len(page) == PAGE and cursor.get("after") == str(oldest + 1):
+                raise VenueBusy("account/positions-history: a full page within one millisecond")
+            if is_known or oldest < int(self._begin()):
+                return _Chain(list(rows.values()), page_number + 1)
+            cursor = {"after": str(oldest + 1)}
+        raise VenueBusy(f"account/positions-history: more than {MAX_PAGES} pages")
+
+    async def _snapshots(self) -> AsyncIterator[Record | Coverage]:
+        """Yield positions and balances that belong to exactly the fills and bills fetched.
+
+        A snapshot is believed when no fill and no bill came in while it was taken; what came in
+        is fetched, and the snapshot taken again.
+        """
+        reason = (
+            "the account traded each time its positions were asked for: run in a quieter minute"
+        )
+        positions: list[Row] = []
+        balances: list[Row] = []
+        is_whole = False
+        try:
+            for _ in range(SNAPSHOT_TRIES):
+                positions = await self._client.get("account/positions", check=_has("instId", "pos"))
+                balances = await self._client.get("account/balance", check=_has("details"))
+                late = [item async for item in self._late_arrivals()]
+                for record in late:
+                    yield record
+                if not late:
+                    is_whole = True
+                    break
+        except VenueBusy as error:
+            reason = str(error)
+        if is_whole:
+            for row in positions:
+                yield Record("position", _row_id("position", row), payload_text(row))
+            for row in balances:
+                yield Record("balance", "account", payload_text(row))
+        status: CoverageStatus = "complete" if is_whole else "failed"
+        taken: tuple[tuple[Evidence, str, list[Row]], ...] = (
+            ("positions", "position", positions),
+            ("balances", "balance", balances),
+        )
+        for evidence, kind, rows in taken:
+            yield self._statement(
+                evidence,
+                kind,
+                status,
+                pages=1,
+                rows=len(rows) if is_whole else 0,
+                is_snapshot=True,
+                reason="" if is_whole else reason,
+            )
+
+    async def _late_arrivals(self) -> AsyncIterator[Record]:
+        """Yield fills and bills newer than those known, and remember them."""
+        for kind, path, queries in (
+            ("fill", "trade/fills", [{"instType": name} for name in self._types]),
+            ("bill", "account/bills", [{}]),
+        ):
+            newest = self._newest.get(kind, 0)
+            for query in queries:
+                begin = {"begin": self._begin()}
+                page = await self._client.get(
+                    path, {**query, **begin, "limit": "100"}, check=_in_order("", {})
+                )
+                if page and all(_number(row) > newest for row in page):
+                    older = await self._chain(path, {**query, **begin}, str(page[-1]["billId"]))
+                    page = [*page, *older.rows]
+                fresh = [row for row in page if _number(row) > newest]
+                for row in fresh:
+                    yield Record(kind, str(row["billId"]), payload_text(row))
+                self._remember(kind, {str(row["billId"]): row for row in fresh})
+
+    async def _instruments(self) -> AsyncIterator[Record | Coverage]:
+        rows: dict[str, Row] = {}
+        try:
+            for kind in self._types:
+                for row in await self._client.get(
+                    "public/instruments", {"instType": kind}, check=_has("instId", "ctVal")
+                ):
+                    rows[str(row["instId"])] = row
+        except VenueBusy as error:
+            yield self._statement("instruments", "instrument", "failed", reason=str(error))
+            return
+        for name, row in rows.items():
+            yield Record("instrument", name, payload_text(row))
+        yield self._statement(
+            "instruments", "instrument", "complete", pages=len(self._types), rows=len(rows)
+        )
+
+    def _remember(self, kind: str, rows: Mapping[str, Row]) -> None:
+        newest = max(map(_number, rows.values()), default=0)
+        self._newest[kind] = max(newest, self._newest.get(kind, 0))
+
+    def _begin(self) -> str:
+        return str(int(self._window.start.timestamp()) * 1000)
+
+    def _statement(  # noqa: PLR0913 - a coverage statement, with this visit's defaults
+        self,
+        evidence: Evidence,
+        kind: str,
+        status: CoverageStatus,
+        *,
+        to: datetime | None = None,
+        since: datetime | None = None,
+        pages: int = 0,
+        rows: int = 0,
+        is_snapshot: bool = False,
+        reason: str = "",
+    ) -> Coverage:
+        end = to or self._now()
+        return Coverage(
+            evidence=evidence,
+            kinds=(kind,),
+            status=status,
+            asked_from=self._window.start,
+            asked_to=end,
+            served_from=since or self._window.start,
+            served_to=end,
+            pages=pages,
+            rows=rows,
+            is_snapshot=is_snapshot,
+            reason=reason,
+        )
+
+
+def _row_id(kind: str, row: Row) -> str:
+    if kind == "position":
+        return "/".join(str(row.get(key, "")) for key in ("instId", "posSide", "mgnMode", "posId"))
+    if kind == "position-history":
+        return f"{row['posId']}/{row['uTime']}"
+    return str(row["billId"])
+
+
+def _number(row: Row) -> int:
+    return int(str(row["billId"]))
+
+
+def _has(*keys: str) -> Callable[[list[Row]], None]:
+    """Return a check that every row carries `keys`: an answer of another shape is none."""
+
+    def check(rows: list[Row]) -> None:
+        for row in rows:
+            if missing := [key for key in keys if key not in row]:
+                raise VenueBusy(f"a row without {', '.join(missing)}")
+
+    return check
+
+
+def _in_order(after: str, known: Mapping[str, Row]) -> Callable[[list[Row]], None]:
+    """Return a check of one page of a chain: newer rows first, all older than `after`, none known.
+
+    It is what notices a page that came doubled, overlapping or in another order.
+    """
+
+    def check(rows: list[Row]) -> None:
+        _has("billId")(rows)
+        last = int(after) if after else None
+        for row in rows:
+            if not str(row["billId"]).isdecimal():
+                raise VenueBusy(f"a billId that is no number: {row['billId']!r}")
+            number = _number(row)
+            if str(row["billId"]) in known or (last is not None and number >= last):
+                raise VenueBusy(f"pages overlap or are out of order at billId {number}")
+            last = number
+
+    return check
+
+
+def _merge(rows: dict[str, Row], more: Iterable[Row], path: str) -> None:
+    """Add the rows not known yet; the two endpoints must not tell one row two ways."""
+    for row in more:
+        known = rows.setdefault(str(row["billId"]), row)
+        if any(known.get(key) != row.get(key) for key in AGREEING_KEYS):
+            raise VenueBusy(f"{path}: billId {row['billId']} differs between two endpoints")
+
+
+def _remedy(error: VenueError) -> str:
+    if isinstance(error, KeyRefused):
+        return "make a key with the Read permission alone"
+    if isinstance(error, VenueRefused):
+        return "see the venue's message: key, passphrase, mode (live or demo), region, address"
+    return "is base_url right, and can this machine reach it?"

@@ -1,0 +1,39 @@
+"""How long a source is waited for: every bound in one place, so that none is forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from recon.errors import VenueBusy
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Bounds on waiting for a source; each holds against a server that drips or says nothing."""
+
+    request_timeout_s: float = 15.0
+    """One request, from the first byte sent to the last byte read."""
+    attempts: int = 6
+    """Tries of one request, the first included."""
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 20.0
+    """Full jitter: a wait is drawn between 0 and min(longest, first · 2^n)."""
+    total_s: float = 900.0
+    """One account's whole fetch. tenacity cannot cut off a hanging call; the caller does."""
+
+    def retrying(self) -> AsyncRetrying:
+        """Return the retry policy for one request: only `VenueBusy` is worth another try."""
+        return AsyncRetrying(
+            retry=retry_if_exception_type(VenueBusy),
+            stop=stop_after_attempt(self.attempts) | stop_after_delay(self.total_s),
+            wait=wait_random_exponential(multiplier=self.first_wait_s, max=self.longest_wait_s),
+            reraise=True,
+        )

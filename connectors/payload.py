@@ -1,0 +1,26 @@
+"""One way to write a record's payload: JSON whose numbers are text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+
+def payload_text(row: Mapping[str, object]) -> str:
+    """Return `row` as one line of JSON, its keys in the order the source gave them.
+
+    A float in `row` is a defect of the caller (the digits are gone already) and is refused.
+    """
+    return json.dumps(_checked(row), ensure_ascii=False, separators=(",", ":"))
+
+
+def _checked(value: object) -> object:
+    if isinstance(value, float):
+        raise TypeError(f"a float reached a payload: {value!r}")
+    if isinstance(value, Mapping):
+        return {str(key): _checked(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_checked(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value

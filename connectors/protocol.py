@@ -1,0 +1,33 @@
+"""What every connector is, be it a venue's API, a broker's statements or a bot's own database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from recon.domain import CheckItem, Coverage, Record, Window
+
+
+class Connector(Protocol):
+    """A source of evidence. It fetches; it never interprets money.
+
+    `fetch` yields the source's records verbatim, each (kind, id) at most once, in any order, and
+    for every kind of evidence that it promises in `evidence` at least one `Coverage` statement,
+    after the records that the statement speaks of. What goes wrong at the source becomes a
+    `failed` or `partial` statement with a reason; only what makes the whole source useless raises
+    (`VenueRefused`, `StatementError`, `BooksError`). Every request has a hard deadline.
+
+    Args of `fetch`: `window` is what the evidence must cover. A connector may fetch past its end.
+    """
+
+    venue: str
+    account: str
+    evidence: tuple[str, ...]
+
+    def fetch(self, window: Window) -> AsyncIterator[Record | Coverage]:
+        """Yield records, then what was covered."""
+        ...
+
+    async def check(self) -> list[CheckItem]:
+        """Try reach and permissions, as cheaply as that can be known, and say what to do."""
+        ...

@@ -1,0 +1,1 @@
+"""Recon: is what the bots say they earned true?"""

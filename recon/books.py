@@ -1,0 +1,472 @@
+"""Run a mapping over the snapshot of a bot's own books: its trades, fills and positions.
+
+A mapping is a folder of queries, each a single `select` over the schema `bot`. Besides the macros
+of `sql/macros.sql` they have one function of their own, `exact_product(a, b, …)`: the product of
+its arguments (decimals, integers, text that writes a number; any null makes it null), exact, then
+rounded once, half to even, to decimal(38, 18). DuckDB's own `*` refuses decimals whose scales add
+up to more than 38, which a float's noise digits do. Of one argument it is that number, rounded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from duckdb.func import FunctionNullHandling
+
+from recon.domain import Record
+from recon.errors import BooksError, ConfigError
+from recon.exact import EXACT, PLACES, rounded
+from recon.resources import sql_root
+
+_MONEY = pa.decimal128(38, PLACES)
+_TIME = pa.timestamp("us")
+
+ANSWERS: dict[str, pa.Schema] = {
+    "trades": pa.schema(
+        [
+            ("trade_id", pa.string()),
+            ("instrument", pa.string()),
+            ("side", pa.string()),
+            ("qty", _MONEY),
+            ("opened_at", _TIME),
+            ("closed_at", _TIME),
+            ("entry_price", _MONEY),
+            ("exit_price", _MONEY),
+            ("gross", _MONEY),
+            ("fee", _MONEY),
+            ("funding", _MONEY),
+            ("pnl", _MONEY),
+            ("order_ids", pa.list_(pa.string())),
+        ]
+    ),
+    "fills": pa.schema(
+        [
+            ("fill_id", pa.string()),
+            ("order_id", pa.string()),
+            ("instrument", pa.string()),
+            ("side", pa.string()),
+            ("qty", _MONEY),
+            ("price", _MONEY),
+            ("fee", _MONEY),
+            ("fee_currency", pa.string()),
+            ("at", _TIME),
+        ]
+    ),
+    "positions": pa.schema([("instrument", pa.string()), ("qty", _MONEY), ("avg_price", _MONEY)]),
+}
+"""What each query answers with. Times are UTC, without a zone; money is in the bot's currency."""
+
+_ROUNDED = {"entry_price", "exit_price", "gross", "fee", "funding", "pnl"}
+"""The columns of trades that a mapping may work out from floats: rounded half to even to 18 places.
+
+Everywhere else a digit past the eighteenth is refused: a quantity or a fill's price is a fact, and
+a mapping that wants it rounded says so with exact_product.
+"""
+
+_KEYS = {"trades": "trade_id", "fills": "instrument, fill_id", "positions": "instrument"}
+_NEEDED = {
+    "trades": ("trade_id", "instrument", "closed_at", "pnl"),
+    "fills": ("fill_id", "instrument", "qty", "price", "at"),
+    "positions": ("instrument", "qty"),
+}
+_SIDES = {"trades": ("long", "short"), "fills": ("buy", "sell")}
+
+_EXACT_TYPES = {
+    "decimal", "null", "varchar",
+    "tinyint", "smallint", "integer", "bigint", "hugeint",
+    "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint",
+}  # fmt: skip
+_NAIVE_TYPES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "null"}
+_NUMBER = r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?"
+_INSTANT = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?"
+    r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
+)
+_COLUMN_TYPE = re.compile(
+    r"BOOLEAN|BIGINT|HUGEINT|VARCHAR|BLOB|DATE|TIMESTAMP( WITH TIME ZONE)?"
+    r"|DECIMAL\(([1-9]|[12][0-9]|3[0-8]), ?([0-9]|[12][0-9]|3[0-8])\)"
+)
+_REQUIRES = re.compile(r"^--\s*requires:\s*(.+)$", re.MULTILINE)
+_REQUIRED_TABLE = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
+
+_SEALED: dict[str, str | bool | int | float | list[str]] = {
+    "python_enable_replacements": False,  # a query names tables, never our variables
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
+Schema = Mapping[str, Sequence[tuple[str, str]]]
+"""The columns of each of a bot's tables: their names and DuckDB types, in the table's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One set of a mapping's queries, and the columns they need: `requires[table]`, lower case."""
+
+    folder: Path
+    requires: Mapping[str, frozenset[str]]
+
+    def missing(self, schema: Schema) -> list[str]:
+        """Return the columns it needs that `schema` lacks, as `table.column`."""
+        present = {
+            table.lower(): {name.lower() for name, _ in columns}
+            for table, columns in schema.items()
+        }
+        return [
+            f"{table}.{column}"
+            for table, columns in sorted(self.requires.items())
+            for column in sorted(columns - present.get(table, set()))
+        ]
+
+    @property
+    def weight(self) -> int:
+        """How many columns it needs: of two that fit, the one that asks for more knows better."""
+        return sum(len(columns) for columns in self.requires.values())
+
+
+@dataclass(frozen=True, slots=True)
+class BooksMapping:
+    """A mapping as configured: its name, and the variants to choose from, by the bot's columns."""
+
+    name: str
+    variants: tuple[Variant, ...]
+
+    def choose(self, schema: Schema) -> Variant:
+        """Return the fitting variant that needs the most columns.
+
+        Raises BooksError, which names what the nearest one lacks, where none fits.
+        """
+        lacking = {variant.folder: variant.missing(schema) for variant in self.variants}
+        fitting = [variant for variant in self.variants if not lacking[variant.folder]]
+        if fitting:
+            return max(fitting, key=lambda variant: variant.weight)
+        nearest = min(self.variants, key=lambda variant: len(lacking[variant.folder]))
+        raise BooksError(
+            f"mapping {self.name} does not fit these books: the nearest, {nearest.folder}, lacks "
+            f"{', '.join(lacking[nearest.folder])}: name another mapping, or write one"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row of an answer that cannot be taken as it is: which query, which row's key, and why."""
+
+    query: str
+    key: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BooksTables:
+    """What a bot's books say. A query that the mapping lacks is None, which is not "none"."""
+
+    variant: Path
+    trades: pa.Table
+    fills: pa.Table | None
+    positions: pa.Table | None
+    problems: tuple[Problem, ...]
+
+
+def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
+    """Return a shipped mapping, or the one in a folder relative to `base`; "auto": all shipped.
+
+    Raises ConfigError, which lists the shipped ones, where there is none.
+    """
+    root = sql_root() / "books"
+    shipped = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+    if name_or_folder == "auto":
+        variants = [one for folder in shipped.values() for one in _variants(folder)]
+    else:
+        variants = _variants(shipped.get(name_or_folder) or base / name_or_folder)
+    if not variants:
+        raise ConfigError(
+            f"mapping {name_or_folder!r} is neither shipped nor a folder with a trades.sql: "
+            f"name auto, {', '.join(shipped)}, or such a folder, relative to {base}"
+        )
+    return BooksMapping(name_or_folder, tuple(variants))
+
+
+def _variants(folder: Path) -> list[Variant]:
+    return [
+        Variant(path.parent, _requires(path))
+        for path in (folder / "trades.sql", *sorted(folder.glob("*/trades.sql")))
+        if path.is_file()
+    ]
+
+
+def _requires(path: Path) -> dict[str, frozenset[str]]:
+    """Read `-- requires: table(column, …); …` from a query's comments."""
+    needed: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for line in _REQUIRES.findall(_query_text(path)):
+        for part in line.rstrip(" ;").split(";"):
+            match = _REQUIRED_TABLE.fullmatch(part)
+            if match is None:
+                raise ConfigError(f"{path}: write `-- requires: table(column, …); …`, not {part!r}")
+            columns = frozenset(name.strip().lower() for name in match[2].split(","))
+            needed[match[1].lower()] |= columns
+    return dict(needed)
+
+
+def _query_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from error
+
+
+def unpack(records: Iterable[Record]) -> tuple[dict[str, list[tuple[str, str]]], dict[str, Any]]:
+    """Return the schema and the tables (pyarrow, all text) of one snapshot's records."""
+    schema: dict[str, list[tuple[str, str]]] = {}
+    rows: defaultdict[str, list[dict[str, str | None]]] = defaultdict(list)
+    for record in records:
+        payload = json.loads(record.payload)
+        if record.kind == "schema":
+            schema[record.id] = [(name, duckdb_type) for name, duckdb_type in payload["columns"]]
+        else:
+            rows[record.kind.removeprefix("table:")].append(payload)
+    if unknown := rows.keys() - schema.keys():
+        raise BooksError(f"the snapshot lacks the columns of {', '.join(sorted(unknown))}")
+    tables = {
+        table: pa.table(
+            {name: pa.array([row.get(name) for row in rows[table]], pa.string()) for name, _ in of}
+        )
+        for table, of in schema.items()
+    }
+    return schema, tables
+
+
+def read_books(
+    mapping: BooksMapping, schema: Schema, tables: Mapping[str, pa.Table]
+) -> BooksTables:
+    """Run `mapping` over a snapshot whose `tables` are all text, typed as `schema` says.
+
+    Rows that cannot be taken as they are stay in the answer, and are named in its problems.
+    Raises BooksError where a query cannot be run, or does not answer with the contract's columns.
+    """
+    variant = mapping.choose(schema)
+    answers: dict[str, pa.Table] = {}
+    problems: list[Problem] = []
+    with closing(duckdb.connect(":memory:", config=_SEALED)) as books:
+        _load(books, schema, tables)
+        for query in ANSWERS:
+            path = variant.folder / f"{query}.sql"
+            if path.is_file():
+                _run(books, query, path)
+                answers[query] = _answer(books, query)
+                problems += _problems(books, query)
+    return BooksTables(
+        variant=variant.folder,
+        trades=answers["trades"],
+        fills=answers.get("fills"),
+        positions=answers.get("positions"),
+        problems=tuple(problems),
+    )
+
+
+def _load(books: duckdb.DuckDBPyConnection, schema: Schema, tables: Mapping[str, pa.Table]) -> None:
+    """Fill schema `bot`, then lock the door: from here on SQL reaches no file and no setting."""
+    books.execute("set timezone = 'UTC'")
+    books.execute("create schema bot")
+    books.create_function(
+        "exact_product",
+        exact_product,
+        None,
+        f"DECIMAL(38, {PLACES})",
+        null_handling=FunctionNullHandling.SPECIAL,
+    )
+    books.execute((sql_root() / "macros.sql").read_text(encoding="utf-8"))
+    for table, columns in schema.items():
+        # SQLite allows an empty name, which no query here can say.
+        if named := [column for column in columns if table and column[0]]:
+            _load_table(books, table, named, tables[table])
+    books.execute("set enable_external_access = false")
+    books.execute("set lock_configuration = true")
+
+
+def _load_table(
+    books: duckdb.DuckDBPyConnection,
+    table: str,
+    columns: Sequence[tuple[str, str]],
+    rows: pa.Table,
+) -> None:
+    for name, duckdb_type in columns:
+        if not _COLUMN_TYPE.fullmatch(duckdb_type):
+            raise BooksError(f"column {name} of table {table} has no known type: {duckdb_type}")
+    chosen = ", ".join(
+        f"unhex({_quoted(name)}) as {_quoted(name)}"
+        if duckdb_type == "BLOB"
+        else f"{_quoted(name)}::{duckdb_type} as {_quoted(name)}"
+        for name, duckdb_type in columns
+    )
+    # A cast to a decimal rounds without a word; a digit lost here would never be missed.
+    lost = " or ".join(
+        f"length(rtrim(split_part({_quoted(name)}, '.', 2), '0')) > {match[3]}"
+        for name, duckdb_type in columns
+        if (match := _COLUMN_TYPE.fullmatch(duckdb_type)) and match[3]
+    )
+    books.register("incoming", rows)
+    try:
+        if lost and books.execute(f"select 1 from incoming where {lost} limit 1").fetchall():
+            raise BooksError(f"table {table} holds more digits than its columns: snapshot it again")
+        books.execute(f"create table bot.{_quoted(table)} as select {chosen} from incoming")
+    except duckdb.Error as error:
+        raise BooksError(f"table {table} cannot be loaded: {_gist(error)}") from error
+    finally:
+        books.unregister("incoming")
+
+
+def exact_product(*factors: object) -> Decimal | None:
+    """Return the product of exact numbers, rounded once to 18 places; None if any is unknown.
+
+    Raises TypeError for a float, ValueError for text that is no number or a product over 10^20.
+    """
+    numbers: list[Decimal] = []
+    for factor in factors:
+        if factor is None or (isinstance(factor, str) and not factor.strip()):
+            return None
+        if isinstance(factor, bool | float):
+            raise TypeError(f"exact_product({factor!r}): cast to decimal or varchar first")
+        if isinstance(factor, str) and not re.fullmatch(_NUMBER, factor):
+            raise ValueError(f"exact_product({factor!r}): that is no number")
+        numbers.append(Decimal(str(factor)))
+    product = rounded(reduce(EXACT.multiply, numbers, Decimal(1)), PLACES)
+    if product.adjusted() > 38 - PLACES - 1:
+        raise ValueError(f"exact_product: {product} has more than twenty digits before its point")
+    return product
+
+
+def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
+    """Run one query, and keep its answer as table `query` with the contract's types."""
+    given, wanted = f"{query}_as_given", ANSWERS[query]
+    with _blaming(path):
+        statements = duckdb.extract_statements(_query_text(path))
+        if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+            raise BooksError(f"{path} must be one select statement, and nothing else")
+        relation = books.sql(statements[0].query)
+        types = dict(zip(relation.columns, (str(one.id) for one in relation.types), strict=True))
+        _check_columns(path, list(relation.columns), wanted.names)
+        relation.create(given)
+        chosen = []
+        for field in wanted:
+            reading = _reading(path, query, field, types[field.name])
+            _check_readable(books, path, given, field.name, reading)
+            chosen.append(f"{reading} as {_quoted(field.name)}")
+        books.execute(f"create table {query} as select {', '.join(chosen)} from {given}")
+
+
+def _check_columns(path: Path, names: list[str], wanted: list[str]) -> None:
+    lacking = [name for name in wanted if name not in names]
+    extra = [name for name in names if name not in wanted]
+    if lacking or extra:
+        found = "; ".join(
+            f"{what} {', '.join(some)}"
+            for what, some in (("lacks", lacking), ("adds", extra))
+            if some
+        )
+        raise BooksError(f"{path} {found}: its columns are {', '.join(wanted)}")
+
+
+def _reading(path: Path, query: str, field: pa.Field, given: str) -> str:
+    """Return the expression that reads a column as the contract's type; refuse a type that cannot.
+
+    What it cannot read of an acceptable type becomes null, for `_check_readable` to find.
+    """
+    if field.type == _MONEY:
+        if given not in _EXACT_TYPES:
+            remedy = "cast it to decimal(38, 18), or give it as exact_product(…)"
+            raise BooksError(f"{path}: {field.name} is {given}, which is not exact: {remedy}")
+        return _reading_of_number(
+            _quoted(field.name), is_rounded=query == "trades" and field.name in _ROUNDED
+        )
+    if field.type == _TIME:
+        return _reading_of_time(path, field.name, given)
+    if pa.types.is_list(field.type):
+        if given not in {"list", "null"}:
+            raise BooksError(f"{path}: {field.name} is {given}: give a list of varchar, or null")
+        return f"{_quoted(field.name)}::varchar[]"
+    return f"{_quoted(field.name)}::varchar"
+
+
+def _reading_of_number(name: str, *, is_rounded: bool) -> str:
+    as_it_is = f"exact({name}::varchar)"
+    if not is_rounded:
+        return as_it_is
+    text = f"trim({name}::varchar)"
+    as_rounded = f"case when regexp_full_match({text}, '{_NUMBER}') then exact_product({text}) end"
+    return f"coalesce({as_it_is}, {as_rounded})"
+
+
+def _reading_of_time(path: Path, column: str, given: str) -> str:
+    name = _quoted(column)
+    if given == "varchar":
+        instant = f"timezone('UTC', try_cast({name} as timestamptz))"
+        return f"case when regexp_full_match({name}, '{_INSTANT}') then {instant} end"
+    if given == "timestamp with time zone":
+        return f"case when isfinite({name}) then timezone('UTC', {name}) end"
+    if given in _NAIVE_TYPES:
+        return f"case when isfinite({name}::timestamp) then {name}::timestamp end"
+    remedy = "give it as epoch_ms(…) or to_timestamp(…) where it is a number"
+    raise BooksError(f"{path}: {column} is {given}, which is no point in time: {remedy}")
+
+
+def _check_readable(
+    books: duckdb.DuckDBPyConnection, path: Path, given: str, name: str, reading: str
+) -> None:
+    text = f"{_quoted(name)}::varchar"
+    unread = books.execute(
+        f"select {text} from {given}"
+        f" where coalesce(trim({text}), '') <> '' and ({reading}) is null limit 1"
+    ).fetchall()
+    if unread:
+        what = "a number that decimal(38, 18) holds, nor a point in time"
+        raise BooksError(f"{path}: {name} holds {unread[0][0]!r}, which is neither {what}")
+
+
+def _answer(books: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
+    return books.sql(f"from {query} order by {_KEYS[query]}").to_arrow_table().cast(ANSWERS[query])
+
+
+def _problems(books: duckdb.DuckDBPyConnection, query: str) -> list[Problem]:
+    """Find the rows that lack what every row needs, or whose key is another row's, too."""
+    key = _KEYS[query]
+    shown = key.rpartition(", ")[2]
+    checks = [(f"{name} is null", f"{_quoted(name)} is null") for name in _NEEDED[query]]
+    if sides := _SIDES.get(query):
+        checks.append((f"side is neither {' nor '.join(sides)}", f"(side in {sides}) is not true"))
+    checks.append((f"{key} is that of another row", "same > 1"))
+    counted = f"select *, count(*) over (partition by {key}) as same from {query}"
+    return [
+        Problem(query, found, reason)
+        for reason, condition in checks
+        for (found,) in books.execute(
+            f"select {shown} from ({counted}) where {condition} order by 1"
+        ).fetchall()
+    ]
+
+
+@contextmanager
+def _blaming(path: Path) -> Iterator[None]:
+    """Say which file of a mapping DuckDB could not run, and what it said first."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise BooksError(f"{path}: {_gist(error)}") from error
+
+
+def _gist(error: Exception) -> str:
+    return " ".join(str(error).split("\n\n")[0].splitlines()[:2])
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

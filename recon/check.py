@@ -1,0 +1,93 @@
+"""`recon check`: try everything that a night needs, and say what to do about each failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from connectors.protocol import Connector
+from recon.books import BooksMapping, find_mapping, read_books, unpack
+from recon.config import Account, Bot, Config
+from recon.domain import CheckItem, Coverage, Record, Window
+from recon.errors import ReconError
+from recon.paging.channels import masked
+from recon.sessions import calendar, last_ended
+from recon.sources import account_source, books_source
+
+
+def check_everything(config: Config) -> list[CheckItem]:
+    """Return what was tried: the configuration, each account, each bot's books, each channel.
+
+    Nothing is written and no page is sent.
+    """
+    items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
+    items += asyncio.run(_check_accounts(config))
+    for bot in config.bots:
+        items += _check_bot(config, bot)
+    return items + _check_channels(config)
+
+
+async def _check_accounts(config: Config) -> list[CheckItem]:
+    results = await asyncio.gather(
+        *(_check_account(account, config) for account in config.accounts)
+    )
+    return [item for items in results for item in items]
+
+
+async def _check_account(account: Account, config: Config) -> list[CheckItem]:
+    try:
+        return await account_source(account, config, _now).check()
+    except ReconError as error:
+        return [CheckItem(f"account {account.id}", str(error))]
+
+
+def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:
+    """Read the bot's books as a night would, mapping and all."""
+    subject = f"bot {bot.id}"
+    try:
+        source = books_source(bot, config, _now)
+        mapping = find_mapping(bot.mapping, config.folder)
+        return [asyncio.run(_read(subject, source, mapping))]
+    except ReconError as error:
+        return [CheckItem(subject, str(error))]
+
+
+async def _read(subject: str, source: Connector, mapping: BooksMapping) -> CheckItem:
+    items: Sequence[Record | Coverage] = [item async for item in source.fetch(_today())]
+    tables = read_books(mapping, *unpack(item for item in items if isinstance(item, Record)))
+    if tables.problems:
+        first = tables.problems[0]
+        return CheckItem(
+            subject,
+            f"{len(tables.problems)} rows cannot be taken, the first: "
+            f"{first.query} {first.key}: {first.reason}",
+            remedy="correct the mapping, or the row",
+        )
+    return CheckItem(
+        subject,
+        f"{tables.trades.num_rows} closed trades, read by {tables.variant.name}",
+        is_ok=True,
+    )
+
+
+def _check_channels(config: Config) -> list[CheckItem]:
+    if not config.paging.channels:
+        return [CheckItem("paging", "no channel is configured", remedy="add [paging] channels")]
+    items = []
+    for number, channel in enumerate(config.paging.channels, 1):
+        try:
+            name = masked(channel.url.get_secret_value())
+            items.append(CheckItem(f"channel {number}", f"{name} is well-formed", is_ok=True))
+        except ReconError as error:
+            items.append(CheckItem(f"channel {number}", str(error)))
+    return items
+
+
+def _today() -> Window:
+    session = last_ended(calendar(None), _now())
+    return Window(session, session)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

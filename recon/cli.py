@@ -1,0 +1,211 @@
+"""The command line: thin. Each command reads the configuration, calls one function, prints.
+
+Only click is imported here; what a command needs is imported when it is called, so that `--help`
+and a mistake in the configuration are answered at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recon.errors import ExitCode, ReconError, UsageError
+
+if TYPE_CHECKING:
+    from recon.config import Config
+
+VERSION = "0.1.0"
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("recon.toml"),
+    envvar="RECON_CONFIG",
+    show_default=True,
+    show_envvar=True,
+    help="The configuration file.",
+)
+json_option = click.option(
+    "--json", "is_json", is_flag=True, help="Print one JSON document, and nothing else, on stdout."
+)
+verbose_option = click.option(
+    "-v", "--verbose", "verbosity", count=True, help="Say more on stderr; twice for debugging."
+)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(VERSION, prog_name="recon")
+def cli() -> None:
+    r"""Is what the bots say they earned true?
+
+    Holds each bot's own books against the broker's fills, ledger and statements, net of fees and
+    funding, every night.
+
+    \b
+    Exit codes: 0 agreed, 1 a bot diverged, 2 usage or configuration, 3 unproven,
+    70 a bug, 75 another run holds the lock.
+    """
+
+
+@cli.command()
+@config_option
+@click.option("--as-of", metavar="DATE", help="The session to reconcile [default: the last ended].")
+@click.option("--account", "accounts", multiple=True, metavar="ID", help="Only this account.")
+@click.option("--no-fetch", is_flag=True, help="Use the evidence that earlier runs stored.")
+@click.option("--no-page", is_flag=True, help="Do not page anyone.")
+@json_option
+@verbose_option
+def run(
+    config_path: Path,
+    as_of: str | None,
+    accounts: tuple[str, ...],
+    no_fetch: bool,  # noqa: FBT001 - click passes flags by name
+    no_page: bool,  # noqa: FBT001
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Reconcile: fetch, compute, judge, page, report."""
+    _log(verbosity)
+    session = None if as_of is None else _date(as_of)
+    config = _load(config_path)
+    from recon.judgement import EXIT_CODES  # noqa: PLC0415
+    from recon.night import Night, run_night  # noqa: PLC0415
+    from recon.progress import progress  # noqa: PLC0415
+
+    with progress() as shown:
+        document = run_night(
+            Night(
+                config,
+                as_of=session,
+                accounts=accounts,
+                is_fetching=not no_fetch,
+                is_paging=not no_page,
+                progress=shown,
+            )
+        )
+    if is_json:
+        _print_json(document)
+    else:
+        from recon.terminal import print_document  # noqa: PLC0415
+
+        print_document(document, verbosity=verbosity)
+        click.echo(f"report: {config.state / 'reports' / (document['as_of'] + '.json')}", err=True)
+    return EXIT_CODES[document["status"]]
+
+
+@cli.command()
+@config_option
+@json_option
+@verbose_option
+def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+    """Try everything a night needs, and say what to do about each failure."""
+    _log(verbosity)
+    config = _load(config_path)
+    from recon.check import check_everything  # noqa: PLC0415
+
+    items = check_everything(config)
+    if is_json:
+        _print_json(
+            {
+                "schema": 1,
+                "ok": all(item.is_ok for item in items),
+                "checks": [
+                    {
+                        "subject": item.subject,
+                        "ok": item.is_ok,
+                        "detail": item.detail,
+                        "remedy": item.remedy,
+                        "notes": list(item.notes),
+                    }
+                    for item in items
+                ],
+            }
+        )
+    else:
+        from recon.terminal import print_checks  # noqa: PLC0415
+
+        print_checks(items)
+    return ExitCode.AGREED if all(item.is_ok for item in items) else ExitCode.UNPROVEN
+
+
+@cli.command()
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("recon-demo"),
+    show_default=True,
+    help="Where the story is played; made anew each time.",
+)
+@json_option
+@verbose_option
+def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+    """Play the story of btc-quantum against loopback venues: nothing to configure."""
+    _log(verbosity)
+    from recon.demo.story import play  # noqa: PLC0415
+
+    return play(folder, is_json=is_json)
+
+
+def run_cli(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit status. Every error is one for the person who reads it."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="recon", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return ExitCode.USAGE
+    except click.Abort:
+        click.echo("aborted", err=True)
+        return ExitCode.USAGE
+    except ReconError as error:
+        click.echo(f"recon: {error}", err=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # noqa: BLE001 - the last resort: whatever it is, it is a bug of ours
+        click.echo("recon: a bug; nothing of this run was kept. Please report this:", err=True)
+        traceback.print_exc()
+        return ExitCode.BUG
+    return result if isinstance(result, int) else 0
+
+
+def _load(path: Path) -> Config:
+    from recon.config import load  # noqa: PLC0415 - pydantic, only once there is a command
+
+    return load(path)
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--as-of {text}: write the date as YYYY-MM-DD") from error
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, indent=1, ensure_ascii=False, default=_text))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    raise TypeError(f"{value!r} does not belong in a document")
+
+
+def _log(verbosity: int) -> None:
+    """Log to stderr. Libraries that would show a key at DEBUG are held at INFO all the same."""
+    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)]
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
+    )
+    for name in ("ccxt", "urllib3", "aiohttp", "asyncio", "apprise", "requests"):
+        logging.getLogger(name).setLevel(max(level, logging.INFO))

@@ -1,0 +1,286 @@
+"""`recon.toml`: what a user configures, read once, checked whole, and never changed after.
+
+An unknown key, a wrong type, a name that points nowhere or a missing secret raises ConfigError
+that names the file, the key and the remedy.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from recon.errors import ConfigError
+from recon.lots import Method
+from recon.secrets import read_secret
+
+SECRET_KINDS = ("env", "file", "keyring")
+OkxInstrumentType = Literal["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
+
+
+def _decimal(value: object) -> object:
+    """Accept a number as TOML writes it, or its text; never a float (tomllib gives Decimal)."""
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        try:
+            return Decimal(value)
+        except ArithmeticError as error:
+            raise ValueError(f"{value!r} is not a number") from error
+    return value
+
+
+def _secret(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, SecretStr):
+        return value
+    context = info.context or {}
+    if (
+        not isinstance(value, dict)
+        or len(value) != 1
+        or next(iter(value)) not in SECRET_KINDS
+        or not isinstance(next(iter(value.values())), str)
+    ):
+        raise ValueError(
+            'a secret is never written here: use { env = "NAME" }, { file = "path" } '
+            'or { keyring = "service/user" }'
+        )
+    return SecretStr(read_secret(value, context.get("folder", Path())))
+
+
+def _name(value: str) -> str:
+    if not value or not all(c.isalnum() or c in "-_." for c in value):
+        raise ValueError("use letters, digits, '-', '_' and '.' only")
+    return value
+
+
+Money = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0, allow_inf_nan=False)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+Name = Annotated[str, AfterValidator(_name)]
+Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recon(_Section):
+    """`[recon]`: where state is kept, and how far claim and truth may lie apart."""
+
+    state: Path = Path("state")
+    tolerance_pct: Money = Decimal("0.5")
+    tolerance_abs: Money = Decimal("1.00")
+
+
+class _Account(_Section):
+    id: Name
+    currency: str = Field(min_length=1)
+    since: date
+    base_url: Url | None = None
+
+
+class OkxAccount(_Account):
+    """One OKX account, read through its REST API with a key that can only read."""
+
+    venue: Literal["okx"]
+    mode: Literal["live", "demo"] = "live"
+    lots: Method = "average"
+    calendar: None = None
+    instrument_types: tuple[OkxInstrumentType, ...] = Field(default=("SWAP",), min_length=1)
+    api_key: Secret
+    api_secret: Secret
+    passphrase: Secret
+
+
+class FlexAccount(_Account):
+    """One Interactive Brokers account, read from its Flex statements."""
+
+    venue: Literal["ibkr-flex"]
+    mode: Literal["live", "paper"] = "live"
+    lots: Method = "fifo"
+    calendar: str = "XNYS"
+    broker_account: str | None = None
+    query_id: str | None = None
+    token: Secret | None = None
+    files: str | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if self.files is not None and (self.query_id or self.token or self.base_url):
+            raise ValueError("give either files, or query_id and token, not both")
+        if self.files is None and not (self.query_id and self.token):
+            raise ValueError(
+                'needs query_id and token (the web service), or files = "statements/*.xml"'
+            )
+        return self
+
+
+Account = Annotated[OkxAccount | FlexAccount, Field(discriminator="venue")]
+
+
+class Heartbeat(_Section):
+    """Where a bot writes its beat, and how often."""
+
+    file: Path
+    period_s: int = Field(default=60, gt=0)
+
+
+class Bot(_Section):
+    """One bot: what it owns, how its orders are known, and where its own books lie."""
+
+    id: Name
+    account: str
+    instruments: tuple[str, ...] = ()
+    order_tag: str | None = Field(default=None, min_length=1)
+    books: str
+    mapping: str = "auto"
+    recognises: Literal["close", "payment"] = "close"
+    heartbeat: Heartbeat | None = None
+
+
+class Channel(_Section):
+    """One place where pages go: an apprise URL, which is a secret."""
+
+    url: Secret
+
+
+class Paging(_Section):
+    """`[paging]`: who must know."""
+
+    channels: tuple[Channel, ...] = ()
+
+
+class Config(_Section):
+    """The whole of `recon.toml`."""
+
+    path: Path
+    recon: Recon = Recon()
+    accounts: tuple[Account, ...] = Field(min_length=1)
+    bots: tuple[Bot, ...] = ()
+    paging: Paging = Paging()
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the file are relative to."""
+        return self.path.parent
+
+    @property
+    def state(self) -> Path:
+        """The state folder."""
+        return self.folder / self.recon.state
+
+    @model_validator(mode="after")
+    def _names_point_somewhere(self) -> Self:
+        accounts = _unique("account", (account.id for account in self.accounts))
+        _unique("bot", (bot.id for bot in self.bots))
+        for bot in self.bots:
+            if bot.account not in accounts:
+                raise ValueError(
+                    f"bots.{bot.id}.account: there is no account {bot.account!r}: "
+                    f"use one of {', '.join(sorted(accounts))}"
+                )
+        self._one_bot_a_pair()
+        return self
+
+    def _one_bot_a_pair(self) -> None:
+        owners: dict[tuple[str, str], str] = {}
+        tags: dict[tuple[str, str], str] = {}
+        for bot in self.bots:
+            for instrument in bot.instruments:
+                other = owners.setdefault((bot.account, instrument), bot.id)
+                if other != bot.id:
+                    raise ValueError(
+                        f"bots.{bot.id}.instruments: {instrument} is owned by {other} already: "
+                        "one bot a pair; tell shared pairs apart by order_tag"
+                    )
+            if bot.order_tag is not None:
+                other = tags.setdefault((bot.account, bot.order_tag), bot.id)
+                if other != bot.id:
+                    raise ValueError(f"bots.{bot.id}.order_tag: {other} has the same tag")
+
+
+def load(path: Path) -> Config:
+    """Read and check the configuration at `path`, its secrets included.
+
+    Raises ConfigError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: cannot read the configuration ({error.strerror}): "
+            "name it with --config or RECON_CONFIG; `recon demo` writes one to learn from"
+        ) from error
+    try:
+        values = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    if "path" in values:
+        raise ConfigError(f"{path}: path: an unknown key: remove it")
+    where = path.absolute()
+    try:
+        return TypeAdapter(Config).validate_python(
+            {**values, "path": where}, context={"folder": where.parent}
+        )
+    except ValidationError as error:
+        raise ConfigError(_explain(path, values, error)) from error
+
+
+def _unique(noun: str, names: Iterable[str]) -> set[str]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"two {noun}s are called {name!r}: give each an id of its own")
+        seen.add(name)
+    return seen
+
+
+def _explain(path: Path, values: Mapping[str, Any], error: ValidationError) -> str:
+    """Return one line a mistake: the file, the key as a user would write it, and the remedy."""
+    lines = []
+    for mistake in error.errors(include_url=False, include_context=False):
+        key = _key(values, mistake["loc"])
+        lines.append(
+            f"{path}: {key}: {_remedy(mistake['type'], mistake['msg'])}".replace(": :", ":")
+        )
+    return "\n".join(lines)
+
+
+def _key(values: Any, location: tuple[int | str, ...]) -> str:
+    """Name a place: `accounts.okx-demo.since`, by the entry's own id where it has one."""
+    parts: list[str] = []
+    for step in location:
+        if isinstance(values, list) and isinstance(step, int):
+            values = values[step] if step < len(values) else None
+            name = values.get("id") if isinstance(values, dict) else None
+            parts.append(str(name or step + 1))
+        elif isinstance(values, dict) and step in values:
+            values = values[step]
+            parts.append(str(step))
+        elif step not in {"okx", "ibkr-flex"}:  # pydantic's own step: which kind of account
+            values = None
+            parts.append(str(step))
+    return ".".join(parts)
+
+
+def _remedy(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "an unknown key: remove it, or correct its spelling"
+    if kind == "missing":
+        return "missing: add it"
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        return 'venue must be "okx" or "ibkr-flex"; other venues are not read yet'
+    return message.removeprefix("Value error, ")

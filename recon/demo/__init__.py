@@ -1,0 +1,1 @@
+"""A demonstration without accounts: loopback venues that speak as the real ones do."""

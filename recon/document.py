@@ -1,0 +1,405 @@
+"""The document that a run tells: the contract's JSON, out of the warehouse's tables.
+
+Every number is decimal text in the account's currency. What is unknown is null, and the `reasons`
+of an account or a bot say in words why it is not proven and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from functools import reduce
+from typing import Any
+
+from recon.config import Account, Bot
+from recon.coverage import Interval, reach
+from recon.domain import AccountStatus, BotStatus, CoverageStatus, Evidence, ProofStatus, Window
+from recon.errors import IdentityError
+from recon.exact import EXACT, percentage, quotient, text
+from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
+from recon.ledger import Break
+from recon.warehouse import Warehouse
+
+SCHEMA = 1
+SHOWN: tuple[Evidence, ...] = ("fills", "ledger", "positions")
+TRUTH = ("gross", "fees", "funding", "other", "net", "carried")
+NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
+    dict.fromkeys((*TRUTH, "unrealised")),
+    {"net": None, "fills": None},
+    None,
+)
+"""What an account without evidence of its fills or its ledger adds up to: unknown, and never 0."""
+MAX_REASONS = 8
+"""Reasons of one kind that are spelt out; the rest are counted."""
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What became of one account's fetch tonight: whether it was reached, and why not."""
+
+    is_reached: bool = True
+    was_asked: bool = False
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Judged:
+    """One account, judged: its part of the document, and what its bots depend on."""
+
+    status: AccountStatus
+    has_truth: bool
+    entry: dict[str, Any]
+
+
+class DocumentBuilder:
+    """Builds the document of one run from what the models left in the warehouse."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        run: str,
+        tolerance: Tolerance,
+        accounts: Sequence[tuple[Account, Window]],
+        bots: Sequence[Bot],
+        fetched: Mapping[str, Fetched],
+        unreadable_books: Mapping[str, str],
+    ) -> None:
+        self._warehouse = warehouse
+        self._run = run
+        self._tolerance = tolerance
+        self._accounts = accounts
+        self._bots = bots
+        self._fetched = fetched
+        self._unreadable = unreadable_books
+
+    def build(self, as_of: date) -> tuple[dict[str, Any], list[Break]]:
+        """Return the document, without breaks and pages yet, and the breaks that were found."""
+        judged = {account.id: self._account(account, window) for account, window in self._accounts}
+        spans: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in self._warehouse.rows("from breaks.divergence"):
+            spans.setdefault(row["bot"], {})[row["span"]] = row
+        bots, breaks = [], []
+        for bot in self._bots:
+            entry, found = self._bot(bot, judged[bot.account], spans[bot.id])
+            bots.append(entry)
+            breaks += found
+        status = run_status((item.status for item in judged.values()), (b["status"] for b in bots))
+        document = {
+            "schema": SCHEMA,
+            "run": self._run,
+            "as_of": as_of.isoformat(),
+            "status": status,
+            "accounts": [item.entry for item in judged.values()],
+            "bots": bots,
+            "breaks": [],
+            "pages": [],
+        }
+        return document, breaks
+
+    def _account(self, account: Account, window: Window) -> _Judged:
+        fetched = self._fetched.get(account.id, Fetched())
+        coverage, reasons = self._coverage(account, window, fetched)
+        if fetched.reason:
+            reasons.insert(0, fetched.reason)
+        proofs, differences, broken = self._proofs(account, coverage)
+        reasons += broken + self._open_reasons(account.id)
+        status = account_status(
+            coverage.values(),
+            proofs.values(),
+            is_reached=fetched.is_reached,
+            open_reasons=len(reasons),
+        )
+        has_truth = fetched.is_reached and _has(coverage, "fills", "ledger")
+        total, unowned, netting = self._sums(account) if has_truth else NO_SUMS
+        entry: dict[str, Any] = {
+            "account": account.id,
+            "status": status,
+            "currency": account.currency,
+            "session": window.last.date.isoformat(),
+            "coverage": {name: coverage[name] for name in SHOWN},
+            "proofs": {**proofs, **({"difference": differences} if differences else {})},
+            "total": total,
+            "unowned": unowned,
+            "netting": netting,
+            "reasons": reasons,
+        }
+        return _Judged(status, has_truth, entry)
+
+    def _coverage(
+        self, account: Account, window: Window, fetched: Fetched
+    ) -> tuple[dict[Evidence, CoverageStatus], list[str]]:
+        """Return how whole each kind of evidence is over the window, and why it is not.
+
+        An interval's evidence is whole when tonight's fetch and earlier nights' together cover the
+        window without a gap; a snapshot's when it was taken at or after the window's end.
+        """
+        statements = self._warehouse.rows(
+            """
+            select evidence, kind, status, reason, is_snapshot, run = $run as is_tonight,
+              served_from, served_to
+            from raw.coverage where venue = $venue and account = $account
+            """,
+            {"run": self._run, "venue": account.venue, "account": account.id},
+        )
+        coverage: dict[Evidence, CoverageStatus] = {}
+        reasons: list[str] = []
+        for evidence, kind in sorted({(row["evidence"], row["kind"]) for row in statements}):
+            mine = [row for row in statements if (row["evidence"], row["kind"]) == (evidence, kind)]
+            status, why = _whole(mine, window, was_asked=fetched.was_asked)
+            coverage[evidence] = _worse(coverage.get(evidence, "complete"), status)
+            if why and f"{evidence}: {why}" not in reasons:
+                reasons.append(f"{evidence}: {why}")
+        for evidence in SHOWN:
+            if evidence not in coverage:
+                coverage[evidence] = "failed"
+                if fetched.is_reached:
+                    reasons.append(f"{evidence}: never fetched: run without --no-fetch")
+        return coverage, reasons
+
+    def _proofs(
+        self, account: Account, coverage: Mapping[Evidence, CoverageStatus]
+    ) -> tuple[dict[str, ProofStatus], dict[str, dict[str, str]], list[str]]:
+        proofs: dict[str, ProofStatus] = {}
+        differences: dict[str, dict[str, str]] = {}
+        reasons: list[str] = []
+        rows = self._warehouse.rows(
+            "select instrument as name, filled_qty, statement_qty, difference "
+            "from proofs.positions where account = ? order by 1",
+            [account.id],
+        )
+        proofs["positions"] = _proof(rows, _has(coverage, "positions", "fills"))
+        reasons += _listed(
+            f"positions: the fills of {row['name']} add up to {text(row['filled_qty'])}, "
+            f"the statement says {text(row['statement_qty'])}: a fill is missing, or the position "
+            f"is older than since = {account.since} (set `since` to a day when it was flat)"
+            for row in rows
+        )
+        if rows:
+            differences["positions"] = {row["name"]: text(row["difference"]) for row in rows}
+        rows = self._warehouse.rows(
+            "select currency as name, place, difference from proofs.cash where account = ? "
+            "order by 1, 2",
+            [account.id],
+        )
+        proofs["cash"] = _proof(rows, _has(coverage, "balances", "ledger"))
+        reasons += _listed(f"cash: {row['place']} ({text(row['difference'])})" for row in rows)
+        if rows:
+            sums: dict[str, Decimal] = {}
+            for row in rows:
+                sums[row["name"]] = EXACT.add(sums.get(row["name"], Decimal(0)), row["difference"])
+            differences["cash"] = {name: text(value) for name, value in sums.items()}
+        proofs["broker_pnl"] = "absent"
+        return proofs, differences, reasons
+
+    def _open_reasons(self, account: str) -> list[str]:
+        """Return what was quarantined, and what was understood but not valued."""
+        quarantined = self._warehouse.rows(
+            "select kind, id, reason from staging.quarantine where account = ? order by all",
+            [account],
+        )
+        findings = self._warehouse.rows(
+            "select instrument, reason from staging.findings where account = ? order by all",
+            [account],
+        )
+        unvalued = self._warehouse.rows(
+            """
+            select distinct instrument from lots.realised
+            where account = ? and gross is null and scope = 'account' order by all
+            """,
+            [account],
+        )
+        return [
+            *_listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in quarantined),
+            *_listed(
+                f"{row['instrument']}: {row['reason']}" if row["instrument"] else row["reason"]
+                for row in findings
+            ),
+            *_listed(f"{row['instrument']}: cannot be valued exactly" for row in unvalued),
+        ]
+
+    def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """Return the account's own total, what nobody owns, and what netting makes up.
+
+        Σ bots + unowned + netting = account holds to the unit. Where no instrument was traded by
+        two, netting must come out as 0.
+        """
+        rows = self._warehouse.rows("from pnl.total where account = ?", [account.id])
+        zero: dict[str, Any] = dict.fromkeys(TRUTH, Decimal(0)) | {"fills": 0}
+        own = next((row for row in rows if row["scope"] == "account"), zero)
+        nobody = next((r for r in rows if r["scope"] == "bot" and r["bot"] is None), zero)
+        parts = [row["net"] for row in rows if row["scope"] == "bot"]
+        netting = None
+        if own["net"] is not None and None not in parts:
+            netting = EXACT.subtract(own["net"], reduce(EXACT.add, parts, Decimal(0)))
+            if netting and not self._has_shared_instruments(account.id):
+                raise IdentityError(
+                    f"{account.id}: Σ bots + unowned differs from the account by {netting}, "
+                    "and no instrument has two owners"
+                )
+        total = _money(own) | {"unrealised": _shown(self._unrealised(account.id))}
+        return total, {"net": _shown(nobody["net"]), "fills": nobody["fills"]}, _shown(netting)
+
+    def _has_shared_instruments(self, account: str) -> bool:
+        return bool(
+            self._warehouse.rows(
+                """
+                select instrument from lots.realised where account = ? and scope = 'bot'
+                group by instrument having count(distinct coalesce(bot, '')) > 1
+                """,
+                [account],
+            )
+        )
+
+    def _unrealised(self, account: str) -> Decimal | None:
+        """Return Σ over open lots of value at the statement's mark − cost; None without a mark.
+
+        Inverse contracts are valued in coin, to 18 places.
+        """
+        rows = self._warehouse.rows(
+            """
+            select o.qty, o.cost, o.multiplier, o.is_inverse, o.rate, p.mark_price
+            from lots.open o
+            left join staging.positions p using (account, instrument, position_side)
+            where o.account = ? and o.scope = 'account'
+            """,
+            [account],
+        )
+        total = Decimal(0)
+        for row in rows:
+            mark = row["mark_price"]
+            if not mark or row["rate"] is None:
+                return None
+            face = EXACT.multiply(row["qty"].copy_abs(), row["multiplier"])
+            if row["is_inverse"]:
+                gain = EXACT.subtract(row["cost"], quotient(face, mark))
+            else:
+                gain = EXACT.subtract(EXACT.multiply(face, mark), row["cost"])
+            gain = gain if row["qty"] > 0 else gain.copy_negate()
+            total = EXACT.add(total, EXACT.multiply(gain, row["rate"]))
+        return total
+
+    def _bot(
+        self, bot: Bot, account: _Judged, spans: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[dict[str, Any], list[Break]]:
+        entries: dict[str, dict[str, Any]] = {}
+        compared: dict[str, tuple[Decimal | None, Decimal | None]] = {}
+        for span, row in spans.items():
+            entries[span], compared[span] = _divergence(bot, row, account.has_truth)
+        status = bot_status(account.status, compared.values(), self._tolerance)
+        breaks = [
+            Break(bot.account, bot.id, span, entries[span]["amount"])
+            for span, (amount, truth) in compared.items()
+            if status == "diverged"
+            and amount is not None
+            and truth is not None
+            and diverges(amount, truth, self._tolerance)
+        ]
+        entry = {
+            "bot": bot.id,
+            "account": bot.account,
+            "status": status,
+            "total": entries["total"],
+            "day": entries["day"],
+            "causes": _causes(entries["total"], int(spans["total"]["trades"])),
+            "reasons": self._why(bot, account.status, status),
+        }
+        return entry, breaks
+
+    def _why(self, bot: Bot, account: AccountStatus, status: BotStatus) -> list[str]:
+        if bot.id in self._unreadable:
+            return [self._unreadable[bot.id]]
+        if status == "unproven" and account != "proven":
+            return [f"its account {bot.account} is {account}"]
+        return []
+
+
+def _whole(
+    statements: Sequence[Mapping[str, Any]], window: Window, *, was_asked: bool
+) -> tuple[CoverageStatus, str]:
+    """Return how whole one kind's evidence is over the window, and why it is not."""
+    tonight = [row for row in statements if row["is_tonight"]]
+    start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
+    if any(row["status"] == "failed" for row in tonight) or (was_asked and not tonight):
+        failed = [row["reason"] for row in tonight if row["status"] == "failed"]
+        return "failed", failed[0] if failed else "nothing was said of it tonight"
+    served = [row for row in statements if row["status"] != "failed"]
+    why = next((row["reason"] for row in tonight if row["status"] == "partial"), "")
+    if any(row["is_snapshot"] for row in served):
+        taken = max(row["served_to"] for row in served)
+        if taken >= end:
+            return "complete", ""
+        return "partial", why or f"taken at {taken} UTC, before the session ended ({end} UTC)"
+    reached = reach((Interval(r["served_from"], r["served_to"]) for r in served), start)
+    if reached is not None and reached >= end:
+        return "complete", ""
+    known = f"known up to {reached} UTC" if reached else f"not known from {start} UTC on"
+    return ("partial" if served else "failed"), why or f"{known}, and the window ends {end} UTC"
+
+
+def _worse(one: CoverageStatus, other: CoverageStatus) -> CoverageStatus:
+    order: list[CoverageStatus] = ["complete", "partial", "failed"]
+    return max(one, other, key=order.index)
+
+
+def _has(coverage: Mapping[Evidence, CoverageStatus], *evidence: Evidence) -> bool:
+    """Return whether there is any of each kind of evidence at all."""
+    return all(coverage.get(name, "failed") != "failed" for name in evidence)
+
+
+def _proof(rows: Sequence[object], has_evidence: bool) -> ProofStatus:  # noqa: FBT001
+    if not has_evidence:
+        return "absent"
+    return "broken" if rows else "closed"
+
+
+def _divergence(
+    bot: Bot,
+    row: Mapping[str, Any],
+    has_truth: bool,  # noqa: FBT001 - of the account
+) -> tuple[dict[str, Any], tuple[Decimal | None, Decimal | None]]:
+    """Return one span of a bot's entry, and (amount, truth) as judgement needs them.
+
+    A bot without an event in the span has a truth of 0, where its account's evidence was read;
+    where it was not, nothing is known of any bot.
+    """
+    is_quiet = row["fills"] is None
+    truth: dict[str, Decimal | None] = dict.fromkeys(TRUTH)
+    if has_truth:
+        truth = {name: Decimal(0) if is_quiet else row[name] for name in TRUTH}
+    measure = truth["net"]
+    if bot.recognises == "payment" and measure is not None and truth["carried"] is not None:
+        measure = EXACT.add(measure, truth["carried"])
+    claimed: Decimal | None = row["claimed"]
+    amount = None if claimed is None or measure is None else EXACT.subtract(claimed, measure)
+    pct = None if amount is None or measure is None else percentage(amount, measure)
+    entry = {
+        "claimed": _shown(claimed),
+        "truth": {name: _shown(value) for name, value in truth.items()},
+        "amount": _shown(amount),
+        "pct": None if pct is None else f"{pct:f}",
+    }
+    return entry, (amount, measure)
+
+
+def _causes(total: Mapping[str, Any], trades: int) -> list[dict[str, Any]]:
+    """Return the causes of a divergence, which sum to it. So far all of it is unexplained."""
+    if total["amount"] is None:
+        return []
+    return [{"cause": "unexplained", "amount": total["amount"], "trades": trades}]
+
+
+def _money(row: Mapping[str, Any]) -> dict[str, str | None]:
+    return {name: _shown(row[name]) for name in TRUTH}
+
+
+def _shown(value: Decimal | None) -> str | None:
+    return None if value is None else text(value)
+
+
+def _listed(reasons: Any) -> list[str]:
+    """Return the first few reasons, and how many more there are."""
+    every = list(reasons)
+    rest = len(every) - MAX_REASONS
+    return every if rest <= 0 else [*every[:MAX_REASONS], f"… and {rest} more like it"]

@@ -1,0 +1,99 @@
+"""The words of the contract as types: records, coverage, windows, statuses. No I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal
+
+CoverageStatus = Literal["complete", "partial", "failed"]
+"""How much of what was asked for was served. Only `complete` may end as "agreed"."""
+
+Evidence = Literal["fills", "ledger", "positions", "balances", "instruments", "books"]
+"""What a coverage statement speaks of. The first three are shown in the document."""
+
+AccountStatus = Literal["proven", "unproven", "failed"]
+BotStatus = Literal["agreed", "diverged", "unproven"]
+ProofStatus = Literal["closed", "broken", "absent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record exactly as its source gave it.
+
+    `kind` is the source's own noun (`fill`, `bill`, `Trade`), `id` is unique within
+    (venue, account, kind), and `payload` is one JSON object whose leaves are as the source wrote
+    them; numbers are JSON strings, never JSON numbers, so that no digit can be lost.
+    """
+
+    kind: str
+    id: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What one fetch asked for and what it was served: the end of every fetch, good or bad.
+
+    `served_from` and `served_to` (UTC, half-open) bound the evidence that is certainly whole; they
+    are meaningful only where status is `complete` or `partial`. A *snapshot* states the whole of
+    its kinds as they stood at `served_to`: a record of such a kind that is not among the fetch's
+    records is gone. `reason` is for a person: why not complete, and what to do.
+    """
+
+    evidence: Evidence
+    kinds: tuple[str, ...]
+    status: CoverageStatus
+    asked_from: datetime
+    asked_to: datetime
+    served_from: datetime
+    served_to: datetime
+    pages: int = 0
+    rows: int = 0
+    is_snapshot: bool = False
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        for at in (self.asked_from, self.asked_to, self.served_from, self.served_to):
+            if at.tzinfo is not UTC:
+                raise ValueError(f"coverage times are UTC: {at!r}")
+        if self.status != "complete" and not self.reason:
+            raise ValueError("coverage that is not complete says why")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One half-open UTC interval `[start, end)`, named by its as-of date."""
+
+    date: date
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From the session of the account's `since` through the as-of session."""
+
+    first: Session
+    last: Session
+
+    @property
+    def start(self) -> datetime:
+        """The first instant of the window (UTC)."""
+        return self.first.start
+
+    @property
+    def end(self) -> datetime:
+        """The first instant after the window (UTC)."""
+        return self.last.end
+
+
+@dataclass(frozen=True, slots=True)
+class CheckItem:
+    """One thing that `recon check` looked at, and what to do where it is not well."""
+
+    subject: str
+    detail: str
+    remedy: str = ""
+    is_ok: bool = False
+    notes: tuple[str, ...] = ()

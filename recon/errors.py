@@ -1,0 +1,93 @@
+"""Every error this project raises on purpose, and the exit code each one ends a command with.
+
+    ReconError
+    ├── UsageError            2   a command was called in a way that cannot work
+    ├── ConfigError           2   recon.toml: names the file, the key and the remedy
+    ├── EvidenceError         3   a source did not give what a proof needs
+    │   ├── VenueError        3   a venue could not be reached, or answered with less than an answer
+    │   │   ├── VenueBusy     3     worth asking again (throttled, down, cut off, malformed)
+    │   │   └── VenueRefused  3     asking again will not help (key, permission, address, query)
+    │   │       └── KeyRefused 3      the key can do more than read: no further request is made
+    │   ├── StatementError    3   a broker's statement is not one, or not whole
+    │   └── BooksError        3   a bot's own books, or the mapping over them, cannot be read
+    ├── IdentityError        70   an identity that must hold by construction does not: a bug here
+    └── LockedError          75   another run holds the state folder
+
+A finding about the data (a broken proof, a quarantined row) is never an exception: it is returned
+as data. An exception means that the step itself could not be done.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's exit status says, as the contract has it."""
+
+    AGREED = 0
+    DIVERGED = 1
+    USAGE = 2
+    UNPROVEN = 3
+    BUG = 70
+    LOCKED = 75
+
+
+class ReconError(Exception):
+    """An error with a message for the person who reads it: what, where, and what to do."""
+
+    exit_code: ExitCode = ExitCode.BUG
+
+
+class UsageError(ReconError):
+    """A command was called in a way that cannot work."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConfigError(ReconError):
+    """The configuration cannot be used. Names the file, the key and the remedy."""
+
+    exit_code = ExitCode.USAGE
+
+
+class EvidenceError(ReconError):
+    """A source did not give what a proof needs."""
+
+    exit_code = ExitCode.UNPROVEN
+
+
+class VenueError(EvidenceError):
+    """A venue could not be reached, or answered with less than an answer."""
+
+
+class VenueBusy(VenueError):
+    """Worth asking again: throttled, down, cut off in the middle, or malformed."""
+
+
+class VenueRefused(VenueError):
+    """Asking again will not help: key, permission, address or query."""
+
+
+class KeyRefused(VenueRefused):
+    """The key can do more than read. No further request is made with it."""
+
+
+class StatementError(EvidenceError):
+    """A broker's statement is not one, or not whole."""
+
+
+class BooksError(EvidenceError):
+    """A bot's own books, or the mapping over them, cannot be read."""
+
+
+class IdentityError(ReconError):
+    """An identity that must hold by construction does not hold. A bug of ours, never a finding."""
+
+    exit_code = ExitCode.BUG
+
+
+class LockedError(ReconError):
+    """Another run holds the state folder."""
+
+    exit_code = ExitCode.LOCKED

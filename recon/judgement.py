@@ -1,0 +1,76 @@
+"""Judgement: tolerance, status, exit code. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from recon.domain import AccountStatus, BotStatus, CoverageStatus, ProofStatus
+from recon.errors import ExitCode
+from recon.exact import EXACT
+
+
+class Tolerance(NamedTuple):
+    """How far claim and truth may lie apart: the larger of a share of truth and an amount."""
+
+    pct: Decimal
+    absolute: Decimal
+
+    def bound(self, truth: Decimal) -> Decimal:
+        """Return the largest difference from `truth` that is not yet a divergence."""
+        share = EXACT.scaleb(EXACT.multiply(self.pct, truth.copy_abs()), -2)
+        return max(share, self.absolute)
+
+
+def diverges(amount: Decimal, truth: Decimal, tolerance: Tolerance) -> bool:
+    """Return whether claim − truth = `amount` is too much. Exactly at the bound it is not."""
+    return amount.copy_abs() > tolerance.bound(truth)
+
+
+def account_status(
+    coverage: Iterable[CoverageStatus],
+    proofs: Iterable[ProofStatus],
+    *,
+    is_reached: bool,
+    open_reasons: int,
+) -> AccountStatus:
+    """Return `proven` only where all evidence is whole, no proof is broken and nothing is open."""
+    if not is_reached:
+        return "failed"
+    is_whole = all(status == "complete" for status in coverage)
+    is_closed = all(status != "broken" for status in proofs)
+    return "proven" if is_whole and is_closed and not open_reasons else "unproven"
+
+
+def bot_status(
+    account: AccountStatus,
+    spans: Iterable[tuple[Decimal | None, Decimal | None]],
+    tolerance: Tolerance,
+) -> BotStatus:
+    """Judge one bot by its (amount, truth) over each span. What is unknown never agrees."""
+    known: list[tuple[Decimal, Decimal]] = []
+    for amount, truth in spans:
+        if amount is None or truth is None:
+            return "unproven"
+        known.append((amount, truth))
+    if account != "proven":
+        return "unproven"
+    return "diverged" if any(diverges(a, t, tolerance) for a, t in known) else "agreed"
+
+
+def run_status(accounts: Iterable[AccountStatus], bots: Iterable[BotStatus]) -> BotStatus:
+    """Return the worst: diverged, then unproven, then agreed."""
+    of_bots = set(bots)
+    if "diverged" in of_bots:
+        return "diverged"
+    if "unproven" in of_bots or any(status != "proven" for status in accounts):
+        return "unproven"
+    return "agreed"
+
+
+EXIT_CODES: dict[BotStatus, ExitCode] = {
+    "agreed": ExitCode.AGREED,
+    "diverged": ExitCode.DIVERGED,
+    "unproven": ExitCode.UNPROVEN,
+}

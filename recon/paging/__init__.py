@@ -1,0 +1,1 @@
+"""Pages: what a person is told, and how it reaches them."""

@@ -1,0 +1,70 @@
+"""What a page says: the numbers first, then what to type next. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+MAX_BODY = 3500
+"""Fits the smallest channel in use (Telegram, 4,096 characters) with room for its own words."""
+
+
+def write_page(document: Mapping[str, Any], config_path: str) -> tuple[str, str] | None:
+    """Return title and body of the one page that a run sends, or None where all agreed.
+
+    Diverged bots come first, then what is unproven. The body is clipped to `MAX_BODY`, its end
+    first: the numbers stand at the top.
+    """
+    if document["status"] == "agreed":
+        return None
+    diverged = [bot for bot in document["bots"] if bot["status"] == "diverged"]
+    unproven = [bot for bot in document["bots"] if bot["status"] == "unproven"]
+    accounts = [item for item in document["accounts"] if item["status"] != "proven"]
+    currencies = {item["account"]: item["currency"] for item in document["accounts"]}
+    names = (
+        [bot["bot"] for bot in diverged]
+        or [item["account"] for item in accounts]
+        or [bot["bot"] for bot in unproven]
+    )
+    title = f"recon {document['as_of']}: {document['status'].upper()} {', '.join(names)}"
+    blocks = [_diverged(bot, currencies[bot["account"]]) for bot in diverged]
+    blocks += [_account(item) for item in accounts]
+    blocks += [f"{bot['bot']}: UNPROVEN: {'; '.join(bot['reasons'])}" for bot in unproven]
+    blocks.append(_next(document, config_path))
+    return title[:200], _clipped("\n\n".join(blocks))
+
+
+def _diverged(bot: Mapping[str, Any], currency: str) -> str:
+    lines = [f"{bot['bot']} ({bot['account']}) DIVERGED"]
+    for span, label in (("total", "window"), ("day", "session")):
+        part = bot[span]
+        truth = part["truth"]
+        share = "" if part["pct"] is None else f" ({part['pct']}%)"
+        lines += [
+            f"{label}: claimed {part['claimed']} {currency}, truth {truth['net']}",
+            f"  divergence {part['amount']}{share}",
+            "  "
+            + ", ".join(f"{name} {truth[name]}" for name in ("gross", "fees", "funding", "other"))
+            + f": net {truth['net']}",
+        ]
+    return "\n".join(lines)
+
+
+def _account(item: Mapping[str, Any]) -> str:
+    reasons = "\n".join(f"  {reason}" for reason in item["reasons"])
+    return f"account {item['account']}: {item['status'].upper()}\n{reasons}"
+
+
+def _next(document: Mapping[str, Any], config_path: str) -> str:
+    return (
+        f"as of {document['as_of']}, run {document['run']}. Next:\n"
+        f"  recon run --config {config_path} --as-of {document['as_of']} --no-fetch --no-page\n"
+        f"  recon check --config {config_path}"
+    )
+
+
+def _clipped(body: str) -> str:
+    if len(body) <= MAX_BODY:
+        return body
+    note = "\n… (clipped; the whole is in the report)"
+    return body[: MAX_BODY - len(note)] + note

@@ -1,0 +1,64 @@
+"""Secrets: named in the configuration, kept elsewhere, read once and never shown."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def read_secret(source: dict[str, str], folder: Path) -> str:
+    """Return the secret that `source` names: `{env = …}`, `{file = …}` or `{keyring = …}`.
+
+    `folder` is what a relative file is relative to.
+    Raises ValueError where the secret is missing, empty, or readable by others.
+    """
+    [(kind, name)] = source.items()
+    value = {"env": _from_env, "file": _from_file, "keyring": _from_keyring}[kind](name, folder)
+    if not value:
+        raise ValueError(f"the secret {kind} = {name!r} is empty: write it there")
+    return value
+
+
+def _from_env(name: str, _folder: Path) -> str:
+    value = os.environ.get(name)
+    if value is None:
+        raise ValueError(
+            f"the environment variable {name} is not set: export it, "
+            'or name the secret as { file = "…" } or { keyring = "service/user" }'
+        )
+    return value.strip()
+
+
+def _from_file(name: str, folder: Path) -> str:
+    path = folder / os.path.expandvars(name)
+    try:
+        mode = path.stat().st_mode
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise ValueError(f"{path} can be read by others: run  chmod 600 {path}")
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ValueError(
+            f"cannot read the secret file {path} ({error.strerror}): "
+            "write the secret there, with mode 0600"
+        ) from error
+
+
+def _from_keyring(name: str, _folder: Path) -> str:
+    service, slash, user = name.partition("/")
+    if not slash:
+        raise ValueError('write the keyring entry as { keyring = "service/user" }')
+    try:
+        import keyring  # noqa: PLC0415 - an extra: only who uses it needs it installed
+        import keyring.errors  # noqa: PLC0415
+    except ImportError as error:
+        raise ValueError(
+            "the keyring library is not installed: run  pip install 'recon[keyring]'"
+        ) from error
+    try:
+        value = keyring.get_password(service, user)
+    except keyring.errors.KeyringError as error:
+        raise ValueError(f"the keyring cannot be read ({error}): unlock it") from error
+    if value is None:
+        raise ValueError(f"the keyring has no entry {name!r}: run  keyring set {service} {user}")
+    return str(value)

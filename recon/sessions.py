@@ -1,0 +1,141 @@
+"""When a session begins and ends. Pure: the clock is passed in.
+
+Crypto sessions are UTC days. Equities sessions are the broker's trade dates: they end at 20:20
+New York time, IBKR's cut-off for securities, and begin where the trading session before them
+ended, so that a weekend or a holiday belongs to the session that follows it and every instant
+lies in exactly one session.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
+from zoneinfo import ZoneInfo
+
+from recon.domain import Session, Window
+from recon.errors import ConfigError
+
+if TYPE_CHECKING:
+    from exchange_calendars import ExchangeCalendar
+
+NEW_YORK = ZoneInfo("America/New_York")
+CUT_OFF = time(20, 20)
+
+
+class Calendar(Protocol):
+    """Which sessions there are."""
+
+    def session(self, day: date) -> Session:
+        """Return the last session on or before `day`."""
+        ...
+
+    def session_on_or_after(self, day: date) -> Session:
+        """Return the first session on or after `day`."""
+        ...
+
+    def session_of(self, at: datetime) -> Session:
+        """Return the session that the instant `at` (UTC) lies in."""
+        ...
+
+
+class UtcDays:
+    """Every UTC day is a session."""
+
+    def session(self, day: date) -> Session:
+        """Return the UTC day itself."""
+        start = datetime.combine(day, time(), UTC)
+        return Session(day, start, start + timedelta(days=1))
+
+    def session_on_or_after(self, day: date) -> Session:
+        """Return the UTC day itself."""
+        return self.session(day)
+
+    def session_of(self, at: datetime) -> Session:
+        """Return the UTC day of `at`."""
+        return self.session(at.astimezone(UTC).date())
+
+
+class TradeDates:
+    """The trade dates of one exchange calendar, for example XNYS."""
+
+    def __init__(self, name: str) -> None:
+        self._calendar = _exchange_calendar(name)
+
+    def session(self, day: date) -> Session:
+        """Return the last trade date on or before `day`."""
+        return self._named(self._calendar.date_to_session(day.isoformat(), "previous").date())
+
+    def session_on_or_after(self, day: date) -> Session:
+        """Return the first trade date on or after `day`."""
+        return self._named(self._calendar.date_to_session(day.isoformat(), "next").date())
+
+    def session_of(self, at: datetime) -> Session:
+        """Return the trade date whose books the instant `at` falls into."""
+        local = at.astimezone(NEW_YORK)
+        day = local.date() if local.time() < CUT_OFF else local.date() + timedelta(days=1)
+        return self.session_on_or_after(day)
+
+    def _named(self, day: date) -> Session:
+        before = self._calendar.previous_session(day.isoformat()).date()
+        return Session(day, _cut_off(before), _cut_off(day))
+
+
+def calendar(name: str | None) -> Calendar:
+    """Return the calendar called `name`; without one, UTC days.
+
+    Raises ConfigError for a name that exchange_calendars does not know.
+    """
+    return UtcDays() if name is None else TradeDates(name)
+
+
+def last_ended(days: Calendar, now: datetime) -> Session:
+    """Return the last session that has ended by `now` (UTC)."""
+    current = days.session_of(now)
+    return days.session(current.date - timedelta(days=1))
+
+
+def window(days: Calendar, since: date, as_of: date) -> Window:
+    """Return the window from `since` through the last session on or before `as_of`.
+
+    Raises ConfigError where that window is empty.
+    """
+    first, last = days.session_on_or_after(since), days.session(as_of)
+    if last.end <= first.start:
+        raise ConfigError(
+            f"since = {since} is later than the as-of session {last.date}: "
+            "set an earlier `since`, or a later --as-of"
+        )
+    return Window(first, last)
+
+
+def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
+    """Return the instant that a naive local time names: the one place where that is decided.
+
+    Raises ValueError for a time that does not exist in `zone`, or that exists twice there.
+    """
+    if local.tzinfo is not None:
+        raise ValueError(f"{local} already has a zone")
+    early = local.replace(tzinfo=zone, fold=0)
+    late = local.replace(tzinfo=zone, fold=1)
+    if early.utcoffset() != late.utcoffset():
+        exists = early.astimezone(UTC).astimezone(zone).replace(tzinfo=None) == local
+        kind = "exists twice" if exists else "does not exist"
+        raise ValueError(f"{local} {kind} in {zone.key}")
+    return early.astimezone(UTC)
+
+
+def _cut_off(day: date) -> datetime:
+    return to_utc(datetime.combine(day, CUT_OFF), NEW_YORK)
+
+
+@lru_cache
+def _exchange_calendar(name: str) -> ExchangeCalendar:
+    import exchange_calendars  # noqa: PLC0415 - heavy, and needed by equities accounts only
+
+    try:
+        return exchange_calendars.get_calendar(name)
+    except exchange_calendars.errors.InvalidCalendarName as error:
+        raise ConfigError(
+            f'calendar = "{name}" is not known: use an ISO 10383 market code, such as "XNYS"'
+        ) from error

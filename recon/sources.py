@@ -1,0 +1,91 @@
+"""Which connector reads what the configuration names. The one place where both are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from connectors.patience import Patience
+from connectors.protocol import Connector
+from recon.config import Account, Bot, Config, OkxAccount
+from recon.errors import ConfigError
+from recon.sessions import calendar
+
+Clock = Callable[[], datetime]
+
+
+def account_source(
+    account: Account, config: Config, now: Clock, patience: Patience | None = None
+) -> Connector:
+    """Return the connector of one account. The venue's library is imported when it is used."""
+    if isinstance(account, OkxAccount):
+        from connectors.okx import OkxConnector, OkxKey  # noqa: PLC0415
+
+        key = OkxKey(
+            account.api_key.get_secret_value(),
+            account.api_secret.get_secret_value(),
+            account.passphrase.get_secret_value(),
+        )
+        return OkxConnector(
+            account.id,
+            key,
+            instrument_types=account.instrument_types,
+            is_demo=account.mode == "demo",
+            base_url=account.base_url,
+            now=now,
+            patience=patience,
+        )
+    from connectors.flex_service import BASE_URL, FLEX_PATIENCE  # noqa: PLC0415
+    from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles  # noqa: PLC0415
+
+    days = calendar(account.calendar)
+    if account.files is not None:
+        return IbkrFlexFiles(
+            account.id,
+            patterns=[str(config.folder / account.files)],
+            calendar=days,
+            broker_account=account.broker_account,
+        )
+    if account.token is None or account.query_id is None:
+        raise ConfigError(f"{config.path}: accounts.{account.id}: needs query_id and token")
+    return IbkrFlex(
+        account.id,
+        token=account.token.get_secret_value(),
+        query_id=account.query_id,
+        state_dir=config.state,
+        calendar=days,
+        broker_account=account.broker_account,
+        base_url=account.base_url or BASE_URL,
+        now=now,
+        patience=patience or FLEX_PATIENCE,
+    )
+
+
+def books_source(bot: Bot, config: Config, now: Clock) -> Connector:
+    """Return the connector of one bot's books. Raises ConfigError for a kind not read yet."""
+    scheme, separator, _ = bot.books.partition("://")
+    if not separator or scheme != "sqlite":
+        raise ConfigError(
+            f'{config.path}: bots.{bot.id}.books: {bot.books!r}: use "sqlite:///path" '
+            '(relative to the file) or "sqlite:////absolute/path"; other kinds are not read yet'
+        )
+    from connectors.sqlite_books import SqliteBooks  # noqa: PLC0415
+
+    return SqliteBooks(
+        bot.id, books_path(bot.books, config.folder), now=now, scratch=config.state / "scratch"
+    )
+
+
+def books_path(url: str, folder: Path) -> Path:
+    """Return the file that a sqlite:/// URL names; a relative one is relative to `folder`.
+
+    What follows the three slashes is a path as it is, `?` and `#` included; only %-escapes are
+    undone where the path as written does not exist.
+    """
+    written = url.removeprefix("sqlite://").removeprefix("/")
+    path = folder / written
+    if path.exists() or "%" not in written:
+        return path
+    return folder / unquote(urlsplit(f"//x/{written}").path.removeprefix("/"))

@@ -1,0 +1,136 @@
+"""What a person reads in a terminal: the document as tables, and the list of checks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from recon.domain import CheckItem
+from recon.exact import rounded
+
+COLOURS = {
+    "agreed": "green", "proven": "green", "closed": "green", "complete": "green",
+    "delivered": "green", "diverged": "bold red", "failed": "bold red", "broken": "bold red",
+    "unproven": "yellow", "partial": "yellow", "absent": "dim",
+}  # fmt: skip
+UNKNOWN = "?"
+SPANS = {"total": "window", "day": "session"}
+SMALL = Decimal("0.01")
+PIPE_WIDTH = 120
+"""Columns where stdout is no terminal."""
+
+
+def print_document(
+    document: Mapping[str, Any], *, verbosity: int = 0, console: Console | None = None
+) -> None:
+    """Print one run's document: bots, accounts, why anything is unproven, breaks and pages."""
+    out = console or _console()
+    out.print(f"[bold]as of {document['as_of']}[/]  {_status(document['status'])}")
+    out.print(_bots(document))
+    out.print(_accounts(document))
+    for item in (*document["accounts"], *document["bots"]):
+        name = item.get("bot") or item["account"]
+        for reason in item["reasons"]:
+            out.print(f"{escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
+    for item in document["breaks"]:
+        age = f"{item['age_sessions']} sessions old" if item["age_sessions"] else "new"
+        out.print(
+            f"break {item['break']}: {escape(item['bot'])} {item['kind']} {_number(item['amount'])}, {age}",
+            highlight=False,
+        )
+    for page in document["pages"]:
+        out.print(f"page {page['page']}: {_status(page['status'])}", highlight=False)
+    if verbosity:
+        out.print(f"run {document['run']}", highlight=False)
+
+
+def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> None:
+    """Print what was tried, each with its remedy where it is not well."""
+    out = console or _console()
+    for item in items:
+        mark = "[green]ok  [/]" if item.is_ok else "[bold red]FAIL[/]"
+        out.print(f"{mark} {escape(item.subject)}: {escape(item.detail)}", highlight=False)
+        for line in (item.remedy, *item.notes):
+            if line:
+                out.print(f"     {escape(line)}", highlight=False)
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
+
+
+def _bots(document: Mapping[str, Any]) -> Table:
+    """One bot in two rows, window and as-of session; narrow enough for eighty columns."""
+    spans = [bot[span]["truth"] for bot in document["bots"] for span in SPANS]
+    parts = ["gross", "fees", "funding"]
+    if any(truth["other"] != "0" for truth in spans):
+        parts.append("other")
+    table = _table("Bots: what they claim, and what is true")
+    table.add_column("bot", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for name in ("claimed", *parts, "net", "divergence", "%"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for bot in document["bots"]:
+        for span, label in SPANS.items():
+            part = bot[span]
+            table.add_row(
+                escape(bot["bot"]) if span == "total" else _status(bot["status"]),
+                label,
+                _number(part["claimed"]),
+                *(_number(part["truth"][name]) for name in (*parts, "net")),
+                _number(part["amount"]),
+                part["pct"] or "",
+            )
+    return table
+
+
+def _accounts(document: Mapping[str, Any]) -> Table:
+    table = _table("Accounts: what the broker's books add up to")
+    for name in ("account", "evidence", "proofs"):
+        table.add_column(name)
+    for name in ("net", "carried", "unrealised", "unowned", "netting"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for item in document["accounts"]:
+        proofs = {name: said for name, said in item["proofs"].items() if name != "difference"}
+        table.add_row(
+            f"{escape(item['account'])}\n{_status(item['status'])}",
+            _grouped(item["coverage"]),
+            _grouped(proofs),
+            *(_number(item["total"][name]) for name in ("net", "carried", "unrealised")),
+            _number(item["unowned"]["net"]),
+            _number(item["netting"]),
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+
+
+def _grouped(said: Mapping[str, str]) -> str:
+    """Return "fills, ledger complete" line by line: one line for each status."""
+    by_status: dict[str, list[str]] = {}
+    for name, status in said.items():
+        by_status.setdefault(status, []).append(name)
+    return "\n".join(f"{', '.join(names)} {_status(s)}" for s, names in by_status.items())
+
+
+def _status(status: str) -> str:
+    colour = COLOURS.get(status, "")
+    return f"[{colour}]{status}[/]" if colour else status
+
+
+def _number(value: str | None) -> str:
+    """Show a number to two decimal places, or more where it is smaller; the report has them all."""
+    if value is None:
+        return UNKNOWN
+    number = Decimal(value)
+    places = 2 if abs(number) >= SMALL or not number else 8
+    return f"{rounded(number, places):,f}"

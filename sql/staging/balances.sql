@@ -1,0 +1,3 @@
+-- grain: one currency's balance of the latest statement; key: account, currency
+select account, currency, amount, taken_at
+from staging.okx_balances

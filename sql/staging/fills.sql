@@ -1,0 +1,4 @@
+-- grain: one fill of any venue; key: account, fill_id
+from staging.okx_fills
+union all by name
+from staging.flex_fills

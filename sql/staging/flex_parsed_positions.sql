@@ -1,0 +1,47 @@
+-- grain: one OpenPosition row of the account's latest statement; key: account, id
+-- The statement lists the rows it has: what an earlier version of it had is not a position.
+with listed as (
+  select account, to_date, generated_at, unnest(positions) as id
+  from staging.flex_statements
+  where is_latest
+),
+
+texts as (
+  select
+    l.account,
+    l.id,
+    l.to_date,
+    coalesce(l.generated_at, s.end_at, l.to_date + interval 1 day) as taken_at,
+    coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
+    coalesce(trim(r.payload ->> 'symbol'), '') as instrument,
+    coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
+    coalesce(r.payload ->> 'currency', '') as currency,
+    exact(r.payload ->> 'position') as qty,
+    exact(r.payload ->> 'multiplier') as multiplier,
+    r.payload ->> 'markPrice' as mark_text,
+    r.payload ->> 'costBasisPrice' as cost_text,
+    exact(r.payload ->> 'markPrice') as mark_price,
+    exact(r.payload ->> 'costBasisPrice') as avg_price
+  from listed l
+  join raw.current r on r.account = l.account and r.id = l.id
+  left join config.sessions s on s.account = l.account and s.session_date = l.to_date
+  where r.venue = 'ibkr-flex' and r.kind = 'OpenPosition'
+)
+
+select
+  *,
+  -- Lots restate what summaries say, where the statement has both.
+  level = 'LOT' and bool_or(level = 'SUMMARY') over (partition by account) as is_restated,
+  nullif(concat_ws(
+    '; ',
+    case when level = ''
+      then 'levelOfDetail is missing: add the field Level of Detail to the Flex query' end,
+    case when level not in ('', 'SUMMARY', 'LOT')
+      then 'levelOfDetail ' || level || ' is not known' end,
+    case when instrument = '' then 'symbol is missing' end,
+    case when currency = '' then 'currency is missing' end,
+    case when qty is null then 'position is missing or unreadable' end,
+    case when is_unreadable(mark_text) then 'markPrice is unreadable' end,
+    case when is_unreadable(cost_text) then 'costBasisPrice is unreadable' end
+  ), '') as reason
+from texts

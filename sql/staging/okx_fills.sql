@@ -1,0 +1,27 @@
+-- grain: one fill; key: account, fill_id. Quantity is in contracts, bought +; the fee is cash, paid −.
+select
+  account,
+  fill_id,
+  "at",
+  seq,
+  "at"::date as session_date,
+  instrument,
+  instrument_kind,
+  position_side,
+  case when side = 'buy' then exact(size) else -exact(size) end as qty,
+  exact(price) as price,
+  multiplier,
+  is_inverse,
+  currency,
+  base_currency,
+  exact(fee) as fee,
+  coalesce(fee_currency, currency) as fee_currency,
+  case when currency = account_currency then 1::decimal(38, 18) end as rate,
+  order_id,
+  order_tag,
+  trade_id,
+  exact(broker_pnl) as broker_pnl,
+  sub_type between 100 and 107 or sub_type in (112, 113) or sub_type between 125 and 128
+  or sub_type between 204 and 209 or sub_type between 324 and 329 as is_system
+from staging.okx_parsed_fills
+where reason is null

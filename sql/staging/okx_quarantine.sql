@@ -1,0 +1,16 @@
+-- grain: one record of OKX's that cannot be read, and why; key: account, kind, id
+select account, 'fill' as kind, fill_id as id, reason
+from staging.okx_parsed_fills
+where reason is not null
+union all by name
+select account, 'bill' as kind, entry_id as id, reason
+from staging.okx_parsed_ledger
+where reason is not null
+union all by name
+select account, 'position' as kind, position_id as id, reason
+from staging.okx_parsed_positions
+where reason is not null
+union all by name
+select account, 'balance' as kind, coalesce(currency, '') as id, 'cashBal is not an amount' as reason
+from staging.okx_balances
+where amount is null

@@ -1,0 +1,49 @@
+"""Servers in a thread of their own."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from types import TracebackType
+
+import pytest
+
+from recon.demo.background import in_background
+from recon.demo.okx_account import OkxAccount
+from recon.demo.okx_server import OkxServer
+
+
+def test_a_server_answers_from_its_thread_and_is_gone_afterwards() -> None:
+    with in_background(OkxServer(OkxAccount())) as server:
+        with urllib.request.urlopen(server.url + "/api/v5/public/time", timeout=5) as answer:
+            assert b'"code": "0"' in answer.read()
+        assert server.url.startswith("http://127.0.0.1:")
+    with pytest.raises(urllib.error.URLError):
+        urllib.request.urlopen(server.url + "/api/v5/public/time", timeout=5)
+
+
+class Broken:
+    """Fails where it is told to."""
+
+    def __init__(self, *, on_entry: bool) -> None:
+        self.on_entry = on_entry
+
+    async def __aenter__(self) -> str:
+        if self.on_entry:
+            raise OSError("no port")
+        return "up"
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        raise OSError("no end")
+
+
+def test_what_fails_while_starting_or_stopping_is_raised_to_the_caller() -> None:
+    with pytest.raises(OSError, match="no port"), in_background(Broken(on_entry=True)):
+        pass
+    with pytest.raises(OSError, match="no end"), in_background(Broken(on_entry=False)) as what:
+        assert what == "up"

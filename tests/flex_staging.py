@@ -1,0 +1,75 @@
+"""Land Flex records and build their staging, and nothing else's, in a warehouse of a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from connectors.ibkr_flex import IbkrFlexFiles
+from recon.domain import Coverage, Record, Window
+from recon.sessions import Calendar, calendar, window
+from recon.warehouse import Warehouse, build_order
+
+AS_OF = datetime(2026, 4, 10, 12, tzinfo=UTC)
+ACCOUNT = "ib"
+NEW_YORK: Calendar = calendar("XNYS")
+
+
+def span(since: date, as_of: date | None = None) -> Window:
+    return window(NEW_YORK, since, as_of or AS_OF.date())
+
+
+def fetched(paths: Sequence[Path], since: date, **settings: Any) -> list[Record | Coverage]:
+    """Return all that the files give."""
+
+    async def collect() -> list[Record | Coverage]:
+        patterns = [str(path) for path in paths]
+        source = IbkrFlexFiles(ACCOUNT, patterns=patterns, calendar=NEW_YORK, **settings)
+        return [item async for item in source.fetch(span(since))]
+
+    return asyncio.run(collect())
+
+
+def land(warehouse: Warehouse, items: Iterable[Record | Coverage], run: str = "r1") -> None:
+    with warehouse.transaction():
+        warehouse.land(run, "ibkr-flex", ACCOUNT, items, AS_OF)
+
+
+def stage(warehouse: Warehouse, since: date, currency: str = "USD") -> list[dict[str, Any]]:
+    """Build the Flex staging, and return what its audit finds: nothing, or there is a defect."""
+    whole = span(since)
+    with warehouse.transaction():
+        accounts = {
+            "account": [ACCOUNT], "venue": ["ibkr-flex"], "currency": [currency],
+            "lots": ["fifo"], "is_by_trade_date": [True],
+            "first_date": [whole.first.date], "last_date": [whole.last.date],
+        }  # fmt: skip
+        warehouse.store("config", "accounts", pa.table(accounts))
+        warehouse.store("config", "sessions", _sessions(whole))
+        texts = {
+            name: text for name, text in warehouse.queries("staging") if name.startswith("flex_")
+        }
+        warehouse._db.execute("create schema if not exists staging")
+        for name in build_order("staging", texts):
+            warehouse._db.execute(f"create or replace table staging.{name} as {texts[name]}")
+    return warehouse.rows(dict(warehouse.queries("audits"))["flex_conservation"])
+
+
+def _sessions(whole: Window) -> pa.Table:
+    rows, session = [], whole.first
+    while session.start < AS_OF:
+        rows.append(
+            {
+                "account": ACCOUNT,
+                "session_date": session.date,
+                "start_at": session.start.replace(tzinfo=None),
+                "end_at": session.end.replace(tzinfo=None),
+            }
+        )
+        session = NEW_YORK.session_on_or_after(session.date + timedelta(days=1))
+    return pa.Table.from_pylist(rows)

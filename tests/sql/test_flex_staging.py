@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recon.warehouse import Warehouse
+from tests.flex_staging import fetched, land, stage
+
+SINCE = date(2026, 1, 5)
+STOCK = {
+    "levelOfDetail": "EXECUTION", "assetCategory": "STK", "symbol": "X", "currency": "USD",
+    "fxRateToBase": "1", "transactionType": "ExchTrade", "notes": "", "multiplier": "1",
+    "quantity": "10", "tradePrice": "2.5", "proceeds": "-25", "ibCommission": "-1",
+    "ibCommissionCurrency": "USD", "taxes": "0", "netCash": "-26", "fifoPnlRealized": "0",
+    "transactionID": "1", "tradeID": "T1", "ibOrderID": "O1", "orderReference": "bot-7",
+    "dateTime": "20260105;100000", "tradeDate": "20260105", "reportDate": "20260105",
+}  # fmt: skip
+CANCEL = {
+    "quantity": "-10", "proceeds": "25", "netCash": "25", "ibCommission": "0", "notes": "Ca",
+    "transactionType": "TradeCancel", "tradeID": "", "origTradeID": "T1", "transactionID": "2",
+    "reportDate": "20260106",
+}  # fmt: skip
+REBOOK = {"transactionID": "3", "reportDate": "20260106"}
+CASH = {
+    "type": "Other Fees", "dateTime": "20260105", "reportDate": "20260105", "amount": "-3",
+    "currency": "USD", "fxRateToBase": "1", "levelOfDetail": "DETAIL", "transactionID": "1",
+}  # fmt: skip
+POSITION = {
+    "levelOfDetail": "SUMMARY", "assetCategory": "STK", "symbol": "X", "conid": "7",
+    "currency": "USD", "multiplier": "1", "position": "10", "markPrice": "3",
+    "costBasisPrice": "2.6",
+}  # fmt: skip
+Changes = Mapping[str, str | None]
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
+    with Warehouse(tmp_path / "warehouse.duckdb") as opened:
+        yield opened
+
+
+def utc(*parts: int) -> datetime:
+    """Return an instant as the warehouse has it: UTC, and no zone."""
+    year, month, day, hour, minute = (*parts, 0)[:5]
+    return datetime(year, month, day, hour, minute, tzinfo=UTC).replace(tzinfo=None)
+
+
+def element(tag: str, base: Mapping[str, str], changes: Changes) -> str:
+    merged = {**base, **changes}
+    text = " ".join(f'{name}="{value}"' for name, value in merged.items() if value is not None)
+    return f"<{tag} {text}/>"
+
+
+def statement(
+    *trades: Changes,
+    cash: tuple[Changes, ...] = (),
+    positions: tuple[Changes, ...] = (),
+    extra: str = "",
+    generated: str = "20260107;050000",
+) -> str:
+    inside = "".join(
+        f"<{section}>{''.join(element(tag, base, row) for row in rows)}</{section}>"
+        for section, tag, base, rows in (
+            ("Trades", "Trade", STOCK, trades),
+            ("CashTransactions", "CashTransaction", CASH, cash),
+            ("OpenPositions", "OpenPosition", POSITION, positions),
+        )
+    )
+    return document(inside + extra, generated)
+
+
+def document(inside: str, generated: str = "20260107;050000") -> str:
+    return (
+        '<FlexQueryResponse><FlexStatements count="1"><FlexStatement accountId="U1" '
+        f'fromDate="20260105" toDate="20260106" whenGenerated="{generated}">{inside}'
+        "</FlexStatement></FlexStatements></FlexQueryResponse>"
+    )
+
+
+def staged(warehouse: Warehouse, path: Path, *texts: str, currency: str = "USD") -> None:
+    for n, text in enumerate(texts):
+        file = path / f"{n}.xml"
+        file.write_text(text)
+        land(warehouse, fetched([file], SINCE), f"run-{n}")
+    assert stage(warehouse, SINCE, currency) == []
+
+
+def table(warehouse: Warehouse, name: str) -> list[dict[str, Any]]:
+    return warehouse.rows(f"select * from staging.flex_{name} order by all")
+
+
+def reasons(warehouse: Warehouse, name: str = "quarantine") -> str:
+    return " | ".join(row["reason"] for row in table(warehouse, name))
+
+
+def test_a_fill_has_every_column_with_its_sign(warehouse: Warehouse, tmp_path: Path) -> None:
+    staged(warehouse, tmp_path, statement({}))
+    assert table(warehouse, "fills") == [
+        {
+            "account": "ib", "fill_id": "1", "at": utc(2026, 1, 5, 15), "seq": 1,
+            "session_date": date(2026, 1, 5), "instrument": "X", "instrument_kind": "stk",
+            "position_side": "net", "qty": Decimal(10), "price": Decimal("2.5"),
+            "multiplier": Decimal(1), "is_inverse": False, "currency": "USD",
+            "fee": Decimal(-1), "fee_currency": "USD", "rate": Decimal(1), "order_id": "O1",
+            "order_tag": "bot-7", "trade_id": "T1", "broker_pnl": Decimal(0), "is_system": False,
+        }
+    ]  # fmt: skip
+    assert table(warehouse, "quarantine") == table(warehouse, "findings") == []
+    assert [row["multiplier"] for row in table(warehouse, "instruments")] == [Decimal(1)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"levelOfDetail": None}, "levelOfDetail is missing: add the field"),
+        ({"levelOfDetail": "NOVEL"}, "NOVEL is not known"),
+        ({"symbol": ""}, "symbol"),
+        ({"assetCategory": "XYZ"}, "XYZ is not known"),
+        ({"quantity": ""}, "quantity"),
+        ({"quantity": "ten"}, "quantity"),
+        ({"tradePrice": None}, "price"),
+        ({"ibCommission": ""}, "unknown, and never 0"),
+        ({"ibCommission": "NaN"}, "unknown, and never 0"),
+        ({"taxes": None}, "add the field Taxes"),
+        ({"ibCommissionCurrency": ""}, "ibCommissionCurrency"),
+        ({"multiplier": ""}, "multiplier"),
+        ({"multiplier": None, "assetCategory": "OPT"}, "multiplier"),
+        ({"multiplier": "0"}, "multiplier"),
+        ({"proceeds": "-26"}, "proceeds -26"),
+        ({"currency": ""}, "currency"),
+        ({"fifoPnlRealized": "1,2"}, "fifoPnlRealized"),
+        ({"dateTime": "05/01/2026"}, "not a date or time"),
+        ({"dateTime": "20261101;013000"}, "exists twice in New York"),
+        ({"dateTime": "20260308;023000"}, "does not exist in New York"),
+        ({"dateTime": "", "tradeDate": ""}, "dateTime and tradeDate are missing"),
+        ({"transactionType": "TradeCancel", "origTradeID": "T9"}, "a cancel without the trade"),
+    ],
+)
+def test_what_cannot_be_read_is_quarantined_by_name(
+    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
+) -> None:
+    staged(warehouse, tmp_path, statement(changes))
+    assert table(warehouse, "fills") == []
+    assert len(table(warehouse, "quarantine")) == 1
+    assert says in reasons(warehouse)
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({"dateTime": "2026-01-05;10:00:00 EST"}, utc(2026, 1, 5, 15)),
+        ({"dateTime": "20261101;013000 EDT"}, utc(2026, 11, 1, 5, 30)),
+        ({"dateTime": None, "tradeTime": "100000"}, utc(2026, 1, 5, 15)),
+        ({"dateTime": ""}, utc(2026, 1, 3, 1, 20)),
+        ({"dateTime": "20260705;100000"}, utc(2026, 7, 5, 14)),
+    ],
+)
+def test_times_are_utc_and_a_date_alone_is_its_sessions_start(
+    warehouse: Warehouse, tmp_path: Path, changes: Changes, at: datetime
+) -> None:
+    staged(warehouse, tmp_path, statement(changes))
+    assert [row["at"] for row in table(warehouse, "fills")] == [at]
+
+
+@pytest.mark.parametrize(
+    ("day", "session"),
+    [
+        ("20260104", date(2026, 1, 5)),
+        ("20260102", date(2026, 1, 2)),
+        ("20260110", date(2026, 1, 12)),
+    ],
+)
+def test_a_date_that_is_no_session_belongs_to_the_next_one(
+    warehouse: Warehouse, tmp_path: Path, day: str, session: date
+) -> None:
+    staged(warehouse, tmp_path, statement({"tradeDate": day}))
+    assert [row["session_date"] for row in table(warehouse, "fills")] == [session]
+
+
+def test_only_executions_are_fills(warehouse: Warehouse, tmp_path: Path) -> None:
+    levels = ("ORDER", "CLOSED_LOT", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "WASH_SALE", "EXECUTION")
+    staged(warehouse, tmp_path, statement(*({"levelOfDetail": level} for level in levels)))
+    assert len(table(warehouse, "fills")) == 1
+    assert table(warehouse, "quarantine") == []
+
+
+def test_a_correction_leaves_the_rebooking_alone(warehouse: Warehouse, tmp_path: Path) -> None:
+    staged(warehouse, tmp_path, statement({}, CANCEL, REBOOK))
+    assert [row["fill_id"] for row in table(warehouse, "fills")] == ["3"]
+    assert [(row["amount"], row["session_date"]) for row in table(warehouse, "ledger")] == [
+        (Decimal(-1), date(2026, 1, 5))
+    ]
+
+
+def test_a_cancel_that_gives_the_commission_back_leaves_nothing(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    staged(warehouse, tmp_path, statement({}, {**CANCEL, "ibCommission": "1"}))
+    assert table(warehouse, "fills") == table(warehouse, "ledger") == []
+
+
+def test_a_cancel_without_a_trade_id_finds_its_order(warehouse: Warehouse, tmp_path: Path) -> None:
+    staged(warehouse, tmp_path, statement({}, {**CANCEL, "origTradeID": ""}))
+    assert table(warehouse, "fills") == table(warehouse, "quarantine") == []
+
+
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(0, 3)), min_size=1, max_size=6
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_whatever_is_cancelled_the_sums_are_the_statements(
+    tmp_path_factory: pytest.TempPathFactory, trades: list[tuple[int, int, int]], shuffle: Any
+) -> None:
+    """Each trade is booked, then cancelled and rebooked `times` times, in any order of rows."""
+    rows: list[dict[str, str]] = []
+    for n, (qty, price, times) in enumerate(trades):
+        value = {"quantity": str(qty), "tradePrice": str(price), "proceeds": str(-qty * price)}
+        back = {"quantity": str(-qty), "tradePrice": str(price), "proceeds": str(qty * price)}
+        for k in range(times + 1):
+            moment = {"reportDate": f"2026010{5 + k}", "netCash": ""}
+            number = str(100 * n + 10 * k)
+            rows.append({**value, **moment, "tradeID": f"T{n}", "transactionID": number})
+            if k < times:
+                rows.append(
+                    {
+                        **CANCEL,
+                        **back,
+                        **moment,
+                        "origTradeID": f"T{n}",
+                        "transactionID": number + "9",
+                    }
+                )
+    shuffle.shuffle(rows)
+    path = tmp_path_factory.mktemp("cancels")
+    with Warehouse(path / "w.duckdb") as warehouse:
+        staged(warehouse, path, statement(*rows))
+        fills = table(warehouse, "fills")
+        assert sum(row["qty"] for row in fills) == sum(qty for qty, _, _ in trades)
+        assert len(fills) == len(trades)
+        fees = sum(row["fee"] for row in fills)
+        fees += sum(row["amount"] for row in table(warehouse, "ledger"))
+        assert fees == -sum(times + 1 for _, _, times in trades)
+
+
+def test_conversions_are_no_positions_but_their_commission_is_paid(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    forex = {"assetCategory": "CASH", "symbol": "EUR.USD", "ibCommission": "-2"}
+    free = {**forex, "ibCommission": "0", "transactionID": "2"}
+    staged(warehouse, tmp_path, statement(forex, free))
+    assert table(warehouse, "fills") == []
+    assert [(row["kind"], row["amount"]) for row in table(warehouse, "ledger")] == [
+        ("fee", Decimal(-2))
+    ]
+    assert "FX conversions" in reasons(warehouse, "findings")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"notes": "A;P"}, "assignment/exercise"),
+        ({"assetCategory": "FUND", "proceeds": "-20", "netCash": "-21"}, "for this FUND"),
+        ({"netCash": "-28"}, "a charge is missing"),
+        ({"fxRateToBase": "0.9"}, "base currency is another"),
+        ({"ibCommissionCurrency": "EUR", "taxes": "-1"}, "taxes are in USD"),
+        ({"accountId": "U9"}, "rows of account U9"),
+    ],
+)
+def test_what_is_not_valued_yet_is_a_finding(
+    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
+) -> None:
+    staged(warehouse, tmp_path, statement(changes))
+    assert len(table(warehouse, "fills")) == 1
+    assert says in reasons(warehouse, "findings")
+
+
+def test_another_base_currency_makes_rates_unknown(warehouse: Warehouse, tmp_path: Path) -> None:
+    text = statement({"currency": "CAD"}, extra='<AccountInformation currency="EUR"/>')
+    staged(warehouse, tmp_path, text)
+    assert [row["rate"] for row in table(warehouse, "fills")] == [None]
+    assert "base currency is EUR" in reasons(warehouse, "findings")
+
+
+def test_a_corporate_action_is_a_finding_by_symbol(warehouse: Warehouse, tmp_path: Path) -> None:
+    action = '<CorporateActions><CorporateAction symbol="X" type="FS"/></CorporateActions>'
+    staged(warehouse, tmp_path, statement(extra=action))
+    assert [(row["instrument"], row["reason"]) for row in table(warehouse, "findings")] == [
+        ("X", "corporate action not valued: FS")
+    ]
+
+
+CONFIRM = (
+    '<TradeConfirm levelOfDetail="EXECUTION" assetCategory="STK" symbol="X" currency="USD" '
+    'multiplier="1" quantity="10" price="2.5" amount="25" proceeds="-25" commission="-1" '
+    'commissionCurrency="USD" tax="0" netCash="-26" tradeID="T1" execID="E.01" orderID="O1" '
+    'code="O;P" transactionType="ExchTrade" dateTime="2026-01-05;10:00:00 EST" '
+    'tradeDate="2026-01-05" reportDate="2026-01-05"/>'
+)
+
+
+def test_confirmations_are_fills_until_an_activity_statement_covers_the_day(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    confirms = document(f"<TradeConfirms>{CONFIRM}</TradeConfirms>")
+    staged(warehouse, tmp_path, confirms)
+    (fill,) = table(warehouse, "fills")
+    assert (fill["fill_id"], fill["fee"], fill["order_id"], fill["broker_pnl"]) == (
+        "T1/E.01", Decimal(-1), "O1", None,
+    )  # fmt: skip
+    staged(warehouse, tmp_path, confirms, statement({}))
+    assert [row["fill_id"] for row in table(warehouse, "fills")] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "type_"),
+    [
+        ("dividend", "Dividends"), ("dividend", "Payment In Lieu Of Dividends"),
+        ("tax", "Withholding Tax"), ("tax", "871(m) Withholding"),
+        ("interest", "Broker Interest Paid"), ("interest", "Bond Interest Received"),
+        ("fee", "Advisor Fees"), ("fee", "Commission Adjustments"),
+        ("transfer", "Deposits/Withdrawals"), ("transfer", "Deposits &amp; Withdrawals"),
+    ],
+)  # fmt: skip
+def test_cash_has_a_kind(warehouse: Warehouse, tmp_path: Path, kind: str, type_: str) -> None:
+    staged(warehouse, tmp_path, statement(cash=({"type": type_},)))
+    assert [(row["kind"], row["amount"]) for row in table(warehouse, "ledger")] == [
+        (kind, Decimal(-3))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"type": "Cash Receipts"}, '"Cash Receipts" is not known'),
+        ({"type": None}, "type is missing"),
+        ({"amount": ""}, "amount"),
+        ({"amount": "1e400"}, "amount"),
+        ({"dateTime": "", "reportDate": ""}, "dateTime and reportDate"),
+        ({"levelOfDetail": "NOVEL"}, "NOVEL"),
+        ({"currency": ""}, "currency"),
+    ],
+)
+def test_cash_that_cannot_be_read_is_quarantined(
+    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
+) -> None:
+    staged(warehouse, tmp_path, statement(cash=(changes,)))
+    assert table(warehouse, "ledger") == []
+    assert says in reasons(warehouse)
+
+
+def test_summaries_of_cash_restate(warehouse: Warehouse, tmp_path: Path) -> None:
+    staged(warehouse, tmp_path, statement(cash=({}, {"levelOfDetail": "SUMMARY"})))
+    assert len(table(warehouse, "ledger")) == 1
+
+
+def test_cash_without_levels_counts_where_none_has_one(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    bare = {"levelOfDetail": None}
+    staged(warehouse, tmp_path, statement(cash=(bare, {**bare, "transactionID": "2"})))
+    assert len(table(warehouse, "ledger")) == 2
+    mixed = statement(cash=({"transactionID": "8"}, {**bare, "transactionID": "9"}))
+    staged(warehouse, tmp_path, mixed)
+    assert "other rows of this statement have one" in reasons(warehouse)
+    healed = statement(cash=({"transactionID": "8"}, {"transactionID": "9"}))
+    staged(warehouse, tmp_path, healed)
+    assert table(warehouse, "quarantine") == []
+
+
+def test_positions_are_the_latest_statements(warehouse: Warehouse, tmp_path: Path) -> None:
+    staged(warehouse, tmp_path, statement(positions=({}, {"levelOfDetail": "LOT"})))
+    (position,) = table(warehouse, "positions")
+    assert (position["qty"], position["avg_price"], position["mark_price"]) == (
+        Decimal(10), Decimal("2.6"), Decimal(3),
+    )  # fmt: skip
+    assert position["taken_at"] == utc(2026, 1, 7, 10)
+    assert position["session_date"] == date(2026, 1, 6)
+    staged(warehouse, tmp_path, statement(positions=(), generated="20260108;050000"))
+    assert table(warehouse, "positions") == []
+
+
+def test_lots_are_added_up_where_there_is_no_summary(warehouse: Warehouse, tmp_path: Path) -> None:
+    lot = {"levelOfDetail": "LOT"}
+    staged(warehouse, tmp_path, statement(positions=(lot, {**lot, "costBasisPrice": "2.8"})))
+    assert [(row["qty"], row["avg_price"]) for row in table(warehouse, "positions")] == [
+        (Decimal(20), None)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"levelOfDetail": "CONTRACT"}, "CONTRACT is not known"),
+        ({"levelOfDetail": None}, "levelOfDetail is missing"),
+        ({"position": ""}, "position is missing"),
+        ({"markPrice": "x"}, "markPrice"),
+    ],
+)
+def test_positions_that_cannot_be_read_are_quarantined(
+    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
+) -> None:
+    staged(warehouse, tmp_path, statement(positions=(changes,)))
+    assert table(warehouse, "positions") == []
+    assert says in reasons(warehouse)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import keyring
+import pytest
+from keyring.backend import KeyringBackend
+
+from recon.config import load
+from recon.errors import ConfigError
+
+WHOLE = """
+[recon]
+state = "state"
+tolerance_pct = 0.5
+tolerance_abs = "1.00"
+
+[[accounts]]
+id = "okx-demo"
+venue = "okx"
+mode = "demo"
+currency = "USDT"
+since = 2026-03-01
+instrument_types = ["SWAP"]
+api_key = { env = "A_KEY" }
+api_secret = { file = "secret" }
+passphrase = { env = "A_KEY" }
+
+[[accounts]]
+id = "ibkr-paper"
+venue = "ibkr-flex"
+mode = "paper"
+currency = "USD"
+since = 2026-01-02
+calendar = "XNYS"
+query_id = "123456"
+token = { env = "A_KEY" }
+
+[[bots]]
+id = "btc-quantum"
+account = "okx-demo"
+instruments = ["BTC-USDT-SWAP"]
+order_tag = "btcq"
+books = "sqlite:///vaults/btc-quantum.sqlite"
+mapping = "freqtrade"
+recognises = "close"
+heartbeat = { file = "beats/btc-quantum.json", period_s = 60 }
+
+[paging]
+channels = [ { url = { env = "A_KEY" } } ]
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("A_KEY", "canary-key")
+    secret = tmp_path / "secret"
+    secret.write_text("canary-secret\n")
+    secret.chmod(0o600)
+    return tmp_path / "recon.toml"
+
+
+def write(path: Path, old: str = "", new: str = "") -> Path:
+    assert old in WHOLE
+    path.write_text(WHOLE.replace(old, new))
+    return path
+
+
+def test_the_contract_s_example_is_read(path: Path) -> None:
+    config = load(write(path))
+    okx, flex = config.accounts
+    assert okx.venue == "okx"
+    assert (okx.lots, flex.lots) == ("average", "fifo")
+    assert okx.since == date(2026, 3, 1)
+    assert okx.api_secret.get_secret_value() == "canary-secret"
+    assert config.recon.tolerance_pct == Decimal("0.5")
+    assert config.state == path.parent / "state"
+
+
+def test_it_never_shows_a_secret(path: Path) -> None:
+    config = load(write(path))
+    assert "canary" not in repr(config) + str(config) + config.model_dump_json()
+
+
+def test_it_is_frozen(path: Path) -> None:
+    config = load(write(path))
+    with pytest.raises(ValueError, match="frozen"):
+        config.recon.tolerance_pct = Decimal(5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('mode = "demo"', 'mode = "demo"\ntypo = 1', "accounts.okx-demo.typo: an unknown key"),
+        ('state = "state"', 'stat = "s"', "recon.stat: an unknown key"),
+        ('venue = "okx"', 'venue = "ftx"', 'accounts.okx-demo: venue must be "okx" or'),
+        ("since = 2026-03-01", 'since = "soon"', "accounts.okx-demo.since: "),
+        ("since = 2026-03-01", "", "accounts.okx-demo.since: missing: add it"),
+        ('api_key = { env = "A_KEY" }', 'api_key = "k"', "okx-demo.api_key: a secret is never"),
+        ('{ file = "secret" }', '{ file = "gone" }', "okx-demo.api_secret: cannot read the secret"),
+        ('{ env = "A_KEY" } } ]', '{ env = "NONE" } } ]', "variable NONE is not set"),
+        ("tolerance_pct = 0.5", "tolerance_pct = -1", "recon.tolerance_pct: "),
+        ("tolerance_pct = 0.5", 'tolerance_pct = "x"', "recon.tolerance_pct: 'x' is not a number"),
+        (
+            'account = "okx-demo"',
+            'account = "okx"',
+            "bots.btc-quantum.account: there is no account",
+        ),
+        ('id = "ibkr-paper"', 'id = "okx-demo"', "two accounts are called 'okx-demo'"),
+        ('query_id = "123456"', 'files = "x.xml"', "either files, or query_id and token"),
+        ("[recon]", "[recon", "not valid TOML"),
+        ("[recon]", "path = 1\n[recon]", "path: an unknown key"),
+        ('recognises = "close"', 'recognises = "never"', "bots.btc-quantum.recognises: "),
+    ],
+)
+def test_a_mistake_names_file_key_and_remedy(path: Path, old: str, new: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(path, old, new))
+    assert str(caught.value).startswith(str(path))
+    assert expected in str(caught.value)
+    assert "canary" not in str(caught.value)
+
+
+def test_one_bot_a_pair(path: Path) -> None:
+    second = """[[bots]]
+id = "other"
+account = "okx-demo"
+instruments = ["BTC-USDT-SWAP"]
+books = "sqlite:///x.sqlite"
+
+[paging]"""
+    with pytest.raises(ConfigError, match=r"BTC-USDT-SWAP is owned by btc-quantum already"):
+        load(write(path, "[paging]", second))
+
+
+def test_a_secret_that_others_can_read_is_refused(path: Path) -> None:
+    (path.parent / "secret").chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load(write(path))
+
+
+def test_a_missing_file_says_how_to_name_another(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--config or RECON_CONFIG"):
+        load(tmp_path / "none.toml")
+
+
+def test_a_secret_can_come_from_the_keyring(path: Path) -> None:
+    class Ring(KeyringBackend):
+        priority = 1  # type: ignore[assignment]
+
+        def get_password(self, service: str, username: str) -> str | None:
+            return {"recon/okx": "canary-ring"}.get(f"{service}/{username}")
+
+        def set_password(self, service: str, username: str, password: str) -> None:
+            raise NotImplementedError
+
+    before = keyring.get_keyring()
+    keyring.set_keyring(Ring())
+    try:
+        config = load(write(path, '{ file = "secret" }', '{ keyring = "recon/okx" }'))
+        okx = config.accounts[0]
+        assert okx.venue == "okx"
+        assert okx.api_secret.get_secret_value() == "canary-ring"
+        with pytest.raises(ConfigError, match="keyring has no entry 'recon/none'"):
+            load(write(path, '{ file = "secret" }', '{ keyring = "recon/none" }'))
+    finally:
+        keyring.set_keyring(before)
+
+
+HEAVY = "[name for name in ('ccxt', 'pandas', 'duckdb', 'pyarrow') if name in sys.modules]"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--config", "nowhere.toml"]])
+def test_help_and_a_wrong_configuration_import_nothing_heavy(arguments: list[str]) -> None:
+    code = f"import sys; from recon.cli import run_cli; run_cli({arguments!r}); print({HEAVY})"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

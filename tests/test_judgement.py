@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recon.domain import AccountStatus, BotStatus
+from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
+
+HALF_PERCENT = Tolerance(Decimal("0.5"), Decimal("1.00"))
+money = st.decimals(-10_000, 10_000, places=4)
+
+
+@pytest.mark.parametrize(
+    ("amount", "truth", "is_too_much"),
+    [
+        ("1.00", "0", False),
+        ("-1.00", "0", False),
+        ("1.01", "0", True),
+        ("5.00", "1000", False),  # exactly 0.5 %
+        ("5.0001", "1000", True),
+        ("-5.0001", "-1000", True),
+        ("1682.00", "-373.00", True),
+    ],
+)
+def test_exactly_at_the_bound_is_not_divergent(amount: str, truth: str, is_too_much: bool) -> None:  # noqa: FBT001
+    assert diverges(Decimal(amount), Decimal(truth), HALF_PERCENT) is is_too_much
+
+
+@given(money, money)
+def test_signs_do_not_matter(amount: Decimal, truth: Decimal) -> None:
+    verdict = diverges(amount, truth, HALF_PERCENT)
+    assert verdict == diverges(-amount, truth, HALF_PERCENT)
+    assert verdict == diverges(amount, -truth, HALF_PERCENT)
+
+
+@given(money, money)
+def test_an_unproven_account_has_neither_agreed_nor_diverged_bots(
+    amount: Decimal, truth: Decimal
+) -> None:
+    for account in ("unproven", "failed"):
+        assert bot_status(account, [(amount, truth)], HALF_PERCENT) == "unproven"
+
+
+def test_what_is_unknown_is_unproven() -> None:
+    known = (Decimal(0), Decimal(0))
+    assert bot_status("proven", [known, (None, Decimal(0))], HALF_PERCENT) == "unproven"
+    assert bot_status("proven", [known, (Decimal(0), None)], HALF_PERCENT) == "unproven"
+    assert bot_status("proven", [known], HALF_PERCENT) == "agreed"
+
+
+def test_a_divergence_of_the_day_alone_diverges() -> None:
+    spans = [(Decimal(0), Decimal(0)), (Decimal(2), Decimal(0))]
+    assert bot_status("proven", spans, HALF_PERCENT) == "diverged"
+
+
+def test_an_account_is_proven_only_where_everything_is() -> None:
+    def judged(
+        coverage: str = "complete", proof: str = "closed", reasons: int = 0
+    ) -> AccountStatus:
+        return account_status(
+            ["complete", coverage],  # type: ignore[list-item]
+            ["absent", proof],  # type: ignore[list-item]
+            is_reached=True,
+            open_reasons=reasons,
+        )
+
+    assert judged() == "proven"
+    assert judged(proof="absent") == "proven"
+    assert judged(coverage="partial") == "unproven"
+    assert judged(coverage="failed") == "unproven"
+    assert judged(proof="broken") == "unproven"
+    assert judged(reasons=1) == "unproven"
+    assert account_status(["complete"], ["closed"], is_reached=False, open_reasons=0) == "failed"
+
+
+def test_a_run_is_as_bad_as_its_worst() -> None:
+    order: list[BotStatus] = ["agreed", "unproven", "diverged"]
+    for one, other in product(order, order):
+        assert run_status(["proven"], [one, other]) == max(one, other, key=order.index)
+    assert run_status(["proven", "failed"], ["agreed"]) == "unproven"
+    assert run_status(["unproven"], []) == "unproven"

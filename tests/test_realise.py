@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from recon.exact import SCALE
+from recon.lots import Method
+from recon.realise import Event, OpenLots, Row, realise
+
+START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
+FILL = Event(
+    "okx", "BTC", "fill", "0", START, date(2026, 5, 1), "a", "net",
+    Decimal(1), Decimal(100), Decimal(1), False, Decimal(0), "settlement", Decimal(1),  # noqa: FBT003
+)  # fmt: skip
+
+
+def fill(number: int, bot: str | None, qty: str, price: str, **more: Any) -> Event:
+    return FILL._replace(
+        event_id=str(number),
+        at=START + timedelta(minutes=number),
+        bot=bot,
+        qty=Decimal(qty),
+        price=Decimal(price),
+        **more,
+    )
+
+
+def cash(number: int, kind: str, amount: str, owner: str | None = "a", **more: Any) -> Event:
+    return fill(number, owner, "0", "0")._replace(
+        kind=kind, qty=None, price=None, multiplier=None, is_inverse=None, fee_in=None,
+        amount=Decimal(amount), **more,
+    )  # fmt: skip
+
+
+def realised(
+    events: Sequence[Event], method: Method = "average"
+) -> tuple[list[Row], list[OpenLots]]:
+    items = list(realise(events, {"okx": method}))
+    return (
+        [item for item in items if isinstance(item, Row)],
+        [item for item in items if isinstance(item, OpenLots)],
+    )
+
+
+def sums(rows: Sequence[Row], name: str) -> dict[str, Decimal]:
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        key = "account" if row.scope == "account" else str(row.bot)
+        totals[key] += Decimal(getattr(row, name)) / SCALE
+    return dict(totals)
+
+
+def test_under_one_bot_a_pair_the_account_is_the_bot() -> None:
+    rng = random.Random(7)
+    for _ in range(200):
+        events = [
+            cash(n, "funding", f"{rng.randint(-500, 500)}")
+            if rng.random() < 0.2
+            else fill(n, "a", f"{rng.choice([-3, -1, 2, 5])}", f"{rng.randint(50, 150)}",
+                      amount=Decimal(rng.randint(-9, 1)))
+            for n in range(rng.randint(1, 30))
+        ]  # fmt: skip
+        rows, _ = realised(events, rng.choice(["average", "fifo"]))
+        for name in ("gross", "fees", "funding", "carried"):
+            both = sums(rows, name)
+            assert both.get("a") == both.get("account")
+
+
+def test_two_bots_on_one_instrument_net_each_other() -> None:
+    rows, _ = realised([
+        fill(1, "a", "1", "100"), fill(2, "b", "-1", "110"),
+        fill(3, "a", "-1", "120"), fill(4, "b", "1", "130"),
+    ])  # fmt: skip
+    # a gains 20 and b loses 20; the account sold at 110 what it bought at 100, then 120 - 130.
+    assert sums(rows, "gross") == {"a": 20, "b": -20, "account": 0}
+
+
+def test_funding_follows_who_holds_the_position_in_proportion() -> None:
+    rows, _ = realised([
+        fill(1, "a", "3", "100"), fill(2, None, "1", "100"), cash(3, "funding", "-8", "owner"),
+        fill(4, "a", "-3", "100"), fill(5, None, "-1", "100"),
+    ])  # fmt: skip
+    assert sums(rows, "funding") == {"a": -6, "None": -2, "account": -8}
+
+
+def test_a_short_receives_what_a_long_pays() -> None:
+    rows, _ = realised([
+        fill(1, "a", "3", "100"), fill(2, "b", "-1", "100"), cash(3, "funding", "-8"),
+        fill(4, "a", "-3", "100"), fill(5, "b", "1", "100"),
+    ])  # fmt: skip
+    assert sums(rows, "funding") == {"a": -12, "b": 4, "account": -8}
+
+
+def test_with_nobody_holding_it_funding_goes_to_the_owner_at_once() -> None:
+    rows, _ = realised([cash(1, "funding", "-8", "a")])
+    assert sums(rows, "funding") == {"a": -8, "account": -8}
+    rows, _ = realised([cash(1, "funding", "-8", None)])
+    assert sums(rows, "funding") == {"None": -8, "account": -8}
+
+
+def test_interest_and_the_like_are_other_and_count_at_once() -> None:
+    rows, _ = realised([fill(1, "a", "1", "100"), cash(2, "interest", "-3")])
+    assert sums(rows, "other") == {"a": -3, "account": -3}
+
+
+def test_what_is_paid_is_net_and_carried() -> None:
+    rows, still_open = realised([
+        fill(1, "a", "4", "100", amount=Decimal(-4)), cash(2, "funding", "-2"),
+        fill(3, "a", "-1", "110", amount=Decimal(-1)),
+    ])  # fmt: skip
+    own = [row for row in rows if row.scope == "bot"]
+    net = sum((row.gross or 0) + (row.fees or 0) + (row.funding or 0) for row in own)
+    carried = sum(row.carried or 0 for row in own)
+    assert net == (10 * SCALE - 2 * SCALE) - SCALE // 2
+    assert carried == -3 * SCALE - 3 * SCALE // 2
+    assert net + carried == (10 - 4 - 2 - 1) * SCALE
+    assert {(lot.scope, lot.qty, lot.cost) for lot in still_open} == {
+        ("bot", 3 * SCALE, 300 * SCALE),
+        ("account", 3 * SCALE, 300 * SCALE),
+    }
+
+
+def test_a_fee_taken_in_the_base_coin_leaves_that_much_less_to_sell() -> None:
+    rows, still_open = realised([
+        fill(1, "a", "1", "100", amount=Decimal("-0.01"), fee_in="base"),
+        fill(2, "a", "-0.99", "200"),
+    ])  # fmt: skip
+    assert sums(rows, "gross")["a"] == 99
+    assert sums(rows, "fees")["a"] == -1
+    assert still_open == []
+
+
+def test_another_currency_is_converted_at_the_event_s_own_rate() -> None:
+    rows, _ = realised([
+        fill(1, "a", "1", "100", rate=Decimal("1.1")),
+        fill(2, "a", "-1", "110", rate=Decimal("1.2")),
+    ])  # fmt: skip
+    assert sums(rows, "gross") == {"a": 12, "account": 12}
+
+
+@pytest.mark.parametrize(
+    "unknown", [{"rate": None}, {"fee_in": "unknown"}, {"multiplier": Decimal("1e-18"),
+                                                       "price": Decimal("0.1")}]
+)  # fmt: skip
+def test_what_cannot_be_valued_is_unknown_and_never_zero(unknown: dict[str, Any]) -> None:
+    events = [fill(1, "a", "1", "100")._replace(**unknown)]
+    rows, still_open = realised(events)
+    assert {row.gross for row in rows} == {None}
+    assert unknown.keys() == {"rate"} or {lot.rate for lot in still_open} == {None}
+
+
+def test_disorder_is_refused() -> None:
+    with pytest.raises(ValueError, match="out of order"):
+        realised([fill(2, "a", "1", "1"), fill(1, "a", "1", "1")])
+    with pytest.raises(ValueError, match="out of order"):
+        realised([fill(1, "a", "1", "1"), fill(1, "a", "1", "1")._replace(instrument="ABC")])

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recon.errors import ConfigError
+from recon.sessions import NEW_YORK, calendar, last_ended, to_utc, window
+
+XNYS = calendar("XNYS")
+UTC_DAYS = calendar(None)
+FROM, TO = datetime(2024, 1, 3), datetime(2026, 10, 1)  # noqa: DTZ001 - the strategy adds UTC
+instants = st.datetimes(FROM, TO, timezones=st.just(UTC))
+
+
+@given(instants)
+@settings(max_examples=200)
+def test_every_instant_lies_in_exactly_one_session(at: datetime) -> None:
+    for days in (XNYS, UTC_DAYS):
+        session = days.session_of(at)
+        assert session.start <= at < session.end
+        following = days.session_on_or_after(session.date + timedelta(days=1))
+        assert following.start == session.end
+        assert days.session(following.date - timedelta(days=1)) == session
+
+
+@given(instants)
+@settings(max_examples=200)
+def test_the_last_ended_session_has_ended_and_the_next_has_not(now: datetime) -> None:
+    for days in (XNYS, UTC_DAYS):
+        session = last_ended(days, now)
+        assert session.end <= now
+        assert days.session_on_or_after(session.date + timedelta(days=1)).end > now
+
+
+@pytest.mark.parametrize(
+    ("at", "session"),
+    [
+        ("2026-03-06T21:00", date(2026, 3, 6)),  # Friday, before the clocks change
+        ("2026-03-07T01:19", date(2026, 3, 6)),  # 20:19 in New York
+        ("2026-03-07T01:20", date(2026, 3, 9)),  # 20:20: Monday's books
+        ("2026-03-10T00:19", date(2026, 3, 9)),  # 20:19, an hour earlier in UTC
+        ("2026-03-10T00:20", date(2026, 3, 10)),
+        ("2026-07-03T15:00", date(2026, 7, 6)),  # Independence Day, observed
+        ("2026-11-27T23:00", date(2026, 11, 27)),  # an early close
+    ],
+)
+def test_trade_dates_follow_new_york_and_the_exchange(at: str, session: date) -> None:
+    assert XNYS.session_of(datetime.fromisoformat(at).replace(tzinfo=UTC)).date == session
+
+
+def test_local_times_that_do_not_exist_or_exist_twice_are_refused() -> None:
+    with pytest.raises(ValueError, match="does not exist"):
+        to_utc(datetime(2026, 3, 8, 2, 30), NEW_YORK)  # noqa: DTZ001
+    with pytest.raises(ValueError, match="exists twice"):
+        to_utc(datetime(2026, 11, 1, 1, 30), NEW_YORK)  # noqa: DTZ001
+    with pytest.raises(ValueError, match="already has a zone"):
+        to_utc(datetime(2026, 1, 1, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
+    assert to_utc(datetime(2026, 11, 1, 3, 0), NEW_YORK) == datetime(2026, 11, 1, 8, tzinfo=UTC)  # noqa: DTZ001
+
+
+def test_an_empty_window_and_an_unknown_calendar_say_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="later than the as-of session 2026-05-01"):
+        window(UTC_DAYS, date(2026, 5, 2), date(2026, 5, 1))
+    with pytest.raises(ConfigError, match="XNYS"):
+        calendar("NOWHERE")
+
+
+def test_a_window_begins_and_ends_with_sessions() -> None:
+    stretch = window(XNYS, date(2026, 1, 1), date(2026, 1, 4))  # a holiday, and a Sunday
+    assert (stretch.first.date, stretch.last.date) == (date(2026, 1, 2), date(2026, 1, 2))
