@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors.okx_client import OkxClient, Row, open_client
@@ -24,6 +24,8 @@ READ_ONLY = frozenset({"read_only"})
 SERVED_FOR = timedelta(days=89)
 """The shortest three months there are: what the venue certainly still serves."""
 PAGE = 100
+DIGITS = 30
+"""Longer than any id or time of the venue's."""
 MAX_PAGES = 20_000
 SNAPSHOT_TRIES = 3
 AGREEING_KEYS = ("instId", "side", "fillSz", "fillPx", "fee", "feeCcy")
@@ -140,6 +142,7 @@ class _Visit:
         self._types = types
         self._now = now
         self._newest: dict[str, int] = {}
+        self._newest_at = datetime.min.replace(tzinfo=UTC)
 
     async def everything(self) -> AsyncIterator[Record | Coverage]:
         steps: tuple[tuple[Evidence, str, Callable[[], Any]], ...] = (
@@ -228,7 +231,7 @@ class _Visit:
             page = await self._client.get(
                 "account/positions-history",
                 {**cursor, "limit": "100"},
-                check=_has("posId", "uTime"),
+                check=_has("posId", "uTime", number="uTime"),
             )
             fresh = {_row_id("position-history", row): row for row in page}
             is_known = fresh.keys() <= rows.keys()
@@ -252,59 +255,66 @@ class _Visit:
         )
         positions: list[Row] = []
         balances: list[Row] = []
-        is_whole = False
+        taken: datetime | None = None
         try:
             for _ in range(SNAPSHOT_TRIES):
+                before = self._now()
                 positions = await self._client.get("account/positions", check=_has("instId", "pos"))
                 balances = await self._client.get("account/balance", check=_has("details"))
-                late = [item async for item in self._late_arrivals()]
-                for record in late:
-                    yield record
-                if not late:
-                    is_whole = True
+                late = [item async for item in self._late_arrivals(before)]
+                for item in late:
+                    yield item
+                if not any(isinstance(item, Record) for item in late):
+                    # The venue's clock may run ahead: what is known was before the snapshot.
+                    taken = max(before, self._newest_at)
                     break
         except VenueBusy as error:
             reason = str(error)
-        if is_whole:
+        if taken is not None:
             for row in positions:
                 yield Record("position", _row_id("position", row), payload_text(row))
             for row in balances:
                 yield Record("balance", "account", payload_text(row))
-        status: CoverageStatus = "complete" if is_whole else "failed"
-        taken: tuple[tuple[Evidence, str, list[Row]], ...] = (
+        snapshots: tuple[tuple[Evidence, str, list[Row]], ...] = (
             ("positions", "position", positions),
             ("balances", "balance", balances),
         )
-        for evidence, kind, rows in taken:
+        for evidence, kind, rows in snapshots:
             yield self._statement(
                 evidence,
                 kind,
-                status,
+                "failed" if taken is None else "complete",
+                to=taken,
                 pages=1,
-                rows=len(rows) if is_whole else 0,
+                rows=0 if taken is None else len(rows),
                 is_snapshot=True,
-                reason="" if is_whole else reason,
+                reason=reason if taken is None else "",
             )
 
-    async def _late_arrivals(self) -> AsyncIterator[Record]:
-        """Yield fills and bills newer than those known, and remember them."""
-        for kind, path, queries in (
-            ("fill", "trade/fills", [{"instType": name} for name in self._types]),
-            ("bill", "account/bills", [{}]),
-        ):
+    async def _late_arrivals(self, asked_at: datetime) -> AsyncIterator[Record | Coverage]:
+        """Yield fills and bills newer than those known, remember them, and say so."""
+        late: tuple[tuple[Evidence, str, str, list[dict[str, str]]], ...] = (
+            ("fills", "fill", "trade/fills", [{"instType": name} for name in self._types]),
+            ("ledger", "bill", "account/bills", [{}]),
+        )
+        for evidence, kind, path, queries in late:
             newest = self._newest.get(kind, 0)
+            fresh: dict[str, Row] = {}
             for query in queries:
-                begin = {"begin": self._begin()}
+                asked = {**query, "begin": self._begin()}
                 page = await self._client.get(
-                    path, {**query, **begin, "limit": "100"}, check=_in_order("", {})
+                    path, {**asked, "limit": "100"}, check=_in_order("", {})
                 )
                 if page and all(_number(row) > newest for row in page):
-                    older = await self._chain(path, {**query, **begin}, str(page[-1]["billId"]))
-                    page = [*page, *older.rows]
-                fresh = [row for row in page if _number(row) > newest]
-                for row in fresh:
-                    yield Record(kind, str(row["billId"]), payload_text(row))
-                self._remember(kind, {str(row["billId"]): row for row in fresh})
+                    page += (await self._chain(path, asked, str(page[-1]["billId"]))).rows
+                fresh |= {str(row["billId"]): row for row in page if _number(row) > newest}
+            for name, row in fresh.items():
+                yield Record(kind, name, payload_text(row))
+            self._remember(kind, fresh)
+            if fresh:
+                yield self._statement(
+                    evidence, kind, "complete", since=asked_at, rows=len(fresh), pages=len(queries)
+                )
 
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
         rows: dict[str, Row] = {}
@@ -326,6 +336,9 @@ class _Visit:
     def _remember(self, kind: str, rows: Mapping[str, Row]) -> None:
         newest = max(map(_number, rows.values()), default=0)
         self._newest[kind] = max(newest, self._newest.get(kind, 0))
+        times = (int(row["ts"]) for row in rows.values() if _is_number(row.get("ts")))
+        latest = datetime.fromtimestamp((max(times, default=0) + 1) / 1000, UTC)
+        self._newest_at = max(latest, self._newest_at)
 
     def _begin(self) -> str:
         return str(int(self._window.start.timestamp()) * 1000)
@@ -371,13 +384,23 @@ def _number(row: Row) -> int:
     return int(str(row["billId"]))
 
 
-def _has(*keys: str) -> Callable[[list[Row]], None]:
-    """Return a check that every row carries `keys`: an answer of another shape is none."""
+def _is_number(value: object) -> bool:
+    """Return whether `value` is the text of a whole number of a sane size."""
+    return isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= DIGITS
+
+
+def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
+    """Return a check that every row carries `keys`, and a whole number as its `number`.
+
+    An answer of another shape is none.
+    """
 
     def check(rows: list[Row]) -> None:
         for row in rows:
             if missing := [key for key in keys if key not in row]:
                 raise VenueBusy(f"a row without {', '.join(missing)}")
+            if number and not _is_number(row[number]):
+                raise VenueBusy(f"a row whose {number} is no number: {row[number]!r}")
 
     return check
 
@@ -389,11 +412,9 @@ def _in_order(after: str, known: Mapping[str, Row]) -> Callable[[list[Row]], Non
     """
 
     def check(rows: list[Row]) -> None:
-        _has("billId")(rows)
+        _has("billId", number="billId")(rows)
         last = int(after) if after else None
         for row in rows:
-            if not str(row["billId"]).isdecimal():
-                raise VenueBusy(f"a billId that is no number: {row['billId']!r}")
             number = _number(row)
             if str(row["billId"]) in known or (last is not None and number >= last):
                 raise VenueBusy(f"pages overlap or are out of order at billId {number}")

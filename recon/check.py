@@ -73,7 +73,8 @@ async def _read(subject: str, source: Connector, mapping: BooksMapping) -> Check
 
 def _check_channels(config: Config) -> list[CheckItem]:
     if not config.paging.channels:
-        return [CheckItem("paging", "no channel is configured", remedy="add [paging] channels")]
+        note = "nobody will be paged: add [paging] channels"
+        return [CheckItem("paging", "no channel is configured", is_ok=True, notes=(note,))]
     items = []
     for number, channel in enumerate(config.paging.channels, 1):
         try:

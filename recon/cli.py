@@ -46,7 +46,7 @@ verbose_option = click.option(
 @click.group(context_settings=CONTEXT)
 @click.version_option(VERSION, prog_name="recon")
 def cli() -> None:
-    r"""Is what the bots say they earned true?
+    """Is what the bots say they earned true?
 
     Holds each bot's own books against the broker's fills, ledger and statements, net of fees and
     funding, every night.
@@ -54,7 +54,7 @@ def cli() -> None:
     \b
     Exit codes: 0 agreed, 1 a bot diverged, 2 usage or configuration, 3 unproven,
     70 a bug, 75 another run holds the lock.
-    """
+    """  # noqa: D301 - click wants the character itself
 
 
 @cli.command()

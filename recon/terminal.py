@@ -42,7 +42,8 @@ def print_document(
     for item in document["breaks"]:
         age = f"{item['age_sessions']} sessions old" if item["age_sessions"] else "new"
         out.print(
-            f"break {item['break']}: {escape(item['bot'])} {item['kind']} {_number(item['amount'])}, {age}",
+            f"break {item['break']}: {escape(item['bot'])} {item['kind']} "
+            f"{_number(item['amount'])}, {age}",
             highlight=False,
         )
     for page in document["pages"]:

@@ -1,42 +1,22 @@
-"""basket, a stock bot at Interactive Brokers, as its Flex statement tells of it and as its vault does.
+"""basket, a stock bot at Interactive Brokers: what it bought and sold, and what its vault says.
 
-Lots are closed first in, first out, the opening commission released in proportion, so that a
-closing row's `fifoPnlRealized = proceeds + ibCommission + taxes + cost` is what it really earned.
-One purchase is booked at a wrong price, cancelled the next day and booked again.
+Lots are closed first in, first out, the opening commission released in proportion. Its vault
+subtracts every commission: it claims what is true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import groupby
-from xml.sax.saxutils import quoteattr
 
-from recon.demo.okx_instruments import text
 from recon.demo.vaults import TradeRow
 from recon.sessions import NEW_YORK, Calendar
 
-ACCOUNT = "DU1000000"
-QUERY = "100200"
 ORDER_TAG = "basket"
-DEPOSIT = Decimal(250_000)
-INTEREST = Decimal("41.17")
-SYMBOLS: Mapping[str, tuple[str, str]] = {
-    "SPY": ("756733", "SPDR S&P 500 ETF TRUST"),
-    "QQQ": ("320227571", "INVESCO QQQ TRUST SERIES 1"),
-    "AAPL": ("265598", "APPLE INC"),
-    "MSFT": ("272093", "MICROSOFT CORP"),
-    "XOM": ("13977", "EXXON MOBIL CORP"),
-}
-MARKS: Mapping[str, Decimal] = {
-    "SPY": Decimal("673.44"),
-    "AAPL": Decimal("272.95"),
-    "XOM": Decimal("116.02"),
-}
-WRONG_PRICE = Decimal("512.30")
 CORRECTED_ORDER = 3
+"""The order whose fill IBKR booked at a wrong price, and corrected a session later."""
 
 # Sessions before the last one, New York time, order, symbol, quantity (bought +), price.
 SCRIPT = """
@@ -113,6 +93,12 @@ class Booked:
     realised: Decimal
     closed: list[Lot] = field(default_factory=list)
 
+    @property
+    def gross(self) -> Decimal:
+        """What it earned before commissions: 0 where it opened."""
+        cost = sum((lot.qty * lot.price for lot in self.closed), Decimal(0))
+        return self.execution.proceeds - cost if self.closed else Decimal(0)
+
 
 @dataclass(slots=True)
 class Basket:
@@ -126,12 +112,13 @@ class Basket:
 
     @property
     def realised(self) -> Decimal:
-        """What the bot earned."""
+        """What the bot earned after commissions."""
         return sum((row.realised for row in self.booked), Decimal(0))
 
-    def statement(self, generated_at: datetime) -> str:
-        """Return the Flex statement of its whole history."""
-        return _statement(self, generated_at)
+    @property
+    def gross(self) -> Decimal:
+        """What it earned before them."""
+        return sum((row.gross for row in self.booked), Decimal(0))
 
     def vault_rows(self) -> list[TradeRow]:
         """Return what the bot wrote to its own vault: one row a close, commissions subtracted."""
@@ -143,7 +130,7 @@ def basket(days: Calendar, since: date, as_of: date) -> Basket:
     last = days.session(as_of).date
     history = Basket(days, days.session_on_or_after(since).date, last)
     for execution in _executions(days, last):
-        history.booked.append(_book(history.lots.setdefault(execution.symbol, []), execution))
+        history.booked.append(book(history.lots.setdefault(execution.symbol, []), execution))
     return history
 
 
@@ -157,7 +144,8 @@ def _executions(days: Calendar, last: date) -> Iterator[Execution]:
         yield Execution(number, at, int(order), symbol, Decimal(qty), Decimal(price))
 
 
-def _book(lots: list[Lot], execution: Execution) -> Booked:
+def book(lots: list[Lot], execution: Execution) -> Booked:
+    """Book one execution on `lots`, which it changes."""
     cash = execution.proceeds + execution.commission
     if execution.qty > 0:
         lots.append(Lot(execution.at, execution.qty, execution.price, -cash))
@@ -186,208 +174,10 @@ def _vault_row(row: Booked) -> TradeRow:
         entry_price=sum((lot.qty * lot.price for lot in row.closed), Decimal(0)) / qty,
         exit_price=row.execution.price,
         pnl=row.realised,
-        order_ids=(_order_id(row.execution.order),),
+        order_ids=(order_id(row.execution.order),),
     )
 
 
-def _statement(history: Basket, generated_at: datetime) -> str:
-    sections = {
-        "AccountInformation": [],
-        "Trades": [row for booked in history.booked for row in _trade_rows(history, booked)],
-        "CashTransactions": list(_cash_rows(history)),
-        "OpenPositions": list(_position_rows(history)),
-    }
-    lines = [
-        '<FlexQueryResponse queryName="recon" type="AF">',
-        '<FlexStatements count="1">',
-        f'<FlexStatement accountId="{ACCOUNT}" fromDate="{history.first}" toDate="{history.last}" '
-        f'period="" whenGenerated="{_clock(generated_at)}">',
-        f'<AccountInformation accountId="{ACCOUNT}" acctAlias="" currency="USD" />',
-    ]
-    for name, rows in sections.items():
-        if name != "AccountInformation":
-            lines += [f"<{name}>", *rows, f"</{name}>"]
-    return "\n".join([*lines, "</FlexStatement>", "</FlexStatements>", "</FlexQueryResponse>", ""])
-
-
-def _trade_rows(history: Basket, booked: Booked) -> Iterator[str]:
-    """Yield an execution's row; of the corrected one the wrong row, its cancel, and the right one.
-
-    The rebooking has the tradeID of the original and a transactionID of its own; the cancel has
-    neither tradeID nor ibExecID. Both are reported a session later than they were traded.
-    """
-    execution = booked.execution
-    right = _trade(booked)
-    if execution.order != CORRECTED_ORDER:
-        yield _element("Trade", right)
-        return
-    following = history.days.session_on_or_after(execution.trade_date + timedelta(days=1)).date
-    wrong = _book([], Execution(*_fields(execution), price=WRONG_PRICE))
-    original = _trade(wrong)
-    yield _element("Trade", original)
-    yield _element("Trade", _cancel(original, execution, following))
-    yield _element(
-        "Trade",
-        right
-        | {
-            "reportDate": str(following),
-            "transactionID": str(9_100_000_000 + execution.number),
-            "ibExecID": str(right["ibExecID"]).removesuffix(".01") + ".02",
-            "notes": "Co",
-        },
-    )
-
-
-def _fields(execution: Execution) -> tuple[int, datetime, int, str, Decimal]:
-    return execution.number, execution.at, execution.order, execution.symbol, execution.qty
-
-
-def _cancel(original: Mapping[str, str], execution: Execution, reported: date) -> dict[str, str]:
-    opposite = ("quantity", "tradeMoney", "proceeds", "ibCommission", "netCash", "cost")
-    return {
-        **original,
-        **{name: text(-Decimal(original[name])) for name in opposite},
-        "tradeID": "",
-        "ibExecID": "",
-        "origTradeID": original["tradeID"],
-        "origTradeDate": str(execution.trade_date),
-        "origTradePrice": original["tradePrice"],
-        "origOrderID": original["ibOrderID"],
-        "transactionType": "TradeCancel",
-        "transactionID": str(9_050_000_000 + execution.number),
-        "reportDate": str(reported),
-        "exchange": "--",
-        "openCloseIndicator": "",
-        "notes": "Ca",
-        "buySell": f"{original['buySell']} (Ca.)",
-        "orderReference": "",
-    }
-
-
-def _trade(booked: Booked) -> dict[str, str]:
-    one = booked.execution
-    return {
-        **_instrument(one.symbol),
-        "tradeID": str(5_000_000_000 + one.number),
-        "reportDate": str(one.trade_date),
-        "dateTime": _clock(one.at),
-        "tradeDate": str(one.trade_date),
-        "transactionType": "ExchTrade",
-        "exchange": "ARCA",
-        "quantity": text(one.qty),
-        "tradePrice": text(one.price),
-        "tradeMoney": text(-one.proceeds),
-        "proceeds": text(one.proceeds),
-        "taxes": "0",
-        "ibCommission": text(one.commission),
-        "ibCommissionCurrency": "USD",
-        "netCash": text(one.proceeds + one.commission),
-        "openCloseIndicator": "C" if booked.closed else "O",
-        "notes": "P" if _is_partial(one) else "",
-        "cost": text(booked.cost),
-        "fifoPnlRealized": text(booked.realised),
-        "origTradePrice": "0",
-        "origTradeDate": "",
-        "origTradeID": "",
-        "origOrderID": "0",
-        "transactionID": str(9_000_000_000 + one.number),
-        "buySell": "BUY" if one.qty > 0 else "SELL",
-        "ibOrderID": _order_id(one.order),
-        "ibExecID": f"0000e1a7.{one.number:08x}.01.01",
-        "orderReference": ORDER_TAG,
-        "orderTime": _clock(one.at - timedelta(seconds=2)),
-        "levelOfDetail": "EXECUTION",
-        "orderType": "LMT",
-        "isAPIOrder": "Y",
-    }
-
-
-def _is_partial(execution: Execution) -> bool:
-    orders = [line.split()[2] for line in SCRIPT.split("\n")[1:-1]]
-    counts = {int(order): len(list(same)) for order, same in groupby(orders)}
-    return counts[execution.order] > 1
-
-
-def _cash_rows(history: Basket) -> Iterator[str]:
-    """Yield a deposit, which is no profit, and interest, which is, and no bot's."""
-    middle = history.days.session(history.last - timedelta(days=15)).date
-    for number, (day, kind, description, amount) in enumerate(
-        (
-            (history.first, "Deposits/Withdrawals", "CASH RECEIPTS", DEPOSIT),
-            (middle, "Broker Interest Received", "USD CREDIT INT", INTEREST),
-        ),
-        1,
-    ):
-        yield _element(
-            "CashTransaction",
-            {
-                "accountId": ACCOUNT,
-                "currency": "USD",
-                "fxRateToBase": "1",
-                "assetCategory": "",
-                "symbol": "",
-                "description": description,
-                "dateTime": _clock(datetime.combine(day, time(9, 30), NEW_YORK)),
-                "settleDate": str(day),
-                "amount": text(amount),
-                "type": kind,
-                "tradeID": "",
-                "transactionID": str(9_200_000_000 + number),
-                "reportDate": str(day),
-                "levelOfDetail": "DETAIL",
-            },
-        )
-
-
-def _position_rows(history: Basket) -> Iterator[str]:
-    for symbol, lots in history.lots.items():
-        qty = sum((lot.qty for lot in lots), Decimal(0))
-        if not qty:
-            continue
-        basis = sum((lot.basis for lot in lots), Decimal(0))
-        value = qty * MARKS[symbol]
-        cost_price = text((basis / qty).quantize(Decimal("1e-9")))
-        yield _element(
-            "OpenPosition",
-            {
-                **_instrument(symbol),
-                "reportDate": str(history.last),
-                "position": text(qty),
-                "markPrice": text(MARKS[symbol]),
-                "positionValue": text(value),
-                "openPrice": cost_price,
-                "costBasisPrice": cost_price,
-                "costBasisMoney": text(basis),
-                "fifoPnlUnrealized": text(value - basis),
-                "side": "Long",
-                "levelOfDetail": "SUMMARY",
-            },
-        )
-
-
-def _instrument(symbol: str) -> dict[str, str]:
-    number, description = SYMBOLS[symbol]
-    return {
-        "accountId": ACCOUNT,
-        "acctAlias": "",
-        "currency": "USD",
-        "fxRateToBase": "1",
-        "assetCategory": "STK",
-        "symbol": symbol,
-        "description": description,
-        "conid": number,
-        "multiplier": "1",
-    }
-
-
-def _element(name: str, attributes: Mapping[str, str]) -> str:
-    return f"<{name} {' '.join(f'{key}={quoteattr(v)}' for key, v in attributes.items())} />"
-
-
-def _order_id(order: int) -> str:
+def order_id(order: int) -> str:
+    """Return IBKR's number of an order of the script."""
     return str(800_000_000 + order)
-
-
-def _clock(at: datetime) -> str:
-    """Write an instant as a query set to ISO dates does: New York time, and which one."""
-    return at.astimezone(NEW_YORK).strftime("%Y-%m-%d;%H:%M:%S %Z")

@@ -45,10 +45,11 @@ def send(
 
     A channel that has not answered by the deadline counts as failed.
     """
+    names = check_channels(urls)
     children = [_start(url, title, body) for url in urls]
     return [
-        {"channel": masked(url), **_finish(child, deadline_s)}
-        for url, child in zip(urls, children, strict=True)
+        {"channel": name, **_finish(child, deadline_s)}
+        for name, child in zip(names, children, strict=True)
     ]
 
 

@@ -1,0 +1,286 @@
+"""What every connector promises, tested alike for all of them: see connectors/protocol.py."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.flex_service import Pauses
+from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
+from connectors.okx import OkxConnector, OkxKey
+from connectors.patience import Patience
+from connectors.protocol import Connector
+from connectors.sqlite_books import SqliteBooks
+from recon.demo.flex_server import Fault as FlexFault
+from recon.demo.flex_server import FlexServer
+from recon.demo.okx_account import OkxAccount
+from recon.demo.okx_faults import Fault, FaultKind
+from recon.demo.okx_server import OkxServer
+from recon.domain import CheckItem, Coverage, Record, Window
+from recon.errors import EvidenceError
+from recon.sessions import UtcDays, calendar, window
+from tests.fleet import AS_OF, BTC, NOW, SINCE, account, book_all, deals, round_trips, unpaced
+
+XNYS = calendar("XNYS")
+TOKEN = "contract-token"
+HASTY = Patience(
+    request_timeout_s=0.4, attempts=2, first_wait_s=0.01, longest_wait_s=0.02, total_s=3.0
+)
+RHYTHM = Pauses(between_requests_s=0.0, poll_s=(0.0, 0.01), throttled_s=0.05)
+STATEMENT = """<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1">
+<FlexStatement accountId="U1" fromDate="20260504" toDate="20260514"
+ whenGenerated="20260515;050000"><Trades>
+<Trade transactionID="11" tradeID="1" levelOfDetail="EXECUTION" assetCategory="STK" symbol="X"
+ quantity="1.50" tradePrice="2.000000000000000001" tradeDate="20260505" ibCommission="-1"/>
+<Trade transactionID="12" tradeID="1" levelOfDetail="EXECUTION" assetCategory="STK" symbol="Y"
+ quantity="-7" tradePrice="1E-3" tradeDate="20260506" ibCommission=""/>
+<Trade levelOfDetail="EXECUTION" assetCategory="STK" symbol="Y" quantity="7" buySell="BUY (Ca.)"
+ tradePrice="1E-3" tradeDate="20260506" notes="Ca" origTradeID="1"/>
+</Trades><CashTransactions>
+<CashTransaction transactionID="21" type="Dividends" amount="0.10" symbol="X" currency="USD"/>
+</CashTransactions><OpenPositions>
+<OpenPosition conid="9" symbol="X" position="1.50" levelOfDetail="SUMMARY"/>
+</OpenPositions></FlexStatement></FlexStatements></FlexQueryResponse>"""
+
+Opening = Callable[[Path], AbstractAsyncContextManager[Connector]]
+
+
+def okx(*faults: tuple[str, FaultKind], book: Callable[[], OkxAccount] = account) -> Opening:
+    @asynccontextmanager
+    async def opened(_folder: Path) -> AsyncIterator[Connector]:
+        async with OkxServer(book(), throttle=0) as server:
+            for path, kind in faults:
+                server.fault(path, Fault(kind, None))
+            yield OkxConnector(
+                "okx", OkxKey(server.api_key, server.secret, server.passphrase), is_demo=True,
+                base_url=server.url, now=lambda: NOW, patience=HASTY,
+            )  # fmt: skip
+            assert server.violations == []
+
+    return opened
+
+
+def flex_files(text: str | None) -> Opening:
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[Connector]:
+        if text is not None:
+            (folder / "one.xml").write_text(text, encoding="utf-8")
+        yield IbkrFlexFiles("ib", patterns=[str(folder / "*.xml")], calendar=XNYS)
+
+    return opened
+
+
+def flex_service(*faults: FlexFault) -> Opening:
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[Connector]:
+        async with FlexServer({"1": STATEMENT}, token=TOKEN, faults=list(faults)) as server:
+            yield IbkrFlex(
+                "ib", token=TOKEN, query_id="1", state_dir=folder, calendar=XNYS,
+                base_url=server.url, patience=HASTY, pauses=RHYTHM,
+            )  # fmt: skip
+
+    return opened
+
+
+def sqlite_books(write: Callable[[Path], object]) -> Opening:
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[Connector]:
+        path = folder / "books.sqlite"
+        if not path.exists():
+            write(path)
+        yield SqliteBooks("bot", path, now=lambda: NOW, busy_timeout_s=0.2, scratch=folder / "tmp")
+
+    return opened
+
+
+def trades_of_every_type(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as books:
+        books.execute("create table t (id integer primary key, pnl real, at text, raw blob, n int)")
+        books.executemany(
+            "insert into t values (?, ?, ?, ?, ?)",
+            [
+                (1, 0.1, "2026-05-01", b"\0\xff", 2**62),
+                (2, None, "", None, -1),
+                (3, 1e-9, "x", b"", 0),
+            ],
+        )
+        books.execute("create table empty (only_column text)")
+        books.commit()
+
+
+def traded() -> OkxAccount:
+    book = account()
+    round_trips(book, 4)
+    book_all(book, deals(130))
+    book.trade(BTC, "buy", 5, 1_700, NOW)
+    return book
+
+
+SOUND: dict[str, Opening] = {
+    "okx": okx(book=traded),
+    "okx, nothing ever happened": okx(),
+    "flex files": flex_files(STATEMENT),
+    "flex service": flex_service(),
+    "sqlite books": sqlite_books(trades_of_every_type),
+}
+BROKEN: dict[str, Opening] = {
+    "okx down": okx(("*", "status_502")),
+    "okx without fills": okx(("trade/fills-history", "html_200"), book=traded),
+    "okx without bills": okx(("account/bills", "data_null"), book=traded),
+    "okx without positions": okx(("account/positions", "truncated_json"), book=traded),
+    "okx without balance": okx(("account/balance", "data_missing"), book=traded),
+    "okx without history": okx(("account/positions-history", "empty_body"), book=traded),
+    "okx without instruments": okx(("public/instruments", "status_503"), book=traded),
+    "okx dripping": okx(("trade/fills", "dripping_body"), book=traded),
+    "okx refuses the key": okx(("trade/fills", "code_50120"), book=traded),
+    "no flex file": flex_files(None),
+    "flex file cut off": flex_files(STATEMENT[:900]),
+    "flex file of an error": flex_files(
+        "<FlexStatementResponse><Status>Fail</Status><ErrorCode>1012</ErrorCode>"
+        "</FlexStatementResponse>"
+    ),
+    "flex file without trades": flex_files(STATEMENT.replace("Trades>", "Fees>")),
+    "flex file too early": flex_files(STATEMENT.replace("20260515;", "20260512;")),
+    "flex service down": flex_service(FlexFault("status", "503", times=None)),
+    "flex service busy": flex_service(FlexFault("code", "1009", times=None)),
+    "flex token expired": flex_service(FlexFault("code", "1012", times=None)),
+    "flex service drips": flex_service(FlexFault("drip", times=None)),
+    "flex cut off": flex_service(FlexFault("truncated", times=None)),
+    "no books": sqlite_books(lambda _path: None),
+    "books are no database": sqlite_books(lambda path: path.write_text("not a database" * 99)),
+    "books are empty": sqlite_books(lambda path: path.touch()),
+}
+
+
+def span(source: Connector) -> Window:
+    if source.venue == "ibkr-flex":
+        return window(XNYS, date(2026, 5, 4), AS_OF)
+    return window(UtcDays(), SINCE, AS_OF)
+
+
+def fetched(
+    opening: Opening, folder: Path
+) -> tuple[Connector, list[Record | Coverage], EvidenceError | None]:
+    async def conversation() -> tuple[Connector, list[Record | Coverage], EvidenceError | None]:
+        items: list[Record | Coverage] = []
+        async with opening(folder) as source:
+            try:
+                async for item in source.fetch(span(source)):
+                    items.append(item)  # noqa: PERF401 - what came before an error counts too
+            except EvidenceError as error:
+                return source, items, error
+        return source, items, None
+
+    with unpaced():
+        return asyncio.run(conversation())
+
+
+def leaves(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from leaves(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from leaves(item)
+    else:
+        yield value
+
+
+def said(items: list[Record | Coverage]) -> list[Coverage]:
+    return [item for item in items if isinstance(item, Coverage)]
+
+
+def check_form(source: Connector, items: list[Record | Coverage]) -> None:
+    """Hold what holds of every fetch, a good one and a bad one."""
+    names = Counter((item.kind, item.id) for item in items if isinstance(item, Record))
+    assert [name for name, times in names.items() if times > 1] == []
+    for item in items:
+        if isinstance(item, Record):
+            payload = json.loads(item.payload)
+            assert isinstance(payload, dict), item
+            assert {type(leaf) for leaf in leaves(payload)} <= {str, bool, type(None)}, item
+            assert item.id
+        else:
+            times = (item.asked_from, item.asked_to, item.served_from, item.served_to)
+            assert all(at.tzinfo is UTC for at in times)
+            assert item.evidence in source.evidence
+            assert item.kinds
+            assert item.status == "complete" or item.reason
+
+
+@pytest.mark.parametrize("opening", SOUND.values(), ids=SOUND)
+def test_a_sound_source_gives_records_and_says_what_they_cover(
+    opening: Opening, tmp_path: Path
+) -> None:
+    source, items, error = fetched(opening, tmp_path)
+    assert error is None
+    check_form(source, items)
+    assert {item.evidence for item in said(items)} == set(source.evidence)
+    assert {item.status for item in said(items)} == {"complete"}
+
+
+@pytest.mark.parametrize("opening", SOUND.values(), ids=SOUND)
+def test_coverage_comes_after_the_records_it_counts(opening: Opening, tmp_path: Path) -> None:
+    _, items, _ = fetched(opening, tmp_path)
+    counted: Counter[str] = Counter()
+    stated: Counter[tuple[str, ...]] = Counter()
+    closed: set[str] = set()
+    for item in items:
+        if isinstance(item, Record):
+            assert item.kind not in closed, f"{item.kind} {item.id} after its coverage"
+            counted[item.kind] += 1
+        else:
+            closed |= set(item.kinds)
+            stated[item.kinds] += item.rows
+    assert dict(stated) == {kinds: sum(counted[k] for k in kinds) for kinds in stated}
+
+
+@pytest.mark.parametrize("opening", SOUND.values(), ids=SOUND)
+def test_a_second_fetch_gives_the_same(opening: Opening, tmp_path: Path) -> None:
+    def records() -> set[Record]:
+        return {item for item in fetched(opening, tmp_path)[1] if isinstance(item, Record)}
+
+    assert records() == records()
+
+
+@pytest.mark.parametrize("opening", BROKEN.values(), ids=BROKEN)
+def test_a_broken_source_says_so(opening: Opening, tmp_path: Path) -> None:
+    source, items, error = fetched(opening, tmp_path)
+    check_form(source, items)
+    if error is not None:
+        assert str(error)
+        return
+    short = [item for item in said(items) if item.status != "complete"]
+    assert short
+    assert {item.evidence for item in said(items)} == set(source.evidence)
+
+
+@pytest.mark.parametrize("opening", {**SOUND, **BROKEN}.values(), ids=[*SOUND, *BROKEN])
+def test_check_never_raises_and_names_a_remedy(opening: Opening, tmp_path: Path) -> None:
+    async def items() -> list[CheckItem]:
+        async with opening(tmp_path) as source:
+            return await source.check()
+
+    with unpaced():
+        found: list[Any] = asyncio.run(items())
+    assert found
+    assert all(item.is_ok or item.remedy for item in found)
+
+
+@pytest.mark.parametrize("opening", SOUND.values(), ids=SOUND)
+def test_check_is_content_with_a_sound_source(opening: Opening, tmp_path: Path) -> None:
+    async def items() -> list[CheckItem]:
+        async with opening(tmp_path) as source:
+            return await source.check()
+
+    with unpaced():
+        assert all(item.is_ok for item in asyncio.run(items()))

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import duckdb
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recon.coverage import Interval
+from recon.domain import Coverage, Record
+from recon.resources import sql_root
+from recon.warehouse import Warehouse, build_order, quoted
+
+T0, T1 = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC)
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
+    with Warehouse(tmp_path / "warehouse.duckdb") as opened:
+        yield opened
+
+
+def land(warehouse: Warehouse, *items: Record | Coverage, account: str = "a") -> None:
+    with warehouse.transaction():
+        warehouse.land("run", "okx", account, items, T0)
+
+
+def snapshot(*kinds: str, status: str = "complete") -> Coverage:
+    return Coverage("positions", kinds, status, T0, T1, T0, T1, is_snapshot=True, reason="why")  # type: ignore[arg-type]
+
+
+def versions(warehouse: Warehouse) -> list[tuple[str, int, str | None]]:
+    rows = warehouse.rows("select id, version, payload from raw.records order by all")
+    return [(row["id"], row["version"], row["payload"]) for row in rows]
+
+
+def test_a_second_fetch_of_the_same_adds_nothing_and_a_change_adds_a_version(
+    warehouse: Warehouse,
+) -> None:
+    land(warehouse, Record("fill", "1", '{"px":"1"}'), Record("fill", "2", '{"px":"2"}'))
+    land(warehouse, Record("fill", "1", '{"px":"1"}'), Record("fill", "2", '{"px":"3"}'))
+    assert versions(warehouse) == [
+        ("1", 1, '{"px":"1"}'),
+        ("2", 1, '{"px":"2"}'),
+        ("2", 2, '{"px":"3"}'),
+    ]
+
+
+def test_accounts_and_kinds_are_part_of_the_key(warehouse: Warehouse) -> None:
+    land(warehouse, Record("fill", "1", "{}"), Record("bill", "1", "{}"))
+    land(warehouse, Record("fill", "1", "{}"), account="b")
+    assert warehouse.rows("select count(*) as n from raw.current") == [{"n": 3}]
+
+
+def test_what_a_snapshot_no_longer_holds_is_gone_and_may_return(warehouse: Warehouse) -> None:
+    land(warehouse, Record("position", "x", "{}"), Record("fill", "1", "{}"), snapshot("position"))
+    land(warehouse, snapshot("position"))
+    assert [row["id"] for row in warehouse.rows("from raw.current")] == ["1"]
+    land(warehouse, snapshot("position"))
+    land(warehouse, Record("position", "x", "{}"), snapshot("position"))
+    assert versions(warehouse)[1:] == [("x", 1, "{}"), ("x", 2, None), ("x", 3, "{}")]
+
+
+def test_a_snapshot_that_failed_buries_nothing(warehouse: Warehouse) -> None:
+    land(warehouse, Record("position", "x", "{}"), snapshot("position"))
+    land(warehouse, snapshot("position", status="failed"))
+    assert len(warehouse.rows("from raw.current")) == 1
+
+
+def test_what_was_served_is_remembered(warehouse: Warehouse) -> None:
+    statement = Coverage("fills", ("fill",), "partial", T0, T1, T0, T1, reason="why")
+    land(warehouse, statement)
+    land(warehouse, Coverage("fills", ("fill",), "failed", T0, T1, T0, T1, reason="why"))
+    assert warehouse.served("okx", "a", "fills", "fill") == [Interval(T0, T1)]
+
+
+def test_a_transaction_is_all_or_nothing(warehouse: Warehouse) -> None:
+    def fail_after_landing() -> None:
+        with warehouse.transaction():
+            warehouse.land("run", "okx", "a", [Record("fill", "1", "{}")], T0)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_after_landing()
+    assert versions(warehouse) == []
+
+
+def test_it_reads_no_file_and_cannot_be_told_to(warehouse: Warehouse) -> None:
+    for statement in (
+        "from read_text('/etc/hostname')",
+        "copy (select 1) to '/tmp/out'",
+        "set enable_external_access = true",
+        "attach '/tmp/other.duckdb'",
+    ):
+        with pytest.raises(duckdb.Error):
+            warehouse.rows(statement)
+
+
+def test_queries_are_built_after_what_they_read() -> None:
+    for folder in ("staging", "lots", "pnl", "proofs", "breaks"):
+        texts = {path.stem: path.read_text() for path in (sql_root() / folder).glob("*.sql")}
+        order = build_order(folder, texts)
+        assert sorted(order) == sorted(texts)
+        for name, text in texts.items():
+            for other in texts:
+                if other != name and f"{folder}.{other}\n" in text:
+                    assert order.index(other) < order.index(name)
+    with pytest.raises(ValueError, match="read each other"):
+        build_order("x", {"a": "from x.b", "b": "from x.a"})
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda name: "\0" not in name))
+def test_any_name_can_be_an_identifier(name: str) -> None:
+    with duckdb.connect() as database:
+        database.execute(f"create table {quoted(name)} (x int)")
+        assert database.execute("select table_name from duckdb_tables()").fetchall() == [(name,)]
+
+
+def test_exact_reads_what_decimal_reads_and_never_rounds(warehouse: Warehouse) -> None:
+    rng = random.Random(3)
+    texts = [
+        *("", "-", "1e5", "1.5E-3", "1E-18", "1E-19", "0.1234567890123456789", "NaN", "1,5"),
+        *("12345678901234567890", "123456789012345678901", "+1.50", "-0", "0x1", " 1", "1e400"),
+    ]
+    for _ in range(500):
+        digits = str(rng.randint(0, 10 ** rng.randint(1, 22)))
+        fraction = str(rng.randint(0, 10 ** rng.randint(1, 20)))
+        texts.append(f"{rng.choice(['', '-'])}{digits}.{fraction}")
+    for text in texts:
+        [row] = warehouse.rows(
+            "select exact(t) as number, is_unreadable(t) as lost from (select ?::varchar as t)",
+            [text],
+        )
+        assert row["number"] is None or row["number"] == Decimal(text)
+        assert row["lost"] == (row["number"] is None and text != "")
+        fits = is_plain(text) and len(text.lstrip("+-").partition(".")[0]) <= 20
+        if fits and len(text.partition(".")[2]) <= 18:
+            assert row["number"] is not None
+
+
+def is_plain(text: str) -> bool:
+    return text.lstrip("+-").replace(".", "", 1).isdecimal() and not text.startswith((".", "-."))
