@@ -21,6 +21,7 @@ from recon.domain import CheckItem, Coverage, CoverageStatus, Evidence, Record, 
 from recon.errors import KeyRefused, VenueBusy, VenueError, VenueRefused
 
 READ_ONLY = frozenset({"read_only"})
+FAR_FUTURE_MS = 10**14
 SERVED_FOR = timedelta(days=89)
 """The shortest three months there are: what the venue certainly still serves."""
 PAGE = 100
@@ -336,8 +337,9 @@ class _Visit:
     def _remember(self, kind: str, rows: Mapping[str, Row]) -> None:
         newest = max(map(_number, rows.values()), default=0)
         self._newest[kind] = max(newest, self._newest.get(kind, 0))
-        times = (int(row["ts"]) for row in rows.values() if _is_number(row.get("ts")))
-        latest = datetime.fromtimestamp((max(times, default=0) + 1) / 1000, UTC)
+        times_ms = (int(row["ts"]) for row in rows.values() if _is_number(row.get("ts")))
+        latest_ms = max((ms for ms in times_ms if ms < FAR_FUTURE_MS), default=0)
+        latest = datetime.fromtimestamp((latest_ms + 1) / 1000, UTC)
         self._newest_at = max(latest, self._newest_at)
 
     def _begin(self) -> str:

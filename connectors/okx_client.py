@@ -119,6 +119,7 @@ async def open_client(
             "apiKey": key.api_key,
             "secret": key.secret,
             "password": key.passphrase,
+            "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
         }

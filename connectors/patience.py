@@ -29,6 +29,9 @@ class Patience:
     total_s: float = 900.0
     """One account's whole fetch. tenacity cannot cut off a hanging call; the caller does."""
 
+    is_rate_limited: bool = True
+    """Whether the client keeps to the venue's limits by itself, before the venue has to say so."""
+
     def retrying(self) -> AsyncRetrying:
         """Return the retry policy for one request: only `VenueBusy` is worth another try."""
         return AsyncRetrying(

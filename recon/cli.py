@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from recon import __version__
 from recon.errors import ExitCode, ReconError, UsageError
 
 if TYPE_CHECKING:
     from recon.config import Config
 
-VERSION = "0.1.0"
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 
 config_option = click.option(
@@ -44,7 +44,7 @@ verbose_option = click.option(
 
 
 @click.group(context_settings=CONTEXT)
-@click.version_option(VERSION, prog_name="recon")
+@click.version_option(__version__, prog_name="recon")
 def cli() -> None:
     """Is what the bots say they earned true?
 

@@ -16,7 +16,6 @@ from typing import Any
 from recon.config import Account, Bot
 from recon.coverage import Interval, reach
 from recon.domain import AccountStatus, BotStatus, CoverageStatus, Evidence, ProofStatus, Window
-from recon.errors import IdentityError
 from recon.exact import EXACT, percentage, quotient, text
 from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
 from recon.ledger import Break
@@ -222,8 +221,8 @@ class DocumentBuilder:
     def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
         """Return the account's own total, what nobody owns, and what netting makes up.
 
-        Σ bots + unowned + netting = account holds to the unit. Where no instrument was traded by
-        two, netting must come out as 0.
+        Σ bots + unowned + netting = account, to the unit. That netting is nothing but bots on one
+        instrument netting each other is what `sql/audits/netting.sql` asserts.
         """
         rows = self._warehouse.rows("from pnl.total where account = ?", [account.id])
         zero: dict[str, Any] = dict.fromkeys(TRUTH, Decimal(0)) | {"fills": 0}
@@ -233,24 +232,8 @@ class DocumentBuilder:
         netting = None
         if own["net"] is not None and None not in parts:
             netting = EXACT.subtract(own["net"], reduce(EXACT.add, parts, Decimal(0)))
-            if netting and not self._has_shared_instruments(account.id):
-                raise IdentityError(
-                    f"{account.id}: Σ bots + unowned differs from the account by {netting}, "
-                    "and no instrument has two owners"
-                )
         total = _money(own) | {"unrealised": _shown(self._unrealised(account.id))}
         return total, {"net": _shown(nobody["net"]), "fills": nobody["fills"]}, _shown(netting)
-
-    def _has_shared_instruments(self, account: str) -> bool:
-        return bool(
-            self._warehouse.rows(
-                """
-                select instrument from lots.realised where account = ? and scope = 'bot'
-                group by instrument having count(distinct coalesce(bot, '')) > 1
-                """,
-                [account],
-            )
-        )
 
     def _unrealised(self, account: str) -> Decimal | None:
         """Return Σ over open lots of value at the statement's mark − cost; None without a mark.

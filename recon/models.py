@@ -98,12 +98,12 @@ def store_books(warehouse: Warehouse, books: Mapping[str, BooksTables]) -> None:
 def build(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
     """Build everything after raw. Raises IdentityError where an audit finds a row."""
     warehouse.build("staging")
-    _audit(warehouse)
     warehouse.build("lots")
     _run_lots(warehouse, methods)
     warehouse.build("pnl")
     warehouse.build("proofs")
     warehouse.build("breaks")
+    _audit(warehouse)
 
 
 def _run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:

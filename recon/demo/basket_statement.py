@@ -44,18 +44,13 @@ def statement(history: Basket, generated_at: datetime) -> str:
         "CashTransactions": list(_cash_rows(history)),
         "OpenPositions": list(_position_rows(history)),
     }
-    return "\n".join(
-        [
-            '<FlexQueryResponse queryName="recon" type="AF">',
-            '<FlexStatements count="1">',
-            f'<FlexStatement accountId="{ACCOUNT}" fromDate="{history.first}" '
-            f'toDate="{history.last}" period="" whenGenerated="{_clock(generated_at)}">',
-            f'<AccountInformation accountId="{ACCOUNT}" acctAlias="" currency="USD" />',
-            *(line for name, rows in sections.items() for line in (f"<{name}>", *rows, f"</{name}>")),
-            "</FlexStatement>",
-            "</FlexStatements>",
-            "</FlexQueryResponse>\n",
-        ]
+    lines = [f"<{name}>\n{''.join(rows)}</{name}>\n" for name, rows in sections.items()]
+    return (
+        '<FlexQueryResponse queryName="recon" type="AF">\n<FlexStatements count="1">\n'
+        f'<FlexStatement accountId="{ACCOUNT}" fromDate="{history.first}" toDate="{history.last}" '
+        f'period="" whenGenerated="{_clock(generated_at)}">\n'
+        f'<AccountInformation accountId="{ACCOUNT}" acctAlias="" currency="USD" />\n'
+        f"{''.join(lines)}</FlexStatement>\n</FlexStatements>\n</FlexQueryResponse>\n"
     )
 
 
@@ -220,7 +215,7 @@ def _instrument(symbol: str) -> dict[str, str]:
 
 
 def _row(name: str, attributes: Mapping[str, str]) -> str:
-    return f"<{name} {' '.join(f'{key}={quoteattr(v)}' for key, v in attributes.items())} />"
+    return f"<{name} {' '.join(f'{key}={quoteattr(v)}' for key, v in attributes.items())} />\n"
 
 
 def _clock(at: datetime) -> str:

@@ -36,8 +36,8 @@ currency = "USDT"
 since = $since         # the window: from here through the as-of session
 instrument_types = ["SWAP"]
 base_url = "$okx_url"                   # leave it out for OKX itself
-# A secret is never written here: { env = "NAME" }, { file = "path" } or { keyring = "service/user" }.
-# The key must be one that can only read: any other is refused.
+# A secret is never written here, but named: { env = "NAME" }, { file = "path" } or
+# { keyring = "service/user" }. The key must be one that can only read: any other is refused.
 api_key = { file = "keys/okx-api-key" }
 api_secret = { file = "keys/okx-api-secret" }
 passphrase = { file = "keys/okx-passphrase" }

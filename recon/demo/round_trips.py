@@ -27,7 +27,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order with its fills, in time order. `venue_id` is OKX's number, `client_id` the bot's."""
+    """One order and its fills as they came. `venue_id` is OKX's number, `client_id` the bot's."""
 
     venue_id: str
     client_id: str

@@ -1,0 +1,188 @@
+"""Random accounts through the loopback venue and a whole night, every number held to the reckoner.
+
+Two tagged bots, an owner and nobody trade linear contracts in net mode, or long and short sides,
+or an inverse contract settled in coin; funding comes while they hold. What each is due is reckoned
+in fractions, an owner at a time.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from recon.demo.okx_account import OkxAccount, Profile
+from recon.demo.okx_position import PositionSide
+from tests.fleet import AS_OF, BTC, ETH, FACES, NOW, OPENING, SOL, Desk, Document, Trader, one_night
+from tests.reckoner import Fill, Funding, Outcome, Reckoner
+
+INVERSE = "BTC-USD-SWAP"
+Key = tuple[str, PositionSide]
+PLACES = Fraction(1, 10**14)
+"""What a night's figures may differ by where funding was shared out, or coin was divided."""
+
+
+@dataclass
+class Ledger:
+    """What one owner is due: a reckoner an instrument and side, and what each gave."""
+
+    inverse: bool
+    books: dict[Key, Reckoner] = field(default_factory=dict)
+    realised: list[tuple[datetime, Outcome]] = field(default_factory=list)
+    paid: Fraction = Fraction(0)
+
+    def book(self, key: Key) -> Reckoner:
+        face = Fraction(100) if self.inverse else FACES[key[0]]
+        terms = {"multiplier": face, "is_inverse": self.inverse, "is_rounding": False}
+        return self.books.setdefault(key, Reckoner("average", **terms))  # type: ignore[arg-type]
+
+    def held(self, instrument: str) -> dict[Key, Fraction]:
+        return {
+            key: book.position
+            for key, book in self.books.items()
+            if key[0] == instrument and book.position
+        }
+
+    def trade(self, at: datetime, key: Key, fill: Fill) -> None:
+        self.paid += fill.fee
+        self.realised.append((at, self.book(key).fill(fill)))
+
+    def fund(self, at: datetime, instrument: str, amount: Fraction) -> None:
+        self.paid += amount
+        held = self.held(instrument)
+        if not sum(held.values()):
+            self.realised.append((at, Outcome(funding=amount)))
+        for key, position in held.items() if sum(held.values()) else ():
+            share = amount * position / sum(held.values())
+            self.realised.append((at, self.books[key].fund(Funding(share))))
+
+    def total(self, since: datetime | None = None) -> dict[str, Fraction]:
+        mine = [outcome for at, outcome in self.realised if since is None or at >= since]
+        gross = sum((one.gross for one in mine), Fraction(0))
+        fees = sum((one.fees for one in mine), Fraction(0))
+        funding = sum((one.funding for one in mine), Fraction(0))
+        return {"gross": gross, "fees": fees, "funding": funding, "net": gross + fees + funding}
+
+
+@dataclass
+class Story:
+    """One random account: the venue's side of it, and what each owner is due."""
+
+    rng: random.Random
+    mode: Literal["net", "sides", "inverse"]
+    account: OkxAccount = field(init=False)
+    owners: dict[str | None, Ledger] = field(init=False)
+    whole: Ledger = field(init=False)
+
+    def __post_init__(self) -> None:
+        pos_mode = "long_short_mode" if self.mode == "sides" else "net_mode"
+        self.account = OkxAccount(now=lambda: NOW, profile=Profile(pos_mode=pos_mode))
+        inverse = self.mode == "inverse"
+        self.account.deposit("BTC" if inverse else "USDT", 1_000_000, OPENING)
+        self.owners = defaultdict(lambda: Ledger(inverse))
+        self.whole = Ledger(inverse)
+
+    def play(self, events: int) -> None:
+        span = NOW - timedelta(hours=3) - OPENING
+        for turn in range(events):
+            at = OPENING + timedelta(milliseconds=int(span.total_seconds() * 1000 * turn / events))
+            at += timedelta(hours=1)
+            instrument = INVERSE if self.mode == "inverse" else self.rng.choice([BTC, ETH, SOL])
+            if self.rng.random() < 0.2:
+                self.fund(instrument, at)
+            else:
+                self.trade(instrument, at)
+
+    def trade(self, instrument: str, at: datetime) -> None:
+        tag, owner = self.rng.choice(
+            [("aaa1", "a"), ("bbb2", "b"), ("", "owner" if instrument == SOL else None)]
+        )
+        side: PositionSide = "net"
+        qty = self.rng.choice([-7, -3, -1, 1, 2, 5])
+        if self.mode == "sides":
+            side = self.rng.choice(["long", "short"])
+            held = self.whole.book((instrument, side)).position
+            is_opening = abs(held) < abs(qty) or self.rng.random() < 0.5
+            qty = abs(qty) if (side == "long") == is_opening else -abs(qty)
+            owner_book = self.owners[owner].book((instrument, side)).position
+            if not is_opening and abs(owner_book) < abs(qty):
+                return  # nobody closes on a side what is not theirs
+        price = Fraction(self.rng.randint(200_000, 300_000), 10)
+        fee = Fraction(self.rng.randint(-900, 90), 10**4)
+        self.account.trade(
+            instrument, "buy" if qty > 0 else "sell", abs(qty), f"{float(price):.1f}", at,
+            fee=f"{float(fee):.4f}", cl_ord_id=tag, pos_side=side,
+        )  # fmt: skip
+        fill = Fill(Fraction(qty), price, fee)
+        self.owners[owner].trade(at, (instrument, side), fill)
+        self.whole.trade(at, (instrument, side), fill)
+
+    def fund(self, instrument: str, at: datetime) -> None:
+        held = self.whole.held(instrument)
+        holders = {
+            owner: sum(ledger.held(instrument).values(), Fraction(0))
+            for owner, ledger in self.owners.items()
+        }
+        holders = {owner: qty for owner, qty in holders.items() if qty}
+        if not held or not sum(holders.values()):
+            return
+        amount = Fraction(self.rng.randint(-5_000, 3_000), 1_000)
+        side = next(iter(held))[1]
+        self.account.funding(instrument, at, amount=f"{float(amount):.3f}", pos_side=side)
+        self.whole.fund(at, instrument, amount)
+        for owner, qty in holders.items():
+            self.owners[owner].fund(at, instrument, amount * qty / sum(holders.values()))
+
+
+def night(story: Story, folder: Path) -> Document:
+    bots = [
+        Trader(id="a", instruments=(), order_tag="aaa"),
+        Trader(id="b", instruments=(), order_tag="bbb"),
+        Trader(id="owner", instruments=(SOL,)),
+    ]
+    desk = Desk(currency="BTC" if story.mode == "inverse" else "USDT")
+    return one_night(folder, story.account, desk=desk, bots=bots)
+
+
+@pytest.mark.parametrize("mode", ["net", "sides", "inverse"])
+@pytest.mark.parametrize("seed", range(6))
+def test_every_number_is_the_reckoner_s(
+    seed: int, mode: Literal["net", "sides", "inverse"], tmp_path: Path
+) -> None:
+    story = Story(random.Random(f"{mode}{seed}"), mode)
+    story.play(60)
+    document = night(story, tmp_path)
+    [account] = document["accounts"]
+    assert account["status"] == "proven", account["reasons"]
+    assert account["proofs"] == {"positions": "closed", "cash": "closed", "broker_pnl": "absent"}
+    as_of_start = datetime.combine(AS_OF, OPENING.timetz()) - timedelta(hours=1)
+    for bot in document["bots"]:
+        ledger = story.owners[bot["bot"]]
+        same(bot["total"]["truth"], ledger.total() | {"carried": carried(ledger)})
+        same(bot["day"]["truth"], ledger.total(as_of_start))
+    same(account["total"], story.whole.total() | {"carried": carried(story.whole)})
+    assert close(account["unowned"]["net"], story.owners[None].total()["net"])
+    parts = [bot["total"]["truth"]["net"] for bot in document["bots"]]
+    parts += [account["unowned"]["net"], account["netting"]]
+    assert sum(map(Decimal, parts), Decimal(0)) == Decimal(account["total"]["net"])
+
+
+def carried(ledger: Ledger) -> Fraction:
+    total = ledger.total()
+    return ledger.paid - total["fees"] - total["funding"]
+
+
+def same(shown: dict[str, str], reckoned: dict[str, Fraction]) -> None:
+    for name, amount in reckoned.items():
+        assert close(shown[name], amount), (name, shown[name], float(amount))
+
+
+def close(shown: str, amount: Fraction) -> bool:
+    return abs(Fraction(shown) - amount) <= PLACES
