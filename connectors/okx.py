@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from connectors.okx_client import OkxClient, Row, open_client
+from connectors.okx_client import OkxClient, OkxKey, Row, open_client
 from connectors.patience import Patience
 from connectors.payload import payload_text
 from recon.domain import CheckItem, Coverage, CoverageStatus, Evidence, Record, Window
@@ -30,18 +30,6 @@ DIGITS = 30
 MAX_PAGES = 20_000
 SNAPSHOT_TRIES = 3
 AGREEING_KEYS = ("instId", "side", "fillSz", "fillPx", "fee", "feeCcy")
-
-
-@dataclass(frozen=True, slots=True)
-class OkxKey:
-    """What signs a request. `repr` shows nothing of it."""
-
-    api_key: str
-    secret: str
-    passphrase: str
-
-    def __repr__(self) -> str:
-        return "OkxKey(…)"
 
 
 @dataclass(frozen=True, slots=True)

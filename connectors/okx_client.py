@@ -13,16 +13,14 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueRefused
-
-if TYPE_CHECKING:
-    from connectors.okx import OkxKey
 
 Row = dict[str, Any]
 """One element of an answer's `data`; every number in it is text."""
@@ -45,6 +43,18 @@ METHODS: Mapping[str, str] = {
     "public/instruments": "publicGetPublicInstruments",
 }
 """Every request that this project makes of OKX. All are reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class OkxKey:
+    """What signs a request. `repr` shows nothing of it."""
+
+    api_key: str
+    secret: str
+    passphrase: str
+
+    def __repr__(self) -> str:
+        return "OkxKey(…)"
 
 
 class OkxClient:

@@ -7,8 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from connectors.flex_service import BASE_URL, FLEX_PATIENCE
+from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
+from connectors.okx import OkxConnector
+from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.protocol import Connector
+from connectors.sqlite_books import SqliteBooks
 from recon.config import Account, Bot, Config, OkxAccount
 from recon.errors import ConfigError
 from recon.sessions import calendar
@@ -19,10 +24,8 @@ Clock = Callable[[], datetime]
 def account_source(
     account: Account, config: Config, now: Clock, patience: Patience | None = None
 ) -> Connector:
-    """Return the connector of one account. The venue's library is imported when it is used."""
+    """Return the connector of one account. ccxt is imported when a client is opened."""
     if isinstance(account, OkxAccount):
-        from connectors.okx import OkxConnector, OkxKey  # noqa: PLC0415
-
         key = OkxKey(
             account.api_key.get_secret_value(),
             account.api_secret.get_secret_value(),
@@ -37,9 +40,6 @@ def account_source(
             now=now,
             patience=patience,
         )
-    from connectors.flex_service import BASE_URL, FLEX_PATIENCE  # noqa: PLC0415
-    from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles  # noqa: PLC0415
-
     days = calendar(account.calendar)
     if account.files is not None:
         return IbkrFlexFiles(
@@ -71,8 +71,6 @@ def books_source(bot: Bot, config: Config, now: Clock) -> Connector:
             f'{config.path}: bots.{bot.id}.books: {bot.books!r}: use "sqlite:///path" '
             '(relative to the file) or "sqlite:////absolute/path"; other kinds are not read yet'
         )
-    from connectors.sqlite_books import SqliteBooks  # noqa: PLC0415
-
     return SqliteBooks(
         bot.id, books_path(bot.books, config.folder), now=now, scratch=config.state / "scratch"
     )

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import click
 import pytest
+from click.testing import CliRunner
 from pydantic import BaseModel
 
-from recon.cli import VERSION, cli
+from recon import __version__
+from recon.cli import cli
 from recon.config import Config
 from recon.errors import ExitCode
 from recon.resources import sql_root
@@ -91,8 +93,10 @@ def test_every_shipped_mapping_is_documented() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert _project()["version"] == VERSION
-    assert re.findall(r"^## \[([^\]]+)\]", changelog, re.MULTILINE)[0] == VERSION
+    assert re.findall(r"^## \[([^\]]+)\]", changelog, re.MULTILINE)[0] == __version__
+    said = CliRunner().invoke(cli, ["--version"]).output
+    assert __version__ in said
+    assert "version" in _project()["dynamic"], "it is read from recon/__init__.py"
 
 
 def test_every_dependency_has_its_reason_in_the_changelog() -> None:
@@ -130,9 +134,9 @@ def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, set[str]]:
         for one in models(field.annotation):
             for key, values in defaults(one, f"{prefix}{name}.").items():
                 found.setdefault(key, set()).update(values)
-        if not models(field.annotation) and not field.is_required() and field.default:
-            if not isinstance(field.default, tuple):
-                found.setdefault(f"{prefix}{name}", set()).add(str(field.default))
+        is_single = not models(field.annotation) and not isinstance(field.default, tuple)
+        if is_single and not field.is_required() and field.default:
+            found.setdefault(f"{prefix}{name}", set()).add(str(field.default))
     return found
 
 

@@ -1,8 +1,8 @@
 """The README, run: what it tells a newcomer to type is typed, in a copy of the checkout.
 
 Blocks tagged `sh` are one shell session, in their order. A block tagged with a language and a path
-is written to that path when its turn comes. Blocks tagged `text` are for reading, and blocks of TOML
-without a path are fragments, checked against the configuration's own model.
+is written to that path when its turn comes. Blocks tagged `text` are for reading, and blocks of
+TOML without a path are fragments, checked against the configuration's own model.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Channel:
         pages = self.pages
 
         class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:  # noqa: N802 - the name that http.server looks for
+            def do_POST(self) -> None:
                 pages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(200)
                 self.end_headers()
@@ -232,9 +232,10 @@ def test_make_has_the_targets_that_are_named() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
-    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"\]\n", "] ", text)):
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if target.startswith("#"):
             assert target[1:] in anchors, target
         elif not target.startswith("https://"):

@@ -35,7 +35,7 @@ mode = "demo"              # a key of OKX's demo trading; "live" for a live one
 currency = "USDT"
 since = $since         # the window: from here through the as-of session
 instrument_types = ["SWAP"]
-base_url = "$okx_url"                   # leave it out for OKX itself
+base_url = "$okx_url"    # leave it out for OKX itself
 # A secret is never written here, but named: { env = "NAME" }, { file = "path" } or
 # { keyring = "service/user" }. The key must be one that can only read: any other is refused.
 api_key = { file = "keys/okx-api-key" }

@@ -63,7 +63,6 @@ was filled in two parts, at two prices, and booked whole at the first.
 class _Played:
     """What came of the night: its document, the pages as received, and what must not have been."""
 
-    config: Path
     document: Mapping[str, Any]
     pages: Sequence[ReceivedPage]
     violations: Sequence[str]
@@ -114,7 +113,7 @@ def _play_night(folder: Path, fleet: Fleet, now: datetime) -> _Played:
             document = run_night(
                 Night(load(config), as_of=fleet.as_of, patience=PATIENCE, progress=shown)
             )
-        return _Played(config, document, list(channel.pages), list(okx.violations))
+        return _Played(document, list(channel.pages), list(okx.violations))
 
 
 def _awkward_okx(fleet: Fleet) -> OkxServer:

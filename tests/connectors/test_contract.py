@@ -16,7 +16,8 @@ import pytest
 
 from connectors.flex_service import Pauses
 from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
-from connectors.okx import OkxConnector, OkxKey
+from connectors.okx import OkxConnector
+from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.protocol import Connector
 from connectors.sqlite_books import SqliteBooks

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from connectors.okx import OkxConnector, OkxKey
+from connectors.okx import OkxConnector
+from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from recon.demo.okx_account import OkxAccount, Profile
 from recon.demo.okx_faults import REDIRECTED_TO, Fault, FaultKind

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -19,6 +21,8 @@ import pytest
 from recon.cli import run_cli
 from recon.config import load
 from recon.demo import btc_quantum, story
+from recon.demo.background import in_background
+from recon.demo.channel import Channel
 from recon.demo.fleet import Fleet, build_fleet, story_day
 from recon.demo.folder import Addresses, fill_folder, make_folder
 from recon.errors import ReconError, UsageError
@@ -43,6 +47,19 @@ def fills(fleet: Fleet) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def bills(fleet: Fleet) -> list[dict[str, Any]]:
     return [dict(row) for row in fleet.okx_account().bills.rows]
+
+
+@pytest.fixture(scope="module")
+def statement(fleet: Fleet) -> ET.Element:
+    document = ET.fromstring(fleet.flex_statement(datetime(2026, 5, 15, 9, tzinfo=UTC)))
+    found = document.find("FlexStatements/FlexStatement")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="module")
+def trades(statement: ET.Element) -> list[dict[str, str]]:
+    return [row.attrib for row in statement.iterfind("Trades/Trade")]
 
 
 class TestTheStory:
@@ -129,11 +146,27 @@ class TestTheStory:
             for name in fleet.planted()
         ]  # fmt: skip
         document = {"accounts": [], "bots": bots, "pages": []}
-        played = story._Played(Path("recon.toml"), document, [], ["POST /"])
+        played = story._Played(document, [], ["POST /"])
         with pytest.raises(ReconError, match=r"claimed is None, and not 1309\.00") as caught:
             story._check(fleet, played)
         for part in ("btc-quantum is unproven, and not diverged: ['because']", "POST /", "pages"):
             assert part in str(caught.value)
+
+
+def test_the_channel_takes_pages_and_nothing_else() -> None:
+    with in_background(Channel()) as channel:
+        url = channel.url.replace("json:", "http:")
+        for body, status in ((b"{}", 400), (b"[1]", 400), (b"not json", 400),
+                             (b'{"title": "t", "message": "m"}', 200)):  # fmt: skip
+            asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+            try:
+                with urllib.request.urlopen(asked, timeout=5) as answer:
+                    found = answer.status
+            except urllib.error.HTTPError as error:
+                found = error.code
+                error.close()
+            assert found == status
+    assert channel.pages == [("t", "m")]
 
 
 class TestTheFolder:
@@ -316,17 +349,6 @@ class TestTheSwaps:
 
 class TestTheBasket:
     """First in, first out, by hand, from the statement's own rows."""
-
-    @pytest.fixture(scope="class")
-    def statement(self, fleet: Fleet) -> ET.Element:
-        document = ET.fromstring(fleet.flex_statement(datetime(2026, 5, 15, 9, tzinfo=UTC)))
-        found = document.find("FlexStatements/FlexStatement")
-        assert found is not None
-        return found
-
-    @pytest.fixture(scope="class")
-    def trades(self, statement: ET.Element) -> list[dict[str, str]]:
-        return [row.attrib for row in statement.iterfind("Trades/Trade")]
 
     def standing(self, trades: Sequence[dict[str, str]]) -> list[dict[str, str]]:
         """What is left when each cancel and the booking that it takes back are gone."""
