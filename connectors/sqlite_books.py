@@ -43,7 +43,7 @@ class _UnreadableError(BooksError):
 
 
 class SqliteBooks:
-    """Read every table of one bot's SQLite file.
+    """Read the tables of one bot's SQLite file that are wanted, all of them unless told otherwise.
 
     The file is opened read-only, copied by SQLite's own backup within `busy_timeout_s` and let go
     before the first row is read. It is never created, never written and never kept locked. The
@@ -62,12 +62,14 @@ class SqliteBooks:
         now: Callable[[], datetime],
         busy_timeout_s: float = 5.0,
         scratch: Path | None = None,
+        is_wanted: Callable[[str], bool] = lambda _table: True,
     ) -> None:
         self.account = bot
         self._path = path
         self._now = now
         self._busy_timeout_s = busy_timeout_s
         self._scratch = scratch
+        self._is_wanted = is_wanted
 
     async def fetch(self, window: Window) -> AsyncIterator[Record | Coverage]:
         """Yield each table's rows and its columns, then the coverage of the whole snapshot.
@@ -208,7 +210,7 @@ class SqliteBooks:
                 r" and name not like 'sqlite\_%' escape '\'"
                 " and sql not like 'create virtual table%' order by name"
             ).fetchall()
-        return [str(name) for (name,) in found]
+        return [str(name) for (name,) in found if self._is_wanted(str(name))]
 
     @contextmanager
     def _readably(self) -> Iterator[None]:

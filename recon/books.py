@@ -142,6 +142,17 @@ class BooksMapping:
     name: str
     variants: tuple[Variant, ...]
 
+    def reads(self, table: str) -> bool:
+        """Return whether any of its queries has the name of `table` in it.
+
+        What no query names is not snapshotted: a bot may keep its keys beside its trades.
+        """
+        return any(
+            table.lower() in _query_text(path).lower()
+            for variant in self.variants
+            for path in variant.folder.glob("*.sql")
+        )
+
     def choose(self, schema: Schema) -> Variant:
         """Return the fitting variant that needs the most columns.
 

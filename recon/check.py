@@ -46,8 +46,8 @@ def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:
     """Read the bot's books as a night would, mapping and all."""
     subject = f"bot {bot.id}"
     try:
-        source = books_source(bot, config, _now)
         mapping = find_mapping(bot.mapping, config.folder)
+        source = books_source(bot, config, _now, mapping.reads)
         return [asyncio.run(_read(subject, source, mapping))]
     except ReconError as error:
         return [CheckItem(subject, str(error))]

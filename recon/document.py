@@ -238,13 +238,23 @@ class DocumentBuilder:
     def _unrealised(self, account: str) -> Decimal | None:
         """Return Σ over open lots of value at the statement's mark − cost; None without a mark.
 
+        The mark of a statement more than a session after the window says nothing of the window.
         Inverse contracts are valued in coin, to 18 places.
         """
         rows = self._warehouse.rows(
             """
             select o.qty, o.cost, o.multiplier, o.is_inverse, o.rate, p.mark_price
             from lots.open o
-            left join staging.positions p using (account, instrument, position_side)
+            join config.accounts a on a.account = o.account
+            left join staging.positions p
+              on p.account = o.account and p.instrument = o.instrument
+              and p.position_side = o.position_side
+              and p.session_date >= a.last_date
+              and p.session_date <= coalesce(
+                (select min(s.session_date) from config.sessions s
+                 where s.account = o.account and s.session_date > a.last_date),
+                a.last_date
+              )
             where o.account = ? and o.scope = 'account'
             """,
             [account],

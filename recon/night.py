@@ -79,8 +79,14 @@ def run_night(night: Night) -> dict[str, Any]:
     as_of = night.as_of or _default_as_of(night)
     plans = _plans(night, as_of)
     bots = [bot for bot in config.bots if any(bot.account == p.account.id for p in plans)]
-    sources = _book_sources(bots, night)
     mappings = {bot.id: find_mapping(bot.mapping, config.folder) for bot in bots}
+    sources = [
+        (
+            books_source(bot, config, night.now, mappings[bot.id].reads, config.state / "scratch"),
+            bot,
+        )
+        for bot in bots
+    ]
     run = uuid.uuid4().hex[:16]
 
     with (
@@ -118,9 +124,14 @@ def run_night(night: Night) -> dict[str, Any]:
 
 
 def _default_as_of(night: Night) -> date:
-    """Return the last session that has ended, the latest over the accounts asked for."""
+    """Return the latest date by which a session of every account asked for has ended.
+
+    After midnight UTC New York's trade date is still open: then it is the day before.
+    """
+    calendars = [calendar(account.calendar) for account in _chosen(night)]
+    ended = {last_ended(days, night.now()).date for days in calendars}
     return max(
-        last_ended(calendar(account.calendar), night.now()).date for account in _chosen(night)
+        day for day in ended if all(days.session(day).end <= night.now() for days in calendars)
     )
 
 
@@ -146,10 +157,6 @@ def _plans(night: Night, as_of: date) -> list[_Plan]:
             )
         plans.append(_Plan(account, days, window(days, account.since, as_of)))
     return plans
-
-
-def _book_sources(bots: Sequence[Bot], night: Night) -> list[tuple[Connector, Bot]]:
-    return [(books_source(bot, night.config, night.now), bot) for bot in bots]
 
 
 async def _fetch(

@@ -33,8 +33,7 @@ def _from_env(name: str, _folder: Path) -> str:
 def _from_file(name: str, folder: Path) -> str:
     path = folder / os.path.expandvars(name)
     try:
-        mode = path.stat().st_mode
-        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if path.stat().st_mode & _refused_bits(path):
             raise ValueError(f"{path} can be read by others: run  chmod 600 {path}")
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
@@ -42,6 +41,18 @@ def _from_file(name: str, folder: Path) -> str:
             f"cannot read the secret file {path} ({error.strerror}): "
             "write the secret there, with mode 0600"
         ) from error
+
+
+def _refused_bits(path: Path) -> int:
+    """Return the mode bits that a secret file must not have.
+
+    systemd gives a service's user its credentials through an ACL, from version 254 on; the ACL's
+    mask shows as a group that can read, though no group can.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and path.resolve().is_relative_to(Path(credentials).resolve()):
+        return stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
+    return stat.S_IRWXG | stat.S_IRWXO
 
 
 def _from_keyring(name: str, _folder: Path) -> str:

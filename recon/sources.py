@@ -63,17 +63,25 @@ def account_source(
     )
 
 
-def books_source(bot: Bot, config: Config, now: Clock) -> Connector:
-    """Return the connector of one bot's books. Raises ConfigError for a kind not read yet."""
+def books_source(
+    bot: Bot,
+    config: Config,
+    now: Clock,
+    is_wanted: Callable[[str], bool],
+    scratch: Path | None = None,
+) -> Connector:
+    """Return the connector of one bot's books, of the tables that are wanted.
+
+    Raises ConfigError for a kind of books that is not read yet.
+    """
     scheme, separator, _ = bot.books.partition("://")
     if not separator or scheme != "sqlite":
         raise ConfigError(
             f'{config.path}: bots.{bot.id}.books: {bot.books!r}: use "sqlite:///path" '
             '(relative to the file) or "sqlite:////absolute/path"; other kinds are not read yet'
         )
-    return SqliteBooks(
-        bot.id, books_path(bot.books, config.folder), now=now, scratch=config.state / "scratch"
-    )
+    path = books_path(bot.books, config.folder)
+    return SqliteBooks(bot.id, path, now=now, scratch=scratch, is_wanted=is_wanted)
 
 
 def books_path(url: str, folder: Path) -> Path:

@@ -23,6 +23,8 @@ COLOURS = {
 UNKNOWN = "?"
 SPANS = {"total": "window", "day": "session"}
 SMALL = Decimal("0.01")
+WIDE = 90
+"""Columns from which there is room for every figure in full."""
 PIPE_WIDTH = 120
 """Columns where stdout is no terminal."""
 
@@ -33,8 +35,10 @@ def print_document(
     """Print one run's document: bots, accounts, why anything is unproven, breaks and pages."""
     out = console or _console()
     out.print(f"[bold]as of {document['as_of']}[/]  {_status(document['status'])}")
-    out.print(_bots(document))
+    out.print(_bots(document, out.width))
     out.print(_accounts(document))
+    for account in document["accounts"]:
+        out.print(_evidence(account), highlight=False)
     for item in (*document["accounts"], *document["bots"]):
         name = item.get("bot") or item["account"]
         for reason in item["reasons"]:
@@ -67,17 +71,19 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 
 
-def _bots(document: Mapping[str, Any]) -> Table:
-    """One bot in two rows, window and as-of session; narrow enough for eighty columns."""
+def _bots(document: Mapping[str, Any], width: int) -> Table:
+    """One bot in two rows, window and as-of session. A figure may fold, and is never cut."""
     spans = [bot[span]["truth"] for bot in document["bots"] for span in SPANS]
     parts = ["gross", "fees", "funding"]
     if any(truth["other"] != "0" for truth in spans):
         parts.append("other")
+    is_wide = width >= WIDE
+    share = ("%",) if is_wide else ()
     table = _table("Bots: what they claim, and what is true")
-    table.add_column("bot", no_wrap=True)
+    table.add_column("bot", overflow="fold")
     table.add_column("", no_wrap=True)
-    for name in ("claimed", *parts, "net", "divergence", "%"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("claimed", *parts, "net", "divergence" if is_wide else "off by", *share):
+        table.add_column(name, justify="right", overflow="fold")
     for bot in document["bots"]:
         for span, label in SPANS.items():
             part = bot[span]
@@ -87,23 +93,21 @@ def _bots(document: Mapping[str, Any]) -> Table:
                 _number(part["claimed"]),
                 *(_number(part["truth"][name]) for name in (*parts, "net")),
                 _number(part["amount"]),
-                part["pct"] or "",
+                *(part["pct"] or "" for _ in share),
             )
     return table
 
 
 def _accounts(document: Mapping[str, Any]) -> Table:
     table = _table("Accounts: what the broker's books add up to")
-    for name in ("account", "evidence", "proofs"):
-        table.add_column(name)
+    table.add_column("account", overflow="fold")
+    table.add_column("")
     for name in ("net", "carried", "unrealised", "unowned", "netting"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", overflow="fold")
     for item in document["accounts"]:
-        proofs = {name: said for name, said in item["proofs"].items() if name != "difference"}
         table.add_row(
-            f"{escape(item['account'])}\n{_status(item['status'])}",
-            _grouped(item["coverage"]),
-            _grouped(proofs),
+            escape(item["account"]),
+            _status(item["status"]),
             *(_number(item["total"][name]) for name in ("net", "carried", "unrealised")),
             _number(item["unowned"]["net"]),
             _number(item["netting"]),
@@ -111,16 +115,27 @@ def _accounts(document: Mapping[str, Any]) -> Table:
     return table
 
 
+def _evidence(account: Mapping[str, Any]) -> str:
+    """Say in a line what is known of an account, and what closes."""
+    proofs = {name: said for name, said in account["proofs"].items() if name != "difference"}
+    return (
+        f"{escape(account['account'])}: evidence: {_grouped(account['coverage'])}; "
+        f"proofs: {_grouped(proofs)}"
+    )
+
+
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False
+    )
 
 
 def _grouped(said: Mapping[str, str]) -> str:
-    """Return "fills, ledger complete" line by line: one line for each status."""
+    """Return "fills, ledger complete, positions partial": grouped by what is said of them."""
     by_status: dict[str, list[str]] = {}
     for name, status in said.items():
         by_status.setdefault(status, []).append(name)
-    return "\n".join(f"{', '.join(names)} {_status(s)}" for s, names in by_status.items())
+    return ", ".join(f"{', '.join(names)} {_status(s)}" for s, names in by_status.items())
 
 
 def _status(status: str) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from recon.errors import ExitCode
 from tests.fleet import NOW, OPENING, Desk, Trader, account, serving, write_folder
 
 
-def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, str]]]:
+def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, Any]]]:
     code = run_cli(["check", "--json", "--config", str(path)])
     items = json.loads(capsys.readouterr().out)["checks"]
     return code, {item["subject"]: item for item in items}

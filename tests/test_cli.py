@@ -115,3 +115,8 @@ def test_checks_say_what_to_do() -> None:
         "FAIL bot btc: no such file",
         "     correct bots.btc.books",
     ]
+
+
+def test_a_narrow_terminal_folds_a_figure_and_never_cuts_it() -> None:
+    text = shown(60)
+    assert "…" not in text

@@ -151,7 +151,7 @@ def test_a_missing_file_says_how_to_name_another(tmp_path: Path) -> None:
 
 def test_a_secret_can_come_from_the_keyring(path: Path) -> None:
     class Ring(KeyringBackend):
-        priority = 1  # type: ignore[assignment]
+        priority = 1
 
         def get_password(self, service: str, username: str) -> str | None:
             return {"recon/okx": "canary-ring"}.get(f"{service}/{username}")
@@ -160,7 +160,7 @@ def test_a_secret_can_come_from_the_keyring(path: Path) -> None:
             raise NotImplementedError
 
     before = keyring.get_keyring()
-    keyring.set_keyring(Ring())
+    keyring.set_keyring(Ring())  # type: ignore[no-untyped-call]
     try:
         config = load(write(path, '{ file = "secret" }', '{ keyring = "recon/okx" }'))
         okx = config.accounts[0]

@@ -232,14 +232,7 @@ def test_the_crontabs_command_is_one_that_recon_understands() -> None:
     "mode",
     [
         0o400,
-        pytest.param(
-            0o440,
-            marks=pytest.mark.xfail(
-                strict=True,
-                reason="systemd 254 and later give a service's user its credentials through an "
-                "ACL, whose mask shows as group bits; recon/secrets.py refuses those yet",
-            ),
-        ),
+        0o440,
     ],
 )
 def test_the_services_credentials_are_read(

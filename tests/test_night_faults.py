@@ -95,9 +95,9 @@ class Cell(NamedTuple):
 
 @pytest.fixture(scope="module")
 def book() -> OkxAccount:
-    """134 fills, 168 bills, among them some of the last three days, and two open positions."""
+    """106 fills, 133 bills, among them some of the last three days, and two open positions."""
     made = account()
-    round_trips(made, 27)
+    round_trips(made, 20)
     round_trips(made, 6, start=NOW - timedelta(days=2, hours=22))
     made.trade(BTC, "buy", 5, 2_100, NOW - timedelta(hours=5))
     made.trade(ETH, "sell", 2, 2_300, NOW - timedelta(hours=3))
@@ -138,7 +138,7 @@ def verdicts(document: Document) -> dict[str, str]:
     found = {}
     for (entry, bot), full in zip(cells, document["accounts"], strict=False):
         name = full["account"]
-        if (entry, {**bot, "bot": ""}) == truth:
+        if ({**entry, "total": _known(entry, alone)}, {**bot, "bot": ""}) == truth:
             found[name] = "right"
         elif entry["status"] == "proven" or bot["status"] != "unproven":
             found[name] = f"{WRONG}: {entry['status']}, {bot['status']}, {entry['total']}"
@@ -147,6 +147,17 @@ def verdicts(document: Document) -> dict[str, str]:
         else:
             found[name] = "unproven"
     return found
+
+
+def _known(entry: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
+    """Return an account's total, what is open valued as it should be where it says null.
+
+    Without a mark it cannot be valued, and null is honest; every other number must stand.
+    """
+    total: dict[str, Any] = entry["total"]
+    if total["unrealised"] is None:
+        return {**total, "unrealised": truth["total"]["unrealised"]}
+    return total
 
 
 def wrong(found: dict[str, str]) -> dict[str, str]:

@@ -253,14 +253,11 @@ CASES: dict[str, tuple[Disturb, str]] = {
     "the fee of a fill is 0 and the ledger took one": (changed("fee", "0"), "cash"),
     "the price of a fill is not what the ledger took": (changed("fillPx", "9000"), "cash"),
     "the price of an opening fill is off": (changed("fillPx", "1999", place=0), "cash"),
-    "the venue's own pnl of a fill is not what the ledger took": (
-        changed("fillPnl", "77", place=2), "cash",
-    ),
     "a fill is dated a day later than the ledger has it": (
         changed("ts", str(int((OPENING + 9 * DAY).timestamp() * 1000))), "",
     ),
     "the size of a fill": (changed("fillSz", "5"), "positions"),
-    "the side of a fill": (changed("side", "sell"), "positions"),
+    "the side of a fill": (changed("side", "sell", place=28), "positions"),
     "the instrument of a fill": (changed("instId", SOL), "positions"),
     "the trade id of a fill": (changed("tradeId", "999"), "cash"),
     "the trade id of a bill": (changed("tradeId", "999", of="bills", place=40), "cash"),
@@ -289,7 +286,7 @@ CASES: dict[str, tuple[Disturb, str]] = {
     "a price of twenty digits": (changed("fillPx", "9" * 20), ""),
     "a balance of twenty digits": (changed("bal", "-" + "9" * 20, of="bills", place=40), ""),
     "a fill of the year 33658": (changed("ts", "9" * 15), ""),
-    "a bill of the year 33658": (changed("ts", "9" * 15, of="bills", place=40), ""),
+    "a funding of the year 33658": (changed("ts", "9" * 15, of="bills", place=43), ""),
     "a funding of the year 1970": (changed("ts", "1", of="bills", place=3), ""),
 }  # fmt: skip
 

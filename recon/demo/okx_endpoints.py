@@ -23,7 +23,7 @@ _FILL_FILTERS = ("instType", "instId", "ordId", "subType")
 _HISTORY_FILTERS = ("instType", "instId", "mgnMode", "type", "posId")
 
 
-class Refusal(Exception):  # noqa: N818 — an answer of the venue, not an error of this program
+class Refusal(Exception):
     """The venue says no, with its own code, in an HTTP status."""
 
     def __init__(self, status: int, code: str, message: str) -> None:

@@ -8,8 +8,10 @@ to the child on its standard input, and are shown masked.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,12 +45,13 @@ def send(
 ) -> list[dict[str, Any]]:
     """Send one page through every channel at once; return what became of each, in their order.
 
-    A channel that has not answered by the deadline counts as failed.
+    A channel that has not answered by the deadline, one for all of them, counts as failed.
     """
     names = check_channels(urls)
     children = [_start(url, title, body) for url in urls]
+    deadline = time.monotonic() + deadline_s
     return [
-        {"channel": name, **_finish(child, deadline_s)}
+        {"channel": name, **_finish(child, max(0.0, deadline - time.monotonic()), deadline_s)}
         for name, child in zip(names, children, strict=True)
     ]
 
@@ -60,6 +63,8 @@ def _start(url: str, title: str, body: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        # The child imports what this process imports, wherever either was started.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     if child.stdin is None:
         raise AssertionError("the child was given a pipe")
@@ -72,9 +77,9 @@ def _start(url: str, title: str, body: str) -> subprocess.Popen[str]:
     return child
 
 
-def _finish(child: subprocess.Popen[str], deadline_s: float) -> dict[str, Any]:
+def _finish(child: subprocess.Popen[str], left_s: float, deadline_s: float) -> dict[str, Any]:
     try:
-        output, _ = child.communicate(timeout=deadline_s)
+        output, _ = child.communicate(timeout=left_s)
     except subprocess.TimeoutExpired:
         child.kill()
         child.communicate()

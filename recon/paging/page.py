@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,10 +57,11 @@ def _account(item: Mapping[str, Any]) -> str:
 
 
 def _next(document: Mapping[str, Any], config_path: str) -> str:
+    config = shlex.quote(config_path)
     return (
         f"as of {document['as_of']}, run {document['run']}. Next:\n"
-        f"  recon run --config {config_path} --as-of {document['as_of']} --no-fetch --no-page\n"
-        f"  recon check --config {config_path}"
+        f"  recon run --config {config} --as-of {document['as_of']} --no-fetch --no-page\n"
+        f"  recon check --config {config}"
     )
 
 
