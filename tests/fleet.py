@@ -119,9 +119,7 @@ def deals(count: int, *, group: int = 1, start: datetime = OPENING) -> list[Deal
 def book_all(book: OkxAccount, plan: Sequence[Deal]) -> list[int]:
     """Trade them all; return their billIds."""
     return [
-        book.trade(
-            one.instrument, one.side, one.qty, one.price, one.at, fee=_decimal_text(one.fee)
-        )
+        book.trade(one.instrument, one.side, one.qty, one.price, one.at, fee=_decimal_text(one.fee))
         for one in plan
     ]
 

@@ -415,7 +415,9 @@ def test_everything_together_has_one_deadline() -> None:
     )
     began = asyncio.new_event_loop()
     started = began.time()
-    given = fetch(account(), ("trade/fills-history", Fault("dripping_body", None)), patience=patience)
+    given = fetch(
+        account(), ("trade/fills-history", Fault("dripping_body", None)), patience=patience
+    )
     took_s = began.time() - started
     began.close()
     assert given.said("fill").status == "failed"
