@@ -14,7 +14,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,15 @@ from connectors.flex_service import BASE_URL, FLEX_PATIENCE, FlexService, Pauses
 from connectors.flex_statement import BLANK, MAX_BYTES, Row, Statement, read_statements
 from connectors.patience import Patience
 from connectors.payload import payload_text
-from recon.domain import CheckItem, Coverage, CoverageStatus, Evidence, Record, Window
+from recon.domain import (
+    CheckItem,
+    Coverage,
+    CoverageStatus,
+    Evidence,
+    Promise,
+    Record,
+    Window,
+)
 from recon.errors import StatementError, VenueError, VenueRefused
 from recon.sessions import Calendar
 
@@ -58,14 +66,16 @@ class _FlexConnector(ABC):
     """What both sources share: landing rows, and saying what the statements cover."""
 
     venue = VENUE
-    evidence: tuple[str, ...] = ("fills", "ledger", "positions")
+    promises: tuple[Promise, ...] = tuple(
+        Promise(evidence, kind) for evidence, kinds in KINDS_OF.items() for kind in kinds
+    )
 
     def __init__(self, account: str, calendar: Calendar, broker_account: str | None) -> None:
         self.account = account
         self._calendar = calendar
         self._broker_account = broker_account
 
-    async def fetch(self, window: Window) -> AsyncIterator[Record | Coverage]:
+    async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield the rows of every statement, then what each statement covers.
 
         Raises StatementError for a document that is none, or of several accounts, and

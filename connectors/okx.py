@@ -9,19 +9,37 @@ repeats, overlaps or runs out of order is an error and never data.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
 
 from connectors.okx_client import OkxClient, OkxKey, Row, open_client
 from connectors.patience import Patience
 from connectors.payload import payload_text
-from recon.domain import CheckItem, Coverage, CoverageStatus, Evidence, Record, Window
+from recon.domain import (
+    CheckItem,
+    Coverage,
+    CoverageStatus,
+    Evidence,
+    Promise,
+    Record,
+    Window,
+)
 from recon.errors import KeyRefused, VenueBusy, VenueError, VenueRefused
 
 READ_ONLY = frozenset({"read_only"})
 FAR_FUTURE_MS = 10**14
+MAX_AHEAD = timedelta(minutes=1)
+"""How far the venue's clock may run ahead of this machine's."""
 SERVED_FOR = timedelta(days=89)
 """The shortest three months there are: what the venue certainly still serves."""
 PAGE = 100
@@ -44,7 +62,6 @@ class OkxConnector:
     """One OKX account. Only reads leave here, and only with a key that can do nothing else."""
 
     venue = "okx"
-    evidence: tuple[str, ...] = ("fills", "ledger", "positions", "balances", "instruments")
 
     def __init__(
         self,
@@ -64,8 +81,16 @@ class OkxConnector:
         self._base_url = base_url
         self._now = now
         self._patience = patience or Patience()
+        self.promises = (
+            *(Promise("fills", f"fill/{name}") for name in self._types),
+            Promise("ledger", "bill"),
+            Promise("positions", "position-history"),
+            Promise("positions", "position", is_snapshot=True),
+            Promise("balances", "balance", is_snapshot=True),
+            Promise("instruments", "instrument"),
+        )
 
-    async def fetch(self, window: Window) -> AsyncIterator[Record | Coverage]:
+    async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield config, instruments, fills, ledger and positions, each with its coverage.
 
         Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
@@ -134,31 +159,34 @@ class _Visit:
         self._newest_at = datetime.min.replace(tzinfo=UTC)
 
     async def everything(self) -> AsyncIterator[Record | Coverage]:
-        steps: tuple[tuple[Evidence, str, Callable[[], Any]], ...] = (
-            ("fills", "fill", self._fills),
-            ("ledger", "bill", self._bills),
-            ("positions", "position-history", self._positions_history),
-        )
-        for evidence, kind, step in steps:
-            async for item in self._interval(evidence, kind, step):
+        for name in self._types:
+            async for item in self._interval("fills", f"fill/{name}", partial(self._fills, name)):
                 yield item
+        async for item in self._interval("ledger", "bill", self._bills):
+            yield item
+        async for item in self._interval("positions", "position-history", self._closed_positions):
+            yield item
         async for item in self._snapshots():
             yield item
         async for item in self._instruments():
             yield item
 
     async def _interval(
-        self, evidence: Evidence, kind: str, step: Callable[[], Any]
+        self, evidence: Evidence, kind: str, step: Callable[[], Awaitable[_Chain]]
     ) -> AsyncIterator[Record | Coverage]:
-        """Yield one evidence that covers an interval: rows by id, then the statement."""
+        """Yield one evidence that covers an interval: rows by id, then the statement.
+
+        What stands behind a slash in `kind` tells statements apart, and not records.
+        """
         asked_to = self._now()
         try:
-            chain: _Chain = await step()
+            chain = await step()
         except VenueBusy as error:
             yield self._statement(evidence, kind, "failed", to=asked_to, reason=str(error))
             return
+        noun = kind.partition("/")[0]
         for row in chain.rows:
-            yield Record(kind, _row_id(kind, row), payload_text(row))
+            yield Record(noun, _row_id(noun, row), payload_text(row))
         oldest = asked_to - SERVED_FOR
         is_whole = self._window.start >= oldest
         yield self._statement(
@@ -175,34 +203,41 @@ class _Visit:
             "set `since` later, or keep the state folder of earlier nights",
         )
 
-    async def _fills(self) -> _Chain:
-        """Return every fill of every configured type, each once, from both endpoints."""
-        rows: dict[str, Row] = {}
-        pages = 0
-        for kind in self._types:
-            for path in ("trade/fills-history", "trade/fills"):
-                chain = await self._chain(path, {"instType": kind, "begin": self._begin()})
-                pages += chain.pages
-                _merge(rows, chain.rows, path)
-        self._remember("fill", rows)
-        return _Chain(list(rows.values()), pages)
+    async def _fills(self, instrument_type: str) -> _Chain:
+        """Return every fill of one type, each once, from both endpoints."""
+        query = {"instType": instrument_type, "begin": self._begin()}
+        return await self._both("fill", ("trade/fills-history", "trade/fills"), query)
 
     async def _bills(self) -> _Chain:
-        """Return every entry of the cash ledger, whatever instrument it is of."""
+        """Return every entry of the cash ledger, and the last ones before it began.
+
+        Those before are what the first entry's balance is held against.
+        """
+        paths = ("account/bills-archive", "account/bills")
+        chain = await self._both("bill", paths, {"begin": self._begin()})
+        known = {str(row["billId"]) for row in chain.rows}
+        before = await self._client.get(
+            paths[0], {"end": self._begin(), "limit": str(PAGE)}, check=_in_order("", {})
+        )
+        rows = [*chain.rows, *(row for row in before if str(row["billId"]) not in known)]
+        return _Chain(rows, chain.pages + 1)
+
+    async def _both(self, kind: str, paths: Sequence[str], query: Mapping[str, str]) -> _Chain:
+        """Return the rows of two endpoints, the long and the recent one, each row once."""
         rows: dict[str, Row] = {}
         pages = 0
-        for path in ("account/bills-archive", "account/bills"):
-            chain = await self._chain(path, {"begin": self._begin()})
+        for path in paths:
+            chain = await self._chain(path, query)
             pages += chain.pages
             _merge(rows, chain.rows, path)
-        self._remember("bill", rows)
+        self._remember(kind, rows)
         return _Chain(list(rows.values()), pages)
 
     async def _chain(self, path: str, query: Mapping[str, str], after: str = "") -> _Chain:
         """Page by billId, newest first, to an empty page that is empty when asked again."""
         rows: dict[str, Row] = {}
         for pages in range(1, MAX_PAGES + 1):
-            asked = {**query, **({"after": after} if after else {}), "limit": "100"}
+            asked = {**query, **({"after": after} if after else {}), "limit": str(PAGE)}
             check = _in_order(after, rows)
             page = await self._client.get(path, asked, check=check)
             page = page or await self._client.get(path, asked, check=check)
@@ -212,14 +247,14 @@ class _Visit:
             after = str(page[-1]["billId"])
         raise VenueBusy(f"{path}: more than {MAX_PAGES} pages: the cursor does not end")
 
-    async def _positions_history(self) -> _Chain:
+    async def _closed_positions(self) -> _Chain:
         """Return closed positions. Paged by uTime, which several rows may share: so overlap."""
         rows: dict[str, Row] = {}
         cursor: dict[str, str] = {}
         for page_number in range(MAX_PAGES):
             page = await self._client.get(
                 "account/positions-history",
-                {**cursor, "limit": "100"},
+                {**cursor, "limit": str(PAGE)},
                 check=_has("posId", "uTime", number="uTime"),
             )
             fresh = {_row_id("position-history", row): row for row in page}
@@ -255,7 +290,7 @@ class _Visit:
                     yield item
                 if not any(isinstance(item, Record) for item in late):
                     # The venue's clock may run ahead: what is known was before the snapshot.
-                    taken = max(before, self._newest_at)
+                    taken = max(before, min(self._newest_at, before + MAX_AHEAD))
                     break
         except VenueBusy as error:
             reason = str(error)
@@ -282,27 +317,26 @@ class _Visit:
 
     async def _late_arrivals(self, asked_at: datetime) -> AsyncIterator[Record | Coverage]:
         """Yield fills and bills newer than those known, remember them, and say so."""
-        late: tuple[tuple[Evidence, str, str, list[dict[str, str]]], ...] = (
-            ("fills", "fill", "trade/fills", [{"instType": name} for name in self._types]),
-            ("ledger", "bill", "account/bills", [{}]),
-        )
-        for evidence, kind, path, queries in late:
-            newest = self._newest.get(kind, 0)
-            fresh: dict[str, Row] = {}
-            for query in queries:
-                asked = {**query, "begin": self._begin()}
-                page = await self._client.get(
-                    path, {**asked, "limit": "100"}, check=_in_order("", {})
-                )
-                if page and all(_number(row) > newest for row in page):
-                    page += (await self._chain(path, asked, str(page[-1]["billId"]))).rows
-                fresh |= {str(row["billId"]): row for row in page if _number(row) > newest}
+        queries: list[tuple[Evidence, str, str, dict[str, str]]] = [
+            ("fills", f"fill/{name}", "trade/fills", {"instType": name}) for name in self._types
+        ]
+        known = dict(self._newest)
+        for evidence, kind, path, query in [*queries, ("ledger", "bill", "account/bills", {})]:
+            noun = kind.partition("/")[0]
+            newest = known.get(noun, 0)
+            asked = {**query, "begin": self._begin()}
+            page = await self._client.get(
+                path, {**asked, "limit": str(PAGE)}, check=_in_order("", {})
+            )
+            if page and all(_number(row) > newest for row in page):
+                page += (await self._chain(path, asked, str(page[-1]["billId"]))).rows
+            fresh = {str(row["billId"]): row for row in page if _number(row) > newest}
             for name, row in fresh.items():
-                yield Record(kind, name, payload_text(row))
-            self._remember(kind, fresh)
+                yield Record(noun, name, payload_text(row))
+            self._remember(noun, fresh)
             if fresh:
                 yield self._statement(
-                    evidence, kind, "complete", since=asked_at, rows=len(fresh), pages=len(queries)
+                    evidence, kind, "complete", since=asked_at, rows=len(fresh), pages=1
                 )
 
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:

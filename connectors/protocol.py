@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from recon.domain import CheckItem, Coverage, Record, Window
+from recon.domain import CheckItem, Coverage, Promise, Record, Window
 
 
 class Connector(Protocol):
     """A source of evidence. It fetches; it never interprets money.
 
     `fetch` yields the source's records verbatim, each (kind, id) at most once, in any order, and
-    for every kind of evidence that it promises in `evidence` at least one `Coverage` statement,
-    after the records that the statement speaks of. What goes wrong at the source becomes a
+    for each of its `promises` at least one `Coverage` statement, after the records that the
+    statement speaks of. What goes wrong at the source becomes a
     `failed` or `partial` statement with a reason; only what makes the whole source useless raises
     (`VenueRefused`, `StatementError`, `BooksError`). Every request has a hard deadline.
 
@@ -22,9 +22,9 @@ class Connector(Protocol):
 
     venue: str
     account: str
-    evidence: tuple[str, ...]
+    promises: tuple[Promise, ...]
 
-    def fetch(self, window: Window) -> AsyncIterator[Record | Coverage]:
+    def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield records, then what was covered."""
         ...
 

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ from typing import NoReturn
 from urllib.parse import quote
 
 from connectors.payload import payload_text
-from recon.domain import CheckItem, Coverage, Record, Window
+from recon.domain import CheckItem, Coverage, Promise, Record, Window
 from recon.errors import BooksError
 
 _BATCH_ROWS = 1_000
@@ -52,7 +52,7 @@ class SqliteBooks:
     """
 
     venue = "books"
-    evidence: tuple[str, ...] = ("books",)
+    promises: tuple[Promise, ...] = (Promise("books", "schema", is_snapshot=True),)
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class SqliteBooks:
         self._scratch = scratch
         self._is_wanted = is_wanted
 
-    async def fetch(self, window: Window) -> AsyncIterator[Record | Coverage]:
+    async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield each table's rows and its columns, then the coverage of the whole snapshot.
 
         A row is kind `table:<name>`, its values text, null where null, bytes as hex. A table's

@@ -199,6 +199,11 @@ class Config(_Section):
         owners: dict[tuple[str, str], str] = {}
         tags: dict[tuple[str, str], str] = {}
         for bot in self.bots:
+            if not bot.instruments and bot.order_tag is None:
+                raise ValueError(
+                    f"bots.{bot.id}: owns nothing: name its instruments, or its order_tag"
+                )
+            _unique(f"bots.{bot.id}.instrument", bot.instruments)
             for instrument in bot.instruments:
                 other = owners.setdefault((bot.account, instrument), bot.id)
                 if other != bot.id:
@@ -243,7 +248,7 @@ def _unique(noun: str, names: Iterable[str]) -> set[str]:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"two {noun}s are called {name!r}: give each an id of its own")
+            raise ValueError(f"two {noun}s are called {name!r}: name each once")
         seen.add(name)
     return seen
 

@@ -15,7 +15,15 @@ from typing import Any
 
 from recon.config import Account, Bot
 from recon.coverage import Interval, reach
-from recon.domain import AccountStatus, BotStatus, CoverageStatus, Evidence, ProofStatus, Window
+from recon.domain import (
+    AccountStatus,
+    BotStatus,
+    CoverageStatus,
+    Evidence,
+    Promise,
+    ProofStatus,
+    Window,
+)
 from recon.exact import EXACT, percentage, quotient, text
 from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
 from recon.ledger import Break
@@ -48,6 +56,7 @@ class _Judged:
     """One account, judged: its part of the document, and what its bots depend on."""
 
     status: AccountStatus
+    session: str
     has_truth: bool
     entry: dict[str, Any]
 
@@ -60,7 +69,7 @@ class DocumentBuilder:
         warehouse: Warehouse,
         run: str,
         tolerance: Tolerance,
-        accounts: Sequence[tuple[Account, Window]],
+        accounts: Sequence[tuple[Account, Window, Sequence[Promise]]],
         bots: Sequence[Bot],
         fetched: Mapping[str, Fetched],
         unreadable_books: Mapping[str, str],
@@ -75,7 +84,10 @@ class DocumentBuilder:
 
     def build(self, as_of: date) -> tuple[dict[str, Any], list[Break]]:
         """Return the document, without breaks and pages yet, and the breaks that were found."""
-        judged = {account.id: self._account(account, window) for account, window in self._accounts}
+        judged = {
+            account.id: self._account(account, window, promises)
+            for account, window, promises in self._accounts
+        }
         spans: dict[str, dict[str, dict[str, Any]]] = {}
         for row in self._warehouse.rows("from breaks.divergence"):
             spans.setdefault(row["bot"], {})[row["span"]] = row
@@ -97,9 +109,9 @@ class DocumentBuilder:
         }
         return document, breaks
 
-    def _account(self, account: Account, window: Window) -> _Judged:
+    def _account(self, account: Account, window: Window, promises: Sequence[Promise]) -> _Judged:
         fetched = self._fetched.get(account.id, Fetched())
-        coverage, reasons = self._coverage(account, window, fetched)
+        coverage, reasons = self._coverage(account, window, promises, fetched)
         if fetched.reason:
             reasons.insert(0, fetched.reason)
         proofs, differences, broken = self._proofs(account, coverage)
@@ -110,7 +122,11 @@ class DocumentBuilder:
             is_reached=fetched.is_reached,
             open_reasons=len(reasons),
         )
-        has_truth = fetched.is_reached and _has(coverage, "fills", "ledger")
+        has_truth = (
+            fetched.is_reached
+            and _has(coverage, "fills", "ledger")
+            and not self._has_lost_rows(account.id)
+        )
         total, unowned, netting = self._sums(account) if has_truth else NO_SUMS
         entry: dict[str, Any] = {
             "account": account.id,
@@ -124,10 +140,10 @@ class DocumentBuilder:
             "netting": netting,
             "reasons": reasons,
         }
-        return _Judged(status, has_truth, entry)
+        return _Judged(status, entry["session"], has_truth, entry)
 
     def _coverage(
-        self, account: Account, window: Window, fetched: Fetched
+        self, account: Account, window: Window, promises: Sequence[Promise], fetched: Fetched
     ) -> tuple[dict[Evidence, CoverageStatus], list[str]]:
         """Return how whole each kind of evidence is over the window, and why it is not.
 
@@ -144,17 +160,15 @@ class DocumentBuilder:
         )
         coverage: dict[Evidence, CoverageStatus] = {}
         reasons: list[str] = []
-        for evidence, kind in sorted({(row["evidence"], row["kind"]) for row in statements}):
-            mine = [row for row in statements if (row["evidence"], row["kind"]) == (evidence, kind)]
+        for promise in promises:
+            key = (promise.evidence, promise.kind)
+            mine = [row for row in statements if (row["evidence"], row["kind"]) == key]
             status, why = _whole(mine, window, was_asked=fetched.was_asked)
-            coverage[evidence] = _worse(coverage.get(evidence, "complete"), status)
-            if why and f"{evidence}: {why}" not in reasons:
-                reasons.append(f"{evidence}: {why}")
-        for evidence in SHOWN:
-            if evidence not in coverage:
-                coverage[evidence] = "failed"
-                if fetched.is_reached:
-                    reasons.append(f"{evidence}: never fetched: run without --no-fetch")
+            before = coverage.get(promise.evidence, "complete")
+            coverage[promise.evidence] = _worse(before, status)
+            reason = f"{promise.evidence}: {why}"
+            if why and fetched.is_reached and reason not in reasons:
+                reasons.append(reason)
         return coverage, reasons
 
     def _proofs(
@@ -185,12 +199,20 @@ class DocumentBuilder:
         proofs["cash"] = _proof(rows, _has(coverage, "balances", "ledger"))
         reasons += _listed(f"cash: {row['place']} ({text(row['difference'])})" for row in rows)
         if rows:
-            sums: dict[str, Decimal] = {}
-            for row in rows:
-                sums[row["name"]] = EXACT.add(sums.get(row["name"], Decimal(0)), row["difference"])
-            differences["cash"] = {name: text(value) for name, value in sums.items()}
+            by_size = sorted(rows, key=lambda row: row["difference"].copy_abs())
+            differences["cash"] = {row["name"]: text(row["difference"]) for row in by_size}
         proofs["broker_pnl"] = "absent"
         return proofs, differences, reasons
+
+    def _has_lost_rows(self, account: str) -> bool:
+        """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
+        return bool(
+            self._warehouse.rows(
+                "from staging.quarantine where account = ? and kind not in ('position', 'balance')"
+                " limit 1",
+                [account],
+            )
+        )
 
     def _open_reasons(self, account: str) -> list[str]:
         """Return what was quarantined, and what was understood but not valued."""
@@ -236,7 +258,7 @@ class DocumentBuilder:
         return total, {"net": _shown(nobody["net"]), "fills": nobody["fills"]}, _shown(netting)
 
     def _unrealised(self, account: str) -> Decimal | None:
-        """Return Σ over open lots of value at the statement's mark − cost; None without a mark.
+        """Return Σ over open lots of value at the statement's mark − cost; None where unknown.
 
         The mark of a statement more than a session after the window says nothing of the window.
         Inverse contracts are valued in coin, to 18 places.
@@ -262,7 +284,7 @@ class DocumentBuilder:
         total = Decimal(0)
         for row in rows:
             mark = row["mark_price"]
-            if not mark or row["rate"] is None:
+            if not mark or row["rate"] != 1:  # a rate of some fill's day is not the mark's
                 return None
             face = EXACT.multiply(row["qty"].copy_abs(), row["multiplier"])
             if row["is_inverse"]:
@@ -270,7 +292,7 @@ class DocumentBuilder:
             else:
                 gain = EXACT.subtract(EXACT.multiply(face, mark), row["cost"])
             gain = gain if row["qty"] > 0 else gain.copy_negate()
-            total = EXACT.add(total, EXACT.multiply(gain, row["rate"]))
+            total = EXACT.add(total, gain)
         return total
 
     def _bot(
@@ -282,7 +304,10 @@ class DocumentBuilder:
             entries[span], compared[span] = _divergence(bot, row, account.has_truth)
         status = bot_status(account.status, compared.values(), self._tolerance)
         breaks = [
-            Break(bot.account, bot.id, span, entries[span]["amount"])
+            Break(
+                *(bot.account, bot.id, span, entries[span]["amount"]),
+                session=account.session if span == "day" else "",
+            )
             for span, (amount, truth) in compared.items()
             if status == "diverged"
             and amount is not None
@@ -314,6 +339,8 @@ def _whole(
     """Return how whole one kind's evidence is over the window, and why it is not."""
     tonight = [row for row in statements if row["is_tonight"]]
     start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
+    if not statements:
+        return "failed", "never fetched: run without --no-fetch"
     if any(row["status"] == "failed" for row in tonight) or (was_asked and not tonight):
         failed = [row["reason"] for row in tonight if row["status"] == "failed"]
         return "failed", failed[0] if failed else "nothing was said of it tonight"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 CoverageStatus = Literal["complete", "partial", "failed"]
 """How much of what was asked for was served. Only `complete` may end as "agreed"."""
@@ -59,6 +59,17 @@ class Coverage:
                 raise ValueError(f"coverage times are UTC: {at!r}")
         if self.status != "complete" and not self.reason:
             raise ValueError("coverage that is not complete says why")
+
+
+class Promise(NamedTuple):
+    """One kind of evidence that a source speaks of in every fetch, well or not.
+
+    A snapshot states how things stood at one instant; other evidence covers a stretch of time.
+    """
+
+    evidence: Evidence
+    kind: str
+    is_snapshot: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,12 +38,16 @@ class Break(NamedTuple):
     bot: str
     kind: str
     amount: str
+    session: str = ""
 
     @property
     def id(self) -> str:
-        """Return the break's identity: stable over nights, so no changing number is in it."""
-        key = json.dumps([self.account, self.bot, self.kind])
-        return hashlib.sha256(key.encode()).hexdigest()[:12]
+        """Return the break's identity: stable over nights, so no changing number is in it.
+
+        What one session was off by is that session's own break.
+        """
+        key = [self.account, self.bot, self.kind, *([self.session] if self.session else [])]
+        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
 
 
 class Ledger:
@@ -77,14 +81,19 @@ class Ledger:
         )
 
     def see_breaks(
-        self, session: date, judged_bots: Iterable[str], seen: Iterable[Break]
+        self, session: date, judged: Iterable[tuple[str, str]], seen: Iterable[Break]
     ) -> list[dict[str, str]]:
         """Record tonight's breaks and return every one that is open, with when it was first seen.
 
-        A break of a bot that was judged tonight and is not seen any more is cleared; one of a bot
-        that could not be judged stays as it is. One that returns is open again, first seen now.
+        `judged` are the (account, bot) that were judged tonight: a break of theirs that is not seen
+        any more is cleared; one of a bot that could not be judged stays as it is. One that returns
+        is open again, first seen now. A session older than one that was told already is only
+        looked back at, and changes nothing.
         """
         today = session.isoformat()
+        [(latest,)] = self._db.execute("select max(as_of) from runs where status is not null")
+        if latest is not None and today < latest:
+            return self._open_breaks()
         with self._transaction():
             found = list(seen)
             for item in found:
@@ -101,14 +110,28 @@ class Ledger:
                     """,
                     (item.id, item.account, item.bot, item.kind, today, today, item.amount),
                 )
-            for bot in judged_bots:
-                kept = [item.id for item in found if item.bot == bot]
+            for account, bot in judged:
+                kept = [item.id for item in found if (item.account, item.bot) == (account, bot)]
                 marks = ", ".join("?" * len(kept))
                 self._db.execute(
-                    f"update breaks set status = 'cleared' "
-                    f"where bot = ? and status = 'open' and break not in ({marks})",
-                    (bot, *kept),
+                    f"update breaks set status = 'cleared' where account = ? and bot = ? "
+                    f"and status = 'open' and break not in ({marks})",
+                    (account, bot, *kept),
                 )
+        return self._open_breaks()
+
+    def was_proven(self, account: str) -> bool:
+        """Return whether the account was proven by the last run that told of it."""
+        told = self._db.execute(
+            """
+            select a.value ->> 'status' from runs r, json_each(r.document, '$.accounts') a
+            where a.value ->> 'account' = ? order by r.ended_at desc limit 1
+            """,
+            (account,),
+        ).fetchone()
+        return told is not None and told[0] == "proven"
+
+    def _open_breaks(self) -> list[dict[str, str]]:
         rows = self._db.execute("select * from breaks where status = 'open' order by bot, kind")
         return [dict(row) for row in rows]
 

@@ -17,7 +17,7 @@ Rules, from the contract:
 - *Fees.* The part of a fill's fee that closes is realised with it; the part that opens is carried,
   and released with the quantity that it opened.
 - *Funding* is carried by the position as a whole and released in proportion as it is closed. With
-  no position open it counts at once. *Other* costs always count at once.
+  no position open it counts at once, as every other cost without a quantity always does.
 - *Inverse contracts* settle in coin: a fill's value is quantity · multiplier / price, and a long
   gains entry value − exit value. The caller gives the value and says that it is inverse.
 """
@@ -111,10 +111,6 @@ class Book:
             self.funding += amount
             return NOTHING
         return NOTHING._replace(funding=amount)
-
-    def cost_without_quantity(self, *, fee: int = 0, other: int = 0) -> Realised:
-        """Book a cost that no quantity carries (a penalty, interest, a cancelled fill's fee)."""
-        return NOTHING._replace(fees=fee, other=other)
 
     def _open(self, qty: int, value: int, fee: int) -> None:
         if self.method == "fifo" or not self._lots:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from recon.sessions import Calendar
 from recon.warehouse import Warehouse, quoted
 
 MONEY = pa.decimal128(38, PLACES)
+TOO_LARGE = 10**38
 TIME = pa.timestamp("us")
 REALISED = pa.schema(
     [
@@ -68,8 +70,8 @@ def configure(
         "config",
         "bots",
         _table(
-            ("bot", "account", "order_tag", "recognises"),
-            [(bot.id, bot.account, bot.order_tag, bot.recognises) for bot in bots],
+            ("bot", "account", "order_tag"),
+            [(bot.id, bot.account, bot.order_tag) for bot in bots],
         ),
     )
     warehouse.store(
@@ -141,7 +143,6 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 "account": account.id,
                 "venue": account.venue,
                 "currency": account.currency,
-                "lots": account.lots,
                 "is_by_trade_date": account.calendar is not None,
                 "first_date": window.first.date,
                 "last_date": window.last.date,
@@ -205,6 +206,11 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> pa.Table
     )
 
 
+def _shown(units: int) -> Decimal | None:
+    """Return what a money column can hold, or nothing: too large is unknown, and never cut off."""
+    return from_units(units) if abs(units) < TOO_LARGE else None
+
+
 def _from_units(rows: Sequence[Row | OpenLots], schema: pa.Schema) -> pa.Table:
     """Return rows as a table; whole numbers in a money column are units of 10^-18."""
 
@@ -212,6 +218,6 @@ def _from_units(rows: Sequence[Row | OpenLots], schema: pa.Schema) -> pa.Table:
         values = [getattr(row, name) for row in rows]
         if schema.field(name).type != MONEY:
             return values
-        return [from_units(value) if isinstance(value, int) else value for value in values]
+        return [_shown(value) if isinstance(value, int) else value for value in values]
 
     return pa.table({name: column(name) for name in schema.names}, schema=schema)

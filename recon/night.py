@@ -10,6 +10,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -35,6 +36,8 @@ from recon.warehouse import Warehouse
 
 OVERLAP = timedelta(days=7)
 """How far back a night reads again what earlier nights have read: late and corrected evidence."""
+MAX_AHEAD = timedelta(minutes=5)
+"""How far a bot's clock may run ahead of this machine's."""
 TICK = 500
 """Rows between two signs of life on a terminal."""
 
@@ -55,11 +58,12 @@ class Night:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """One account of this run: its settings, its sessions and its window."""
+    """One account of this run: its settings, its sessions, its window and its source."""
 
     account: Account
     days: Calendar
     window: Window
+    source: Connector
 
 
 @dataclass(slots=True)
@@ -96,30 +100,40 @@ def run_night(night: Night) -> dict[str, Any]:
     ):
         started = night.now()
         ledger.begin_run(run, as_of, started)
-        hauls = asyncio.run(_fetch(night, plans, sources, warehouse)) if night.is_fetching else []
+        wanted = {
+            plan.account.id: _unread(warehouse, plan)
+            if ledger.was_proven(plan.account.id)
+            else plan.window
+            for plan in plans
+        }
+        hauls = asyncio.run(_fetch(night, plans, sources, wanted)) if night.is_fetching else []
         with warehouse.transaction():
             night.progress.note("landing the evidence, building the numbers")
             for haul in hauls:
                 warehouse.land(run, haul.venue, haul.account, haul.items, started)
             configure(warehouse, [(p.account, p.window, p.days) for p in plans], bots, night.now())
-            books, unreadable = _read_books(warehouse, bots, mappings, hauls)
+            ends = {plan.account.id: plan.window.end for plan in plans}
+            books, unreadable = _read_books(warehouse, bots, mappings, hauls, ends)
             store_books(warehouse, books)
             build(warehouse, {plan.account.id: plan.account.lots for plan in plans})
             document, found = DocumentBuilder(
                 warehouse,
                 run,
                 Tolerance(config.recon.tolerance_pct, config.recon.tolerance_abs),
-                [(plan.account, plan.window) for plan in plans],
+                [(plan.account, plan.window, plan.source.promises) for plan in plans],
                 bots,
                 _fetched(plans, hauls, was_asked=night.is_fetching),
                 unreadable,
             ).build(as_of)
-        judged = [bot["bot"] for bot in document["bots"] if bot["status"] != "unproven"]
+        judged = [
+            (bot["account"], bot["bot"]) for bot in document["bots"] if bot["status"] != "unproven"
+        ]
         document["breaks"] = _breaks(ledger.see_breaks(as_of, judged, found), as_of, plans, bots)
         if night.is_paging:
             document["pages"] = _page(night, ledger, run, document)
         ledger.end_run(run, night.now(), document)
-        write_whole(state / "reports" / f"{as_of}.json", json.dumps(document, indent=1) + "\n")
+        name = ".".join([str(as_of), *sorted(night.accounts)])  # a part is no session's report
+        write_whole(state / "reports" / f"{name}.json", json.dumps(document, indent=1) + "\n")
     return document
 
 
@@ -155,7 +169,8 @@ def _plans(night: Night, as_of: date) -> list[_Plan]:
                 f"--as-of {as_of}: the session of {account.id} ends {session.end:%Y-%m-%d %H:%M} "
                 "UTC, and has not ended yet: name an earlier one"
             )
-        plans.append(_Plan(account, days, window(days, account.since, as_of)))
+        source = account_source(account, night.config, night.now, night.patience)
+        plans.append(_Plan(account, days, window(days, account.since, as_of), source))
     return plans
 
 
@@ -163,19 +178,11 @@ async def _fetch(
     night: Night,
     plans: Sequence[_Plan],
     books: Sequence[tuple[Connector, Bot]],
-    warehouse: Warehouse,
+    wanted: Mapping[str, Window],
 ) -> list[_Haul]:
     """Fetch every account and every bot's books side by side; a failure stays with its source."""
-    by_account = {plan.account.id: plan.window for plan in plans}
-    jobs = [
-        _haul(
-            account_source(plan.account, night.config, night.now, night.patience),
-            _unread(warehouse, plan),
-            night.progress,
-        )
-        for plan in plans
-    ]
-    jobs += [_haul(source, by_account[bot.account], night.progress) for source, bot in books]
+    jobs = [_haul(plan.source, wanted[plan.account.id], night.progress) for plan in plans]
+    jobs += [_haul(source, wanted[bot.account], night.progress) for source, bot in books]
     return list(await asyncio.gather(*jobs))
 
 
@@ -184,15 +191,15 @@ async def _haul(source: Connector, wanted: Window, progress: Progress) -> _Haul:
     name = f"{source.venue} {source.account}"
     rows = 0
     try:
-        async for item in source.fetch(wanted):
-            haul.items.append(item)
-            if isinstance(item, Record):
-                rows += 1
-                if rows % TICK == 0:
-                    progress.count(name, rows)
-            else:
-                detail = f": {item.reason}" if item.reason else ""
-                progress.note(f"{name}: {item.evidence} {item.status}, {item.rows} rows{detail}")
+        async with aclosing(source.fetch(wanted)) as items:
+            async for item in items:
+                haul.items.append(item)
+                if isinstance(item, Coverage):
+                    progress.note(f"{name}: {_said(item)}")
+                else:
+                    rows += 1
+                    if rows % TICK == 0:
+                        progress.count(name, rows)
     except EvidenceError as error:
         haul.error = str(error)
         progress.note(f"{name}: {error}")
@@ -200,24 +207,24 @@ async def _haul(source: Connector, wanted: Window, progress: Progress) -> _Haul:
     return haul
 
 
+def _said(statement: Coverage) -> str:
+    why = f": {statement.reason}" if statement.reason else ""
+    return f"{statement.evidence} {statement.status}, {statement.rows} rows{why}"
+
+
 def _unread(warehouse: Warehouse, plan: _Plan) -> Window:
-    """Return what is left of the window to read: from an overlap before what is known already."""
-    venue, account = plan.account.venue, plan.account.id
-    kinds = warehouse.rows(
-        """
-        select distinct evidence, kind from raw.coverage
-        where venue = ? and account = ? and not is_snapshot
-          and evidence in ('fills', 'ledger', 'positions')
-        """,
-        [venue, account],
-    )
-    start = plan.window.start
+    """Return what is left of the window to read: from an overlap before what is known already.
+
+    Only after a night that was proven: what did not close is read again whole.
+    """
+    source, start = plan.source, plan.window.start
     known = [
-        reach(warehouse.served(venue, account, kind["evidence"], kind["kind"]), start)
-        for kind in kinds
+        reach(warehouse.served(source.venue, source.account, *promise[:2]), start)
+        for promise in source.promises
+        if not promise.is_snapshot
     ]
     reached = [instant for instant in known if instant is not None]
-    if not reached or len(reached) < len(known):
+    if len(reached) < len(known):
         return plan.window
     begin = max(start, min(reached) - OVERLAP)
     return Window(plan.days.session_of(begin), plan.window.last)
@@ -228,6 +235,7 @@ def _read_books(
     bots: Sequence[Bot],
     mappings: Mapping[str, Any],
     hauls: Sequence[_Haul],
+    ends: Mapping[str, datetime],
 ) -> tuple[dict[str, BooksTables], dict[str, str]]:
     """Run every bot's mapping over its latest snapshot; return what is readable, and why not."""
     books: dict[str, BooksTables] = {}
@@ -245,18 +253,41 @@ def _read_books(
             )
         ]
         try:
-            if not records:
-                raise BooksError(f"the books of {bot.id} were never read: run without --no-fetch")
+            read_at = _last_read(warehouse, bot, ends[bot.account])
             tables = read_books(mappings[bot.id], *unpack(records))
             if problems := [one for one in tables.problems if one.query == "trades"]:
                 raise BooksError(
                     f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "
                     f"first: {problems[0].key}: {problems[0].reason}"
                 )
+            _check_past(tables, bot, read_at)
             books[bot.id] = tables
         except BooksError as error:
             unreadable[bot.id] = str(error)
     return books, unreadable
+
+
+def _last_read(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
+    """Return when the books were last read. Before the session ended they cannot know all of it."""
+    read = max((i.end for i in warehouse.served("books", bot.id, "books", "schema")), default=None)
+    if read is None:
+        raise BooksError(f"the books of {bot.id} were never read: run without --no-fetch")
+    if read < end:
+        raise BooksError(
+            f"the books of {bot.id} were last read at {read:%Y-%m-%d %H:%M} UTC, before the "
+            "session ended: run without --no-fetch"
+        )
+    return read
+
+
+def _check_past(tables: BooksTables, bot: Bot, read_at: datetime) -> None:
+    """Refuse trades that closed after they were read: their times are not UTC, or not times."""
+    latest = max((at for at in tables.trades["closed_at"].to_pylist() if at), default=None)
+    if latest is not None and latest.replace(tzinfo=UTC) > read_at + MAX_AHEAD:
+        raise BooksError(
+            f"the books of {bot.id} have a trade that closed at {latest} UTC, after they were "
+            "read: give closed_at in UTC"
+        )
 
 
 def _fetched(

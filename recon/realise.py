@@ -7,7 +7,7 @@ account's own, where bots that trade one instrument net each other (scope `accou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -19,6 +19,8 @@ from recon.exact import SCALE, to_units
 from recon.lots import NOTHING, Book, Method, Realised, split
 
 Scope = Literal["bot", "account"]
+TOO_MUCH = SCALE * 10**15
+"""An amount that no account moves, and from which sums would not fit any more."""
 
 
 class Event(NamedTuple):
@@ -96,13 +98,13 @@ class _Instrument:
     def book(self, scope: Scope, bot: str | None, side: str) -> Book:
         return self.books.setdefault((scope, bot, side), Book(self.method, self.is_inverse))
 
-    def holders(self) -> dict[str | None, int]:
-        """Return the signed quantity that each owner holds, all sides together."""
-        held: dict[str | None, int] = {}
-        for (scope, bot, _side), book in self.books.items():
-            if scope == "bot":
-                held[bot] = held.get(bot, 0) + book.qty
-        return {bot: qty for bot, qty in held.items() if qty}
+    def open_books(self, scope: Scope) -> list[tuple[str | None, Book]]:
+        """Return the open books of a scope with their owners; of the account there is one owner."""
+        return [
+            (its_bot, book)
+            for (its_scope, its_bot, _side), book in self.books.items()
+            if its_scope == scope and book.qty
+        ]
 
 
 def realise(events: Iterable[Event], methods: Mapping[str, Method]) -> Iterator[Row | OpenLots]:
@@ -131,15 +133,28 @@ def _booked(state: _Instrument, event: Event) -> Iterator[Row]:
     if event.kind == "fill":
         yield from _fill(state, event)
         return
-    amount = to_units(event.amount)
-    holders = state.holders()
-    if holders and sum(holders.values()):
-        shares = dict(zip(holders, split(amount, list(holders.values())), strict=True))
-    else:
-        shares = {event.bot: amount}
-    for bot, share in shares.items():
-        yield _cash(state, event, "bot", bot, share)
-    yield _cash(state, event, "account", None, amount)
+    amount, is_known = _in_account_currency(to_units(event.amount), event.rate)
+    by_owner: dict[str | None, list[tuple[Book, int]]] = {}
+    held = state.open_books("bot")
+    for (bot, book), share in zip(held, shared(amount, held), strict=True):
+        by_owner.setdefault(bot, []).append((book, share))
+    own = state.open_books("account")
+    whole = [(book, part) for (_, book), part in zip(own, shared(amount, own), strict=True)]
+    for bot, shares in (by_owner or {event.bot: []}).items():
+        part = sum(share for _, share in shares) if shares else amount
+        yield _cash(event, "bot", bot, part, shares, is_known=is_known)
+    yield _cash(event, "account", None, amount, whole, is_known=is_known)
+
+
+def shared(amount: int, held: Sequence[tuple[str | None, Book]]) -> list[int]:
+    """Return `amount` split over open books in proportion to what they hold, signed.
+
+    A short receives what a long pays. Where longs and shorts come to nothing, by size alone.
+    """
+    weights = [book.qty for _, book in held]
+    if not sum(weights):
+        weights = [abs(weight) for weight in weights]
+    return split(amount, weights) if weights else []
 
 
 def _fill(state: _Instrument, event: Event) -> Iterator[Row]:
@@ -155,36 +170,39 @@ def _fill(state: _Instrument, event: Event) -> Iterator[Row]:
         # What the fee took was never ours: the position grows by what is left, at the same price.
         qty, fee = qty + fee, _value(state, fee, event.price)
     value = abs(_value(state, qty, event.price))
+    # Costs are what they were in the account's currency when they were paid; PnL is worth what it
+    # is when it is realised.
+    fee, has_rate = _in_account_currency(fee, event.rate)
     sides: tuple[tuple[Scope, str | None], ...] = (("bot", event.bot), ("account", None))
     for scope, bot in sides:
         book = state.book(scope, bot, event.position_side)
         realised = book.fill(qty, value, fee)
         carried = fee - realised.fees - realised.funding
-        yield _row(event, scope, bot, realised, carried, is_known=state.is_valued)
+        gross, _ = _in_account_currency(realised.gross, event.rate)
+        realised = realised._replace(gross=gross)
+        yield _row(event, scope, bot, realised, carried, is_known=state.is_valued and has_rate)
 
 
-def _cash(state: _Instrument, event: Event, scope: Scope, bot: str | None, amount: int) -> Row:
+def _cash(
+    event: Event,
+    scope: Scope,
+    bot: str | None,
+    amount: int,
+    shares: Sequence[tuple[Book, int]],
+    *,
+    is_known: bool,
+) -> Row:
+    """Book a cash entry for one owner: funding is carried by its open books, the rest is not."""
     if event.kind == "funding":
-        realised, carried = _fund(state, scope, bot, amount)
+        for book, share in shares:
+            book.fund(share)
+        counted = 0 if shares else amount
+        realised, carried = NOTHING._replace(funding=counted), amount - counted
     elif event.kind == "fee":
         realised, carried = NOTHING._replace(fees=amount), 0
     else:
         realised, carried = NOTHING._replace(other=amount), 0
-    return _row(event, scope, bot, realised, carried, is_known=True)
-
-
-def _fund(state: _Instrument, scope: Scope, bot: str | None, amount: int) -> tuple[Realised, int]:
-    """Carry funding on the owner's open sides in proportion; with none open it counts at once."""
-    books = [
-        book
-        for (its_scope, its_bot, _), book in state.books.items()
-        if (its_scope, its_bot) == (scope, bot) and book.qty
-    ]
-    if not books or not sum(book.qty for book in books):
-        return NOTHING._replace(funding=amount), 0
-    for book, share in zip(books, split(amount, [book.qty for book in books]), strict=True):
-        book.fund(share)
-    return NOTHING, amount
+    return _row(event, scope, bot, realised, carried, is_known=is_known)
 
 
 def _value(state: _Instrument, qty: int, price: Decimal) -> int:
@@ -206,31 +224,30 @@ def _row(
     event: Event, scope: Scope, bot: str | None, realised: Realised, carried: int, *, is_known: bool
 ) -> Row:
     money: tuple[int | None, ...]
-    amounts = (realised.gross, realised.fees, realised.funding, realised.other, carried)
-    if is_known and event.rate is not None:
-        money = tuple(_converted(amount, event.rate) for amount in amounts)
-    else:
-        money = (None,) * len(amounts)
+    money = (realised.gross, realised.fees, realised.funding, realised.other, carried)
+    if not is_known or any(abs(amount or 0) >= TOO_MUCH for amount in money):
+        money = (None,) * len(money)
     return Row(
-        event.account, scope, bot, event.instrument, event.position_side, event.kind,
-        event.event_id, event.at, event.session_date, realised.closed_qty, *money,
-    )  # fmt: skip
+        *(event.account, scope, bot, event.instrument, event.position_side, event.kind),
+        *(event.event_id, event.at, event.session_date, realised.closed_qty, *money),
+    )
 
 
-def _converted(amount: int, rate: Decimal) -> int:
-    """Return `amount` in the account's currency, truncated towards zero to the unit."""
-    if rate == 1:
-        return amount
+def _in_account_currency(amount: int, rate: Decimal | None) -> tuple[int, bool]:
+    """Return `amount` at `rate`, truncated towards zero to the unit, and whether there is a rate."""
+    if rate is None or rate == 1:
+        return amount, rate is not None
     value = abs(amount) * to_units(rate) // SCALE
-    return value if amount >= 0 else -value
+    return (value if amount >= 0 else -value), True
 
 
 def _open(key: tuple[str, str], state: _Instrument) -> Iterator[OpenLots]:
     for (scope, bot, side), book in state.books.items():
         if book.qty:
+            is_known = state.is_valued and abs(book.cost) < TOO_MUCH
             yield OpenLots(
                 *(key[0], scope, bot, key[1], side, state.is_inverse, state.multiplier),
-                *(book.qty, book.cost, state.rate if state.is_valued else None),
+                *(book.qty, book.cost, state.rate if is_known else None),
             )
 
 

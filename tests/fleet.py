@@ -32,7 +32,12 @@ AS_OF = date(2026, 5, 14)
 SINCE = date(2026, 5, 1)
 OPENING = datetime(2026, 5, 1, 1, tzinfo=UTC)
 QUICK = Patience(
-    request_timeout_s=1.0, attempts=4, first_wait_s=0.01, longest_wait_s=0.05, total_s=20.0
+    request_timeout_s=1.0,
+    attempts=4,
+    first_wait_s=0.01,
+    longest_wait_s=0.05,
+    total_s=20.0,
+    is_rate_limited=False,
 )
 BTC, ETH, SOL = "BTC-USDT-SWAP", "ETH-USDT-SWAP", "SOL-USDT-SWAP"
 FACES = {BTC: Fraction(1, 100), ETH: Fraction(1, 10), SOL: Fraction(1)}
@@ -221,13 +226,12 @@ def run_desks(
 ) -> Document:
     """Write the folder and run one night over it. `night_options` are those of `Night`."""
     config = load(write_folder(folder, desks, bots, settings))
-    with unpaced():
-        return run_night(
-            Night(
-                config, as_of=as_of, now=now, patience=patience,
-                **{"is_paging": False, **night_options},
-            )
-        )  # fmt: skip
+    return run_night(
+        Night(
+            config, as_of=as_of, now=now, patience=patience,
+            **{"is_paging": False, **night_options},
+        )
+    )  # fmt: skip
 
 
 def one_night(folder: Path, book: OkxAccount, **options: Any) -> Document:

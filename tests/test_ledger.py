@@ -22,8 +22,8 @@ def off_by(amount: str, kind: str = "total") -> Break:
 
 
 def test_a_break_keeps_its_identity_while_its_amount_changes(ledger: Ledger) -> None:
-    [first] = ledger.see_breaks(MONDAY, ["btc"], [off_by("5.00")])
-    [second] = ledger.see_breaks(TUESDAY, ["btc"], [off_by("7.00")])
+    [first] = ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")])
+    [second] = ledger.see_breaks(TUESDAY, [("okx", "btc")], [off_by("7.00")])
     assert first["break"] == second["break"]
     assert (second["first_seen"], second["amount"]) == ("2026-05-11", "7.00")
 
@@ -31,20 +31,20 @@ def test_a_break_keeps_its_identity_while_its_amount_changes(ledger: Ledger) -> 
 def test_a_break_is_cleared_when_its_bot_agrees_and_begins_anew_when_it_returns(
     ledger: Ledger,
 ) -> None:
-    ledger.see_breaks(MONDAY, ["btc"], [off_by("5.00")])
-    assert ledger.see_breaks(TUESDAY, ["btc"], []) == []
-    [back] = ledger.see_breaks(WEDNESDAY, ["btc"], [off_by("5.00")])
+    ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")])
+    assert ledger.see_breaks(TUESDAY, [("okx", "btc")], []) == []
+    [back] = ledger.see_breaks(WEDNESDAY, [("okx", "btc")], [off_by("5.00")])
     assert back["first_seen"] == "2026-05-13"
 
 
 def test_a_bot_that_could_not_be_judged_keeps_its_break(ledger: Ledger) -> None:
-    ledger.see_breaks(MONDAY, ["btc"], [off_by("5.00"), off_by("2.00", "day")])
+    ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00"), off_by("2.00", "day")])
     assert len(ledger.see_breaks(TUESDAY, [], [])) == 2
 
 
 def test_a_run_again_of_the_same_night_changes_nothing(ledger: Ledger) -> None:
-    once = ledger.see_breaks(MONDAY, ["btc"], [off_by("5.00")])
-    assert ledger.see_breaks(MONDAY, ["btc"], [off_by("5.00")]) == once
+    once = ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")])
+    assert ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")]) == once
 
 
 def test_a_page_is_recorded_before_and_after_it_is_sent(ledger: Ledger, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def begins(server: OkxServer, path: str) -> set[datetime]:
     return {
         datetime.fromtimestamp(int(seen.query["begin"]) / 1000, UTC)
         for seen in server.requests
-        if seen.path.endswith(path)
+        if seen.path.endswith(path) and "begin" in seen.query
     }
 
 

@@ -54,14 +54,9 @@ class Ledger:
         self.paid += fill.fee
         self.realised.append((at, self.book(key).fill(fill)))
 
-    def fund(self, at: datetime, instrument: str, amount: Fraction) -> None:
+    def fund(self, at: datetime, key: Key, amount: Fraction) -> None:
         self.paid += amount
-        held = self.held(instrument)
-        if not sum(held.values()):
-            self.realised.append((at, Outcome(funding=amount)))
-        for key, position in held.items() if sum(held.values()) else ():
-            share = amount * position / sum(held.values())
-            self.realised.append((at, self.books[key].fund(Funding(share))))
+        self.realised.append((at, self.books[key].fund(Funding(amount))))
 
     def total(self, since: datetime | None = None) -> dict[str, Fraction]:
         mine = [outcome for at, outcome in self.realised if since is None or at >= since]
@@ -126,19 +121,15 @@ class Story:
 
     def fund(self, instrument: str, at: datetime) -> None:
         held = self.whole.held(instrument)
-        holders = {
-            owner: sum(ledger.held(instrument).values(), Fraction(0))
-            for owner, ledger in self.owners.items()
-        }
-        holders = {owner: qty for owner, qty in holders.items() if qty}
-        if not held or not sum(holders.values()):
+        total = sum(held.values(), Fraction(0))
+        if not total:
             return
         amount = Fraction(self.rng.randint(-5_000, 3_000), 1_000)
         side = next(iter(held))[1]
         self.account.funding(instrument, at, amount=f"{float(amount):.3f}", pos_side=side)
-        self.whole.fund(at, instrument, amount)
-        for owner, qty in holders.items():
-            self.owners[owner].fund(at, instrument, amount * qty / sum(holders.values()))
+        for ledger in (self.whole, *self.owners.values()):
+            for key, qty in ledger.held(instrument).items():
+                ledger.fund(at, key, amount * qty / total)
 
 
 def night(story: Story, folder: Path) -> Document:

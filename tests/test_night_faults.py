@@ -79,7 +79,12 @@ FIELDS = {
 }  # fmt: skip
 LEFT_ALONE = "left-alone"
 HASTY = Patience(
-    request_timeout_s=0.4, attempts=3, first_wait_s=0.01, longest_wait_s=0.02, total_s=8.0
+    request_timeout_s=0.4,
+    attempts=3,
+    first_wait_s=0.01,
+    longest_wait_s=0.02,
+    total_s=8.0,
+    is_rate_limited=False,
 )
 CLAIMS = ((OPENING + timedelta(days=2), "43.00"),)
 WRONG = "WRONG"

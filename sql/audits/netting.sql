@@ -1,5 +1,6 @@
--- Σ bots + unowned = account, to the unit, wherever one instrument was traded by one owner: only
--- bots that share an instrument net each other. Returns the instruments where that does not hold.
+-- Σ bots + unowned = account, to the unit. What was paid (fees, funding, other) is the same on both
+-- sides of every instrument, and so is PnL where one owner alone traded it: only bots that share an
+-- instrument net each other's gross. Returns the instruments where that does not hold.
 with sums as (
   select
     account,
@@ -8,11 +9,10 @@ with sums as (
     sum(case scope when 'bot' then gross else -gross end) as gross,
     sum(case scope when 'bot' then fees else -fees end) as fees,
     sum(case scope when 'bot' then funding else -funding end) as funding,
-    sum(case scope when 'bot' then other else -other end) as other,
-    sum(case scope when 'bot' then carried else -carried end) as carried
+    sum(case scope when 'bot' then 1 else -1 end * (fees + funding + other + carried)) as paid
   from lots.realised
   group by account, instrument
 )
 
 from sums
-where owners = 1 and (gross <> 0 or fees <> 0 or funding <> 0 or other <> 0 or carried <> 0)
+where paid <> 0 or owners = 1 and (gross <> 0 or fees <> 0 or funding <> 0)

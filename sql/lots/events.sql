@@ -1,6 +1,6 @@
 -- grain: one thing that happened to the lots of an account; key: account, kind, event_id
--- What the lots program is fed, in this order: account, instrument, then as it happened. `bot` is
--- the owner of a fill; for a cash entry the owner of its instrument, should no bot hold it.
+-- What the lots program is fed. `bot` is the owner of a fill; for a cash entry the owner of its
+-- instrument, should no bot hold it.
 -- A fee is left in the currency it was charged in: `fee_in` says which side of the fill that is.
 select
   account,
@@ -43,4 +43,3 @@ left join config.owners o on o.account = l.account and o.instrument = l.instrume
 where
   l.session_date between a.first_date and a.last_date
   and l.kind in ('funding', 'interest', 'dividend', 'tax', 'fee', 'penalty')
-order by account, instrument, "at", seq, event_id

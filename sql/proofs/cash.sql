@@ -1,18 +1,22 @@
 -- grain: one place where an account's cash does not add up; empty where the proof closes.
--- Four sides of it: each entry's balance follows from the one before; the last one is the balance
--- that the venue states; every fill of a contract moved cash; and every trade that moved cash is a
--- fill that we have. Only venues that state balances after each entry are held to it.
+-- Each entry's balance follows from the one before; the last one is the balance that the venue
+-- states; and what the fills say of money is what the ledger moved, trade by trade. Only venues that
+-- state a balance after each entry are held to it. What stood there before the first entry of all
+-- is taken as stated: nothing that the venue still serves is older.
 with chained as (
   select
-    account,
-    currency,
-    entry_id,
-    balance_after,
-    balance_after - balance_change
-    - lag(balance_after) over (partition by account, currency order by seq) as difference,
-    row_number() over (partition by account, currency order by seq desc) = 1 as is_last
-  from staging.ledger
-  where balance_after is not null
+    l.account,
+    l.currency,
+    l.entry_id,
+    l.at,
+    l.balance_change,
+    l.balance_after,
+    lag(l.balance_after) over entries as balance_before,
+    max(l.at) over (entries rows between unbounded preceding and 1 preceding) as newest_before_at,
+    row_number() over (partition by l.account, l.currency order by l.seq desc) = 1 as is_last
+  from staging.ledger l
+  where l.balance_after is not null
+  window entries as (partition by l.account, l.currency order by l.seq)
 ),
 
 states_balances as (
@@ -22,9 +26,22 @@ states_balances as (
   where c.kind = 'balance' and c.status = 'complete'
 )
 
-select account, currency, 'the chain is broken before entry ' || entry_id as place, difference
+select
+  account,
+  currency,
+  'the chain is broken before entry ' || entry_id as place,
+  balance_after - balance_change - balance_before as difference
 from chained
-where difference <> 0
+where balance_after - balance_change <> balance_before
+union all by name
+select
+  c.account,
+  c.currency,
+  'entry ' || c.entry_id || ' came after the window began, and is dated before it' as place,
+  c.balance_change as difference
+from chained c
+join config.accounts a on a.account = c.account
+where c.at < a.window_start and c.newest_before_at >= a.window_start
 union all by name
 select
   c.account,
@@ -36,24 +53,6 @@ semi join states_balances s on s.account = c.account
 left join staging.balances b on b.account = c.account and b.currency = c.currency
 where c.is_last and c.balance_after <> coalesce(b.amount, 0)
 union all by name
-select
-  f.account,
-  f.currency,
-  'fill ' || f.fill_id || ' (' || f.instrument || ') moved no cash in the ledger' as place,
-  f.fee + coalesce(f.broker_pnl, 0) as difference
-from staging.fills f
-semi join states_balances s on s.account = f.account
-anti join staging.ledger l
-  on l.account = f.account and l.instrument = f.instrument and l.trade_id = f.trade_id
-where f.instrument_kind not in ('spot', 'margin')
-union all by name
-select
-  l.account,
-  l.currency,
-  'ledger entry ' || l.entry_id || ' (' || l.instrument || ') has no fill' as place,
-  l.balance_change as difference
-from staging.ledger l
-semi join states_balances s on s.account = l.account
-anti join staging.fills f
-  on f.account = l.account and f.instrument = l.instrument and f.trade_id = l.trade_id
-where l.kind = 'trade' and l.instrument is not null
+select t.account, t.currency, t.place, t.difference
+from proofs.trades t
+semi join states_balances s on s.account = t.account

@@ -1,4 +1,6 @@
 -- grain: one instrument whose fills do not add up to the statement; empty where the proof closes.
+-- A position that the venue says was closed inside the window, and of which there is no fill at all,
+-- does not add up either.
 -- opening (nothing: the window begins flat) + Σ fills = statement. Fills count up to the instant of
 -- the snapshot; for a broker that states by trade date, through that date. Spot has no positions.
 with snapshot as (
@@ -39,3 +41,15 @@ from filled f
 full join (from staging.positions semi join bounded using (account)) p
   on p.account = f.account and p.instrument = f.instrument and p.position_side = f.position_side
 where coalesce(f.qty, 0) <> coalesce(p.qty, 0)
+union all by name
+select
+  c.account,
+  c.instrument,
+  'net' as position_side,
+  0::decimal(38, 18) as filled_qty,
+  0::decimal(38, 18) as statement_qty,
+  sum(c.closed_qty) as difference
+from staging.okx_closed_positions c
+anti join staging.fills f on f.account = c.account and f.instrument = c.instrument
+  and f.at <= c.closed_at + interval 1 minute and f.at >= c.opened_at - interval 1 minute
+group by c.account, c.instrument

@@ -4,6 +4,24 @@ from staging.okx_findings
 union all by name
 from staging.flex_findings
 union all by name
+-- Nobody can be short of a coin: what was sold was held before.
+select distinct
+  h.account,
+  h.instrument,
+  'more was sold than was bought since the window began: what was held before has no known cost'
+    as reason
+from (
+  select
+    f.account,
+    f.instrument,
+    sum(f.qty + case when f.fee_currency = f.base_currency then f.fee else 0 end)
+      over (partition by f.account, f.instrument order by f.at, f.seq) as held
+  from staging.fills f
+  join config.accounts a on a.account = f.account
+  where f.instrument_kind = 'spot' and f.session_date >= a.first_date
+) h
+where h.held < 0
+union all by name
 select distinct
   f.account,
   f.instrument,

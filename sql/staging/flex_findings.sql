@@ -70,6 +70,47 @@ from fills
 where currency = account_currency and exact(rate_text) <> 1
 union
 select r.account, '',
+  'statements of several IBKR accounts were landed under it (' || string_agg(distinct r.payload ->> 'accountId', ', ')
+  || '): give each an [[accounts]] entry of its own'
+from raw.current r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+where r.venue = 'ibkr-flex' and r.kind = 'FlexStatement'
+group by r.account
+having count(distinct r.payload ->> 'accountId') > 1
+union
+-- An order restates its executions: where none came, it is all that there is, and nothing is known.
+select r.account, coalesce(trim(r.payload ->> 'symbol'), ''),
+  'an order came without its executions: tick Executions in the Flex query''s section Trades'
+from raw.current r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+where r.venue = 'ibkr-flex' and r.payload ->> 'levelOfDetail' = 'ORDER'
+  and not exists (
+    select 1
+    from raw.current e
+    where e.venue = r.venue and e.account = r.account and e.kind in ('Trade', 'TradeConfirm')
+      and e.payload ->> 'levelOfDetail' = 'EXECUTION'
+      and coalesce(e.payload ->> 'ibOrderID', e.payload ->> 'orderID', '')
+      = coalesce(r.payload ->> 'ibOrderID', r.payload ->> 'orderID', '')
+      and trim(e.payload ->> 'symbol') = trim(r.payload ->> 'symbol')
+  )
+union
+select r.account, coalesce(trim(r.payload ->> 'symbol'), ''),
+  'cash of type "' || (r.payload ->> 'type')
+  || '" came only as a summary: tick Detail in the Flex query''s section Cash Transactions'
+from raw.current r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+where r.venue = 'ibkr-flex' and r.kind = 'CashTransaction'
+  and r.payload ->> 'levelOfDetail' = 'SUMMARY'
+  and not exists (
+    select 1
+    from raw.current e
+    where e.venue = r.venue and e.account = r.account and e.kind = r.kind
+      and e.payload ->> 'levelOfDetail' = 'DETAIL'
+      and e.payload ->> 'type' = r.payload ->> 'type'
+      and e.payload ->> 'currency' = r.payload ->> 'currency'
+  )
+union
+select r.account, '',
   'rows of account ' || (r.payload ->> 'accountId') || ' stand in its statements'
 from raw.current r
 where r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm', 'CashTransaction')

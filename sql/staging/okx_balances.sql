@@ -1,6 +1,14 @@
 -- grain: one currency of the latest balance snapshot; key: account, currency
+-- A snapshot without a list of details is one row that says nothing, and goes to quarantine.
 with details as (
-  select r.account, unnest((r.payload -> 'details')::json[]) as detail
+  select
+    r.account,
+    unnest(
+      case json_type(r.payload -> 'details')
+        when 'ARRAY' then (r.payload -> 'details')::json[]
+        else ['{}'::json]
+      end
+    ) as detail
   from raw.current r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'balance'

@@ -16,6 +16,30 @@ select distinct
 from staging.okx_parsed_ledger
 where kind in ('settlement', 'conversion')
 union all by name
-select distinct account, instrument, 'a MARGIN position is not proven yet' as reason
-from staging.okx_parsed_positions
-where instrument_type = 'MARGIN'
+select
+  r.account,
+  null as instrument,
+  'the key belongs to another OKX account than before (uid ' || string_agg(distinct r.payload::json ->> 'uid', ', ')
+  || '): give that account an [[accounts]] entry of its own' as reason
+from raw.records r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+where r.venue = 'okx' and r.kind = 'config' and r.payload is not null
+group by r.account
+having count(distinct r.payload::json ->> 'uid') > 1
+union all by name
+select distinct account, instrument, 'MARGIN trades are not valued yet' as reason
+from staging.okx_parsed_fills
+where instrument_kind = 'margin'
+union all by name
+select
+  r.account,
+  r.id as instrument,
+  'its contract value has changed: fills before and after are not told apart yet' as reason
+from raw.records r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+semi join staging.okx_parsed_fills f on f.account = r.account and f.instrument = r.id
+where r.venue = 'okx' and r.kind = 'instrument' and r.payload is not null
+group by r.account, r.id
+having count(distinct (
+  exact(r.payload::json ->> 'ctVal'), coalesce(exact(r.payload::json ->> 'ctMult'), 1)
+)) > 1

@@ -17,6 +17,10 @@ select
   case when currency = account_currency then 1::decimal(38, 18) end as rate,
   exact(balance_change) as balance_change,
   exact(balance_after) as balance_after,
-  trade_id
+  trade_id,
+  exact(pnl) as broker_pnl,
+  exact(fee) as fee,
+  exact(size) as size_qty,
+  exact(price) as price
 from staging.okx_parsed_ledger
 where reason is null

@@ -20,6 +20,7 @@ with texts as (
     nullif(r.payload ->> 'tradeId', '') as trade_id,
     r.payload ->> 'fillPnl' as broker_pnl,
     coalesce(try_cast(r.payload ->> 'subType' as integer), 0) as sub_type,
+    r.fetched_at,
     a.currency as account_currency
   from raw.current r
   join config.accounts a on a.venue = r.venue and a.account = r.account
@@ -39,12 +40,13 @@ known as (
 )
 
 select
-  *,
+  * exclude (fetched_at),
   nullif(
     concat_ws(
       '; ',
       case when coalesce(instrument, '') = '' then 'instId is missing' end,
-      case when "at" is null then 'ts is not a time' end,
+      case when coalesce(instrument_kind, '') = '' then 'instType is missing' end,
+      case when not is_okx_time("at", fetched_at) then 'ts is not a time at which OKX traded' end,
       case when seq is null then 'billId is not a number' end,
       case when coalesce(side, '') not in ('buy', 'sell') then 'side is neither buy nor sell' end,
       case when position_side not in ('net', 'long', 'short') then 'posSide is not known' end,
@@ -53,6 +55,10 @@ select
       case when is_inverse and exact(price) <= 0 then 'an inverse contract at no price' end,
       case when exact(fee) is null then 'fee is missing or unreadable: unknown, and never 0' end,
       case when exact(fee) <> 0 and fee_currency is null then 'feeCcy is missing' end,
+      case
+        when fee_currency = base_currency and -exact(fee) >= exact(size)
+          then 'the fee is all that was bought'
+      end,
       case when is_unreadable(broker_pnl) then 'fillPnl is unreadable' end,
       case when multiplier is null then 'no contract value is known for ' || instrument end,
       case when coalesce(currency, '') = '' then 'the settlement currency is not known' end

@@ -17,6 +17,9 @@ with texts as (
     r.payload ->> 'posBalChg' as position_change,
     r.payload ->> 'pnl' as pnl,
     r.payload ->> 'fee' as fee,
+    r.payload ->> 'sz' as size,
+    r.payload ->> 'px' as price,
+    r.fetched_at,
     a.currency as account_currency
   from raw.current r
   join config.accounts a on a.venue = r.venue and a.account = r.account
@@ -24,7 +27,7 @@ with texts as (
 )
 
 select
-  *,
+  * exclude (fetched_at),
   case bill_type
     when '1' then 'transfer'
     when '2' then 'trade'
@@ -44,7 +47,7 @@ select
     concat_ws(
       '; ',
       case when kind is null then 'ledger type ' || coalesce(bill_type, '(none)') || ' is not known' end,
-      case when "at" is null then 'ts is not a time' end,
+      case when not is_okx_time("at", fetched_at) then 'ts is not a time at which OKX traded' end,
       case when seq is null then 'billId is not a number' end,
       case when currency is null then 'ccy is missing' end,
       case when exact(balance_change) is null then 'balChg is not an amount' end,

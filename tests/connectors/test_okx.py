@@ -24,12 +24,17 @@ from recon.demo.okx_server import OkxServer
 from recon.domain import CheckItem, Coverage, Record
 from recon.errors import EvidenceError, KeyRefused, VenueRefused
 from recon.sessions import UtcDays, window
-from tests.fleet import AS_OF, BTC, NOW, QUICK, SINCE, account, book_all, deals, unpaced
+from tests.fleet import AS_OF, BTC, NOW, QUICK, SINCE, account, book_all, deals
 
 CONFIG = "/api/v5/account/config"
 CANARIES = ("canary-key-5d1c", "canary-secret-77fe", "canary-phrase-e09a")
 IMPATIENT = Patience(
-    request_timeout_s=0.3, attempts=2, first_wait_s=0.01, longest_wait_s=0.02, total_s=5.0
+    request_timeout_s=0.3,
+    attempts=2,
+    first_wait_s=0.01,
+    longest_wait_s=0.02,
+    total_s=5.0,
+    is_rate_limited=False,
 )
 
 
@@ -48,7 +53,8 @@ class Given:
         return {item.id: json.loads(item.payload) for item in found}
 
     def said(self, kind: str) -> Coverage:
-        [one] = [c for c in self.items if isinstance(c, Coverage) and c.kinds == (kind,)]
+        kinds = (f"{kind}/SWAP",) if kind == "fill" else (kind,)
+        [one] = [c for c in self.items if isinstance(c, Coverage) and c.kinds == kinds]
         return one
 
     @property
@@ -88,8 +94,7 @@ def fetch(
                 given.error = error
             return given
 
-    with unpaced():
-        given = asyncio.run(conversation())
+    given = asyncio.run(conversation())
     assert given.server.violations == []
     assert {seen.method for seen in given.server.requests} <= {"GET"}
     return given
@@ -146,8 +151,7 @@ def test_recent_fills_that_history_has_not_yet_come_from_the_three_day_list() ->
             found = [item async for item in source.fetch(window(UtcDays(), SINCE, AS_OF))]
             return {i.id: i.payload for i in found if isinstance(i, Record) and i.kind == "fill"}
 
-    with unpaced():
-        fills = asyncio.run(conversation())
+    fills = asyncio.run(conversation())
     assert len(fills) == 250
     assert json.loads(fills[late]) == book.fills.rows[-1]
 
@@ -383,8 +387,7 @@ def test_a_wrong_secret_is_refused_in_words() -> None:
             )
             return await source.check()
 
-    with unpaced():
-        [item] = asyncio.run(items())
+    [item] = asyncio.run(items())
     assert not item.is_ok
     assert "50113" in item.detail
     assert item.remedy
@@ -403,15 +406,19 @@ def test_check_says_whether_the_key_has_an_address_list(ip: str, notes: int) -> 
             )
             return await source.check()
 
-    with unpaced():
-        [item] = asyncio.run(items())
+    [item] = asyncio.run(items())
     assert item.is_ok
     assert len(item.notes) == notes
 
 
 def test_everything_together_has_one_deadline() -> None:
     patience = Patience(
-        request_timeout_s=0.4, attempts=50, first_wait_s=0.01, longest_wait_s=0.02, total_s=1.0
+        request_timeout_s=0.4,
+        attempts=50,
+        first_wait_s=0.01,
+        longest_wait_s=0.02,
+        total_s=1.0,
+        is_rate_limited=False,
     )
     began = asyncio.new_event_loop()
     started = began.time()
@@ -442,11 +449,12 @@ def test_a_cursor_without_end_is_a_failure() -> None:
             key = OkxKey(server.api_key, server.secret, server.passphrase)
             source = OkxConnector(
                 "okx", key, is_demo=True, base_url=server.url, now=lambda: NOW,
-                patience=Patience(request_timeout_s=1.0, attempts=2, total_s=2.0),
+                patience=Patience(
+                    request_timeout_s=1.0, attempts=2, total_s=2.0, is_rate_limited=False
+                ),
             )  # fmt: skip
             found = [item async for item in source.fetch(window(UtcDays(), SINCE, AS_OF))]
-            return [c for c in found if isinstance(c, Coverage) and c.kinds == ("fill",)]
+            return [c for c in found if isinstance(c, Coverage) and c.kinds == ("fill/SWAP",)]
 
-    with unpaced():
-        [said] = asyncio.run(conversation())
+    [said] = asyncio.run(conversation())
     assert said.status == "failed"

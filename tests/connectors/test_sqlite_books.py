@@ -83,7 +83,8 @@ def bot(tmp_path: Path) -> Path:
 
 def test_it_is_a_connector(bot: Path) -> None:
     connector: Connector = books_of(bot)
-    assert (connector.venue, connector.account, connector.evidence) == ("books", "btcq", ("books",))
+    assert (connector.venue, connector.account) == ("books", "btcq")
+    assert [promise.evidence for promise in connector.promises] == ["books"]
 
 
 def test_rows_columns_and_coverage(bot: Path) -> None:

@@ -110,7 +110,7 @@ def test_a_night_claims_what_plain_sql_over_the_file_gives(path: Path, tmp_path:
     config = tmp_path / "recon.toml"
     config.write_text(
         '[[accounts]]\nid = "any"\nvenue = "ibkr-flex"\ncurrency = "USD"\nsince = 2018-01-02\n'
-        f'files = "statement.xml"\n[[bots]]\nid = "bot"\naccount = "any"\n'
+        f'files = "statement.xml"\n[[bots]]\nid = "bot"\naccount = "any"\norder_tag = "b"\n'
         f'books = "sqlite:///{path}"\nmapping = "freqtrade"\n'
     )
     document = run_night(Night(load(config), as_of=date(2022, 1, 4), is_paging=False))
