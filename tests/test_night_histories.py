@@ -1,0 +1,264 @@
+"""Sequences of nights and of evidence that must not add up to a false "agreed"."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recon.config import load
+from recon.demo.okx_account import OkxAccount, Profile
+from recon.demo.okx_instruments import swap
+from recon.errors import ConfigError
+from recon.night import Night, run_night
+from tests.fleet import (
+    AS_OF,
+    BTC,
+    NOW,
+    OPENING,
+    Desk,
+    Document,
+    Trader,
+    account,
+    one_night,
+    round_trips,
+    run,
+    serving,
+    write_folder,
+)
+
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+def reasons(document: Document) -> str:
+    return " | ".join(reason for entry in document["accounts"] for reason in entry["reasons"])
+
+
+def night_of(path: Path, as_of: date, **options: Any) -> Document:
+    return run_night(Night(load(path), as_of=as_of, is_paging=False, now=lambda: NOW, **options))
+
+
+def test_what_did_not_close_is_read_again_whole(tmp_path: Path) -> None:
+    whole, holed = account(), account()
+    for book in (whole, holed):
+        round_trips(book, 20)
+    for tape in (holed.fills, holed.bills):
+        del tape.rows[3], tape.ids[3], tape.times_ms[3]
+    with serving(holed) as server:
+        first = run(tmp_path, server, as_of=AS_OF - DAY)
+    with serving(whole) as server:
+        second = run(tmp_path, server)
+    assert first["accounts"][0]["status"] == "unproven"
+    assert second["accounts"][0]["status"] == "proven", reasons(second)
+
+
+def test_another_account_behind_the_same_id_is_noticed(tmp_path: Path) -> None:
+    with serving(OkxAccount(now=lambda: NOW, profile=Profile(uid="111"))) as server:
+        run(tmp_path, server, as_of=AS_OF - DAY)
+    with serving(OkxAccount(now=lambda: NOW, profile=Profile(uid="222"))) as server:
+        document = run(tmp_path, server)
+    assert document["status"] == "unproven"
+    assert "another OKX account than before" in reasons(document)
+
+
+def test_a_changed_contract_value_is_noticed(tmp_path: Path) -> None:
+    book = account()
+    round_trips(book, 5)
+    with serving(book) as server:
+        assert run(tmp_path, server, as_of=AS_OF - DAY)["accounts"][0]["status"] == "proven"
+        book.add_instrument(swap(BTC, "0.1"))
+        document = run(tmp_path, server)
+    assert f"{BTC}: its contract value has changed" in reasons(document)
+
+
+def test_coin_held_before_is_not_sold_short(tmp_path: Path) -> None:
+    book = account()
+    book.deposit("LTC", 10, OPENING + HOUR)
+    book.trade("LTC-USDT", "sell", 3, 70, OPENING + DAY, fee=0)
+    book.trade("LTC-USDT", "buy", 3, 60, OPENING + 2 * DAY, fee=0)
+    document = one_night(tmp_path, book, desk=Desk(instrument_types=("SPOT",)))
+    assert document["status"] == "unproven"
+    assert "held before has no known cost" in reasons(document)
+
+
+def test_a_spot_round_trip_is_proven_and_a_repeated_one_is_not(tmp_path: Path) -> None:
+    book = account()
+    book.trade("LTC-USDT", "buy", 3, 60, OPENING + DAY, fee="-0.003")
+    book.trade("LTC-USDT", "sell", "2.997", 70, OPENING + 2 * DAY, fee="-0.2")
+    desk = Desk(instrument_types=("SPOT",))
+    document = one_night(
+        tmp_path / "once", book, desk=desk, bots=(Trader(instruments=("LTC-USDT",)),)
+    )
+    [entry] = document["accounts"]
+    assert entry["status"] == "proven", reasons(document)
+    assert Decimal(entry["total"]["net"]) == Decimal("2.997") * 70 - 180 - Decimal("0.2")
+    for row, bill in zip(
+        list(book.fills.rows), ("800000000000000001", "800000000000000002"), strict=True
+    ):
+        book.fills.rows.append({**row, "billId": bill})
+        book.fills.ids.append(int(bill))
+        book.fills.times_ms.append(int(str(row["ts"])))
+    again = one_night(tmp_path / "twice", book, desk=desk)
+    assert again["status"] == "unproven"
+    assert again["accounts"][0]["proofs"]["cash"] == "broken"
+
+
+def test_funding_of_a_hedged_bot_is_carried_by_it(tmp_path: Path) -> None:
+    book = OkxAccount(now=lambda: NOW, profile=Profile(pos_mode="long_short_mode"))
+    book.deposit("USDT", 10_000, OPENING)
+    for side, way in (("long", "buy"), ("short", "sell")):
+        book.trade(BTC, way, 5, 60_000, OPENING + DAY, fee=0, cl_ord_id="aaa1", pos_side=side)  # type: ignore[arg-type]
+    book.funding(BTC, OPENING + DAY + HOUR, amount="-10", pos_side="long")
+    bots = (Trader(id="a", instruments=(), order_tag="aaa"), Trader(id="owner"))
+    document = one_night(tmp_path, book, bots=bots)
+    truth = {bot["bot"]: bot["total"]["truth"] for bot in document["bots"]}
+    assert (truth["a"]["funding"], truth["a"]["carried"]) == ("0", "-10.00")
+    assert truth["owner"]["funding"] == truth["owner"]["carried"] == "0"
+
+
+def test_a_trade_that_closes_after_it_was_read_makes_the_books_unreadable(tmp_path: Path) -> None:
+    bot = Trader(claims=((NOW + HOUR, "5000"),))
+    document = one_night(tmp_path, account(), bots=(bot,))
+    [entry] = document["bots"]
+    assert entry["status"] == "unproven"
+    assert "give closed_at in UTC" in entry["reasons"][0]
+
+
+def test_looking_back_changes_no_break_and_a_part_is_no_report(tmp_path: Path) -> None:
+    book = account()
+    round_trips(book, 5)
+    bot = Trader(claims=((OPENING + 4 * DAY, "500"),))
+    with serving(book) as server:
+        tonight = run(tmp_path, server, bots=(bot,))
+        back = run(tmp_path, server, bots=(bot,), as_of=date(2026, 5, 3))
+        report = tmp_path / "state" / "reports" / f"{AS_OF}.json"
+        told = report.read_text()
+        run(tmp_path, server, bots=(bot,), accounts=("okx",))
+    assert [one["kind"] for one in tonight["breaks"]] == ["total"]
+    assert [one["break"] for one in back["breaks"]] == [one["break"] for one in tonight["breaks"]]
+    assert report.read_text() == told
+    assert json.loads((report.parent / f"{AS_OF}.okx.json").read_text())["status"] == "diverged"
+
+
+def test_quarantined_fills_leave_no_sum_to_be_read(tmp_path: Path) -> None:
+    book = account()
+    round_trips(book, 2)
+    for row in book.fills.rows:
+        row["fee"] = ""
+    document = one_night(tmp_path, book)
+    [entry] = document["accounts"]
+    assert set(entry["total"].values()) == {None}
+    assert document["bots"][0]["total"]["amount"] is None
+
+
+@pytest.mark.parametrize(
+    ("bot", "expected"),
+    [
+        (Trader(instruments=(), order_tag=None), "owns nothing"),
+        (Trader(instruments=(BTC, BTC)), "name each once"),
+    ],
+)
+def test_ownership_is_explicit(bot: Trader, expected: str, tmp_path: Path) -> None:
+    with serving(account()) as server:
+        path = write_folder(tmp_path, [(Desk(), server)], [bot], "")
+    with pytest.raises(ConfigError, match=expected):
+        load(path)
+
+
+TRADE = (
+    '<Trade accountId="{who}" currency="USD" assetCategory="STK" fxRateToBase="1" symbol="SPY" '
+    'multiplier="1" tradeID="{n}" transactionID="{n}" ibOrderID="{order}" reportDate="20260505" '
+    'tradeDate="20260505" dateTime="20260505;1000{n:02d}" quantity="{qty}" tradePrice="{price}" '
+    'proceeds="{proceeds}" taxes="0" ibCommission="-1" ibCommissionCurrency="USD" '
+    'netCash="{net}" fifoPnlRealized="0" transactionType="ExchTrade" notes="" '
+    'buySell="{side}" levelOfDetail="{level}" />'
+)
+
+
+def trade(n: int, qty: int, price: int, *, level: str = "EXECUTION", who: str = "U1") -> str:
+    return TRADE.format(
+        n=n, order=n + 100, qty=qty, price=price, proceeds=-qty * price, net=-qty * price - 1,
+        side="BUY" if qty > 0 else "SELL", level=level, who=who,
+    )  # fmt: skip
+
+
+def statement(trades: str, cash: str = "", *, who: str = "U1", generated: str = "0515") -> str:
+    return (
+        '<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1">'
+        f'<FlexStatement accountId="{who}" fromDate="20260501" toDate="20260514" period="" '
+        f'whenGenerated="2026{generated};050000"><Trades>{trades}</Trades><OpenPositions/>'
+        f"<CashTransactions>{cash}</CashTransactions></FlexStatement></FlexStatements>"
+        "</FlexQueryResponse>"
+    )
+
+
+def flex_night(folder: Path, text: str) -> Document:
+    (folder / "statement.xml").write_text(text)
+    (folder / "recon.toml").write_text(
+        '[[accounts]]\nid = "ib"\nvenue = "ibkr-flex"\ncurrency = "USD"\nsince = 2026-05-01\n'
+        'files = "statement.xml"\n'
+    )
+    return night_of(folder / "recon.toml", AS_OF)
+
+
+def summary(level: str) -> str:
+    return (
+        f'<CashTransaction accountId="U1" currency="USD" fxRateToBase="1" type="Other Fees" '
+        f'dateTime="20260506" reportDate="20260506" amount="-400" transactionID="{len(level)}" '
+        f'levelOfDetail="{level}" />'
+    )
+
+
+TRIP = trade(1, 5, 100) + trade(2, -5, 110)
+WRONG: dict[str, tuple[Callable[[], str], str]] = {
+    "orders only": (
+        lambda: statement(TRIP + trade(3, 1, 100, level="ORDER")),
+        "an order came without its executions",
+    ),
+    "cash summary only": (
+        lambda: statement(TRIP, summary("SUMMARY")),
+        'cash of type "Other Fees" came only as a summary',
+    ),
+}
+
+
+def test_a_whole_statement_is_proven(tmp_path: Path) -> None:
+    document = flex_night(tmp_path, statement(TRIP, summary("DETAIL") + summary("SUMMARY")))
+    [entry] = document["accounts"]
+    assert entry["status"] == "proven", reasons(document)
+    assert entry["total"]["net"] == "-352.00"
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
+def test_what_only_restates_is_not_enough(
+    text: Callable[[], str], expected: str, tmp_path: Path
+) -> None:
+    document = flex_night(tmp_path, text())
+    assert document["status"] == "unproven"
+    assert expected in reasons(document)
+
+
+def test_statements_of_another_account_under_one_id_are_noticed(tmp_path: Path) -> None:
+    assert flex_night(tmp_path, statement(TRIP))["accounts"][0]["status"] == "proven"
+    other = statement(trade(7, 1, 5, who="U2"), who="U2")
+    document = flex_night(tmp_path, other)
+    assert document["status"] == "unproven"
+    assert "rows of account U1 stand in its statements" in reasons(document)
+    document = flex_night(tmp_path, other.replace('fromDate="20260501"', 'fromDate="20260504"'))
+    assert "statements of several IBKR accounts" in reasons(document)
+
+
+def test_costs_in_another_currency_are_what_they_were_when_paid(tmp_path: Path) -> None:
+    def euros(text: str, rate: str) -> str:
+        return text.replace('"USD"', '"EUR"').replace('fxRateToBase="1"', f'fxRateToBase="{rate}"')
+
+    trip = euros(trade(1, 5, 100), "1.1") + euros(trade(2, -5, 110), "1.2")
+    [entry] = flex_night(tmp_path, statement(trip))["accounts"]
+    assert (entry["total"]["gross"], entry["total"]["fees"]) == ("60.00", "-2.30")
+    assert entry["total"]["carried"] == "0"
