@@ -70,13 +70,14 @@ from fills
 where currency = account_currency and exact(rate_text) <> 1
 union
 select r.account, '',
-  'statements of several IBKR accounts were landed under it (' || string_agg(distinct r.payload ->> 'accountId', ', ')
+  'statements of several IBKR accounts were landed under it ('
+  || string_agg(distinct r.payload::json ->> '$.attributes.accountId', ', ')
   || '): give each an [[accounts]] entry of its own'
-from raw.current r
+from raw.records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
-where r.venue = 'ibkr-flex' and r.kind = 'FlexStatement'
+where r.venue = 'ibkr-flex' and r.kind = 'FlexStatement' and r.payload is not null
 group by r.account
-having count(distinct r.payload ->> 'accountId') > 1
+having count(distinct r.payload::json ->> '$.attributes.accountId') > 1
 union
 -- An order restates its executions: where none came, it is all that there is, and nothing is known.
 select r.account, coalesce(trim(r.payload ->> 'symbol'), ''),

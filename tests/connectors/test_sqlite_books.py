@@ -322,7 +322,7 @@ def test_a_fetch_that_is_left_early_cleans_up(tmp_path: Path, bot: Path) -> None
     async def leave() -> None:
         fetch = books_of(bot, scratch=scratch).fetch(WINDOW)
         await anext(fetch)
-        await fetch.aclose()  # type: ignore[attr-defined]  # an async generator, as it happens
+        await fetch.aclose()  # an async generator, as it happens
 
     asyncio.run(leave())
     assert list(scratch.iterdir()) == []
