@@ -234,7 +234,7 @@ def _row(
 
 
 def _in_account_currency(amount: int, rate: Decimal | None) -> tuple[int, bool]:
-    """Return `amount` at `rate`, truncated towards zero to the unit, and whether there is a rate."""
+    """Return `amount` at `rate`, truncated to the unit, and whether there is a rate."""
     if rate is None or rate == 1:
         return amount, rate is not None
     value = abs(amount) * to_units(rate) // SCALE

@@ -7,7 +7,9 @@ apprise sends the page, and `run_night` does what it does every night.
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -195,10 +197,18 @@ def _narrate_end(narration: Console, folder: Path, played: _Played, as_of: date)
 
 def suggested(folder: Path, as_of: date) -> list[str]:
     """Return commands that work once the venues are gone, on the days that are stored."""
-    run = f"recon run --config {shlex.quote(str(folder / 'recon.toml'))}"
+    run = f"{_program()} run --config {shlex.quote(str(folder / 'recon.toml'))}"
     stored = "--no-fetch --no-page"
     return [
         f"{run} --as-of {as_of} {stored}",
         f"{run} --as-of {as_of} {stored} --json",
         f"{run} --as-of {as_of - timedelta(days=7)} {stored}",
     ]
+
+
+def _program() -> str:
+    """Return how this program is called here: by its name, or by its path where PATH lacks it."""
+    called = Path(sys.argv[0])
+    if shutil.which("recon") is None and called.name == "recon":
+        return shlex.quote(os.path.relpath(called))
+    return "recon"
