@@ -1,8 +1,8 @@
 -- grain: one trade that fills and ledger do not tell alike; key: account, instrument, trade_id
 -- A fill of a contract is one entry: the same fee and realised PnL, size and price, at the same
 -- time. A fill of spot is two, one a currency; of the coin it moved what was traded, before the fee
--- or after it. What the ledger leaves blank it does not contradict. A repeated fill finds no second
--- entry.
+-- or after it. The venue works PnL out in floats, so of it eight places are held. What the ledger
+-- leaves blank it does not contradict. A repeated fill finds no second entry.
 with filled as (
   select
     f.account,
@@ -66,7 +66,7 @@ told as (
         || ' of ' || f.instrument
       when f.is_spot then null
       when f.fee <> m.fee then 'fill ' || f.fill_id || ' says another fee than the ledger'
-      when f.pnl <> m.pnl then 'fill ' || f.fill_id || ' says another PnL than the ledger'
+      when abs(f.pnl - m.pnl) > 0.00000001 then 'fill ' || f.fill_id || ' says another PnL than the ledger'
       when m.kind = 'trade' and f.qty <> m.qty
         then 'fill ' || f.fill_id || ' says another size than the ledger'
       when m.kind = 'trade' and f.price <> m.price

@@ -1,0 +1,109 @@
+"""What one night is about: its session, its accounts and windows, its bots and their books."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from connectors.patience import Patience
+from connectors.protocol import Connector
+from recon.books import BooksMapping, find_mapping
+from recon.config import Account, Bot, Config
+from recon.domain import Window
+from recon.errors import UsageError
+from recon.sessions import Calendar, calendar, last_ended, window
+from recon.sources import Clock, account_source, books_source
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPlan:
+    """One account: its settings, its sessions, its window and where its evidence comes from."""
+
+    account: Account
+    days: Calendar
+    window: Window
+    source: Connector
+
+
+@dataclass(frozen=True, slots=True)
+class BotPlan:
+    """One bot: its settings, where its books come from and how they are read."""
+
+    bot: Bot
+    source: Connector
+    mapping: BooksMapping
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One night, before anything has been fetched."""
+
+    as_of: date
+    accounts: tuple[AccountPlan, ...]
+    bots: tuple[BotPlan, ...]
+
+    def of(self, account: str) -> AccountPlan:
+        """Return the plan of one account."""
+        return next(plan for plan in self.accounts if plan.account.id == account)
+
+
+def make_plan(
+    config: Config,
+    *,
+    as_of: date | None,
+    accounts: Sequence[str],
+    now: Clock,
+    patience: Patience | None,
+) -> Plan:
+    """Return the plan of a night over `accounts` (none: all of them) as of a session.
+
+    Raises UsageError for an account that is not configured or a session that has not ended,
+    ConfigError for a mapping, a calendar or a kind of books that there is not.
+    """
+    chosen = _chosen(config, accounts)
+    day = as_of or _last_day(chosen, now)
+    plans = tuple(_plan(account, config, day, now, patience) for account in chosen)
+    ids = {plan.account.id for plan in plans}
+    bots = tuple(_bot_plan(bot, config, now) for bot in config.bots if bot.account in ids)
+    return Plan(day, plans, bots)
+
+
+def _chosen(config: Config, names: Sequence[str]) -> list[Account]:
+    known = {account.id for account in config.accounts}
+    if strange := [name for name in names if name not in known]:
+        raise UsageError(
+            f"--account {strange[0]}: there is no such account in {config.path}: "
+            f"use one of {', '.join(sorted(known))}"
+        )
+    return [account for account in config.accounts if not names or account.id in names]
+
+
+def _last_day(accounts: Sequence[Account], now: Clock) -> date:
+    """Return the latest date by which a session of every account has ended.
+
+    After midnight UTC New York's trade date is still open: then it is the day before.
+    """
+    calendars = [calendar(account.calendar) for account in accounts]
+    ended = {last_ended(days, now()).date for days in calendars}
+    return max(day for day in ended if all(days.session(day).end <= now() for days in calendars))
+
+
+def _plan(
+    account: Account, config: Config, as_of: date, now: Clock, patience: Patience | None
+) -> AccountPlan:
+    days = calendar(account.calendar)
+    session = days.session(as_of)
+    if session.end > now():
+        raise UsageError(
+            f"--as-of {as_of}: the session of {account.id} ends {session.end:%Y-%m-%d %H:%M} "
+            "UTC, and has not ended yet: name an earlier one"
+        )
+    source = account_source(account, config, now, patience)
+    return AccountPlan(account, days, window(days, account.since, as_of), source)
+
+
+def _bot_plan(bot: Bot, config: Config, now: Clock) -> BotPlan:
+    mapping = find_mapping(bot.mapping, config.folder)
+    source = books_source(bot, config, now, mapping.reads, config.state / "scratch")
+    return BotPlan(bot, source, mapping)
