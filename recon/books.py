@@ -112,10 +112,24 @@ Schema = Mapping[str, Sequence[tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One set of a mapping's queries, and the columns they need: `requires[table]`, lower case."""
+    """One set of a mapping's queries, and the columns they need: `requires[table]`, lower case.
 
+    A query that its folder lacks is that of the nearest folder above, up to the mapping's own:
+    so variants share what is the same for them.
+    """
+
+    root: Path
     folder: Path
     requires: Mapping[str, frozenset[str]]
+
+    def query(self, name: str) -> Path | None:
+        """Return the file of one query (`trades`, `fills`, `positions`), or None without one."""
+        for folder in (self.folder, *self.folder.parents):
+            if not folder.is_relative_to(self.root):
+                return None
+            if (folder / f"{name}.sql").is_file():
+                return folder / f"{name}.sql"
+        return None
 
     def missing(self, schema: Schema) -> list[str]:
         """Return the columns it needs that `schema` lacks, as `table.column`."""
@@ -150,7 +164,8 @@ class BooksMapping:
         return any(
             table.lower() in _query_text(path).lower()
             for variant in self.variants
-            for path in variant.folder.glob("*.sql")
+            for path in map(variant.query, ANSWERS)
+            if path is not None
         )
 
     def choose(self, schema: Schema) -> Variant:
@@ -210,8 +225,8 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
 
 def _variants(folder: Path) -> list[Variant]:
     return [
-        Variant(path.parent, _requires(path))
-        for path in (folder / "trades.sql", *sorted(folder.glob("*/trades.sql")))
+        Variant(folder, path.parent, _requires(path))
+        for path in sorted(folder.rglob("trades.sql"))
         if path.is_file()
     ]
 
@@ -271,8 +286,8 @@ def read_books(
     with closing(duckdb.connect(":memory:", config=_SEALED)) as books:
         _load(books, schema, tables)
         for query in ANSWERS:
-            path = variant.folder / f"{query}.sql"
-            if path.is_file():
+            path = variant.query(query)
+            if path is not None:
                 _run(books, query, path)
                 answers[query] = _answer(books, query)
                 problems += _problems(books, query)

@@ -147,7 +147,7 @@ def _note_breaks(
             )
         }
         for row in ledger.see_breaks(plan.as_of, judged, found)
-        if (row["account"], row["bot"]) in ours
+        if (row["account"], row["bot"]) in ours and row["first_seen"] <= plan.as_of.isoformat()
     ]
 
 
