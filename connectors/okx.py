@@ -47,6 +47,8 @@ DIGITS = 30
 """Longer than any id or time of the venue's."""
 MAX_PAGES = 20_000
 SNAPSHOT_TRIES = 3
+ASTRIDE = timedelta(minutes=1)
+"""How far apart the venue may date a fill and the entry that it made in the ledger."""
 AGREEING_KEYS = ("instId", "side", "fillSz", "fillPx", "fee", "feeCcy")
 
 
@@ -206,7 +208,8 @@ class _Visit:
     async def _fills(self, instrument_type: str) -> _Chain:
         """Return every fill of one type, each once, from both endpoints."""
         query = {"instType": instrument_type, "begin": self._begin()}
-        return await self._both("fill", ("trade/fills-history", "trade/fills"), query)
+        paths = ("trade/fills-history", "trade/fills")
+        return await self._both(f"fill/{instrument_type}", paths, query)
 
     async def _bills(self) -> _Chain:
         """Return every entry of the cash ledger, and the last ones before it began.
@@ -323,7 +326,7 @@ class _Visit:
         known = dict(self._newest)
         for evidence, kind, path, query in [*queries, ("ledger", "bill", "account/bills", {})]:
             noun = kind.partition("/")[0]
-            newest = known.get(noun, 0)
+            newest = known.get(kind, 0)
             asked = {**query, "begin": self._begin()}
             page = await self._client.get(
                 path, {**asked, "limit": str(PAGE)}, check=_in_order("", {})
@@ -333,7 +336,7 @@ class _Visit:
             fresh = {str(row["billId"]): row for row in page if _number(row) > newest}
             for name, row in fresh.items():
                 yield Record(noun, name, payload_text(row))
-            self._remember(noun, fresh)
+            self._remember(kind, fresh)
             if fresh:
                 yield self._statement(
                     evidence, kind, "complete", since=asked_at, rows=len(fresh), pages=1
@@ -365,7 +368,8 @@ class _Visit:
         self._newest_at = max(latest, self._newest_at)
 
     def _begin(self) -> str:
-        return str(int(self._window.start.timestamp()) * 1000)
+        """Return from when on to ask, in ms: a fill and its entry may lie astride the start."""
+        return str(int((self._window.start - ASTRIDE).timestamp()) * 1000)
 
     def _statement(  # noqa: PLR0913 - a coverage statement, with this visit's defaults
         self,

@@ -87,15 +87,13 @@ class Ledger:
 
         `judged` are the (account, bot) that were judged tonight: a break of theirs that is not seen
         any more is cleared; one of a bot that could not be judged stays as it is. One that returns
-        is open again, first seen now. A session older than one that was told already is only
-        looked back at, and changes nothing.
+        is open again, first seen now. A session of an account that is older than one told already
+        is only looked back at, and changes nothing.
         """
         today = session.isoformat()
-        [(latest,)] = self._db.execute("select max(as_of) from runs where status is not null")
-        if latest is not None and today < latest:
-            return self._open_breaks()
+        told = self._last_told()
         with self._transaction():
-            found = list(seen)
+            found = [item for item in seen if told.get(item.account, "") <= today]
             for item in found:
                 self._db.execute(
                     """
@@ -111,6 +109,8 @@ class Ledger:
                     (item.id, item.account, item.bot, item.kind, today, today, item.amount),
                 )
             for account, bot in judged:
+                if told.get(account, "") > today:
+                    continue
                 kept = [item.id for item in found if (item.account, item.bot) == (account, bot)]
                 marks = ", ".join("?" * len(kept))
                 self._db.execute(
@@ -130,6 +130,16 @@ class Ledger:
             (account,),
         ).fetchone()
         return told is not None and told[0] == "proven"
+
+    def _last_told(self) -> dict[str, str]:
+        """Return the latest session that was told of each account."""
+        rows = self._db.execute(
+            """
+            select a.value ->> 'account', max(r.as_of)
+            from runs r, json_each(r.document, '$.accounts') a group by 1
+            """
+        )
+        return dict(rows.fetchall())
 
     def _open_breaks(self) -> list[dict[str, str]]:
         rows = self._db.execute("select * from breaks where status = 'open' order by bot, kind")

@@ -155,7 +155,7 @@ def test_books_older_than_the_session_are_no_claim_for_it(tmp_path: Path) -> Non
 
 def begins(server: OkxServer, path: str) -> set[datetime]:
     return {
-        datetime.fromtimestamp(int(seen.query["begin"]) / 1000, UTC)
+        datetime.fromtimestamp(int(seen.query["begin"]) / 1000, UTC) + timedelta(minutes=1)
         for seen in server.requests
         if seen.path.endswith(path) and "begin" in seen.query
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from recon.config import load
+from recon.demo.background import in_background
 from recon.demo.okx_account import OkxAccount, Profile
+from recon.demo.okx_faults import Fault
 from recon.demo.okx_instruments import swap
+from recon.demo.okx_server import OkxServer
 from recon.errors import ConfigError
 from recon.night import Night, run_night
 from tests.fleet import (
@@ -28,6 +31,7 @@ from tests.fleet import (
     one_night,
     round_trips,
     run,
+    run_desks,
     serving,
     write_folder,
 )
@@ -261,3 +265,89 @@ def test_costs_in_another_currency_are_what_they_were_when_paid(tmp_path: Path) 
     [entry] = flex_night(tmp_path, statement(trip))["accounts"]
     assert (entry["total"]["gross"], entry["total"]["fees"]) == ("60.00", "-2.30")
     assert entry["total"]["carried"] == "0"
+
+
+def test_a_fill_and_its_entry_astride_midnight_are_one_trade(tmp_path: Path) -> None:
+    book = account()
+    round_trips(book, 3)
+    early, late = datetime(2026, 4, 30, 23, 59, 59, 999_000, UTC), datetime(2026, 5, 1, tzinfo=UTC)
+    traded = OkxAccount(now=lambda: NOW)
+    traded.deposit("USDT", 1_000, OPENING - 3 * DAY)
+    for side in ("buy", "sell"):
+        traded.trade(BTC, side, 1, 60_000, early, fee="-0.25")
+    for row in traded.bills.rows[1:]:
+        row["ts"] = str(int(late.timestamp() * 1000))
+    traded.bills.times_ms[1:] = [int(late.timestamp() * 1000)] * 2
+    document = one_night(tmp_path, traded)
+    assert document["accounts"][0]["status"] == "proven", reasons(document)
+
+
+def test_a_liquidation_and_its_penalty_are_one_trade(tmp_path: Path) -> None:
+    book = account()
+    book.trade(BTC, "buy", 10, 60_000, OPENING + DAY, fee=-3)
+    book.liquidate(BTC, 55_000, OPENING + 2 * DAY, penalty=-40)
+    [entry] = one_night(tmp_path, book)["accounts"]
+    assert entry["status"] == "proven", entry["reasons"]
+    assert entry["total"]["gross"] == "-500.00"
+    assert entry["total"]["other"] == "-40.00"
+
+
+def test_an_entry_that_names_no_trade_is_noticed(tmp_path: Path) -> None:
+    book = account()
+    round_trips(book, 2)
+    bill = book.entry("USDT", "-400", OPENING + 3 * DAY, "2", "1")
+    document = one_night(tmp_path, book)
+    assert document["status"] == "unproven"
+    assert f"ledger entry {bill} is of a trade that it does not name" in reasons(document)
+
+
+def test_an_entry_of_a_type_that_is_not_known_is_noticed_and_the_rest_is_shown(
+    tmp_path: Path,
+) -> None:
+    book = account()
+    round_trips(book, 2)
+    book.entry("USDT", "-400", OPENING + 3 * DAY, "99", "1")
+    document = one_night(tmp_path, book)
+    [entry] = document["accounts"]
+    assert entry["status"] == "unproven"
+    assert "type 99, which is not known" in reasons(document)
+    assert Decimal(entry["total"]["gross"])
+
+
+@pytest.mark.parametrize(("key", "value"), [("fillPx", "6"), ("fee", "0"), ("ts", "1777766400000")])
+def test_spot_fills_are_held_against_both_legs(key: str, value: str, tmp_path: Path) -> None:
+    book = account()
+    book.trade("LTC-USDT", "buy", 3, 60, OPENING + DAY, fee="-0.003")
+    book.trade("LTC-USDT", "sell", "2.997", 70, OPENING + 5 * DAY, fee="-0.2")
+    book.fills.rows[1][key] = value
+    document = one_night(tmp_path, book, desk=Desk(instrument_types=("SPOT",)))
+    assert document["accounts"][0]["proofs"]["cash"] == "broken"
+
+
+def test_late_fills_of_two_types_are_both_found(tmp_path: Path) -> None:
+    book = account()
+    round_trips(book, 1)
+
+    class Busy(OkxServer):
+        """Trades twice, swap and then spot, the first time its positions are asked for."""
+
+        def _spoiled(self, *arguments: Any) -> Any:
+            if book.fills.rows[-1]["instId"] != "LTC-USDT":
+                book.trade(BTC, "buy", 1, 60_000, NOW - HOUR)
+                book.trade("LTC-USDT", "buy", 1, 60, NOW - HOUR)
+            return super()._spoiled(*arguments)
+
+    with in_background(Busy(book, throttle=0)) as server:
+        server.fault("account/positions", Fault("page_missing", times=1))
+        document = run(tmp_path, server, desk=Desk(instrument_types=("SWAP", "SPOT")))
+    assert document["accounts"][0]["status"] == "proven", reasons(document)
+
+
+def test_breaks_of_one_account_do_not_wait_for_another(tmp_path: Path) -> None:
+    books = {name: account() for name in ("one", "two")}
+    bots = tuple(Trader(id=f"bot-{name}", account=name, claims=((OPENING, "9"),)) for name in books)
+    with serving(books["one"]) as first, serving(books["two"]) as second:
+        desks = [(Desk(id="one"), first), (Desk(id="two"), second)]
+        run_desks(tmp_path, desks, bots=bots, accounts=("one",))
+        document = run_desks(tmp_path, desks, bots=bots, accounts=("two",), as_of=AS_OF - DAY)
+    assert [one["bot"] for one in document["breaks"]] == ["bot-two"]

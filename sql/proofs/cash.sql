@@ -41,7 +41,7 @@ select
   c.balance_change as difference
 from chained c
 join config.accounts a on a.account = c.account
-where c.at < a.window_start and c.newest_before_at >= a.window_start
+where c.at < a.window_start - interval 1 minute and c.newest_before_at >= a.window_start
 union all by name
 select
   c.account,

@@ -17,6 +17,36 @@ from staging.okx_parsed_ledger
 where kind in ('settlement', 'conversion')
 union all by name
 select
+  account,
+  coalesce(instrument, currency) as instrument,
+  'ledger entry ' || entry_id || ' is of a trade that it does not name: no fill can be held against it'
+    as reason
+from staging.okx_parsed_ledger
+where
+  reason is null
+  and kind in ('trade', 'penalty')
+  and (instrument is null or coalesce(trade_id, '0') = '0')
+  and (kind = 'trade' or coalesce(exact(pnl), 0) <> 0 or coalesce(exact(fee), 0) <> 0)
+union all by name
+select distinct
+  account,
+  instrument,
+  'a liquidation that moved no cash of the account: isolated ones are not valued yet' as reason
+from staging.okx_parsed_ledger
+where
+  reason is null
+  and bill_type in ('5', '9')
+  and exact(balance_change) = 0
+  and (exact(pnl) <> 0 or exact(fee) <> 0)
+union all by name
+select distinct
+  account,
+  coalesce(instrument, currency) as instrument,
+  'the ledger shows an entry of type ' || coalesce(bill_type, '(none)') || ', which is not known' as reason
+from staging.okx_parsed_ledger
+where kind = 'unknown'
+union all by name
+select
   r.account,
   null as instrument,
   'the key belongs to another OKX account than before (uid ' || string_agg(distinct r.payload::json ->> 'uid', ', ')

@@ -60,7 +60,7 @@ select
           then 'the fee is all that was bought'
       end,
       case when is_unreadable(broker_pnl) then 'fillPnl is unreadable' end,
-      case when multiplier is null then 'no contract value is known for ' || instrument end,
+      case when multiplier is null then 'no contract value is known for ' || instrument || ': OKX does not list it any more' end,
       case when coalesce(currency, '') = '' then 'the settlement currency is not known' end
     ),
     ''

@@ -42,11 +42,11 @@ select
     when '11' then 'conversion'
     when '12' then 'transfer'
     when '13' then 'conversion'
+    else 'unknown'
   end as kind,
   nullif(
     concat_ws(
       '; ',
-      case when kind is null then 'ledger type ' || coalesce(bill_type, '(none)') || ' is not known' end,
       case when not is_okx_time("at", fetched_at) then 'ts is not a time at which OKX traded' end,
       case when seq is null then 'billId is not a number' end,
       case when currency is null then 'ccy is missing' end,
