@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -105,6 +106,9 @@ _SEALED: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+
+MAPPING_LIMIT_S = 300.0
+"""How long all the queries of one mapping may take together."""
 
 Schema = Mapping[str, Sequence[tuple[str, str]]]
 """The columns of each of a bot's tables: their names and DuckDB types, in the table's order."""
@@ -273,17 +277,22 @@ def unpack(records: Iterable[Record]) -> tuple[dict[str, list[tuple[str, str]]],
 
 
 def read_books(
-    mapping: BooksMapping, schema: Schema, tables: Mapping[str, pa.Table]
+    mapping: BooksMapping,
+    schema: Schema,
+    tables: Mapping[str, pa.Table],
+    *,
+    limit_s: float = MAPPING_LIMIT_S,
 ) -> BooksTables:
     """Run `mapping` over a snapshot whose `tables` are all text, typed as `schema` says.
 
     Rows that cannot be taken as they are stay in the answer, and are named in its problems.
-    Raises BooksError where a query cannot be run, or does not answer with the contract's columns.
+    Raises BooksError where a query cannot be run, does not answer with the contract's columns, or
+    all of them together take longer than `limit_s`.
     """
     variant = mapping.choose(schema)
     answers: dict[str, pa.Table] = {}
     problems: list[Problem] = []
-    with closing(duckdb.connect(":memory:", config=_SEALED)) as books:
+    with closing(duckdb.connect(":memory:", config=_SEALED)) as books, _limited(books, limit_s):
         _load(books, schema, tables)
         for query in ANSWERS:
             path = variant.query(query)
@@ -482,10 +491,26 @@ def _problems(books: duckdb.DuckDBPyConnection, query: str) -> list[Problem]:
 
 
 @contextmanager
+def _limited(books: duckdb.DuckDBPyConnection, limit_s: float) -> Iterator[None]:
+    """Interrupt whatever runs after `limit_s`: a mapping is somebody else's SQL."""
+    timer = threading.Timer(limit_s, books.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
 def _blaming(path: Path) -> Iterator[None]:
     """Say which file of a mapping DuckDB could not run, and what it said first."""
     try:
         yield
+    except duckdb.InterruptException as error:
+        raise BooksError(
+            f"{path}: it took too long and was stopped: join its tables on keys"
+        ) from error
     except duckdb.Error as error:
         raise BooksError(f"{path}: {_gist(error)}") from error
 

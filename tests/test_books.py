@@ -586,3 +586,21 @@ def test_a_product_of_what_is_unknown_or_not_exact() -> None:
         exact_product(1.5)
     with pytest.raises(ValueError, match="more than twenty digits"):
         exact_product(10**10, 10**10)
+
+
+def test_a_query_without_end_is_stopped(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "vault.sqlite")) as bot:
+        bot.execute("create table trades (id integer primary key)")
+        bot.executemany("insert into trades values (?)", [(n,) for n in range(2_000)])
+        bot.commit()
+    (tmp_path / "trades.sql").write_text(
+        "select count(*)::varchar as trade_id, 'X' as instrument, 'long' as side, null as qty, "
+        "null as opened_at, '2026-05-14' as closed_at, null as entry_price, null as exit_price, "
+        "null as gross, null as fee, null as funding, 1 as pnl, null::varchar[] as order_ids "
+        "from bot.trades a, bot.trades b, bot.trades c, bot.trades d "
+        "where a.id + b.id + c.id + d.id = 7"
+    )
+    with pytest.raises(BooksError, match=r"trades\.sql: it took too long and was stopped"):
+        read_books(
+            find_mapping(".", tmp_path), *unpack(snapshot(tmp_path / "vault.sqlite")), limit_s=0.5
+        )
