@@ -21,6 +21,7 @@ from urllib.parse import quote
 from connectors.payload import payload_text
 from recon.domain import CheckItem, Coverage, Promise, Record, Window
 from recon.errors import BooksError
+from recon.identifiers import quoted
 
 _BATCH_ROWS = 1_000
 _RETRY_S = 0.05
@@ -269,7 +270,7 @@ def _table_records(books: sqlite3.Connection, table: str, path: Path) -> Iterato
     """Yield a table's rows in batches, then, once all its values were seen, its columns."""
     declared = dict(books.execute("select name, type from pragma_table_xinfo(?)", (table,)))
     key = _key(books, table, declared)
-    cursor = books.execute(f"select {key}, * from {_quoted(table)}")
+    cursor = books.execute(f"select {key}, * from {quoted(table)}")
     columns = [_Column(name, declared.get(name, "")) for name, *_ in cursor.description[1:]]
     while rows := cursor.fetchmany(_BATCH_ROWS):
         yield [_row_record(table, row, columns, path) for row in rows]
@@ -302,19 +303,15 @@ def _key(books: sqlite3.Connection, table: str, declared: dict[str, str]) -> str
     if not primary:
         raise BooksError(f"table {table} hides its rowid and has no primary key: rename a column")
     # As SQL literals, so that 1 and '1', or ('a,b', 'c') and ('a', 'b,c'), stay apart.
-    return " || ',' || ".join(f"quote({_quoted(name)})" for (name,) in primary)
+    return " || ',' || ".join(f"quote({quoted(name)})" for (name,) in primary)
 
 
 def _has_rowid(books: sqlite3.Connection, table: str, name: str) -> bool:
     try:
-        books.execute(f"select {name} from {_quoted(table)} limit 0")
+        books.execute(f"select {name} from {quoted(table)} limit 0")
     except sqlite3.OperationalError:
         return False  # a WITHOUT ROWID table
     return True
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _lenient_text(raw: bytes) -> str:

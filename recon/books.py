@@ -28,6 +28,7 @@ from duckdb.func import FunctionNullHandling
 from recon.domain import Record
 from recon.errors import BooksError, ConfigError
 from recon.exact import EXACT, PLACES, rounded
+from recon.identifiers import quoted
 from recon.resources import sql_root
 
 _MONEY = pa.decimal128(38, PLACES)
@@ -339,14 +340,14 @@ def _load_table(
         if not _COLUMN_TYPE.fullmatch(duckdb_type):
             raise BooksError(f"column {name} of table {table} has no known type: {duckdb_type}")
     chosen = ", ".join(
-        f"unhex({_quoted(name)}) as {_quoted(name)}"
+        f"unhex({quoted(name)}) as {quoted(name)}"
         if duckdb_type == "BLOB"
-        else f"{_quoted(name)}::{duckdb_type} as {_quoted(name)}"
+        else f"{quoted(name)}::{duckdb_type} as {quoted(name)}"
         for name, duckdb_type in columns
     )
     # A cast to a decimal rounds without a word; a digit lost here would never be missed.
     lost = " or ".join(
-        f"length(rtrim(split_part({_quoted(name)}, '.', 2), '0')) > {match[3]}"
+        f"length(rtrim(split_part({quoted(name)}, '.', 2), '0')) > {match[3]}"
         for name, duckdb_type in columns
         if (match := _COLUMN_TYPE.fullmatch(duckdb_type)) and match[3]
     )
@@ -354,7 +355,7 @@ def _load_table(
     try:
         if lost and books.execute(f"select 1 from incoming where {lost} limit 1").fetchall():
             raise BooksError(f"table {table} holds more digits than its columns: snapshot it again")
-        books.execute(f"create table bot.{_quoted(table)} as select {chosen} from incoming")
+        books.execute(f"create table bot.{quoted(table)} as select {chosen} from incoming")
     except duckdb.Error as error:
         raise BooksError(f"table {table} cannot be loaded: {_gist(error)}") from error
     finally:
@@ -396,7 +397,7 @@ def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
         for field in wanted:
             reading = _reading(path, query, field, types[field.name])
             _check_readable(books, path, given, field.name, reading)
-            chosen.append(f"{reading} as {_quoted(field.name)}")
+            chosen.append(f"{reading} as {quoted(field.name)}")
         books.execute(f"create table {query} as select {', '.join(chosen)} from {given}")
 
 
@@ -422,15 +423,15 @@ def _reading(path: Path, query: str, field: pa.Field, given: str) -> str:
             remedy = "cast it to decimal(38, 18), or give it as exact_product(…)"
             raise BooksError(f"{path}: {field.name} is {given}, which is not exact: {remedy}")
         return _reading_of_number(
-            _quoted(field.name), is_rounded=query == "trades" and field.name in _ROUNDED
+            quoted(field.name), is_rounded=query == "trades" and field.name in _ROUNDED
         )
     if field.type == _TIME:
         return _reading_of_time(path, field.name, given)
     if pa.types.is_list(field.type):
         if given not in {"list", "null"}:
             raise BooksError(f"{path}: {field.name} is {given}: give a list of varchar, or null")
-        return f"{_quoted(field.name)}::varchar[]"
-    return f"{_quoted(field.name)}::varchar"
+        return f"{quoted(field.name)}::varchar[]"
+    return f"{quoted(field.name)}::varchar"
 
 
 def _reading_of_number(name: str, *, is_rounded: bool) -> str:
@@ -443,7 +444,7 @@ def _reading_of_number(name: str, *, is_rounded: bool) -> str:
 
 
 def _reading_of_time(path: Path, column: str, given: str) -> str:
-    name = _quoted(column)
+    name = quoted(column)
     if given == "varchar":
         instant = f"timezone('UTC', try_cast({name} as timestamptz))"
         return f"case when regexp_full_match({name}, '{_INSTANT}') then {instant} end"
@@ -458,7 +459,7 @@ def _reading_of_time(path: Path, column: str, given: str) -> str:
 def _check_readable(
     books: duckdb.DuckDBPyConnection, path: Path, given: str, name: str, reading: str
 ) -> None:
-    text = f"{_quoted(name)}::varchar"
+    text = f"{quoted(name)}::varchar"
     unread = books.execute(
         f"select {text} from {given}"
         f" where coalesce(trim({text}), '') <> '' and ({reading}) is null limit 1"
@@ -476,7 +477,7 @@ def _problems(books: duckdb.DuckDBPyConnection, query: str) -> list[Problem]:
     """Find the rows that lack what every row needs, or whose key is another row's, too."""
     key = _KEYS[query]
     shown = key.rpartition(", ")[2]
-    checks = [(f"{name} is null", f"{_quoted(name)} is null") for name in _NEEDED[query]]
+    checks = [(f"{name} is null", f"{quoted(name)} is null") for name in _NEEDED[query]]
     if sides := _SIDES.get(query):
         checks.append((f"side is neither {' nor '.join(sides)}", f"(side in {sides}) is not true"))
     checks.append((f"{key} is that of another row", "same > 1"))
@@ -517,7 +518,3 @@ def _blaming(path: Path) -> Iterator[None]:
 
 def _gist(error: Exception) -> str:
     return " ".join(str(error).split("\n\n")[0].splitlines()[:2])
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -18,10 +18,11 @@ from recon.config import Bot, OkxAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.exact import PLACES, from_units
+from recon.identifiers import quoted
 from recon.lots import Method
 from recon.realise import Event, OpenLots, Row, realise
 from recon.sessions import Calendar
-from recon.warehouse import Warehouse, quoted
+from recon.warehouse import Warehouse
 
 MONEY = pa.decimal128(38, PLACES)
 TOO_LARGE = 10**38

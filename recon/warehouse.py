@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from recon.coverage import Interval
 from recon.domain import Coverage, Evidence, Record
+from recon.identifiers import quoted
 from recon.resources import sql_root
 
 Parameters = Sequence[object] | Mapping[str, object]
@@ -214,11 +215,6 @@ def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:
         order += ready
         needs = {name: needed for name, needed in needs.items() if name not in ready}
     return order
-
-
-def quoted(name: str) -> str:
-    """Return `name` as an SQL identifier, whatever is in it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _reads(text: str, table: str) -> bool:

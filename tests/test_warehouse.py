@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from recon.coverage import Interval
 from recon.domain import Coverage, Record
+from recon.identifiers import quoted
 from recon.resources import sql_root
-from recon.warehouse import Warehouse, build_order, quoted
+from recon.warehouse import Warehouse, build_order
 
 T0, T1 = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC)
 
