@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal, NamedTuple
@@ -11,6 +12,9 @@ CoverageStatus = Literal["complete", "partial", "failed"]
 
 Evidence = Literal["fills", "ledger", "positions", "balances", "instruments", "books"]
 """What a coverage statement speaks of. The first three are shown in the document."""
+
+Clock = Callable[[], datetime]
+"""Gives the time now, in UTC: passed in, so that nothing here asks a clock of its own."""
 
 AccountStatus = Literal["proven", "unproven", "failed"]
 BotStatus = Literal["agreed", "diverged", "unproven"]

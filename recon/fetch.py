@@ -40,10 +40,7 @@ async def fetch_all(plan: Plan, wanted: Mapping[str, Window], progress: Progress
 
 
 def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
-    """Return what is left of the window to read: from an overlap before what is known already.
-
-    Only after a night that was proven: what did not close is read again whole.
-    """
+    """Return what is left of the window to read: from an overlap before what is known already."""
     source, start = plan.source, plan.window.start
     known = [
         reach(warehouse.served(source.venue, source.account, *promise[:2]), start)

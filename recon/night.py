@@ -19,6 +19,7 @@ from connectors.patience import Patience
 from recon.claims import read_claims
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
+from recon.domain import Clock
 from recon.fetch import Haul, fetch_all, unread
 from recon.judgement import Tolerance
 from recon.ledger import Break, Ledger
@@ -28,7 +29,6 @@ from recon.paging.delivery import page_run
 from recon.plan import Plan, make_plan
 from recon.progress import Progress, Silent
 from recon.sessions import Calendar
-from recon.sources import Clock
 from recon.state import locked_state, write_whole
 from recon.warehouse import Warehouse
 

@@ -10,10 +10,10 @@ from connectors.patience import Patience
 from connectors.protocol import Connector
 from recon.books import BooksMapping, find_mapping
 from recon.config import Account, Bot, Config
-from recon.domain import Window
+from recon.domain import Clock, Window
 from recon.errors import UsageError
 from recon.sessions import Calendar, calendar, last_ended, window
-from recon.sources import Clock, account_source, books_source
+from recon.sources import account_source, books_source
 
 
 @dataclass(frozen=True, slots=True)

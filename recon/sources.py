@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,10 +14,9 @@ from connectors.patience import Patience
 from connectors.protocol import Connector
 from connectors.sqlite_books import SqliteBooks
 from recon.config import Account, Bot, Config, OkxAccount
+from recon.domain import Clock
 from recon.errors import ConfigError
 from recon.sessions import calendar
-
-Clock = Callable[[], datetime]
 
 
 def account_source(

@@ -126,10 +126,6 @@ class Warehouse:
         while batch := cursor.fetchmany(size):
             yield from batch
 
-    def arrow(self, query: str, parameters: Parameters = ()) -> pa.Table:
-        """Return the rows of a query as an Arrow table."""
-        return self._db.execute(query, parameters).to_arrow_table()
-
     def _land_records(self, records: Iterable[Record], where: Mapping[str, object]) -> None:
         table = pa.Table.from_pylist(
             [

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from recon.config import Config
+from recon.domain import Clock
 from recon.ledger import Ledger
 from recon.paging.channels import send
 from recon.paging.page import write_page
 
 Note = Callable[[str], None]
-Clock = Callable[[], datetime]
 
 
 def page_run(
