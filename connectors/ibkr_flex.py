@@ -15,12 +15,12 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Final
 
 from connectors.flex_service import BASE_URL, FLEX_PATIENCE, FlexService, Pauses
-from connectors.flex_statement import BLANK, MAX_BYTES, Row, Statement, read_statements
+from connectors.flex_statement import BLANK, MAX_BYTES, Row, Statement, day, read_statements
 from connectors.patience import Patience
 from connectors.payload import payload_text
 from recon.domain import (
@@ -59,6 +59,8 @@ IDENTITY: Final = (
 marks), nor one whose coming or going with the query's settings must not double the row."""
 
 IDENTIFIED: Final = frozenset({"Trade", "TradeConfirm", "CashTransaction"})
+STANDING: Final = frozenset({"OpenPosition", "AccountInformation"})
+"""Rows that say how something stands, and not what happened."""
 OWN_LEVELS: Final = frozenset({"", "EXECUTION", "DETAIL"})
 
 
@@ -324,7 +326,7 @@ def _landed(statement: Statement) -> Iterator[Record]:
             identity = key if count == 1 else f"{key}#{count}"
             if kind == "OpenPosition":
                 positions.append(identity)
-            yield Record(kind, identity, payload)
+            yield Record(kind, identity, payload, _happened_at(kind, attributes))
     yield _statement_record(statement, positions)
 
 
@@ -380,6 +382,20 @@ def _row_id(row: Row, statement: Statement, *, is_levelled: bool) -> str:
     named = IDENTITY if kind in IDENTIFIED else tuple(sorted(attributes))
     content = json.dumps([(name, attributes[name]) for name in named if name in attributes])
     return f"{prefix}sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def _happened_at(kind: str, attributes: Mapping[str, str]) -> datetime | None:
+    """Return the day of a row that happened once, at midnight UTC; None for what is or has none."""
+    if kind in STANDING:
+        return None
+    for name in ("tradeDate", "reportDate", "dateTime", "date"):
+        try:
+            found = day(attributes.get(name, ""))
+        except ValueError:
+            return None
+        if found is not None:
+            return datetime.combine(found, time(), UTC)
+    return None
 
 
 def _text(attributes: Mapping[str, str], name: str) -> str:

@@ -188,7 +188,7 @@ class _Visit:
             return
         noun = kind.partition("/")[0]
         for row in chain.rows:
-            yield Record(noun, _row_id(noun, row), payload_text(row))
+            yield Record(noun, _row_id(noun, row), payload_text(row), _happened_at(noun, row))
         oldest = asked_to - SERVED_FOR
         is_whole = self._window.start >= oldest
         yield self._statement(
@@ -406,6 +406,14 @@ def _row_id(kind: str, row: Row) -> str:
     if kind == "position-history":
         return f"{row['posId']}/{row['uTime']}"
     return str(row["billId"])
+
+
+def _happened_at(kind: str, row: Row) -> datetime | None:
+    """Return when it happened, by the venue's own words, or None where they are no time."""
+    text = str(row.get("uTime" if kind == "position-history" else "ts"))
+    if not _is_number(text) or int(text) >= FAR_FUTURE_MS:
+        return None
+    return datetime.fromtimestamp(int(text) // 1000, UTC)
 
 
 def _number(row: Row) -> int:

@@ -208,7 +208,7 @@ class DocumentBuilder:
         """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
         return bool(
             self._warehouse.rows(
-                "from staging.quarantine where account = ? and kind not in ('position', 'balance')"
+                "from evidence.quarantine where account = ? and kind not in ('position', 'balance')"
                 " limit 1",
                 [account],
             )
@@ -217,19 +217,15 @@ class DocumentBuilder:
     def _open_reasons(self, account: str) -> list[str]:
         """Return what was quarantined, and what was understood but not valued."""
         quarantined = self._warehouse.rows(
-            "select kind, id, reason from staging.quarantine where account = ? order by all",
+            "select kind, id, reason from evidence.quarantine where account = ? order by all",
             [account],
         )
         findings = self._warehouse.rows(
-            "select instrument, reason from staging.findings where account = ? order by all",
+            "select instrument, reason from proofs.findings where account = ? order by all",
             [account],
         )
         unvalued = self._warehouse.rows(
-            """
-            select distinct instrument from lots.realised
-            where account = ? and gross is null and scope = 'account' order by all
-            """,
-            [account],
+            "select instrument from pnl.unvalued where account = ? order by all", [account]
         )
         return [
             *_listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in quarantined),
@@ -266,7 +262,7 @@ class DocumentBuilder:
         rows = self._warehouse.rows(
             """
             select o.qty, o.cost, o.multiplier, o.is_inverse, o.rate, p.mark_price
-            from lots.open o
+            from pnl.open_lots o
             join config.accounts a on a.account = o.account
             left join staging.positions p
               on p.account = o.account and p.instrument = o.instrument

@@ -28,11 +28,16 @@ class Record:
     `kind` is the source's own noun (`fill`, `bill`, `Trade`), `id` is unique within
     (venue, account, kind), and `payload` is one JSON object whose leaves are as the source wrote
     them; numbers are JSON strings, never JSON numbers, so that no digit can be lost.
+
+    `at` (UTC) is about when it happened, where it is one of a growing number of things that happen
+    once: a night reads such a record when it is new or has changed, and not again. Without a time
+    it says how something stands now, and every night reads it: what has no readable time, too.
     """
 
     kind: str
     id: str
     payload: str
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

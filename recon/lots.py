@@ -45,8 +45,11 @@ NOTHING = Realised(0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True)
-class _Lot:
-    """Quantity bought or sold at once (FIFO), or all of it together (average). All unsigned."""
+class Lot:
+    """Quantity bought or sold at once (FIFO), or all of it together (average).
+
+    Quantity and value are unsigned, the fee is signed as cash.
+    """
 
     qty: int
     value: int
@@ -71,24 +74,27 @@ class _Lot:
 class Book:
     """The open lots of one key: account, instrument, position side and owner.
 
-    Feed it events in the order in which they happened; each call returns what it realised.
+    Feed it events in the order in which they happened; each call returns what it realised. A book
+    goes on where it was left when it is made again from what these fields were: `lots` are those
+    that are open, the oldest first, and `first_lot` is how many lots were used up before them.
     """
 
     method: Method
     is_inverse: bool = False
     qty: int = 0
     funding: int = 0
-    _lots: deque[_Lot] = field(default_factory=deque)
+    first_lot: int = 0
+    lots: deque[Lot] = field(default_factory=deque)
 
     @property
     def cost(self) -> int:
         """The value, at entry, of what is open. Unsigned, in units of 10^-18."""
-        return sum(lot.value - _share(lot.value, lot.consumed, lot.qty) for lot in self._lots)
+        return sum(lot.value - _share(lot.value, lot.consumed, lot.qty) for lot in self.lots)
 
     @property
     def carried_fees(self) -> int:
         """Fees paid on what is still open, signed as cash."""
-        return sum(lot.fee - _share(lot.fee, lot.consumed, lot.qty) for lot in self._lots)
+        return sum(lot.fee - _share(lot.fee, lot.consumed, lot.qty) for lot in self.lots)
 
     def fill(self, qty: int, value: int, fee: int) -> Realised:
         """Book a fill of signed `qty` and unsigned `value` (its quantity at its price)."""
@@ -113,11 +119,11 @@ class Book:
         return NOTHING._replace(funding=amount)
 
     def _open(self, qty: int, value: int, fee: int) -> None:
-        if self.method == "fifo" or not self._lots:
-            self._lots.append(_Lot(qty, value, fee))
+        if self.method == "fifo" or not self.lots:
+            self.lots.append(Lot(qty, value, fee))
             return
-        pool = self._lots[0]
-        self._lots[0] = _Lot(pool.qty + qty, pool.value + value, pool.fee + fee)
+        pool = self.lots[0]
+        self.lots[0] = Lot(pool.qty + qty, pool.value + value, pool.fee + fee)
 
     def _close(self, qty: int, value: int, fee: int) -> Realised:
         funding = self.funding if qty == abs(self.qty) else _share(self.funding, qty, abs(self.qty))
@@ -132,20 +138,21 @@ class Book:
             return self._take_average(qty)
         value = fee = 0
         while qty:
-            lot = self._lots[0]
+            lot = self.lots[0]
             part = min(qty, lot.left)
             lot_value, lot_fee = lot.consume(part)
             value, fee, qty = value + lot_value, fee + lot_fee, qty - part
             if not lot.left:
-                self._lots.popleft()
+                self.lots.popleft()
+                self.first_lot += 1
         return value, fee
 
     def _take_average(self, qty: int) -> tuple[int, int]:
         """Release from the pool and make what remains the new pool: the state is the cost."""
-        pool = self._lots.popleft()
+        pool = self.lots.popleft()
         value, fee = pool.consume(qty)
         if pool.left:
-            self._lots.append(_Lot(pool.left, pool.value - value, pool.fee - fee))
+            self.lots.append(Lot(pool.left, pool.value - value, pool.fee - fee))
         return value, fee
 
 

@@ -5,44 +5,32 @@ Everything here can be rebuilt from the audit log and the configuration alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from typing import Any
 
 import pyarrow as pa
 
+from recon import __version__
 from recon.books import ANSWERS, BooksTables
 from recon.config import Account as AccountSettings
 from recon.config import Bot, OkxAccount
 from recon.domain import Window
 from recon.errors import IdentityError
-from recon.exact import PLACES, from_units
-from recon.identifiers import quoted
 from recon.lots import Method
-from recon.realise import Event, OpenLots, Row, realise
+from recon.run_lots import run_lots
 from recon.sessions import Calendar
-from recon.warehouse import Warehouse
+from recon.warehouse import Again, Warehouse
 
-MONEY = pa.decimal128(38, PLACES)
-TOO_LARGE = 10**38
 TIME = pa.timestamp("us")
-REALISED = pa.schema(
-    [
-        ("account", pa.string()), ("scope", pa.string()), ("bot", pa.string()),
-        ("instrument", pa.string()), ("position_side", pa.string()), ("kind", pa.string()),
-        ("event_id", pa.string()), ("at", TIME), ("session_date", pa.date32()),
-        ("closed_qty", MONEY), ("gross", MONEY), ("fees", MONEY), ("funding", MONEY),
-        ("other", MONEY), ("carried", MONEY),
-    ]
-)  # fmt: skip
-OPEN = pa.schema(
-    [
-        ("account", pa.string()), ("scope", pa.string()), ("bot", pa.string()),
-        ("instrument", pa.string()), ("position_side", pa.string()), ("is_inverse", pa.bool_()),
-        ("multiplier", MONEY), ("qty", MONEY), ("cost", MONEY), ("rate", MONEY),
-    ]
-)  # fmt: skip
+DAY = pa.date32()
+LOT_KINDS = ("funding", "interest", "dividend", "tax", "fee", "penalty")
+"""Movements of cash that are PnL of a position or of the account."""
+RELATED = {"ibkr-flex": timedelta(days=40)}
+"""Venues whose rows are read in the light of their neighbours, and how far back those may lie: a
+cancel and its trade, a confirmation and the statement that restates it."""
+EVERYTHING = datetime.min.replace(tzinfo=UTC)
+DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "proofs", "breaks")
 
 
 def configure(
@@ -54,6 +42,7 @@ def configure(
     """Write what the queries need to know of the configuration: schema `config`."""
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
+    warehouse.store("config", "lot_kinds", _table(("kind",), [(kind,) for kind in LOT_KINDS]))
     warehouse.store(
         "config",
         "instrument_types",
@@ -98,36 +87,120 @@ def store_books(warehouse: Warehouse, books: Mapping[str, BooksTables]) -> None:
         warehouse.store("books", name, pa.concat_tables([empty, *tables]))
 
 
-def build(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
-    """Build everything after raw. Raises IdentityError where an audit finds a row."""
-    warehouse.build("staging")
-    warehouse.build("lots")
-    _run_lots(warehouse, methods)
+def build(warehouse: Warehouse, run: str, methods: Mapping[str, Method]) -> None:
+    """Bring every table after raw up to what `run` has landed.
+
+    What nothing has changed of is left alone. Raises IdentityError where an audit finds a row.
+    """
+    _stage(warehouse, run)
+    warehouse.build("changes")
+    warehouse.build("evidence")
+    run_lots(warehouse, methods)
     warehouse.build("pnl")
     warehouse.build("proofs")
     warehouse.build("breaks")
     _audit(warehouse)
+    _note_recipes(warehouse)
 
 
-def _run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
-    """Feed `lots.events` to the lots program; write `lots.realised` and `lots.open`."""
-    columns = ", ".join(map(quoted, Event._fields))
-    events = (
-        Event(*row)
-        for row in warehouse.rows_in_order(
-            f"select {columns} from lots.events e "
-            "order by e.account, e.instrument, e.at, e.seq, e.event_id"
+def _stage(warehouse: Warehouse, run: str) -> None:
+    """Stage what came tonight, and what has to be staged again."""
+    rules = _rules(warehouse)
+    if warehouse.rows("select recipe from raw.recipes where account = ''") != [{"recipe": rules}]:
+        warehouse.drop(DERIVED)
+    again = _from_the_beginning(warehouse)
+    again += _neighbours(warehouse, run, {one.account for one in again})
+    again += _unread(warehouse)
+    warehouse.select(run, again)
+    warehouse.build("staging")
+    if orphans := _orphans(warehouse, again):
+        warehouse.select(run, [*again, *orphans])
+        warehouse.build("staging")
+    warehouse.prepare("evidence", ("fills", "ledger", "closed_positions"))
+
+
+def _rules(warehouse: Warehouse) -> str:
+    """Return what tells this release's way to the numbers from another's."""
+    texts = [text for folder in DERIVED for _, text in warehouse.queries(folder)]
+    return hashlib.sha256("\n".join([__version__, *texts]).encode()).hexdigest()
+
+
+def _from_the_beginning(warehouse: Warehouse) -> list[Again]:
+    """Return the accounts that are made again as a whole, and forget what was made of them."""
+    if not warehouse.has("evidence", "instruments"):
+        rows = warehouse.rows("select venue, account from config.accounts")
+    else:
+        rows = warehouse.rows(
+            f"""
+            select a.venue, a.account from ({_recipes(warehouse)}) r
+            join config.accounts a using (account)
+            anti join raw.recipes k on k.account = r.account and k.recipe = r.recipe
+            """
         )
+    for row in rows:
+        warehouse.forget(row["account"], DERIVED)
+    return [Again(row["venue"], row["account"], EVERYTHING) for row in rows]
+
+
+def _neighbours(warehouse: Warehouse, run: str, whole: Collection[str]) -> list[Again]:
+    """Return from when on the accounts are staged again whose rows explain each other."""
+    rows = warehouse.rows(
+        """
+        select r.venue, r.account,
+          min(coalesce(r.at, try_cast(r.payload::json ->> 'from_date' as timestamp))) as since
+        from raw.records r
+        join config.accounts a on a.venue = r.venue and a.account = r.account
+        where r.run = $run and list_contains($venues, r.venue)
+          and (r.at is not null or r.kind = 'FlexStatement')
+        group by all
+        """,
+        {"run": run, "venues": list(RELATED)},
     )
-    realised: list[Row] = []
-    still_open: list[OpenLots] = []
-    for item in realise(events, methods):
-        if isinstance(item, Row):
-            realised.append(item)
-        else:
-            still_open.append(item)
-    warehouse.store("lots", "realised", _from_units(realised, REALISED))
-    warehouse.store("lots", "open", _from_units(still_open, OPEN))
+    return [
+        Again(
+            row["venue"], row["account"], row["since"].replace(tzinfo=UTC) - RELATED[row["venue"]]
+        )
+        for row in rows
+        if row["since"] is not None and row["account"] not in whole
+    ]
+
+
+def _unread(warehouse: Warehouse) -> list[Again]:
+    """Return the records that no night could read yet: each tries again."""
+    if not warehouse.has("evidence", "quarantine"):
+        return []
+    rows = warehouse.rows(
+        "select a.venue, q.account, null as since, q.kind, q.id "
+        "from evidence.quarantine q join config.accounts a on a.account = q.account"
+    )
+    return [Again(**row) for row in rows]
+
+
+def _orphans(warehouse: Warehouse, again: Collection[Again]) -> list[Again]:
+    """Return the accounts with a cancel whose trade lies further back than was staged."""
+    whole = {one.account for one in again if one.since == EVERYTHING}
+    rows = warehouse.rows(
+        """
+        select distinct a.venue, a.account
+        from staging.flex_parsed_fills f join config.accounts a on a.account = f.account
+        where f.is_cancel and f.verdict = 'quarantined'
+        """
+    )
+    found = [Again(row["venue"], row["account"], EVERYTHING) for row in rows]
+    return [one for one in found if one.account not in whole]
+
+
+def _note_recipes(warehouse: Warehouse) -> None:
+    warehouse.run(
+        "delete from raw.recipes "
+        "where account = '' or account in (select account from config.accounts)"
+    )
+    warehouse.run(f"insert into raw.recipes {_recipes(warehouse)}")
+    warehouse.run("insert into raw.recipes values ('', ?)", [_rules(warehouse)])
+
+
+def _recipes(warehouse: Warehouse) -> str:
+    return dict(warehouse.queries("raw"))["recipes"]
 
 
 def _audit(warehouse: Warehouse) -> None:
@@ -144,6 +217,7 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 "account": account.id,
                 "venue": account.venue,
                 "currency": account.currency,
+                "lots": account.lots,
                 "is_by_trade_date": account.calendar is not None,
                 "first_date": window.first.date,
                 "last_date": window.last.date,
@@ -205,20 +279,3 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> pa.Table
         [dict(zip(columns, row, strict=True)) for row in rows],
         schema=pa.schema([(name, pa.string()) for name in columns]),
     )
-
-
-def _shown(units: int) -> Decimal | None:
-    """Return what a money column can hold, or nothing: too large is unknown, and never cut off."""
-    return from_units(units) if abs(units) < TOO_LARGE else None
-
-
-def _from_units(rows: Sequence[Row | OpenLots], schema: pa.Schema) -> pa.Table:
-    """Return rows as a table; whole numbers in a money column are units of 10^-18."""
-
-    def column(name: str) -> list[Any]:
-        values = [getattr(row, name) for row in rows]
-        if schema.field(name).type != MONEY:
-            return values
-        return [_shown(value) if isinstance(value, int) else value for value in values]
-
-    return pa.table({name: column(name) for name in schema.names}, schema=schema)

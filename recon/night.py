@@ -67,7 +67,7 @@ def run_night(night: Night) -> dict[str, Any]:
         with warehouse.transaction():
             for haul in hauls:
                 warehouse.land(run, haul.venue, haul.account, haul.items, started)
-            unreadable = _model(night, plan, hauls, warehouse)
+            unreadable = _model(night, plan, run, hauls, warehouse)
             document, found = _judge(night, plan, run, hauls, unreadable, warehouse)
         document["breaks"] = _note_breaks(ledger, plan, document, found)
         if night.is_paging:
@@ -88,7 +88,9 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
     return asyncio.run(fetch_all(plan, wanted, night.progress))
 
 
-def _model(night: Night, plan: Plan, hauls: Sequence[Haul], warehouse: Warehouse) -> dict[str, str]:
+def _model(
+    night: Night, plan: Plan, run: str, hauls: Sequence[Haul], warehouse: Warehouse
+) -> dict[str, str]:
     """Build every table from what has landed; return why which bots' books could not be read."""
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
@@ -96,7 +98,7 @@ def _model(night: Night, plan: Plan, hauls: Sequence[Haul], warehouse: Warehouse
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     books, unreadable = read_claims(warehouse, plan, failed)
     store_books(warehouse, books)
-    build(warehouse, {one.account.id: one.account.lots for one in plan.accounts})
+    build(warehouse, run, {one.account.id: one.account.lots for one in plan.accounts})
     return unreadable
 
 

@@ -1,8 +1,13 @@
-"""One account's events become realised rows: per owner, and for the account as the broker nets it.
+"""One account's events become realised PnL: per owner, and for the account as the broker nets it.
 
-Pure: events come in, in the order in which they happened, and rows go out. Each event books on two
-sides: on the lots of whoever owns it (scope `bot`, with bot None for what nobody owns), and on the
-account's own, where bots that trade one instrument net each other (scope `account`).
+Pure: events come in, in the order in which they happened, and what each session realised and how it
+left the lots goes out. Each event books on two sides: on the lots of whoever owns it (scope `bot`,
+with bot None for what nobody owns), and on the account's own, where bots that trade one instrument
+net each other (scope `account`).
+
+A run may begin anywhere: given how an earlier session left an instrument's books, it goes on from
+there, and what it gives is what a run over everything would have given for the same sessions.
+`recon/realise_compiled.py` is the same for volume, equal to the last unit.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from typing import Literal, NamedTuple
 
 from recon.errors import IdentityError
 from recon.exact import SCALE, to_units
-from recon.lots import NOTHING, Book, Method, Realised, split
+from recon.lots import NOTHING, Book, Lot, Method, Realised, split
 
 Scope = Literal["bot", "account"]
 TOO_MUCH = SCALE * 10**15
@@ -24,7 +29,7 @@ TOO_MUCH = SCALE * 10**15
 
 
 class Event(NamedTuple):
-    """One thing that happened to an account's lots, in the columns of `lots.events`.
+    """One thing that happened to an account's lots, in the columns of `touched.events`.
 
     `qty` is signed, bought +; `amount` is the fee of a fill, or a cash entry's amount, paid -.
     """
@@ -46,21 +51,19 @@ class Event(NamedTuple):
     rate: Decimal | None
 
 
-class Row(NamedTuple):
-    """What one event realised for one owner, in units of 10^-18 of the account's currency.
+class SessionPnl(NamedTuple):
+    """What one owner realised on one instrument in one session; key: all before `fills`.
 
-    Money is None where it cannot be valued: unknown, and never 0.
+    Money in units of 10^-18 of the account's currency, signed as cash; None where a part of it
+    cannot be valued: unknown, and never 0. `closed_qty` is unsigned, in units of 10^-18.
     """
 
     account: str
+    instrument: str
     scope: Scope
     bot: str | None
-    instrument: str
-    position_side: str
-    kind: str
-    event_id: str
-    at: datetime
     session_date: date
+    fills: int
     closed_qty: int
     gross: int | None
     fees: int | None
@@ -69,95 +72,192 @@ class Row(NamedTuple):
     carried: int | None
 
 
-class OpenLots(NamedTuple):
-    """What is open of one key at the window's end. Quantity signed; cost and fees as in `Book`."""
+class ClosingBook(NamedTuple):
+    """One book as a session that touched it left it; key: account, instrument, book, session_date.
+
+    `book` counts an instrument's books in the order in which they were first traded. Quantity is
+    signed, `cost` is the value at entry of what is open, both in units of 10^-18. What the last
+    fill said of the instrument stands beside it; `is_valued` is False once anything of the
+    instrument could not be valued.
+    """
 
     account: str
+    instrument: str
+    book: int
     scope: Scope
     bot: str | None
-    instrument: str
     position_side: str
-    is_inverse: bool
-    multiplier: Decimal
+    session_date: date
     qty: int
     cost: int
+    funding: int
+    first_lot: int
+    is_inverse: bool
+    multiplier: Decimal
     rate: Decimal | None
+    is_valued: bool
+
+
+class ClosingLot(NamedTuple):
+    """One lot as a session that changed it left it; key: account, instrument, book, lot, session.
+
+    `fee` is signed as cash, all else unsigned, in units of 10^-18. A lot that is used up is told
+    once more, with 0 in all four.
+    """
+
+    account: str
+    instrument: str
+    book: int
+    lot: int
+    session_date: date
+    qty: int
+    value: int
+    fee: int
+    consumed: int
+
+
+class Opening(NamedTuple):
+    """How one instrument's books were left: each book's last state, in order, and its open lots."""
+
+    books: Sequence[ClosingBook]
+    lots: Sequence[ClosingLot]
+
+
+Key = tuple[str, str]
+"""Account and instrument."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """One book, and its lots before the session touched it, if it has."""
+
+    scope: Scope
+    bot: str | None
+    side: str
+    book: Book
+    before: dict[int, tuple[int, ...]] | None = None
+
+    def touch(self) -> None:
+        if self.before is None:
+            self.before = self.lots()
+
+    def lots(self) -> dict[int, tuple[int, ...]]:
+        return {
+            number: (lot.qty, lot.value, lot.fee, lot.consumed)
+            for number, lot in enumerate(self.book.lots, self.book.first_lot)
+        }
 
 
 @dataclass(slots=True)
 class _Instrument:
     """The books of one instrument of one account, by owner and by position side."""
 
+    key: Key
     method: Method
-    books: dict[tuple[Scope, str | None, str], Book] = field(default_factory=dict)
+    held: dict[tuple[Scope, str | None, str], _Held] = field(default_factory=dict)
     is_inverse: bool = False
     multiplier: Decimal = Decimal(1)
     rate: Decimal | None = None
     is_valued: bool = True
 
-    def book(self, scope: Scope, bot: str | None, side: str) -> Book:
-        return self.books.setdefault((scope, bot, side), Book(self.method, self.is_inverse))
+    def of(self, scope: Scope, bot: str | None, side: str) -> _Held:
+        new = _Held(scope, bot, side, Book(self.method, self.is_inverse))
+        return self.held.setdefault((scope, bot, side), new)
 
-    def open_books(self, scope: Scope) -> list[tuple[str | None, Book]]:
-        """Return the open books of a scope with their owners; of the account there is one owner."""
-        return [
-            (its_bot, book)
-            for (its_scope, its_bot, _side), book in self.books.items()
-            if its_scope == scope and book.qty
-        ]
+    def open_books(self, scope: Scope) -> list[_Held]:
+        """Return the open books of a scope; of the account there is one owner."""
+        return [held for held in self.held.values() if held.scope == scope and held.book.qty]
 
 
-def realise(events: Iterable[Event], methods: Mapping[str, Method]) -> Iterator[Row | OpenLots]:
-    """Yield a row an event and owner, and what is open of each key when its events end.
+def realise(
+    events: Iterable[Event],
+    methods: Mapping[str, Method],
+    opening: Mapping[Key, Opening] | None = None,
+) -> Iterator[SessionPnl | ClosingBook | ClosingLot]:
+    """Yield what each session realised and how it left the books it touched.
 
-    `events` are ordered by account and instrument, then as they happened; `methods` gives each
-    account's lot method. Raises ValueError for an unordered run.
+    `events` are ordered by account and instrument, then by session, then as they happened;
+    `methods` gives each account's lot method; `opening` how the books of an instrument were left
+    before its first event: nothing where they were never traded. Raises ValueError for an unordered
+    run.
     """
-    last: tuple[str, str] | None = None
+    last: Key | None = None
     for key, run in groupby(events, lambda event: (event.account, event.instrument)):
         if last is not None and key <= last:
             raise ValueError(f"events are out of order at {key}")
         last = key
-        state = _Instrument(methods[key[0]])
-        latest: datetime | None = None
-        for event in run:
-            if latest is not None and event.at < latest:
-                raise ValueError(f"events are out of order at {event.event_id}")
-            latest = event.at
-            yield from _booked(state, event)
-        yield from _open(key, state)
-        _assert_no_netting_alone(key, state)
+        state = _restored(key, methods[key[0]], (opening or {}).get(key))
+        latest: tuple[date, datetime] | None = None
+        for session_date, day in groupby(run, lambda event: event.session_date):
+            sums: dict[tuple[Scope, str | None], SessionPnl] = {}
+            for event in day:
+                if latest is not None and (session_date, event.at) < latest:
+                    raise ValueError(f"events are out of order at {event.event_id}")
+                latest = session_date, event.at
+                for row in _booked(state, event):
+                    owner = row.scope, row.bot
+                    sums[owner] = _added(sums[owner], row) if owner in sums else row
+            yield from sums.values()
+            yield from _closing(state, session_date)
+        _assert_no_netting_alone(state)
 
 
-def _booked(state: _Instrument, event: Event) -> Iterator[Row]:
+def _restored(key: Key, method: Method, opening: Opening | None) -> _Instrument:
+    state = _Instrument(key, method)
+    if opening is None:
+        return state
+    lots: dict[int, list[Lot]] = {}
+    for row in opening.lots:
+        lots.setdefault(row.book, []).append(Lot(row.qty, row.value, row.fee, row.consumed))
+    for book in opening.books:
+        restored = Book(method, book.is_inverse, book.qty, book.funding, book.first_lot)
+        restored.lots.extend(lots.get(book.book, ()))
+        held = _Held(book.scope, book.bot, book.position_side, restored)
+        state.held[book.scope, book.bot, book.position_side] = held
+    latest = max(opening.books, key=lambda book: book.session_date)
+    state.is_inverse, state.multiplier = latest.is_inverse, latest.multiplier
+    state.rate = latest.rate
+    state.is_valued = all(book.is_valued for book in opening.books)
+    return state
+
+
+def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
+    money = zip(before[-5:], row[-5:], strict=True)
+    return SessionPnl(
+        *before[:5],
+        before.fills + row.fills,
+        before.closed_qty + row.closed_qty,
+        *(None if a is None or b is None else a + b for a, b in money),
+    )
+
+
+def _booked(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
     if event.kind == "fill":
         yield from _fill(state, event)
         return
     amount, is_known = _in_account_currency(to_units(event.amount), event.rate)
-    by_owner: dict[str | None, list[tuple[Book, int]]] = {}
-    held = state.open_books("bot")
-    for (bot, book), share in zip(held, shared(amount, held), strict=True):
-        by_owner.setdefault(bot, []).append((book, share))
-    own = state.open_books("account")
-    whole = [(book, part) for (_, book), part in zip(own, shared(amount, own), strict=True)]
+    by_owner: dict[str | None, list[tuple[_Held, int]]] = {}
+    for held, share in shared(amount, state.open_books("bot")):
+        by_owner.setdefault(held.bot, []).append((held, share))
+    whole = shared(amount, state.open_books("account"))
     for bot, shares in (by_owner or {event.bot: []}).items():
         part = sum(share for _, share in shares) if shares else amount
         yield _cash(event, "bot", bot, part, shares, is_known=is_known)
     yield _cash(event, "account", None, amount, whole, is_known=is_known)
 
 
-def shared(amount: int, held: Sequence[tuple[str | None, Book]]) -> list[int]:
+def shared(amount: int, held: Sequence[_Held]) -> list[tuple[_Held, int]]:
     """Return `amount` split over open books in proportion to what they hold, signed.
 
     A short receives what a long pays. Where longs and shorts come to nothing, by size alone.
     """
-    weights = [book.qty for _, book in held]
+    weights = [one.book.qty for one in held]
     if not sum(weights):
         weights = [abs(weight) for weight in weights]
-    return split(amount, weights) if weights else []
+    return list(zip(held, split(amount, weights), strict=True)) if weights else []
 
 
-def _fill(state: _Instrument, event: Event) -> Iterator[Row]:
+def _fill(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
     if event.qty is None or event.price is None or event.multiplier is None:
         raise IdentityError(
             f"fill {event.event_id} was staged without quantity, price or multiplier"
@@ -175,8 +275,9 @@ def _fill(state: _Instrument, event: Event) -> Iterator[Row]:
     fee, has_rate = _in_account_currency(fee, event.rate)
     sides: tuple[tuple[Scope, str | None], ...] = (("bot", event.bot), ("account", None))
     for scope, bot in sides:
-        book = state.book(scope, bot, event.position_side)
-        realised = book.fill(qty, value, fee)
+        held = state.of(scope, bot, event.position_side)
+        held.touch()
+        realised = held.book.fill(qty, value, fee)
         carried = fee - realised.fees - realised.funding
         gross, _ = _in_account_currency(realised.gross, event.rate)
         realised = realised._replace(gross=gross)
@@ -188,14 +289,15 @@ def _cash(
     scope: Scope,
     bot: str | None,
     amount: int,
-    shares: Sequence[tuple[Book, int]],
+    shares: Sequence[tuple[_Held, int]],
     *,
     is_known: bool,
-) -> Row:
+) -> SessionPnl:
     """Book a cash entry for one owner: funding is carried by its open books, the rest is not."""
     if event.kind == "funding":
-        for book, share in shares:
-            book.fund(share)
+        for held, share in shares:
+            held.touch()
+            held.book.fund(share)
         counted = 0 if shares else amount
         realised, carried = NOTHING._replace(funding=counted), amount - counted
     elif event.kind == "fee":
@@ -222,14 +324,14 @@ def _value(state: _Instrument, qty: int, price: Decimal) -> int:
 
 def _row(
     event: Event, scope: Scope, bot: str | None, realised: Realised, carried: int, *, is_known: bool
-) -> Row:
+) -> SessionPnl:
     money: tuple[int | None, ...]
     money = (realised.gross, realised.fees, realised.funding, realised.other, carried)
     if not is_known or any(abs(amount or 0) >= TOO_MUCH for amount in money):
         money = (None,) * len(money)
-    return Row(
-        *(event.account, scope, bot, event.instrument, event.position_side, event.kind),
-        *(event.event_id, event.at, event.session_date, realised.closed_qty, *money),
+    return SessionPnl(
+        *(event.account, event.instrument, scope, bot, event.session_date),
+        *(int(event.kind == "fill"), realised.closed_qty, *money),
     )
 
 
@@ -241,24 +343,34 @@ def _in_account_currency(amount: int, rate: Decimal | None) -> tuple[int, bool]:
     return (value if amount >= 0 else -value), True
 
 
-def _open(key: tuple[str, str], state: _Instrument) -> Iterator[OpenLots]:
-    for (scope, bot, side), book in state.books.items():
-        if book.qty:
-            is_known = state.is_valued and abs(book.cost) < TOO_MUCH
-            yield OpenLots(
-                *(key[0], scope, bot, key[1], side, state.is_inverse, state.multiplier),
-                *(book.qty, book.cost, state.rate if is_known else None),
-            )
+def _closing(state: _Instrument, session_date: date) -> Iterator[ClosingBook | ClosingLot]:
+    """Yield the books that the session touched, and of their lots those that it changed."""
+    for number, held in enumerate(state.held.values()):
+        if held.before is None:
+            continue
+        before, after = held.before, held.lots()
+        held.before, book = None, held.book
+        yield ClosingBook(
+            *(*state.key, number, held.scope, held.bot, held.side, session_date),
+            *(book.qty, book.cost, book.funding, book.first_lot),
+            *(state.is_inverse, state.multiplier, state.rate, state.is_valued),
+        )
+        for lot in sorted(before.keys() | after.keys()):
+            left = after.get(lot, (0, 0, 0, 0))
+            if left != before.get(lot):
+                yield ClosingLot(*state.key, number, lot, session_date, *left)
 
 
-def _assert_no_netting_alone(key: tuple[str, str], state: _Instrument) -> None:
+def _assert_no_netting_alone(state: _Instrument) -> None:
     """Assert that under one bot a pair the owner's lots are the account's own, to the unit."""
-    owners = {bot for scope, bot, _ in state.books if scope == "bot"}
+    owners = {held.bot for held in state.held.values() if held.scope == "bot"}
     if len(owners) != 1:
         return
     [owner] = owners
-    for (scope, _, side), book in state.books.items():
-        if scope == "account":
-            own = state.books["bot", owner, side]
+    for held in state.held.values():
+        if held.scope == "account":
+            own, book = state.held["bot", owner, held.side].book, held.book
             if (own.qty, own.cost, own.carried_fees) != (book.qty, book.cost, book.carried_fees):
-                raise IdentityError(f"{key}: one owner, and yet the account's lots differ from its")
+                raise IdentityError(
+                    f"{state.key}: one owner, and yet the account's lots differ from its"
+                )

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import duckdb
 import pyarrow as pa
@@ -22,8 +22,30 @@ from recon.identifiers import quoted
 from recon.resources import sql_root
 
 Parameters = Sequence[object] | Mapping[str, object]
+TIME = pa.timestamp("us")
 INCOMING = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa.string()),
-                      ("sha256", pa.string())])  # fmt: skip
+                      ("sha256", pa.string()), ("at", TIME)])  # fmt: skip
+AGAIN = pa.schema([("venue", pa.string()), ("account", pa.string()), ("since", TIME),
+                   ("kind", pa.string()), ("id", pa.string())])  # fmt: skip
+LOOK_BACK = timedelta(days=30)
+"""How far before the oldest record that came tonight an earlier version of any is looked for."""
+REPLACES = "-- replaces:"
+"""Begins the line by which a query says which rows of its table, `k`, it gives anew."""
+LETS = "-- let:"
+"""Begins a line, `name = query`, of a value that a query reads as `getvariable('name')`."""
+
+
+class Again(NamedTuple):
+    """What is staged again though it has not changed.
+
+    An account's records from `since` (UTC) on, or one record alone.
+    """
+
+    venue: str
+    account: str
+    since: datetime | None = None
+    kind: str | None = None
+    id: str | None = None
 
 
 class Warehouse:
@@ -93,13 +115,71 @@ class Warehouse:
         ).fetchall()
         return [Interval(a.replace(tzinfo=UTC), b.replace(tzinfo=UTC)) for a, b in rows]
 
+    def select(self, run: str, again: Collection[Again]) -> None:
+        """Settle what `raw.tonight` is: what stands, what `run` has brought, and `again`."""
+        rows = [one._asdict() | {"since": one.since and _naive(one.since)} for one in again]
+        self._db.execute("delete from raw.again")
+        with self._registered("incoming", pa.Table.from_pylist(rows, schema=AGAIN)):
+            self._db.execute("insert into raw.again by name from incoming")
+        self._db.execute("set variable run = $run", {"run": run})
+        self._let("again_since = select min(since) from raw.again")
+
+    def has(self, schema: str, name: str) -> bool:
+        """Return whether there is such a table."""
+        found = self._db.execute(
+            "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", [schema, name]
+        )
+        return found.fetchone() is not None
+
+    def prepare(self, folder: str, names: Collection[str]) -> None:
+        """Make kept tables of `sql/<folder>`, empty, where they aren't there yet."""
+        self._db.execute(f"create schema if not exists {quoted(folder)}")
+        texts = dict(self.queries(folder))
+        for name in names:
+            self._keep(f"{quoted(folder)}.{quoted(name)}", texts[name])
+
+    def keep(self, schema: str, name: str, columns: pa.Schema) -> None:
+        """Make a table of these columns, empty, where it isn't there yet."""
+        self._db.execute(f"create schema if not exists {quoted(schema)}")
+        with self._registered("no_rows", columns.empty_table()):
+            self._keep(f"{quoted(schema)}.{quoted(name)}", "from no_rows")
+
     def build(self, folder: str) -> None:
-        """Make each query of `sql/<folder>` a table, in the order in which they need each other."""
+        """Make each query of `sql/<folder>` a table, in the order in which they need each other.
+
+        A table is made anew, unless its query says which rows it replaces: then the others stay.
+        """
         self._db.execute(f"create schema if not exists {quoted(folder)}")
         texts = dict(self.queries(folder))
         for name in build_order(folder, texts):
-            table = f"{quoted(folder)}.{quoted(name)}"
-            self._db.execute(f"create or replace table {table} as {texts[name]}")
+            table, text = f"{quoted(folder)}.{quoted(name)}", texts[name]
+            for variable in _said(text, LETS):
+                self._let(variable)
+            replaced = _said(text, REPLACES)
+            if not replaced:
+                self._db.execute(f"create or replace table {table} as {text}")
+                continue
+            self._keep(table, text)
+            self._db.execute(f"delete from {table} k where {replaced[0]}")
+            self._db.execute(f"insert into {table} by name from (\n{text}\n)")
+
+    def drop(self, schemas: Collection[str]) -> None:
+        """Drop everything in these schemas: it is made again from raw."""
+        for schema in schemas:
+            self._db.execute(f"drop schema if exists {quoted(schema)} cascade")
+
+    def forget(self, account: str, schemas: Collection[str]) -> None:
+        """Delete every row of an account in these schemas: it is made again from raw."""
+        tables = self.rows(
+            """
+            select schema_name, table_name from duckdb_columns()
+            where column_name = 'account' and list_contains($schemas, schema_name)
+            """,
+            {"schemas": list(schemas)},
+        )
+        for table in tables:
+            name = f"{quoted(table['schema_name'])}.{quoted(table['table_name'])}"
+            self._db.execute(f"delete from {name} where account = ?", [account])
 
     def store(self, schema: str, name: str, rows: pa.Table) -> None:
         """Make `rows` the table `schema.name`, in place of what was there."""
@@ -108,6 +188,14 @@ class Warehouse:
             self._db.execute(
                 f"create or replace table {quoted(schema)}.{quoted(name)} as from incoming_rows"
             )
+
+    def run(self, statement: str, parameters: Parameters = ()) -> None:
+        """Run one statement that gives nothing back."""
+        self._db.execute(statement, parameters)
+
+    def batches(self, query: str, size: int = 65_536) -> pa.RecordBatchReader:
+        """Return the rows of a query as a stream of Arrow batches; read it before the next call."""
+        return self._db.execute(query).to_arrow_reader(size)
 
     def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """Return the rows of a query; numbers are Decimal or int, times naive UTC."""
@@ -126,26 +214,48 @@ class Warehouse:
         while batch := cursor.fetchmany(size):
             yield from batch
 
-    def _land_records(self, records: Iterable[Record], where: Mapping[str, object]) -> None:
-        table = pa.Table.from_pylist(
-            [
-                {"kind": r.kind, "id": r.id, "payload": r.payload, "sha256": _digest(r.payload)}
-                for r in records
-            ],
+    def _let(self, variable: str) -> None:
+        """Set a variable, `name = query`: a bound that DuckDB knows before it reads a table."""
+        name, _, query = variable.partition("=")
+        self._db.execute(f"set variable {name.strip()} = ({query})")
+
+    def _keep(self, table: str, query: str) -> None:
+        self._db.execute(f"create table if not exists {table} as from (\n{query}\n) limit 0")
+
+    def _land_records(self, records: Collection[Record], where: Mapping[str, object]) -> None:
+        table = pa.table(
+            {
+                "kind": [r.kind for r in records],
+                "id": [r.id for r in records],
+                "payload": [r.payload for r in records],
+                "sha256": [_digest(r.payload) for r in records],
+                "at": [r.at and _naive(r.at) for r in records],
+            },
             schema=INCOMING,
         )
+        oldest = min((r.at for r in records if r.at), default=None)
+        since = {"since": _naive(oldest - LOOK_BACK) if oldest else None}
         with self._registered("incoming", table):
-            self._db.execute(
+            self._add_versions(
                 """
-                insert into raw.records
-                select $venue, $account, i.kind, i.id, coalesce(l.version, 0) + 1, i.payload,
-                  i.sha256, $at, $run
+                select i.kind, i.id, coalesce(l.version, 0) + 1 as version, i.payload, i.sha256,
+                  i.at
                 from incoming i
-                left join raw.latest l
-                  on l.venue = $venue and l.account = $account and l.kind = i.kind and l.id = i.id
+                left join (
+                  select kind, id, version, sha256
+                  from raw.standing
+                  where venue = $venue and account = $account
+                  union all
+                  select r.kind, r.id, max(r.version) as version,
+                    arg_max(r.sha256, r.version) as sha256
+                  from raw.records r
+                  semi join incoming i on i.kind = r.kind and i.id = r.id
+                  where r.venue = $venue and r.account = $account and r.at >= $since
+                  group by r.kind, r.id
+                ) l on l.kind = i.kind and l.id = i.id
                 where l.version is null or l.sha256 is distinct from i.sha256
                 """,
-                dict(where),
+                {**where, **since},
             )
 
     def _bury_the_gone(
@@ -160,17 +270,48 @@ class Warehouse:
             schema=pa.schema([("kind", pa.string()), ("id", pa.string())]),
         )
         with self._registered("present", present):
-            self._db.execute(
+            self._add_versions(
                 """
-                insert into raw.records
-                select venue, account, kind, id, version + 1, null, null, $at, $run
-                from raw.latest l
-                anti join present p on p.kind = l.kind and p.id = l.id
+                select kind, id, version + 1 as version, null::varchar as payload,
+                  null::varchar as sha256, null::timestamp as "at"
+                from raw.standing s
+                anti join present p on p.kind = s.kind and p.id = s.id
                 where venue = $venue and account = $account and payload is not null
                   and list_contains($kinds, kind)
                 """,
                 {**where, "kinds": list(kinds)},
             )
+
+    def _add_versions(self, query: str, parameters: Mapping[str, object]) -> None:
+        """Append what `query` gives to the log, and renew what stands."""
+        self._db.execute(
+            f"create or replace temp table added as {query}", _named(query, parameters)
+        )
+        self._db.execute(
+            """
+            insert into raw.records
+            select $venue, $account, kind, id, version, payload, sha256, $at, $run, a.at
+            from added a
+            """,
+            {name: parameters[name] for name in ("venue", "account", "at", "run")},
+        )
+        place = {name: parameters[name] for name in ("venue", "account")}
+        self._db.execute(
+            """
+            delete from raw.standing s using added a
+            where s.venue = $venue and s.account = $account and s.kind = a.kind and s.id = a.id
+            """,
+            place,
+        )
+        self._db.execute(
+            """
+            insert into raw.standing
+            select $venue, $account, kind, id, version, payload, sha256, $at
+            from added a where a.at is null
+            """,
+            place | {"at": parameters["at"]},
+        )
+        self._db.execute("drop table added")
 
     def _land_coverage(self, statements: Sequence[Coverage], where: Mapping[str, object]) -> None:
         for statement in statements:
@@ -217,6 +358,17 @@ def _reads(text: str, table: str) -> bool:
     code = "\n".join(line.partition("--")[0] for line in text.splitlines())
     words = code.replace("(", " ").replace(")", " ").replace(",", " ").split()
     return table in words
+
+
+def _said(text: str, word: str) -> list[str]:
+    """Return what the lines of a query say that begin with `word`."""
+    lines = text.splitlines()
+    return [line.removeprefix(word).strip() for line in lines if line.startswith(word)]
+
+
+def _named(query: str, parameters: Mapping[str, object]) -> dict[str, object]:
+    """Return those of the parameters that the query names: DuckDB refuses any other."""
+    return {name: value for name, value in parameters.items() if f"${name}" in query}
 
 
 def _digest(payload: str) -> str:

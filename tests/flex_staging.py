@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from connectors.ibkr_flex import IbkrFlexFiles
 from recon.domain import Coverage, Record, Window
+from recon.models import EVERYTHING
 from recon.sessions import Calendar, calendar, window
-from recon.warehouse import Warehouse, build_order
+from recon.warehouse import Again, Warehouse, build_order
 
 AS_OF = datetime(2026, 4, 10, 12, tzinfo=UTC)
 ACCOUNT = "ib"
@@ -51,6 +52,7 @@ def stage(warehouse: Warehouse, since: date, currency: str = "USD") -> list[dict
         }  # fmt: skip
         warehouse.store("config", "accounts", pa.table(accounts))
         warehouse.store("config", "sessions", _sessions(whole))
+        warehouse.select("", [Again("ibkr-flex", ACCOUNT, EVERYTHING)])
         texts = {
             name: text for name, text in warehouse.queries("staging") if name.startswith("flex_")
         }

@@ -57,11 +57,11 @@ def same(document: Document) -> Document:
 
 
 def tables(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Return every row of every table that is built from the evidence."""
+    """Return every row of every table that is kept from night to night."""
     with duckdb.connect(str(folder / "state" / "warehouse.duckdb"), read_only=True) as warehouse:
         names = warehouse.execute(
             "select schema_name || '.' || table_name from duckdb_tables() "
-            "where schema_name in ('staging', 'lots', 'pnl', 'proofs', 'breaks', 'books')"
+            "where schema_name in ('evidence', 'lots', 'pnl', 'proofs', 'breaks', 'books')"
         ).fetchall()
         return {
             name: sorted(warehouse.execute(f"from {name}").fetchall(), key=repr)
@@ -206,7 +206,7 @@ def test_what_the_venue_no_longer_serves_is_known_from_earlier_nights(tmp_path: 
             )
             assert document["accounts"][0]["status"] == "proven", document["accounts"][0]
         alone = run(tmp_path / "fresh", server, as_of=august.date() - DAY, now=lambda: august)
-    assert rows(tmp_path / "nightly", "select count(*) from staging.fills") == [(40,)]
+    assert rows(tmp_path / "nightly", "select count(*) from evidence.fills") == [(40,)]
     assert Decimal(document["accounts"][0]["total"]["net"])
     assert alone["accounts"][0]["status"] == "unproven"
     assert alone["accounts"][0]["coverage"]["fills"] == "partial"
@@ -264,7 +264,10 @@ def test_the_longest_order_tag_comes_first_then_the_owner_then_nobody(tmp_path: 
 
     document = one_night(tmp_path, book, bots=bots)
 
-    query = "select order_tag, instrument, bot from lots.attributed order by seq"
+    query = (
+        "select f.order_tag, f.instrument, e.bot from touched.events e "
+        "join evidence.fills f on f.fill_id = e.event_id order by f.seq"
+    )
     assert rows(tmp_path, query) == [
         ("btcq1", BTC, "aa"), ("btcqx1", BTC, "ab"), ("btcqx2", BTC, "ab"), ("btcq2", BTC, "aa"),
         ("hand", BTC, "owner"), ("hand", SOL, None),

@@ -73,12 +73,12 @@ def test_every_fill_is_staged_and_the_sums_are_exact(
     [entry] = document["accounts"]
     assert entry["status"] == "proven", entry["reasons"]
     assert entry["proofs"]["positions"] == entry["proofs"]["cash"] == "closed"
-    assert rows(tmp_path, "select count(*) from staging.fills") == [(fills,)]
-    staged = rows(tmp_path, "select fill_id from staging.fills order by seq")
+    assert rows(tmp_path, "select count(*) from evidence.fills") == [(fills,)]
+    staged = rows(tmp_path, "select fill_id from evidence.fills order by seq")
     assert [int(fill_id) for (fill_id,) in staged] == bill_ids
-    assert rows(tmp_path, "select count(*) from staging.ledger") == [(fills + 1,)]
-    assert rows(tmp_path, "select count(*) from staging.quarantine") == [(0,)]
-    open_now = rows(tmp_path, "select instrument, qty from lots.open where scope = 'account'")
+    assert rows(tmp_path, "select count(*) from evidence.ledger") == [(fills + 1,)]
+    assert rows(tmp_path, "select count(*) from evidence.quarantine") == [(0,)]
+    open_now = rows(tmp_path, "select instrument, qty from pnl.open_lots where scope = 'account'")
     assert {name: int(qty) for name, qty in open_now} == held(plan)
     check_numbers(entry, plan)
 
@@ -121,5 +121,5 @@ def test_ten_thousand_fills_through_the_command_line(
     assert entry["status"] == "proven", entry["reasons"]
     assert status == 1
     assert document["status"] == "diverged"
-    assert rows(tmp_path, "select count(*) from staging.fills") == [(10_050,)]
+    assert rows(tmp_path, "select count(*) from evidence.fills") == [(10_050,)]
     check_numbers(entry, plan)

@@ -11,7 +11,7 @@ import pytest
 
 from recon.exact import SCALE
 from recon.lots import Method
-from recon.realise import Event, OpenLots, Row, realise
+from recon.realise import ClosingBook, ClosingLot, Event, Opening, SessionPnl, realise
 
 START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
 FILL = Event(
@@ -40,15 +40,16 @@ def cash(number: int, kind: str, amount: str, owner: str | None = "a", **more: A
 
 def realised(
     events: Sequence[Event], method: Method = "average"
-) -> tuple[list[Row], list[OpenLots]]:
+) -> tuple[list[SessionPnl], list[ClosingBook]]:
     items = list(realise(events, {"okx": method}))
+    last = {(item.instrument, item.book): item for item in items if isinstance(item, ClosingBook)}
     return (
-        [item for item in items if isinstance(item, Row)],
-        [item for item in items if isinstance(item, OpenLots)],
+        [item for item in items if isinstance(item, SessionPnl)],
+        [book for book in last.values() if book.qty],
     )
 
 
-def sums(rows: Sequence[Row], name: str) -> dict[str, Decimal]:
+def sums(rows: Sequence[SessionPnl], name: str) -> dict[str, Decimal]:
     totals: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in rows:
         key = "account" if row.scope == "account" else str(row.bot)
@@ -152,7 +153,56 @@ def test_what_cannot_be_valued_is_unknown_and_never_zero(unknown: dict[str, Any]
     events = [fill(1, "a", "1", "100")._replace(**unknown)]
     rows, still_open = realised(events)
     assert {row.gross for row in rows} == {None}
-    assert unknown.keys() == {"rate"} or {lot.rate for lot in still_open} == {None}
+    assert unknown.keys() == {"rate"} or {lot.is_valued for lot in still_open} == {False}
+
+
+def history(rng: random.Random) -> list[Event]:
+    """Some weeks of one instrument: bots and nobody, both sides, costs, a broken value at times."""
+    events: list[Event] = []
+    minutes = 0
+    sides = rng.choice([["net"], ["long", "short"]])
+    for n in range(rng.randint(1, 60)):
+        minutes += rng.choice([0, 1, 300, 1500, 4000])
+        at = START + timedelta(minutes=minutes)
+        when = {"at": at, "session_date": at.date()}
+        bot = rng.choice(["a", "b", None])
+        if rng.random() < 0.25:
+            kind = rng.choice(["funding", "funding", "fee", "interest"])
+            events.append(cash(n, kind, f"{rng.randint(-500, 500)}", bot)._replace(**when))
+            continue
+        qty = rng.choice([-7, -3, -1, 1, 2, 5]) * Decimal(10) ** rng.randint(-4, 2)
+        rate = rng.choice([None, Decimal("1.1")]) if rng.random() < 0.05 else Decimal(1)
+        fee = Decimal(rng.randint(-900, 100)) / 1000
+        terms = {"position_side": rng.choice(sides), "amount": fee, "rate": rate, **when}
+        events.append(fill(n, bot, "1", f"{rng.randint(50, 150)}")._replace(qty=qty, **terms))
+    return events
+
+
+def left_before(
+    items: Sequence[SessionPnl | ClosingBook | ClosingLot], session: date
+) -> Opening | None:
+    """How the sessions before one left the books, from what every session told of itself."""
+    books = {b.book: b for b in items if isinstance(b, ClosingBook) and b.session_date < session}
+    lots = {
+        (lot.book, lot.lot): lot
+        for lot in items
+        if isinstance(lot, ClosingLot) and lot.session_date < session
+    }
+    still = [lots[name] for name in sorted(lots) if lots[name].qty]
+    return Opening([books[number] for number in sorted(books)], still) if books else None
+
+
+@pytest.mark.parametrize("method", ["average", "fifo"])
+def test_a_run_goes_on_from_where_any_session_left_it(method: Method) -> None:
+    rng = random.Random(11)
+    for _ in range(150):
+        events = history(rng)
+        whole = list(realise(events, {"okx": method}))
+        for session in sorted({event.session_date for event in events}):
+            opening = left_before(whole, session)
+            rest = [event for event in events if event.session_date >= session]
+            again = realise(rest, {"okx": method}, {("okx", "BTC"): opening} if opening else {})
+            assert list(again) == [item for item in whole if item.session_date >= session]
 
 
 def test_disorder_is_refused() -> None:

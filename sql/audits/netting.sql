@@ -1,18 +1,32 @@
 -- Σ bots + unowned = account, to the unit. What was paid (fees, funding, other) is the same on both
--- sides of every instrument, and so is PnL where one owner alone traded it: only bots that share an
--- instrument net each other's gross. Returns the instruments where that does not hold.
+-- sides of every instrument, and so is PnL where one owner alone has ever traded it: only bots that
+-- share an instrument net each other's gross. Returns the instruments, of those that were run again,
+-- where that does not hold.
 with sums as (
   select
-    account,
-    instrument,
-    count(distinct coalesce(bot, '')) filter (scope = 'bot') as owners,
-    sum(case scope when 'bot' then gross else -gross end) as gross,
-    sum(case scope when 'bot' then fees else -fees end) as fees,
-    sum(case scope when 'bot' then funding else -funding end) as funding,
-    sum(case scope when 'bot' then 1 else -1 end * (fees + funding + other + carried)) as paid
-  from lots.realised
-  group by account, instrument
+    r.account,
+    r.instrument,
+    sum(case r.scope when 'bot' then r.gross else -r.gross end) as gross,
+    sum(case r.scope when 'bot' then r.fees else -r.fees end) as fees,
+    sum(case r.scope when 'bot' then r.funding else -r.funding end) as funding,
+    sum(case r.scope when 'bot' then 1 else -1 end * (r.fees + r.funding + r.other + r.carried))
+      as paid
+  from lots.realised r
+  join touched.lots t
+    on t.account = r.account and t.instrument = r.instrument and r.session_date >= t.from_session
+  where r.session_date >= getvariable('lots_from')
+  group by r.account, r.instrument
+),
+
+owned as (
+  select b.account, b.instrument, count(distinct coalesce(b.bot, '')) as owners
+  from lots.closing_books b
+  semi join touched.lots t on t.account = b.account and t.instrument = b.instrument
+  where b.scope = 'bot' and b.until_session = date '9999-12-31'
+  group by b.account, b.instrument
 )
 
-from sums
-where paid <> 0 or owners = 1 and (gross <> 0 or fees <> 0 or funding <> 0)
+select s.*
+from sums s
+left join owned o on o.account = s.account and o.instrument = s.instrument
+where s.paid <> 0 or o.owners = 1 and (s.gross <> 0 or s.fees <> 0 or s.funding <> 0)

@@ -1,7 +1,7 @@
 -- Every raw fill, bill and position is staged or quarantined, once. Returns the kinds where not.
 with raw_rows as (
   select r.account, r.kind, count(*) as n
-  from raw.current r
+  from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind in ('fill', 'bill', 'position')
   group by all

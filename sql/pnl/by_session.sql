@@ -1,17 +1,20 @@
 -- grain: one owner's realised PnL of one session; key: account, scope, bot, session_date
 -- scope 'bot': bot is null for what nobody owns. scope 'account': the broker's own, netted figure.
 -- `carried` is the change in costs paid on what is still open.
+-- replaces: exists (from touched.sessions t where t.account = k.account and k.session_date >= t.from_session)
 select
-  account,
-  scope,
-  bot,
-  session_date,
-  whole_sum(gross) as gross,
-  whole_sum(fees) as fees,
-  whole_sum(funding) as funding,
-  whole_sum(other) as other,
-  whole_sum(gross + fees + funding + other) as net,
-  whole_sum(carried) as carried,
-  count(*) filter (kind = 'fill') as fills
-from lots.realised
-group by account, scope, bot, session_date
+  r.account,
+  r.scope,
+  r.bot,
+  r.session_date,
+  whole_sum(r.gross) as gross,
+  whole_sum(r.fees) as fees,
+  whole_sum(r.funding) as funding,
+  whole_sum(r.other) as other,
+  whole_sum(r.gross + r.fees + r.funding + r.other) as net,
+  whole_sum(r.carried) as carried,
+  sum(r.fills)::bigint as fills
+from lots.realised r
+join touched.sessions t on t.account = r.account
+where r.session_date >= getvariable('lots_from') and r.session_date >= t.from_session
+group by r.account, r.scope, r.bot, r.session_date

@@ -4,12 +4,14 @@
 -- which moved the coin and its value, before the fee or after it. The venue works PnL out in floats,
 -- so of it eight places are held. What the ledger leaves blank it does not contradict. A repeated
 -- fill finds no second entry. A trade of the minute before the window has its place there: only
--- what reaches into the window is told.
+-- what reaches into the window is told. A trade's parts are looked for within a day of each other.
+-- replaces: (k.account, k.instrument, k.trade_id) in (select account, instrument, trade_id from touched.trades)
+-- let: trades_from = select coalesce(min(first_at), timestamp '9999-12-31') - interval 1 day from touched.trades
 with filled as (
   select
     f.account,
     f.instrument,
-    f.trade_id,
+    t.trade_id,
     bool_or(f.instrument_kind in ('spot', 'margin')) as is_spot,
     any_value(f.currency) as currency,
     any_value(f.fill_id) as fill_id,
@@ -28,18 +30,28 @@ with filled as (
     sum(case when f.fee_currency = f.currency then f.fee else 0 end) as value_fee,
     min(f.price) as price,
     min(f.at) as filled_at
-  from staging.fills f
-  group by f.account, f.instrument, f.trade_id
+  from evidence.fills f
+  join touched.trades t
+    on t.account = f.account and t.instrument = f.instrument and t.trade_id = coalesce(f.trade_id, '')
+  where
+    f.at >= getvariable('trades_from')
+    and f.at between t.first_at - interval 1 day and t.last_at + interval 1 day
+  group by f.account, f.instrument, t.trade_id
 ),
 
 entries as (
   select
-    *,
-    kind = 'penalty' and coalesce(broker_pnl, 0) = 0 and coalesce(fee, 0) = 0 as is_penalty_alone
-  from staging.ledger
+    l.*,
+    l.kind = 'penalty' and coalesce(l.broker_pnl, 0) = 0 and coalesce(l.fee, 0) = 0
+      as is_penalty_alone
+  from evidence.ledger l
+  join touched.trades t
+    on t.account = l.account and t.instrument = l.instrument and t.trade_id = l.trade_id
   where
-    kind in ('trade', 'penalty')
-    and instrument is not null and trade_id is not null and trade_id <> '0'
+    l.at >= getvariable('trades_from')
+    and l.at between t.first_at - interval 1 day and t.last_at + interval 1 day
+    and l.kind in ('trade', 'penalty')
+    and l.trade_id <> '0'
 ),
 
 moved as (

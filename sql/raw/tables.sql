@@ -3,6 +3,7 @@
 create schema if not exists raw;
 
 -- grain: one version of one record; key: venue, account, kind, id, version
+-- `at` is about when it happened, for what happens once; null for what says how something stands.
 create table if not exists raw.records (
   venue varchar not null,
   account varchar not null,
@@ -13,8 +14,16 @@ create table if not exists raw.records (
   sha256 varchar,
   fetched_at timestamp not null,
   run varchar not null,
-  primary key (venue, account, kind, id, version)
+  "at" timestamp
 );
+alter table raw.records add column if not exists "at" timestamp;
+
+-- grain: the latest version of a record without a time; key: venue, account, kind, id
+create table if not exists raw.standing as
+select venue, account, kind, id, version, payload, sha256, fetched_at
+from raw.records
+where "at" is null
+qualify row_number() over (partition by venue, account, kind, id order by version desc) = 1;
 
 -- grain: one coverage statement of one fetch; key: run, venue, account, evidence, kind, served_from
 create table if not exists raw.coverage (
@@ -34,14 +43,77 @@ create table if not exists raw.coverage (
   reason varchar not null
 );
 
--- the latest version of every record, gone ones included
+-- grain: what an account's tables were made from beside its records, by name; key: account
+-- Where it is another tonight, everything of the account is made again.
+create table if not exists raw.recipes (account varchar not null, recipe varchar not null);
+
+-- grain: one record that is staged again because of something else than itself; key: all columns
+-- `since` stands for every timed record of the account from then on, `id` for one alone.
+create table if not exists raw.again (
+  venue varchar not null, account varchar not null, since timestamp, kind varchar, id varchar
+);
+
+-- the latest version of every record, gone ones included: reads the whole log
 create or replace view raw.latest as
 select *
 from raw.records
 qualify row_number() over (partition by venue, account, kind, id order by version desc) = 1;
 
--- the latest version of every record that has not gone
+-- the latest version of every record that has not gone: reads the whole log
 create or replace view raw.current as
 select venue, account, kind, id, payload::json as payload, fetched_at
 from raw.latest
 where payload is not null;
+
+-- What a night stages, and nothing else: what stands now, what this run brought, and what is staged
+-- again. key: venue, account, kind, id. `is_restaged`: it may have been staged on an earlier night.
+create or replace view raw.due as
+select venue, account, kind, id, payload, fetched_at, true as is_restaged
+from raw.standing
+union all
+select r.venue, r.account, r.kind, r.id, r.payload, r.fetched_at, r.version > 1 as is_restaged
+from raw.records r
+anti join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
+anti join raw.again p
+  on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
+where r.run = getvariable('run') and r.at is not null
+union all
+select venue, account, kind, id, payload, fetched_at, true as is_restaged
+from (
+  select r.*
+  from raw.records r
+  semi join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
+  where r.at >= getvariable('again_since')
+  union all
+  select r.*
+  from raw.records r
+  semi join raw.again p
+    on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
+  anti join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
+  where r.at is not null
+)
+qualify row_number() over (partition by venue, account, kind, id order by version desc) = 1;
+
+-- the records that a night stages, as they are now
+create or replace view raw.tonight as
+select venue, account, kind, id, payload::json as payload, fetched_at
+from raw.due
+where payload is not null;
+
+-- the records of which an earlier night's rows are replaced tonight, gone ones included
+create or replace view raw.restaged as
+select account, kind, id
+from raw.due
+where is_restaged and venue <> 'books';
+
+-- what stands as this run was told it, and as every run was for an account staged from the beginning
+create or replace view raw.said as
+select r.venue, r.account, r.kind, r.id, r.payload::json as payload
+from raw.records r
+where r.run = getvariable('run') and r.at is null and r.payload is not null
+union
+select r.venue, r.account, r.kind, r.id, r.payload::json as payload
+from raw.records r
+semi join raw.again g
+  on g.venue = r.venue and g.account = r.account and g.since < timestamp '0002-01-01'
+where r.at is null and r.payload is not null;

@@ -4,7 +4,7 @@
 -- one that reads back as written must be the only one.
 with rows as (
   select payload
-  from raw.current
+  from raw.tonight
   where venue = 'ibkr-flex'
     and kind in ('Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction', 'FlexStatement')
 ),

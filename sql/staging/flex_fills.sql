@@ -3,6 +3,8 @@
 -- the rebooking (same tradeID, new transactionID) is a fill like any other.
 select
   account,
+  kind as source_kind,
+  id as source_id,
   id as fill_id,
   f.at,
   seq,

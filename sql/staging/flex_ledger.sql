@@ -3,6 +3,8 @@
 -- trade was cancelled. A fill's own commission is in its fill.
 select
   account,
+  'CashTransaction' as source_kind,
+  id as source_id,
   id as entry_id,
   e.at,
   seq,
@@ -19,6 +21,8 @@ where verdict = 'entry'
 union all by name
 select
   account,
+  kind as source_kind,
+  id as source_id,
   'conversion/' || id as entry_id,
   e.at,
   seq,
@@ -39,6 +43,8 @@ where verdict = 'conversion' and fee <> 0
 union all by name
 select
   account,
+  min(kind) as source_kind,
+  pair_id as source_id,
   'cancelled/' || pair_id || '/' || fee_currency as entry_id,
   min(pair_at) as at,
   min(seq) as seq,

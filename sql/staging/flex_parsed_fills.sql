@@ -48,9 +48,9 @@ with texts as (
       lambda x: trim(x)
     ) as notes,
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
-  from raw.current r
+  from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.current i
+  left join raw.tonight i
     on i.venue = r.venue and i.account = r.account
     and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
   where r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm')

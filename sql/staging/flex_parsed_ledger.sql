@@ -17,9 +17,9 @@ with texts as (
     nullif(trim(r.payload ->> 'symbol'), '') as instrument,
     nullif(r.payload ->> 'tradeID', '') as trade_id,
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
-  from raw.current r
+  from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.current i
+  left join raw.tonight i
     on i.venue = r.venue and i.account = r.account
     and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
   where r.venue = 'ibkr-flex' and r.kind = 'CashTransaction'

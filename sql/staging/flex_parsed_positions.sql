@@ -23,7 +23,7 @@ texts as (
     exact(r.payload ->> 'markPrice') as mark_price,
     exact(r.payload ->> 'costBasisPrice') as avg_price
   from listed l
-  join raw.current r on r.account = l.account and r.id = l.id
+  join raw.tonight r on r.account = l.account and r.id = l.id
   left join config.sessions s on s.account = l.account and s.session_date = l.to_date
   where r.venue = 'ibkr-flex' and r.kind = 'OpenPosition'
 )

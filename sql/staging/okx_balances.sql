@@ -9,7 +9,7 @@ with details as (
         else ['{}'::json]
       end
     ) as detail
-  from raw.current r
+  from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'balance'
 ),

@@ -3,12 +3,14 @@
 -- coverage says that it came.
 select
   r.account,
+  'position-history' as source_kind,
+  r.id as source_id,
   r.id as position_id,
   r.payload ->> 'instId' as instrument,
   exact(r.payload ->> 'closeTotalPos') as closed_qty,
   utc_ms(r.payload ->> 'cTime') as opened_at,
   utc_ms(r.payload ->> 'uTime') as closed_at
-from raw.current r
+from raw.tonight r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where
   r.venue = 'okx'

@@ -1,6 +1,8 @@
 -- grain: one fill; key: account, fill_id. Quantity is in contracts, bought +; the fee is cash, paid −.
 select
   account,
+  'fill' as source_kind,
+  fill_id as source_id,
   fill_id,
   "at",
   seq,

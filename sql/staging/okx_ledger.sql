@@ -1,6 +1,8 @@
 -- grain: one movement of cash; key: account, entry_id. Signed as cash, paid −.
 select
   account,
+  'bill' as source_kind,
+  entry_id as source_id,
   entry_id,
   "at",
   seq,

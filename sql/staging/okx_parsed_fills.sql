@@ -22,7 +22,7 @@ with texts as (
     coalesce(try_cast(r.payload ->> 'subType' as integer), 0) as sub_type,
     r.fetched_at,
     a.currency as account_currency
-  from raw.current r
+  from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'fill'
 ),

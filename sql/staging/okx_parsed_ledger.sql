@@ -21,7 +21,7 @@ with texts as (
     r.payload ->> 'px' as price,
     r.fetched_at,
     a.currency as account_currency
-  from raw.current r
+  from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'bill'
 )

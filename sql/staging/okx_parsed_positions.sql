@@ -28,7 +28,7 @@ select
     ),
     ''
   ) as reason
-from raw.current r
+from raw.tonight r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 left join taken t on t.account = r.account
 where r.venue = 'okx' and r.kind = 'position'

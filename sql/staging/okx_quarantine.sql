@@ -11,6 +11,10 @@ select account, 'position' as kind, position_id as id, reason
 from staging.okx_parsed_positions
 where reason is not null
 union all by name
-select account, 'balance' as kind, coalesce(currency, '') as id, 'cashBal is not an amount' as reason
+select distinct
+  account,
+  'balance' as kind,
+  'account' as id,
+  'cashBal of ' || coalesce(nullif(currency, ''), 'a currency without a name') || ' is not an amount' as reason
 from staging.okx_balances
 where amount is null

@@ -68,9 +68,9 @@ def test_every_well_formed_statement_loads(path: Path, tmp_path: Path) -> None:
         [(fills, fees, lost)] = warehouse.rows_in_order(
             """
             select
-              (select count(*) from staging.fills),
+              (select count(*) from evidence.fills),
               (select count(*) from staging.flex_parsed_fills where reason is null),
-              (select count(*) from staging.quarantine where kind in ('Trade', 'TradeConfirm'))
+              (select count(*) from evidence.quarantine where kind in ('Trade', 'TradeConfirm'))
             """
         )
         assert fees + lost >= len(executions) >= fills
@@ -176,12 +176,12 @@ def test_the_okx_bodies_stage_without_a_quarantined_row(tmp_path: Path) -> None:
         warehouse.land("run", "okx", "okx", items, now)
         configure(warehouse, [(account, stretch, days)], [], now)
         warehouse.build("staging")
-        assert warehouse.rows("from staging.quarantine") == []
+        assert warehouse.rows("from evidence.quarantine") == []
         for table, kind in (("fills", "fill"), ("ledger", "bill"), ("positions", "position")):
             [row] = warehouse.rows(f"select count(*) as n from staging.{table}")
             assert row["n"] == counted[kind]
         assert warehouse.rows(dict(warehouse.queries("audits"))["okx_conservation"]) == []
-        [fill] = warehouse.rows("select f.qty, f.price, f.fee, f.fee_currency from staging.fills f")
+        [fill] = warehouse.rows("select f.qty, f.price, f.fee, f.fee_currency from evidence.fills f")
         assert (fill["qty"], fill["price"], fill["fee"], fill["fee_currency"]) == (
             Decimal("0.1"), Decimal("67.84"), Decimal("-0.0001"), "LTC",
         )  # fmt: skip

@@ -104,7 +104,8 @@ def test_a_fill_has_every_column_with_its_sign(warehouse: Warehouse, tmp_path: P
     staged(warehouse, tmp_path, statement({}))
     assert table(warehouse, "fills") == [
         {
-            "account": "ib", "fill_id": "1", "at": utc(2026, 1, 5, 15), "seq": 1,
+            "account": "ib", "source_kind": "Trade", "source_id": "1", "fill_id": "1",
+            "at": utc(2026, 1, 5, 15), "seq": 1,
             "session_date": date(2026, 1, 5), "instrument": "X", "instrument_kind": "stk",
             "position_side": "net", "qty": Decimal(10), "price": Decimal("2.5"),
             "multiplier": Decimal(1), "is_inverse": False, "currency": "USD",

@@ -1,0 +1,20 @@
+-- grain: one row of touched.events, in codes and in the order that the compiled kernel wants
+select
+  k.key,
+  (case e.kind when 'fill' then 0 when 'funding' then 1 when 'fee' then 2 else 3 end)::tinyint
+    as kind,
+  e.session_date,
+  e.at,
+  coalesce(b.code, -1)::integer as bot,
+  (case e.position_side when 'long' then 1 when 'short' then 2 else 0 end)::tinyint as side,
+  e.qty,
+  e.price,
+  e.multiplier,
+  e.is_inverse,
+  e.amount,
+  (case e.fee_in when 'base' then 1 when 'unknown' then 2 else 0 end)::tinyint as fee_in,
+  e.rate
+from touched.events e
+join touched.keys k on k.account = e.account and k.instrument = e.instrument
+left join touched.bots b on b.bot = e.bot
+order by k.key, e.session_date, e.at, e.seq, e.event_id

@@ -1,0 +1,47 @@
+-- grain: one reason why an account is not proven though its evidence is whole; key: all columns
+select distinct f.account, f.instrument, f.reason
+from evidence.findings f
+join config.accounts a on a.account = f.account
+where coalesce(f.session_date <= a.last_date, true)
+union
+select
+  s.account,
+  s.instrument,
+  'more was sold than was bought since the window began: what was held before has no known cost'
+from proofs.short_spot s
+join config.accounts a on a.account = s.account
+where s.session_date <= a.last_date
+union
+select account, instrument, 'one symbol for two instruments or currencies: not told apart yet'
+from (
+  select account, instrument, instrument_kind as category, currency from evidence.instruments
+  union
+  select account, instrument, lower(category), currency
+  from staging.flex_parsed_positions
+  where reason is null
+)
+semi join (from config.accounts where venue = 'ibkr-flex') using (account)
+group by account, instrument
+having count(distinct (category, currency)) > 1
+union
+select
+  i.account,
+  case i.kind when 'instrument' then i.id else '' end as instrument,
+  case i.kind
+    when 'config'
+      then 'the key belongs to another OKX account than before (uid '
+        || string_agg(i.identity, ', ' order by i.identity)
+        || '): give that account an [[accounts]] entry of its own'
+    when 'instrument'
+      then 'its contract value has changed: fills before and after are not told apart yet'
+    else 'statements of several IBKR accounts were landed under it ('
+      || string_agg(i.identity, ', ' order by i.identity)
+      || '): give each an [[accounts]] entry of its own'
+  end as reason
+from evidence.identities i
+semi join config.accounts a on a.account = i.account
+where
+  i.kind <> 'instrument'
+  or exists (from evidence.instruments t where t.account = i.account and t.instrument = i.id)
+group by i.account, i.kind, i.id
+having count(*) > 1

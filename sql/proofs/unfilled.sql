@@ -1,0 +1,9 @@
+-- grain: one position that the venue says was closed, and of which there is no fill at all
+-- replaces: exists (from touched.instruments t where t.account = k.account and t.instrument = k.instrument and k.closed_at >= t.from_at)
+select c.*
+from evidence.closed_positions c
+join touched.instruments t
+  on t.account = c.account and t.instrument = c.instrument and c.closed_at >= t.from_at
+anti join evidence.fills f
+  on f.account = c.account and f.instrument = c.instrument
+  and f.at <= c.closed_at + interval 1 minute and f.at >= c.opened_at - interval 1 minute

@@ -1,0 +1,23 @@
+-- grain: what the tables of an account are made from beside its records; key: account
+-- Where this is not what it was when they were made, all of the account is made again: another
+-- configuration, another contract value of something it has traded, another base currency.
+select
+  a.account,
+  md5(concat_ws(
+    ' · ',
+    (a.venue, a.currency, a.lots, a.is_by_trade_date, a.first_date)::varchar,
+    (select list(t.instrument_type order by t.instrument_type)::varchar
+     from config.instrument_types t where t.account = a.account),
+    (select list((b.bot, b.order_tag)::varchar order by b.bot)::varchar
+     from config.bots b where b.account = a.account),
+    (select list((o.instrument, o.bot)::varchar order by o.instrument, o.bot)::varchar
+     from config.owners o where o.account = a.account),
+    (select list((s.id, s.payload::json -> ['ctVal', 'ctMult', 'ctType', 'settleCcy', 'quoteCcy', 'baseCcy'])::varchar order by s.id)::varchar
+     from raw.standing s
+     semi join evidence.instruments i on i.account = s.account and i.instrument = s.id
+     where s.venue = a.venue and s.account = a.account and s.kind = 'instrument'),
+    (select list(s.payload::json ->> 'currency' order by s.id)::varchar
+     from raw.standing s
+     where s.venue = a.venue and s.account = a.account and s.kind = 'AccountInformation')
+  )) as recipe
+from config.accounts a

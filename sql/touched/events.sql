@@ -1,0 +1,66 @@
+-- grain: one thing that happened to lots that are run again; key: account, kind, event_id
+-- What the lots program is fed tonight. `bot` is the owner of a fill: its order tag first, the
+-- longest that fits; else the owner of the instrument; else nobody: null. For a cash entry it is the
+-- owner of its instrument, should no bot hold it.
+-- A fee is left in the currency it was charged in: `fee_in` says which side of the fill that is.
+-- let: lots_from = select coalesce(min(from_session), date '9999-12-31') from touched.lots
+with fills as (
+  select f.*, t.last_session
+  from evidence.fills f
+  join touched.lots t on t.account = f.account and t.instrument = f.instrument
+  where
+    f.session_date >= getvariable('lots_from')
+    and f.session_date between t.from_session and t.last_session
+),
+
+tagged as (
+  select f.account, f.fill_id, arg_max(b.bot, length(b.order_tag)) as bot
+  from fills f
+  join config.bots b on b.account = f.account and starts_with(f.order_tag, b.order_tag)
+  group by f.account, f.fill_id
+)
+
+select
+  f.account,
+  f.instrument,
+  'fill' as kind,
+  f.fill_id as event_id,
+  f.at,
+  f.seq,
+  f.session_date,
+  coalesce(t.bot, o.bot) as bot,
+  f.position_side,
+  f.qty,
+  f.price,
+  f.multiplier,
+  f.is_inverse,
+  f.fee as amount,
+  case
+    when f.fee = 0 or f.fee_currency = f.currency then 'settlement'
+    when f.fee_currency = f.base_currency then 'base'
+    else 'unknown'
+  end as fee_in,
+  f.rate
+from fills f
+left join tagged t on t.account = f.account and t.fill_id = f.fill_id
+left join config.owners o on o.account = f.account and o.instrument = f.instrument
+union all by name
+select
+  l.account,
+  coalesce(l.instrument, '') as instrument,
+  l.kind,
+  l.entry_id as event_id,
+  l.at,
+  l.seq,
+  l.session_date,
+  o.bot,
+  'net' as position_side,
+  l.amount,
+  l.rate
+from evidence.ledger l
+join touched.lots t on t.account = l.account and t.instrument = coalesce(l.instrument, '')
+left join config.owners o on o.account = l.account and o.instrument = l.instrument
+where
+  l.session_date >= getvariable('lots_from')
+  and l.session_date between t.from_session and t.last_session
+  and l.kind in (from config.lot_kinds)

@@ -1,0 +1,37 @@
+-- grain: one instrument whose lots are run again, and from which session on; key: account, instrument
+-- Because something of it changed inside what was run before, or came after it.
+-- let: run_through = select min(through) from touched.spans
+with moved as (
+  select account, instrument, session_date from changes.fills
+  union all
+  select account, coalesce(instrument, '') as instrument, session_date
+  from changes.ledger
+  where kind in (from config.lot_kinds)
+  union all
+  select f.account, f.instrument, f.session_date
+  from evidence.fills f
+  join touched.spans s on s.account = f.account
+  where f.session_date > s.through and f.session_date > getvariable('run_through')
+  union all
+  select l.account, coalesce(l.instrument, '') as instrument, l.session_date
+  from evidence.ledger l
+  join touched.spans s on s.account = l.account
+  where
+    l.session_date > s.through and l.session_date > getvariable('run_through')
+    and l.kind in (from config.lot_kinds)
+)
+
+-- Where a cost had more digits than a table can hold, no later night can go on from it.
+select
+  m.account,
+  m.instrument,
+  case when bool_or(b.account is not null) then any_value(s.first_date) else min(m.session_date) end
+    as from_session,
+  any_value(s.last_session) as last_session
+from moved m
+join touched.spans s on s.account = m.account
+left join lots.closing_books b
+  on b.account = m.account and b.instrument = m.instrument
+  and b.cost is null and b.until_session > s.through
+where m.session_date between s.first_date and s.last_session
+group by m.account, m.instrument
