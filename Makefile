@@ -4,9 +4,9 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
 
-.PHONY: help setup demo test format lock clean
+.PHONY: help setup demo test bench bench-quick bench-lock format lock clean
 help:  ## Say what each target does.
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Leave a working .venv/bin/recon, from dependencies locked by hash.
 
@@ -25,6 +25,19 @@ test: $(STAMP)  ## Format check, lint, types, import contracts, tests: what CI r
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+bench: $(STAMP)  ## Measure every promise of speed, in less than 15 minutes; write benchmarks/results/.
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP)  ## The same over fewer fills, in less than 2 minutes, only shown.
+	$(BIN)/python -m benchmarks --quick
+
+bench-lock:  ## Renew what the peers' environments are made of (needs uv), with hashes.
+	for peer in beancount nautilus vectorbt sqlite; do \
+	  uv pip compile benchmarks/peers/$$peer.in --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	    -o benchmarks/peers/$$peer.txt || exit 1; \
+	done
 
 format: $(STAMP)  ## Write the code the way the format check wants it.
 	$(BIN)/ruff format .

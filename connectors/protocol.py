@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from recon.domain import CheckItem, Coverage, Promise, Record, Window
+from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
 
 
 class Connector(Protocol):
     """A source of evidence. It fetches; it never interprets money.
 
-    `fetch` yields the source's records verbatim, each (kind, id) at most once, in any order, and
-    for each of its `promises` at least one `Coverage` statement, after the records that the
-    statement speaks of. What goes wrong at the source becomes a
+    `fetch` yields the source's records verbatim, one by one or as a `Table`, each (kind, id) at
+    most once, in any order, and for each of its `promises` at least one `Coverage` statement, after
+    the records that the statement speaks of. What goes wrong at the source becomes a
     `failed` or `partial` statement with a reason; only what makes the whole source useless raises
     (`VenueRefused`, `StatementError`, `BooksError`). Every request has a hard deadline.
 
@@ -24,7 +24,7 @@ class Connector(Protocol):
     account: str
     promises: tuple[Promise, ...]
 
-    def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
+    def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
         """Yield records, then what was covered."""
         ...
 

@@ -12,23 +12,21 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from decimal import Decimal
-from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
-from duckdb.func import FunctionNullHandling
+from duckdb.func import FunctionNullHandling, PythonUDFType
 
-from recon.domain import Record
-from recon.errors import BooksError, ConfigError
-from recon.exact import EXACT, PLACES, rounded
+from recon.domain import Coverage, Record, Table
+from recon.errors import BooksError
+from recon.exact import PLACES
+from recon.exact_product import NUMBER, exact_products
 from recon.identifiers import quoted
+from recon.mappings import BooksMapping, Schema, query_text
 from recon.resources import sql_root
 
 _MONEY = pa.decimal128(38, PLACES)
@@ -90,18 +88,15 @@ _EXACT_TYPES = {
     "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint",
 }  # fmt: skip
 _NAIVE_TYPES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "null"}
-_NUMBER = r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?"
 _INSTANT = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?"
     r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
 )
+_MAX_DIGITS = 38
 _COLUMN_TYPE = re.compile(
     r"BOOLEAN|BIGINT|HUGEINT|VARCHAR|BLOB|DATE|TIMESTAMP( WITH TIME ZONE)?"
     r"|DECIMAL\(([1-9]|[12][0-9]|3[0-8]), ?([0-9]|[12][0-9]|3[0-8])\)"
 )
-_REQUIRES = re.compile(r"^--\s*requires:\s*(.+)$", re.MULTILINE)
-_REQUIRED_TABLE = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
-
 _SEALED: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,  # a query names tables, never our variables
     "autoinstall_known_extensions": False,
@@ -110,83 +105,6 @@ _SEALED: dict[str, str | bool | int | float | list[str]] = {
 
 MAPPING_LIMIT_S = 300.0
 """How long all the queries of one mapping may take together."""
-
-Schema = Mapping[str, Sequence[tuple[str, str]]]
-"""The columns of each of a bot's tables: their names and DuckDB types, in the table's order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """One set of a mapping's queries, and the columns they need: `requires[table]`, lower case.
-
-    A query that its folder lacks is that of the nearest folder above, up to the mapping's own:
-    so variants share what is the same for them.
-    """
-
-    root: Path
-    folder: Path
-    requires: Mapping[str, frozenset[str]]
-
-    def query(self, name: str) -> Path | None:
-        """Return the file of one query (`trades`, `fills`, `positions`), or None without one."""
-        for folder in (self.folder, *self.folder.parents):
-            if not folder.is_relative_to(self.root):
-                return None
-            if (folder / f"{name}.sql").is_file():
-                return folder / f"{name}.sql"
-        return None
-
-    def missing(self, schema: Schema) -> list[str]:
-        """Return the columns it needs that `schema` lacks, as `table.column`."""
-        present = {
-            table.lower(): {name.lower() for name, _ in columns}
-            for table, columns in schema.items()
-        }
-        return [
-            f"{table}.{column}"
-            for table, columns in sorted(self.requires.items())
-            for column in sorted(columns - present.get(table, set()))
-        ]
-
-    @property
-    def weight(self) -> int:
-        """How many columns it needs: of two that fit, the one that asks for more knows better."""
-        return sum(len(columns) for columns in self.requires.values())
-
-
-@dataclass(frozen=True, slots=True)
-class BooksMapping:
-    """A mapping as configured: its name, and the variants to choose from, by the bot's columns."""
-
-    name: str
-    variants: tuple[Variant, ...]
-
-    def reads(self, table: str) -> bool:
-        """Return whether any of its queries has the name of `table` in it.
-
-        What no query names is not snapshotted: a bot may keep its keys beside its trades.
-        """
-        return any(
-            table.lower() in _query_text(path).lower()
-            for variant in self.variants
-            for path in map(variant.query, ANSWERS)
-            if path is not None
-        )
-
-    def choose(self, schema: Schema) -> Variant:
-        """Return the fitting variant that needs the most columns.
-
-        Raises BooksError, which names what the nearest one lacks, where none fits.
-        """
-        lacking = {variant.folder: variant.missing(schema) for variant in self.variants}
-        fitting = [variant for variant in self.variants if not lacking[variant.folder]]
-        if fitting:
-            return max(fitting, key=lambda variant: variant.weight)
-        nearest = min(self.variants, key=lambda variant: len(lacking[variant.folder]))
-        raise BooksError(
-            f"mapping {self.name} does not fit these books: the nearest, {nearest.folder}, lacks "
-            f"{', '.join(lacking[nearest.folder])}: name another mapping, or write one"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,72 +127,84 @@ class BooksTables:
     problems: tuple[Problem, ...]
 
 
-def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
-    """Return a shipped mapping, or the one in a folder relative to `base`; "auto": all shipped.
-
-    Raises ConfigError, which lists the shipped ones, where there is none.
-    """
-    root = sql_root() / "books"
-    shipped = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
-    if name_or_folder == "auto":
-        variants = [one for folder in shipped.values() for one in _variants(folder)]
-    else:
-        variants = _variants(shipped.get(name_or_folder) or base / name_or_folder)
-    if not variants:
-        raise ConfigError(
-            f"mapping {name_or_folder!r} is neither shipped nor a folder with a trades.sql: "
-            f"name auto, {', '.join(shipped)}, or such a folder, relative to {base}"
-        )
-    return BooksMapping(name_or_folder, tuple(variants))
+Read = Callable[[str, str], pa.Table]
+"""Gives the stored records of one kind: `select <what> from …`, where `payload` is a record's."""
 
 
-def _variants(folder: Path) -> list[Variant]:
-    return [
-        Variant(folder, path.parent, _requires(path))
-        for path in sorted(folder.rglob("trades.sql"))
-        if path.is_file()
-    ]
-
-
-def _requires(path: Path) -> dict[str, frozenset[str]]:
-    """Read `-- requires: table(column, …); …` from a query's comments."""
-    needed: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    for line in _REQUIRES.findall(_query_text(path)):
-        for part in line.rstrip(" ;").split(";"):
-            match = _REQUIRED_TABLE.fullmatch(part)
-            if match is None:
-                raise ConfigError(f"{path}: write `-- requires: table(column, …); …`, not {part!r}")
-            columns = frozenset(name.strip().lower() for name in match[2].split(","))
-            needed[match[1].lower()] |= columns
-    return dict(needed)
-
-
-def _query_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from error
-
-
-def unpack(records: Iterable[Record]) -> tuple[dict[str, list[tuple[str, str]]], dict[str, Any]]:
-    """Return the schema and the tables (pyarrow, all text) of one snapshot's records."""
+def unpack(
+    items: Iterable[Record | Table | Coverage],
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
+    """Return the schema and the tables (all text) of what one fetch gave."""
     schema: dict[str, list[tuple[str, str]]] = {}
-    rows: defaultdict[str, list[dict[str, str | None]]] = defaultdict(list)
-    for record in records:
-        payload = json.loads(record.payload)
-        if record.kind == "schema":
-            schema[record.id] = [(name, duckdb_type) for name, duckdb_type in payload["columns"]]
-        else:
-            rows[record.kind.removeprefix("table:")].append(payload)
-    if unknown := rows.keys() - schema.keys():
+    tables: dict[str, pa.Table] = {}
+    for item in items:
+        if isinstance(item, Table):
+            fields = range(1, item.batches.num_columns)
+            tables[item.kind.removeprefix("table:")] = item.batches.select(fields)
+        elif isinstance(item, Record):
+            schema[item.id] = _columns(item.payload)
+    if unknown := tables.keys() - schema.keys():
         raise BooksError(f"the snapshot lacks the columns of {', '.join(sorted(unknown))}")
-    tables = {
-        table: pa.table(
-            {name: pa.array([row.get(name) for row in rows[table]], pa.string()) for name, _ in of}
-        )
-        for table, of in schema.items()
-    }
     return schema, tables
+
+
+def unpack_stored(
+    schemas: Iterable[tuple[str, str]], read: Read
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
+    """Return the schema and the tables (all text) of the records that are in the warehouse.
+
+    `schemas` are the ids and payloads of kind `schema`. A payload of kind `table:<name>` is a JSON
+    object of text: `read` has DuckDB take it apart. The rows may have been read on many nights, so
+    a decimal's places are here those of all rows together.
+    """
+    schema: dict[str, list[tuple[str, str]]] = {}
+    tables: dict[str, pa.Table] = {}
+    for table, payload in schemas:
+        columns = [column for column in _columns(payload) if column[0]]
+        if table and columns:
+            rows = read(f"table:{table}", _fields(columns))
+            tables[table] = rows.rename_columns([name for name, _ in columns])
+            schema[table] = _fitted(columns, tables[table])
+    return schema, tables
+
+
+def _columns(payload: str) -> list[tuple[str, str]]:
+    """Read the payload of a record of kind `schema`."""
+    return [(name, duckdb_type) for name, duckdb_type in json.loads(payload)["columns"]]
+
+
+def _fields(columns: Sequence[tuple[str, str]]) -> str:
+    """Return what to select of a payload: each column's text, in their order."""
+    structure = json.dumps({name: "VARCHAR" for name, _ in columns}, ensure_ascii=False)
+    literal = structure.replace("'", "''")
+    return f"unnest(json_transform(payload, '{literal}'))"
+
+
+def _fitted(columns: Sequence[tuple[str, str]], rows: pa.Table) -> list[tuple[str, str]]:
+    """Return the columns with as many places for their decimals as the rows need.
+
+    A decimal whose rows need more digits together than a decimal has is text.
+    """
+    decimals = [name for name, duckdb_type in columns if duckdb_type.startswith("DECIMAL")]
+    if not decimals:
+        return list(columns)
+    digits = ", ".join(
+        f"max(length(ltrim(split_part(ltrim({name}, '-'), '.', 1), '0'))), max({_places(name)})"
+        for name in map(quoted, decimals)
+    )
+    with closing(duckdb.connect(":memory:", config=_SEALED)) as books:
+        books.register("incoming", rows)
+        found = books.execute(f"select {digits} from incoming").fetchone() or ()
+    fitted = dict(columns)
+    for name, whole, places in zip(decimals, found[::2], found[1::2], strict=True):
+        if whole is not None:
+            fits = whole + places <= _MAX_DIGITS
+            fitted[name] = f"DECIMAL({_MAX_DIGITS},{places})" if fits else "VARCHAR"
+    return list(fitted.items())
+
+
+def _places(name: str) -> str:
+    return f"length(rtrim(split_part({name}, '.', 2), '0'))"
 
 
 def read_books(
@@ -295,12 +225,10 @@ def read_books(
     problems: list[Problem] = []
     with closing(duckdb.connect(":memory:", config=_SEALED)) as books, _limited(books, limit_s):
         _load(books, schema, tables)
-        for query in ANSWERS:
-            path = variant.query(query)
-            if path is not None:
-                _run(books, query, path)
-                answers[query] = _answer(books, query)
-                problems += _problems(books, query)
+        for query, path in variant.queries.items():
+            _run(books, query, path)
+            answers[query] = _answer(books, query)
+            problems += _problems(books, query)
     return BooksTables(
         variant=variant.folder,
         trades=answers["trades"],
@@ -316,9 +244,10 @@ def _load(books: duckdb.DuckDBPyConnection, schema: Schema, tables: Mapping[str,
     books.execute("create schema bot")
     books.create_function(
         "exact_product",
-        exact_product,
+        exact_products,
         None,
         f"DECIMAL(38, {PLACES})",
+        type=PythonUDFType.ARROW,
         null_handling=FunctionNullHandling.SPECIAL,
     )
     books.execute((sql_root() / "macros.sql").read_text(encoding="utf-8"))
@@ -347,7 +276,7 @@ def _load_table(
     )
     # A cast to a decimal rounds without a word; a digit lost here would never be missed.
     lost = " or ".join(
-        f"length(rtrim(split_part({quoted(name)}, '.', 2), '0')) > {match[3]}"
+        f"{_places(quoted(name))} > {match[3]}"
         for name, duckdb_type in columns
         if (match := _COLUMN_TYPE.fullmatch(duckdb_type)) and match[3]
     )
@@ -362,31 +291,11 @@ def _load_table(
         books.unregister("incoming")
 
 
-def exact_product(*factors: object) -> Decimal | None:
-    """Return the product of exact numbers, rounded once to 18 places; None if any is unknown.
-
-    Raises TypeError for a float, ValueError for text that is no number or a product over 10^20.
-    """
-    numbers: list[Decimal] = []
-    for factor in factors:
-        if factor is None or (isinstance(factor, str) and not factor.strip()):
-            return None
-        if isinstance(factor, bool | float):
-            raise TypeError(f"exact_product({factor!r}): cast to decimal or varchar first")
-        if isinstance(factor, str) and not re.fullmatch(_NUMBER, factor):
-            raise ValueError(f"exact_product({factor!r}): that is no number")
-        numbers.append(Decimal(str(factor)))
-    product = rounded(reduce(EXACT.multiply, numbers, Decimal(1)), PLACES)
-    if product.adjusted() > 38 - PLACES - 1:
-        raise ValueError(f"exact_product: {product} has more than twenty digits before its point")
-    return product
-
-
 def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     """Run one query, and keep its answer as table `query` with the contract's types."""
     given, wanted = f"{query}_as_given", ANSWERS[query]
     with _blaming(path):
-        statements = duckdb.extract_statements(_query_text(path))
+        statements = duckdb.extract_statements(query_text(path))
         if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
             raise BooksError(f"{path} must be one select statement, and nothing else")
         relation = books.sql(statements[0].query)
@@ -439,7 +348,7 @@ def _reading_of_number(name: str, *, is_rounded: bool) -> str:
     if not is_rounded:
         return as_it_is
     text = f"trim({name}::varchar)"
-    as_rounded = f"case when regexp_full_match({text}, '{_NUMBER}') then exact_product({text}) end"
+    as_rounded = f"case when regexp_full_match({text}, '{NUMBER}') then exact_product({text}) end"
     return f"coalesce({as_it_is}, {as_rounded})"
 
 

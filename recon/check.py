@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from connectors.protocol import Connector
-from recon.books import BooksMapping, find_mapping, read_books, unpack
+from recon.books import read_books, unpack
 from recon.config import Account, Bot, Config
-from recon.domain import CheckItem, Coverage, Record, Window
+from recon.domain import CheckItem, Window
 from recon.errors import ReconError
+from recon.mappings import BooksMapping, find_mapping
 from recon.paging.channels import masked
 from recon.sessions import calendar, last_ended
 from recon.sources import account_source, books_source
@@ -54,8 +54,8 @@ def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:
 
 
 async def _read(subject: str, source: Connector, mapping: BooksMapping) -> CheckItem:
-    items: Sequence[Record | Coverage] = [item async for item in source.fetch(_today())]
-    tables = read_books(mapping, *unpack(item for item in items if isinstance(item, Record)))
+    items = [item async for item in source.fetch(_today())]
+    tables = read_books(mapping, *unpack(items))
     if tables.problems:
         first = tables.problems[0]
         return CheckItem(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from recon.books import BooksTables, read_books, unpack
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recon.books import BooksTables, read_books, unpack_stored
 from recon.config import Bot
-from recon.domain import Record
 from recon.errors import BooksError
 from recon.plan import BotPlan, Plan
 from recon.warehouse import Warehouse
@@ -39,14 +41,18 @@ def read_claims(
 def _read(warehouse: Warehouse, plan: BotPlan, end: datetime) -> BooksTables:
     bot = plan.bot
     read_at = _last_read(warehouse, bot, end)
-    records = [
-        Record(row["kind"], row["id"], str(row["payload"]))
-        for row in warehouse.rows(
-            "select kind, id, payload from raw.current where venue = 'books' and account = ?",
-            [bot.id],
-        )
-    ]
-    tables = read_books(plan.mapping, *unpack(records))
+    stored = (
+        "from raw.standing "
+        "where venue = 'books' and account = ? and kind = ? and payload is not null"
+    )
+    schemas = warehouse.rows(f"select id, payload {stored}", [bot.id, "schema"])
+
+    def read(kind: str, fields: str) -> pa.Table:
+        return warehouse.arrow(f"select {fields} {stored}", [bot.id, kind])
+
+    tables = read_books(
+        plan.mapping, *unpack_stored([(row["id"], row["payload"]) for row in schemas], read)
+    )
     if problems := [one for one in tables.problems if one.query == "trades"]:
         raise BooksError(
             f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "
@@ -71,7 +77,7 @@ def _last_read(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
 
 def _check_past(tables: BooksTables, bot: Bot, read_at: datetime) -> None:
     """Refuse trades that closed after they were read: their times are not UTC, or not times."""
-    latest = max((at for at in tables.trades["closed_at"].to_pylist() if at), default=None)
+    latest = pc.max(tables.trades["closed_at"]).as_py()
     if latest is not None and latest.replace(tzinfo=UTC) > read_at + MAX_AHEAD:
         raise BooksError(
             f"the books of {bot.id} have a trade that closed at {latest} UTC, after they were "

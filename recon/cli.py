@@ -81,7 +81,9 @@ def run(
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
     from recon.night import Night, run_night  # noqa: PLC0415
     from recon.progress import progress  # noqa: PLC0415
+    from recon.stages import Stages  # noqa: PLC0415
 
+    stages = Stages()
     with progress() as shown:
         document = run_night(
             Night(
@@ -91,8 +93,13 @@ def run(
                 is_fetching=not no_fetch,
                 is_paging=not no_page,
                 progress=shown,
+                stages=stages,
             )
         )
+    if verbosity:
+        from recon.terminal import print_stages  # noqa: PLC0415
+
+        print_stages(stages.seconds)
     if is_json:
         _print_json(document)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 CoverageStatus = Literal["complete", "partial", "failed"]
 """How much of what was asked for was served. Only `complete` may end as "agreed"."""
@@ -38,6 +38,19 @@ class Record:
     id: str
     payload: str
     at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Many records of one kind at once, exactly as their source gave them.
+
+    `batches` is a `pyarrow.Table` whose columns are all utf8. The first, `id`, is each record's id;
+    the others are its fields, as the source names and orders them (one of them may be called `id`,
+    too: tell them apart by place), and null where the source has null.
+    """
+
+    kind: str
+    batches: Any
 
 
 @dataclass(frozen=True, slots=True)

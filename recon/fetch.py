@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from connectors.protocol import Connector
+from recon.books import unpack
 from recon.coverage import reach
-from recon.domain import Coverage, Record, Window
-from recon.errors import EvidenceError
-from recon.plan import AccountPlan, Plan
+from recon.domain import Coverage, Record, Table, Window
+from recon.errors import BooksError, EvidenceError
+from recon.plan import AccountPlan, BotPlan, Plan
 from recon.progress import Progress
 from recon.warehouse import Warehouse
 
 OVERLAP = timedelta(days=7)
 """How far back a night reads again what earlier nights have read: late and corrected evidence."""
+WHOLE_AGAIN = timedelta(days=7)
+"""How old the last whole reading of a bot's books may be before they are read whole again."""
 TICK = 500
 """Rows between two signs of life on a terminal."""
 
@@ -28,15 +32,95 @@ class Haul:
 
     venue: str
     account: str
-    items: list[Record | Coverage] = field(default_factory=list)
+    items: list[Record | Table | Coverage] = field(default_factory=list)
     error: str = ""
 
 
-async def fetch_all(plan: Plan, wanted: Mapping[str, Window], progress: Progress) -> list[Haul]:
+@dataclass(frozen=True, slots=True)
+class BooksWanted:
+    """What to read of a bot's books: from when on, and what `known` is the schema of, by table."""
+
+    window: Window
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+async def fetch_all(
+    plan: Plan,
+    wanted: Mapping[str, Window],
+    books: Mapping[str, BooksWanted],
+    progress: Progress,
+) -> list[Haul]:
     """Fetch what each account's window in `wanted` asks for, and every bot's books."""
     jobs = [_fetch(one.source, wanted[one.account.id], progress) for one in plan.accounts]
-    jobs += [_fetch(one.source, wanted[one.bot.account], progress) for one in plan.bots]
+    jobs += [
+        _fetch_books(one, books[one.bot.id], plan.of(one.bot.account).window, progress)
+        for one in plan.bots
+    ]
     return list(await asyncio.gather(*jobs))
+
+
+async def _fetch_books(
+    plan: BotPlan, wanted: BooksWanted, whole: Window, progress: Progress
+) -> Haul:
+    """Fetch a bot's books; all of them where its tables are others than those known."""
+    haul = await _fetch(plan.source, wanted.window, progress)
+    if wanted.window.start > whole.start and not haul.error:
+        schema, _ = unpack(haul.items)
+        if {table: [name for name, _ in of] for table, of in schema.items()} != wanted.known:
+            return await _fetch(plan.source, whole, progress)
+    return haul
+
+
+def unread_books(
+    warehouse: Warehouse, plan: AccountPlan, bot: BotPlan, now: datetime
+) -> BooksWanted:
+    """Return what is left to read of a bot's books, as `unread` does, where they have watermarks.
+
+    All of them, where it is not known that they have been read as the mapping reads them now, or
+    where that was long ago: a row that the bot has deleted is missed by a whole reading alone.
+    """
+    known = {
+        row["id"]: [name for name, _ in json.loads(row["payload"])["columns"]]
+        for row in warehouse.rows(
+            "select id, payload::varchar as payload from raw.standing"
+            " where venue = 'books' and account = ? and kind = 'schema' and payload is not null",
+            [bot.bot.id],
+        )
+    }
+    try:
+        tables = bot.mapping.watermarks(known).tables
+    except BooksError:
+        return BooksWanted(plan.window)
+    reached = [
+        reach(warehouse.served("books", bot.bot.id, "books", f"table:{table}"), plan.window.start)
+        for table in known
+        if table.lower() in tables
+    ]
+    read = [instant for instant in reached if instant is not None]
+    if not read or len(read) < len(reached):
+        return BooksWanted(plan.window)
+    if _last_whole(warehouse, bot, tables) < now - WHOLE_AGAIN:
+        return BooksWanted(plan.window)
+    begin = max(plan.window.start, min(read) - OVERLAP)
+    return BooksWanted(Window(plan.days.session_of(begin), plan.window.last), known)
+
+
+def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> datetime:
+    """Return when all rows of these tables were last read at once."""
+    rows = warehouse.rows(
+        """
+        select kind, max(served_to) as read_at from raw.coverage
+        where venue = 'books' and account = $bot and is_snapshot and status = 'complete'
+        group by kind
+        """,
+        {"bot": bot.bot.id},
+    )
+    read = [
+        row["read_at"].replace(tzinfo=UTC)
+        for row in rows
+        if row["kind"].removeprefix("table:").lower() in tables
+    ]
+    return min(read, default=datetime.min.replace(tzinfo=UTC))
 
 
 def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
@@ -64,6 +148,9 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
                 haul.items.append(item)
                 if isinstance(item, Coverage):
                     progress.note(f"{name}: {_said(item)}")
+                elif isinstance(item, Table):
+                    rows += item.batches.num_rows
+                    progress.count(name, rows)
                 else:
                     rows += 1
                     if rows % TICK == 0:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 SCHEMA = """
 create table if not exists runs (
@@ -122,14 +122,21 @@ class Ledger:
 
     def was_proven(self, account: str) -> bool:
         """Return whether the account was proven by the last run that told of it."""
+        return self._last_status("account", account) == "proven"
+
+    def was_agreed(self, bot: str) -> bool:
+        """Return whether the bot agreed in the last run that told of it."""
+        return self._last_status("bot", bot) == "agreed"
+
+    def _last_status(self, what: Literal["account", "bot"], name: str) -> str | None:
         told = self._db.execute(
-            """
-            select a.value ->> 'status' from runs r, json_each(r.document, '$.accounts') a
-            where a.value ->> 'account' = ? order by r.ended_at desc limit 1
+            f"""
+            select a.value ->> 'status' from runs r, json_each(r.document, '$.{what}s') a
+            where a.value ->> '{what}' = ? order by r.ended_at desc limit 1
             """,
-            (account,),
+            (name,),
         ).fetchone()
-        return told is not None and told[0] == "proven"
+        return None if told is None else str(told[0])
 
     def _last_told(self) -> dict[str, str]:
         """Return the latest session that was told of each account."""

@@ -58,6 +58,7 @@ class Lot:
 
     @property
     def left(self) -> int:
+        """The quantity that nothing has consumed yet."""
         return self.qty - self.consumed
 
     def consume(self, qty: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from recon.errors import IdentityError
 from recon.lots import Method
 from recon.run_lots import run_lots
 from recon.sessions import Calendar
+from recon.stages import Stages, Timer
 from recon.warehouse import Again, Warehouse
 
 TIME = pa.timestamp("us")
@@ -87,19 +88,26 @@ def store_books(warehouse: Warehouse, books: Mapping[str, BooksTables]) -> None:
         warehouse.store("books", name, pa.concat_tables([empty, *tables]))
 
 
-def build(warehouse: Warehouse, run: str, methods: Mapping[str, Method]) -> None:
+def build(
+    warehouse: Warehouse, run: str, methods: Mapping[str, Method], stage: Timer | None = None
+) -> None:
     """Bring every table after raw up to what `run` has landed.
 
     What nothing has changed of is left alone. Raises IdentityError where an audit finds a row.
     """
-    _stage(warehouse, run)
-    warehouse.build("changes")
-    warehouse.build("evidence")
-    run_lots(warehouse, methods)
-    warehouse.build("pnl")
-    warehouse.build("proofs")
-    warehouse.build("breaks")
-    _audit(warehouse)
+    stage = stage or Stages()
+    with stage("stage"):
+        _stage(warehouse, run)
+    with stage("evidence"):
+        warehouse.build("changes")
+        warehouse.build("evidence")
+    with stage("lots"):
+        run_lots(warehouse, methods)
+    for folder in ("pnl", "proofs", "breaks"):
+        with stage(folder):
+            warehouse.build(folder)
+    with stage("audits"):
+        _audit(warehouse)
     _note_recipes(warehouse)
 
 
@@ -114,6 +122,7 @@ def _stage(warehouse: Warehouse, run: str) -> None:
     warehouse.select(run, again)
     warehouse.build("staging")
     if orphans := _orphans(warehouse, again):
+        _forget(warehouse, orphans)
         warehouse.select(run, [*again, *orphans])
         warehouse.build("staging")
     warehouse.prepare("evidence", ("fills", "ledger", "closed_positions"))
@@ -137,9 +146,15 @@ def _from_the_beginning(warehouse: Warehouse) -> list[Again]:
             anti join raw.recipes k on k.account = r.account and k.recipe = r.recipe
             """
         )
-    for row in rows:
-        warehouse.forget(row["account"], DERIVED)
-    return [Again(row["venue"], row["account"], EVERYTHING) for row in rows]
+    found = [Again(row["venue"], row["account"], EVERYTHING) for row in rows]
+    _forget(warehouse, found)
+    return found
+
+
+def _forget(warehouse: Warehouse, whole: Collection[Again]) -> None:
+    """Delete what earlier nights made of accounts that are made again from the beginning."""
+    for one in whole:
+        warehouse.forget(one.account, DERIVED)
 
 
 def _neighbours(warehouse: Warehouse, run: str, whole: Collection[str]) -> list[Again]:

@@ -20,7 +20,7 @@ from recon.claims import read_claims
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
 from recon.domain import Clock
-from recon.fetch import Haul, fetch_all, unread
+from recon.fetch import BooksWanted, Haul, fetch_all, unread, unread_books
 from recon.judgement import Tolerance
 from recon.ledger import Break, Ledger
 from recon.models import build, configure, store_books
@@ -29,6 +29,7 @@ from recon.paging.delivery import page_run
 from recon.plan import Plan, make_plan
 from recon.progress import Progress, Silent
 from recon.sessions import Calendar
+from recon.stages import Stages
 from recon.state import locked_state, write_whole
 from recon.warehouse import Warehouse
 
@@ -45,11 +46,12 @@ class Night:
     now: Clock = lambda: datetime.now(UTC)
     patience: Patience | None = None
     progress: Progress = field(default_factory=Silent)
+    stages: Stages = field(default_factory=Stages)
 
 
 def run_night(night: Night) -> dict[str, Any]:
     """Do one night and return its document. Raises ConfigError, UsageError, LockedError."""
-    config, note = night.config, night.progress.note
+    config, note, stage = night.config, night.progress.note, night.stages
     check_channels([channel.url.get_secret_value() for channel in config.paging.channels])
     plan = make_plan(
         config, as_of=night.as_of, accounts=night.accounts, now=night.now, patience=night.patience
@@ -62,18 +64,22 @@ def run_night(night: Night) -> dict[str, Any]:
     ):
         started = night.now()
         ledger.begin_run(run, plan.as_of, started)
-        hauls = _fetch(night, plan, ledger, warehouse)
+        with stage("fetch"):
+            hauls = _fetch(night, plan, ledger, warehouse)
         note("landing the evidence, building the numbers")
-        with warehouse.transaction():
-            for haul in hauls:
-                warehouse.land(run, haul.venue, haul.account, haul.items, started)
+        with stage("commit"), warehouse.transaction():
+            with stage("land"):
+                for haul in hauls:
+                    warehouse.land(run, haul.venue, haul.account, haul.items, started)
             unreadable = _model(night, plan, run, hauls, warehouse)
-            document, found = _judge(night, plan, run, hauls, unreadable, warehouse)
-        document["breaks"] = _note_breaks(ledger, plan, document, found)
-        if night.is_paging:
-            document["pages"] = page_run(config, ledger, document, night.now, note)
-        ledger.end_run(run, night.now(), document)
-        _report(state, night, document)
+            with stage("judge"):
+                document, found = _judge(night, plan, run, hauls, unreadable, warehouse)
+        with stage("page and report"):
+            document["breaks"] = _note_breaks(ledger, plan, document, found)
+            if night.is_paging:
+                document["pages"] = page_run(config, ledger, document, night.now, note)
+            ledger.end_run(run, night.now(), document)
+            _report(state, night, document)
     return document
 
 
@@ -85,7 +91,13 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
         one.account.id: unread(warehouse, one) if ledger.was_proven(one.account.id) else one.window
         for one in plan.accounts
     }
-    return asyncio.run(fetch_all(plan, wanted, night.progress))
+    books = {
+        one.bot.id: unread_books(warehouse, plan.of(one.bot.account), one, night.now())
+        if ledger.was_agreed(one.bot.id)
+        else BooksWanted(plan.of(one.bot.account).window)
+        for one in plan.bots
+    }
+    return asyncio.run(fetch_all(plan, wanted, books, night.progress))
 
 
 def _model(
@@ -96,9 +108,11 @@ def _model(
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
     configure(warehouse, accounts, bots, night.now())
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
-    books, unreadable = read_claims(warehouse, plan, failed)
-    store_books(warehouse, books)
-    build(warehouse, run, {one.account.id: one.account.lots for one in plan.accounts})
+    with night.stages("claims"):
+        books, unreadable = read_claims(warehouse, plan, failed)
+        store_books(warehouse, books)
+    methods = {one.account.id: one.account.lots for one in plan.accounts}
+    build(warehouse, run, methods, night.stages)
     return unreadable
 
 

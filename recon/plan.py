@@ -8,12 +8,13 @@ from datetime import date
 
 from connectors.patience import Patience
 from connectors.protocol import Connector
-from recon.books import BooksMapping, find_mapping
 from recon.config import Account, Bot, Config
 from recon.domain import Clock, Window
 from recon.errors import UsageError
+from recon.mappings import BooksMapping, find_mapping
 from recon.sessions import Calendar, calendar, last_ended, window
 from recon.sources import account_source, books_source
+from recon.watermarks import Above
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,12 @@ def make_plan(
     chosen = _chosen(config, accounts)
     day = as_of or _last_day(chosen, now)
     plans = tuple(_plan(account, config, day, now, patience) for account in chosen)
-    ids = {plan.account.id for plan in plans}
-    bots = tuple(_bot_plan(bot, config, now) for bot in config.bots if bot.account in ids)
+    windows = {plan.account.id: plan.window for plan in plans}
+    bots = tuple(
+        _bot_plan(bot, config, now, windows[bot.account])
+        for bot in config.bots
+        if bot.account in windows
+    )
     return Plan(day, plans, bots)
 
 
@@ -103,7 +108,14 @@ def _plan(
     return AccountPlan(account, days, window(days, account.since, as_of), source)
 
 
-def _bot_plan(bot: Bot, config: Config, now: Clock) -> BotPlan:
+def _bot_plan(bot: Bot, config: Config, now: Clock, whole: Window) -> BotPlan:
     mapping = find_mapping(bot.mapping, config.folder)
-    source = books_source(bot, config, now, mapping.reads, config.state / "scratch")
+    source = books_source(
+        bot,
+        config,
+        now,
+        mapping.reads,
+        scratch=config.state / "scratch",
+        above=Above(whole.start, mapping.watermarks),
+    )
     return BotPlan(bot, source, mapping)

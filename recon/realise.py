@@ -7,7 +7,7 @@ net each other (scope `account`).
 
 A run may begin anywhere: given how an earlier session left an instrument's books, it goes on from
 there, and what it gives is what a run over everything would have given for the same sessions.
-`recon/realise_compiled.py` is the same for volume, equal to the last unit.
+`recon/compiled/` is the same for volume, equal to the last unit.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from recon.config import Account, Bot, Config, OkxAccount
 from recon.domain import Clock
 from recon.errors import ConfigError
 from recon.sessions import calendar
+from recon.watermarks import Above
 
 
 def account_source(
@@ -66,9 +67,13 @@ def books_source(
     config: Config,
     now: Clock,
     is_wanted: Callable[[str], bool],
+    *,
     scratch: Path | None = None,
+    above: Above | None = None,
 ) -> Connector:
     """Return the connector of one bot's books, of the tables that are wanted.
+
+    `above` says how they are read in part; without it they are always read whole.
 
     Raises ConfigError for a kind of books that is not read yet.
     """
@@ -79,7 +84,7 @@ def books_source(
             '(relative to the file) or "sqlite:////absolute/path"; other kinds are not read yet'
         )
     path = books_path(bot.books, config.folder)
-    return SqliteBooks(bot.id, path, now=now, scratch=scratch, is_wanted=is_wanted)
+    return SqliteBooks(bot.id, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
 
 
 def books_path(url: str, folder: Path) -> Path:

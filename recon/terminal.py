@@ -25,6 +25,8 @@ SPANS = {"total": "window", "day": "session"}
 SMALL = Decimal("0.01")
 WIDE = 90
 """Columns from which there is room for every figure in full."""
+BAR = 40
+"""Columns of a bar that stands for all of it."""
 PIPE_WIDTH = 120
 """Columns where stdout is no terminal."""
 
@@ -54,6 +56,21 @@ def print_document(
         out.print(f"page {page['page']}: {_status(page['status'])}", highlight=False)
     if verbosity:
         out.print(f"run {document['run']}", highlight=False)
+
+
+def print_stages(seconds: Mapping[str, float], console: Console | None = None) -> None:
+    """Print where the time of a run went, on stderr: stages in their order, shares as bars."""
+    out = console or Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+    total = sum(seconds.values())
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    table.add_column("stage", footer="all of it")
+    table.add_column("seconds", justify="right", footer=f"{total:.2f}")
+    table.add_column("share", justify="right")
+    table.add_column("")
+    for name, each in seconds.items():
+        share = each / total if total else 0.0
+        table.add_row(name, f"{each:.2f}", f"{share:.0%}", "█" * round(share * BAR))
+    out.print(table)
 
 
 def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> None:

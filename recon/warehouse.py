@@ -6,7 +6,6 @@ It knows no venue and no money.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,20 +16,22 @@ import duckdb
 import pyarrow as pa
 
 from recon.coverage import Interval
-from recon.domain import Coverage, Evidence, Record
+from recon.domain import Coverage, Evidence, Record, Table
 from recon.identifiers import quoted
 from recon.resources import sql_root
 
 Parameters = Sequence[object] | Mapping[str, object]
 TIME = pa.timestamp("us")
 INCOMING = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa.string()),
-                      ("sha256", pa.string()), ("at", TIME)])  # fmt: skip
+                      ("at", TIME)])  # fmt: skip
 AGAIN = pa.schema([("venue", pa.string()), ("account", pa.string()), ("since", TIME),
                    ("kind", pa.string()), ("id", pa.string())])  # fmt: skip
 LOOK_BACK = timedelta(days=30)
 """How far before the oldest record that came tonight an earlier version of any is looked for."""
 REPLACES = "-- replaces:"
 """Begins the line by which a query says which rows of its table, `k`, it gives anew."""
+VIEW = "-- view"
+"""The line by which a query asks to be a view: cheaper to ask again than to keep."""
 LETS = "-- let:"
 """Begins a line, `name = query`, of a value that a query reads as `getvariable('name')`."""
 
@@ -78,21 +79,29 @@ class Warehouse:
         self._db.commit()
 
     def land(
-        self, run: str, venue: str, account: str, items: Iterable[Record | Coverage], at: datetime
+        self,
+        run: str,
+        venue: str,
+        account: str,
+        items: Iterable[Record | Table | Coverage],
+        at: datetime,
     ) -> None:
         """Add one fetch to the audit log: new and changed records, gone ones, its coverage.
 
         A record that is there already, with the same payload, adds nothing.
         """
         records: dict[tuple[str, str], Record] = {}
+        tables: list[pa.Table] = []
         statements: list[Coverage] = []
         for item in items:
             if isinstance(item, Record):
                 records[item.kind, item.id] = item
+            elif isinstance(item, Table):
+                tables.append(self._with_payloads(item))
             else:
                 statements.append(item)
         where = {"venue": venue, "account": account, "at": _naive(at), "run": run}
-        self._land_records(records.values(), where)
+        self._land_records(records.values(), tables, where)
         whole = [
             kind
             for statement in statements
@@ -100,7 +109,7 @@ class Warehouse:
             for kind in statement.kinds
         ]
         if whole:
-            self._bury_the_gone(records, whole, where)
+            self._bury_the_gone(records, tables, whole, where)
         self._land_coverage(statements, where)
 
     def served(self, venue: str, account: str, evidence: Evidence, kind: str) -> list[Interval]:
@@ -157,7 +166,8 @@ class Warehouse:
                 self._let(variable)
             replaced = _said(text, REPLACES)
             if not replaced:
-                self._db.execute(f"create or replace table {table} as {text}")
+                what = "view" if VIEW in text.splitlines() else "table"
+                self._db.execute(f"create or replace {what} {table} as {text}")
                 continue
             self._keep(table, text)
             self._db.execute(f"delete from {table} k where {replaced[0]}")
@@ -172,7 +182,8 @@ class Warehouse:
         """Delete every row of an account in these schemas: it is made again from raw."""
         tables = self.rows(
             """
-            select schema_name, table_name from duckdb_columns()
+            select schema_name, table_name
+            from duckdb_columns() semi join duckdb_tables() using (schema_name, table_name)
             where column_name = 'account' and list_contains($schemas, schema_name)
             """,
             {"schemas": list(schemas)},
@@ -189,13 +200,17 @@ class Warehouse:
                 f"create or replace table {quoted(schema)}.{quoted(name)} as from incoming_rows"
             )
 
+    def arrow(self, query: str, parameters: Sequence[object] = ()) -> pa.Table:
+        """Return the rows of a query as an Arrow table."""
+        return self._db.sql(query, params=list(parameters)).to_arrow_table()
+
     def run(self, statement: str, parameters: Parameters = ()) -> None:
         """Run one statement that gives nothing back."""
         self._db.execute(statement, parameters)
 
     def batches(self, query: str, size: int = 65_536) -> pa.RecordBatchReader:
         """Return the rows of a query as a stream of Arrow batches; read it before the next call."""
-        return self._db.execute(query).to_arrow_reader(size)
+        return self._db.sql(query).to_arrow_reader(size)
 
     def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """Return the rows of a query; numbers are Decimal or int, times naive UTC."""
@@ -220,26 +235,52 @@ class Warehouse:
         self._db.execute(f"set variable {name.strip()} = ({query})")
 
     def _keep(self, table: str, query: str) -> None:
-        self._db.execute(f"create table if not exists {table} as from (\n{query}\n) limit 0")
+        """Make a table of the columns of a query, empty, where it isn't there yet.
 
-    def _land_records(self, records: Collection[Record], where: Mapping[str, object]) -> None:
+        Not by `as … limit 0`: DuckDB 2.0.0 loses a large insert into a table that was made from no
+        rows in the same transaction.
+        """
+        described = self._db.execute(f"describe from (\n{query}\n)").fetchall()
+        columns = ", ".join(f"{quoted(name)} {kind}" for name, kind, *_ in described)
+        self._db.execute(f"create table if not exists {table} ({columns})")
+
+    def _with_payloads(self, table: Table) -> pa.Table:
+        """Return the records of a table as `INCOMING`: each row's payload is one object of text."""
+        names = table.batches.column_names[1:]
+        places = [f"c{number}" for number, _ in enumerate(names)]
+        fields = ", ".join(
+            f"{_literal(name)}, {place}" for name, place in zip(names, places, strict=True)
+        )
+        with self._registered("fields", table.batches.rename_columns(["id", *places])):
+            return self._db.sql(
+                f"select $kind as kind, id, json_object({fields})::varchar as payload, "
+                'null::timestamp as "at" from fields',
+                params={"kind": table.kind},
+            ).to_arrow_table()
+
+    def _land_records(
+        self,
+        records: Collection[Record],
+        tables: Sequence[pa.Table],
+        where: Mapping[str, object],
+    ) -> None:
         table = pa.table(
             {
                 "kind": [r.kind for r in records],
                 "id": [r.id for r in records],
                 "payload": [r.payload for r in records],
-                "sha256": [_digest(r.payload) for r in records],
                 "at": [r.at and _naive(r.at) for r in records],
             },
             schema=INCOMING,
         )
         oldest = min((r.at for r in records if r.at), default=None)
         since = {"since": _naive(oldest - LOOK_BACK) if oldest else None}
-        with self._registered("incoming", table):
+        incoming = pa.concat_tables([table, *(one.cast(INCOMING) for one in tables)])
+        with self._registered("incoming", incoming):
             self._add_versions(
                 """
-                select i.kind, i.id, coalesce(l.version, 0) + 1 as version, i.payload, i.sha256,
-                  i.at
+                select i.kind, i.id, coalesce(l.version, 0) + 1 as version, i.payload,
+                  sha256(i.payload) as sha256, i.at
                 from incoming i
                 left join (
                   select kind, id, version, sha256
@@ -253,7 +294,7 @@ class Warehouse:
                   where r.venue = $venue and r.account = $account and r.at >= $since
                   group by r.kind, r.id
                 ) l on l.kind = i.kind and l.id = i.id
-                where l.version is null or l.sha256 is distinct from i.sha256
+                where l.version is null or l.sha256 is distinct from sha256(i.payload)
                 """,
                 {**where, **since},
             )
@@ -261,6 +302,7 @@ class Warehouse:
     def _bury_the_gone(
         self,
         records: Collection[tuple[str, str]],
+        tables: Sequence[pa.Table],
         kinds: Sequence[str],
         where: Mapping[str, object],
     ) -> None:
@@ -269,7 +311,8 @@ class Warehouse:
             {"kind": [kind for kind, _ in records], "id": [name for _, name in records]},
             schema=pa.schema([("kind", pa.string()), ("id", pa.string())]),
         )
-        with self._registered("present", present):
+        ids = [one.select(["kind", "id"]).cast(present.schema) for one in tables]
+        with self._registered("present", pa.concat_tables([present, *ids])):
             self._add_versions(
                 """
                 select kind, id, version + 1 as version, null::varchar as payload,
@@ -371,8 +414,8 @@ def _named(query: str, parameters: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in parameters.items() if f"${name}" in query}
 
 
-def _digest(payload: str) -> str:
-    return hashlib.sha256(payload.encode()).hexdigest()
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _naive(at: datetime) -> datetime:

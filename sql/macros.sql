@@ -6,7 +6,7 @@
 -- Never a rounded one.
 create or replace macro exact(text) as
 case
-  when regexp_full_match(text, '[+-]?0*[0-9]{1,15}(\.[0-9]{0,18}0*)?') then text::decimal(38, 18)
+  when regexp_full_match(text, '[+-]?0*[0-9]{1,15}(\.[0-9]{0,18}0*)?') then try_cast(text as decimal(38, 18))
   when regexp_full_match(text, '[+-]?[0-9](\.[0-9]{1,17})?[eE][+-]?[0-9]{1,2}')
     and length(regexp_extract(text, '\.([0-9]+)', 1))
     - regexp_extract(text, '[eE]([+-]?[0-9]+)', 1)::integer between -14 and 18
@@ -19,7 +19,7 @@ coalesce(text, '') <> '' and exact(text) is null;
 
 -- utc_ms(text): the instant of a text of milliseconds since 1970, or null.
 create or replace macro utc_ms(text) as
-case when regexp_full_match(text, '[0-9]{1,15}') then make_timestamp(text::bigint * 1000) end;
+case when regexp_full_match(text, '[0-9]{1,15}') then make_timestamp(try_cast(text as bigint) * 1000) end;
 
 -- is_okx_time(at, fetched_at): not before the venue opened, and not after the answer came. False,
 -- and never null, for no time at all.

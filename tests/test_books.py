@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
 from pathlib import Path
-from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,272 +22,25 @@ from recon.books import (
     ANSWERS,
     BooksTables,
     Problem,
-    exact_product,
-    find_mapping,
     read_books,
     unpack,
+    unpack_stored,
 )
-from recon.domain import Record, Session, Window
+from recon.domain import Coverage, Record, Session, Table, Window
 from recon.errors import BooksError, ConfigError
-from recon.resources import sql_root
+from recon.exact_product import exact_product
+from recon.mappings import find_mapping
 
 NOW = datetime(2026, 5, 15, tzinfo=UTC)
 DAY = Session(date(2026, 5, 14), datetime(2026, 5, 14, tzinfo=UTC), NOW)
 
-TRADES_2019 = (
-    "id integer primary key, exchange varchar, pair varchar, is_open boolean, fee_open float,"
-    " fee_close float, open_rate float, close_rate float, close_profit float, amount float,"
-    " open_date datetime, close_date datetime"
-)
-TRADES_2021 = (
-    f"{TRADES_2019}, fee_open_cost float, fee_open_currency varchar, close_profit_abs float"
-)
-ORDERS_2021 = (
-    "id integer primary key, ft_trade_id integer, ft_order_side varchar, ft_pair varchar,"
-    " ft_is_open boolean, order_id varchar, status varchar, side varchar, price float,"
-    " amount float, filled float, order_filled_date datetime"
-)
-TRADES_2022 = (
-    f"{TRADES_2021}, is_short boolean, trading_mode varchar, funding_fees float, leverage float"
-)
-ORDERS_2022 = f"{ORDERS_2021}, average float"
-TRADES_TODAY = f"{TRADES_2022}, realized_profit float, contract_size float"
-ORDERS_TODAY = f"{ORDERS_2022}, ft_fee_base float, funding_fee float"
 
-LONG_SWAP: dict[str, Any] = {
-    "id": 1,
-    "exchange": "okx",
-    "pair": "BTC/USDT:USDT",
-    "is_open": 0,
-    "fee_open": 0.0005,
-    "fee_close": 0.0005,
-    "open_rate": 60000.5,
-    "close_rate": 61000.5,
-    "amount": 0.03,
-    "open_date": "2026-05-13 08:00:00.123456",
-    "close_date": "2026-05-14 09:00:00.000001",
-    "close_profit_abs": 26.93498500,
-    "is_short": 0,
-    "trading_mode": "FUTURES",
-    "funding_fees": -1.25,
-}
-
-
-def snapshot(path: Path) -> list[Record]:
-    async def drain() -> list[Record]:
+def snapshot(path: Path) -> list[Record | Table | Coverage]:
+    async def drain() -> list[Record | Table | Coverage]:
         books = SqliteBooks("btcq", path, now=lambda: NOW)
-        return [one async for one in books.fetch(Window(DAY, DAY)) if isinstance(one, Record)]
+        return [one async for one in books.fetch(Window(DAY, DAY))]
 
     return asyncio.run(drain())
-
-
-def insert(bot: sqlite3.Connection, table: str, rows: Iterable[dict[str, Any]]) -> None:
-    for row in rows:
-        marks = ", ".join("?" * len(row))
-        bot.execute(f"insert into {table} ({', '.join(row)}) values ({marks})", tuple(row.values()))
-
-
-def freqtrade(
-    folder: Path,
-    trades: str,
-    rows: Sequence[dict[str, Any]],
-    orders: str | None = None,
-    order_rows: Sequence[dict[str, Any]] = (),
-) -> BooksTables:
-    path = folder / "freqtrade.sqlite"
-    with closing(sqlite3.connect(path)) as bot:
-        bot.execute(f"create table trades ({trades})")
-        insert(bot, "trades", rows)
-        if orders:
-            bot.execute(f"create table orders ({orders})")
-            insert(bot, "orders", order_rows)
-        bot.commit()
-    return read_books(find_mapping("freqtrade", folder), *unpack(snapshot(path)))
-
-
-def without(row: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: value for name, value in row.items() if name not in names}
-
-
-def order(order_id: str, side: str, filled: float, price: float, **more: Any) -> dict[str, Any]:
-    return {
-        "ft_trade_id": 1,
-        "ft_order_side": side,
-        "side": side,
-        "order_id": order_id,
-        "filled": filled,
-        "price": price,
-        "order_filled_date": "2026-05-14 08:30:00",
-        **more,
-    }
-
-
-class TestFreqtrade:
-    def test_2019_works_the_profit_out(self, tmp_path: Path) -> None:
-        row = without(LONG_SWAP, "close_profit_abs", "is_short", "trading_mode", "funding_fees") | {
-            "exchange": "binance",
-            "pair": "ETH/BTC",
-        }
-        books = freqtrade(tmp_path, TRADES_2019, [row, row | {"id": 2, "is_open": 1}])
-        assert books.variant.name == "no_orders"
-        (trade,) = books.trades.to_pylist()
-        assert trade == {
-            "trade_id": "1",
-            "instrument": "ETH/BTC",
-            "side": "long",
-            "qty": Decimal("0.03"),
-            "opened_at": datetime(2026, 5, 13, 8, 0, 0, 123456),  # noqa: DTZ001  # UTC by contract
-            "closed_at": datetime(2026, 5, 14, 9, 0, 0, 1),  # noqa: DTZ001
-            "entry_price": Decimal("60000.5"),
-            "exit_price": Decimal("61000.5"),
-            "gross": Decimal(30),
-            "fee": Decimal("-1.815015"),
-            "funding": None,
-            "pnl": Decimal("28.184985"),
-            "order_ids": None,
-        }
-        assert books.fills is None
-        assert books.positions is not None
-        assert books.positions.to_pylist() == [
-            {"instrument": "ETH/BTC", "qty": Decimal("0.03"), "avg_price": Decimal("60000.5")}
-        ]
-
-    def test_2021_takes_the_profit_shown(self, tmp_path: Path) -> None:
-        row = without(LONG_SWAP, "is_short", "trading_mode", "funding_fees")
-        spot = row | {"pair": "LTC/USDT", "close_profit_abs": 28.18498500}
-        # A cost in another currency than it says: of no account.
-        spot |= {"fee_open_cost": 12345.0, "fee_open_currency": "BNB"}
-        orders = [
-            order("b1", "buy", 0.03, 60000.5),
-            order("s0", "sell", 0.0, 62000.0),
-            order("s1", "stoploss", 0.03, 61000.5) | {"side": "sell"},
-        ]
-        books = freqtrade(tmp_path, TRADES_2021, [spot], ORDERS_2021, orders)
-        assert books.variant.name == "spot"
-        (trade,) = books.trades.to_pylist()
-        assert trade["instrument"] == "LTC-USDT"
-        assert trade["pnl"] == Decimal("28.184985")
-        assert trade["fee"] == Decimal("-1.815015")
-        assert trade["gross"] == Decimal(30)
-        assert trade["funding"] is None
-        assert trade["order_ids"] == ["b1", "s1"]
-        assert books.fills is not None
-        assert [
-            (fill["fill_id"], fill["side"], fill["fee"]) for fill in books.fills.to_pylist()
-        ] == [
-            ("b1", "buy", None),
-            ("s1", "sell", None),
-        ]
-
-    @pytest.mark.parametrize("era", ["leveraged", "today"])
-    def test_futures_and_shorts(self, tmp_path: Path, era: str) -> None:
-        short = LONG_SWAP | {"id": 2, "is_short": 1, "pair": "ETH/USDT:USDT"}
-        spot = LONG_SWAP | {"id": 3, "trading_mode": "SPOT", "funding_fees": None}
-        margin = LONG_SWAP | {"id": 4, "trading_mode": "MARGIN"}
-        unknown = LONG_SWAP | {"id": 5, "funding_fees": None}
-        rows = [LONG_SWAP, short, spot, margin, unknown]
-        shape = (TRADES_2022, ORDERS_2022) if era == "leveraged" else (TRADES_TODAY, ORDERS_TODAY)
-        if era == "today":
-            rows = [row | {"realized_profit": row["close_profit_abs"]} for row in rows]
-        orders = [order("b1", "buy", 0.03, 99.0, average=60000.5)]
-        books = freqtrade(tmp_path, shape[0], rows, shape[1], orders)
-        assert books.variant.name == era
-        trades = {trade["trade_id"]: trade for trade in books.trades.to_pylist()}
-        assert trades["1"]["instrument"] == "BTC-USDT-SWAP"
-        assert trades["1"]["funding"] == Decimal("-1.25")
-        assert trades["1"]["gross"] == Decimal(30)
-        assert (trades["2"]["side"], trades["2"]["fee"]) == ("short", Decimal("-1.815015"))
-        assert trades["3"]["gross"] == Decimal("28.75")
-        assert trades["3"]["funding"] is None
-        assert trades["4"]["gross"] is None
-        assert (trades["5"]["funding"], trades["5"]["gross"]) == (None, None)
-        assert all(trade["pnl"] == Decimal("26.934985") for trade in trades.values())
-        assert books.fills is not None
-        assert books.fills["price"].to_pylist() == [Decimal("60000.5")]
-
-    def test_partial_exits_are_one_row_of_the_whole_profit(self, tmp_path: Path) -> None:
-        row = LONG_SWAP | {
-            "amount": 0.01,
-            "close_profit_abs": 5.0,
-            "realized_profit": 25.5,
-            "funding_fees": -0.5,
-        }
-        orders = [
-            order("b1", "buy", 0.03, 60000.0),
-            order("s1", "sell", 0.02, 61000.0, average=61000.5),
-            order("s2", "sell", 0.01, 60500.0),
-        ]
-        books = freqtrade(tmp_path, TRADES_TODAY, [row], ORDERS_TODAY, orders)
-        (trade,) = books.trades.to_pylist()
-        fee = -(Decimal("1800.00") + Decimal("1220.01") + Decimal("605.00")) * Decimal("0.0005")
-        assert trade["pnl"] == Decimal("25.5")
-        assert trade["qty"] == Decimal("0.03")
-        assert trade["exit_price"] is None
-        assert trade["fee"] == fee
-        assert trade["gross"] == Decimal("25.5") - fee + Decimal("0.5")
-        assert trade["order_ids"] == ["b1", "s1", "s2"]
-
-    def test_a_part_closed_of_an_open_trade_is_realised(self, tmp_path: Path) -> None:
-        row = LONG_SWAP | {
-            "is_open": 1,
-            "close_date": None,
-            "close_rate": None,
-            "amount": 0.01,
-            "close_profit_abs": 20.0,
-            "realized_profit": 20.0,
-        }
-        untouched = row | {"id": 2, "close_profit_abs": None, "realized_profit": 0.0, "is_short": 1}
-        orders = [
-            order("b1", "buy", 0.03, 60000.0),
-            order("s1", "sell", 0.02, 61000.5, order_filled_date="2026-05-14 11:00:00"),
-        ]
-        books = freqtrade(tmp_path, TRADES_TODAY, [row, untouched], ORDERS_TODAY, orders)
-        (trade,) = books.trades.to_pylist()
-        assert trade["closed_at"] == datetime(2026, 5, 14, 11)  # noqa: DTZ001  # UTC by contract
-        assert (trade["qty"], trade["pnl"]) == (Decimal("0.02"), Decimal(20))
-        assert (trade["fee"], trade["funding"], trade["gross"]) == (None, None, None)
-        assert books.positions is not None
-        (position,) = books.positions.to_pylist()
-        assert position == {"instrument": "BTC-USDT-SWAP", "qty": Decimal(0), "avg_price": None}
-
-    def test_an_order_without_a_price_leaves_the_fee_unknown(self, tmp_path: Path) -> None:
-        orders = [
-            order("b1", "buy", 0.03, 60000.0),
-            order("s1", "sell", 0.02, 61000.5) | {"price": None},
-            order("s2", "sell", 0.01, 60500.0),
-        ]
-        row = LONG_SWAP | {"realized_profit": 25.5}
-        books = freqtrade(tmp_path, TRADES_TODAY, [row], ORDERS_TODAY, orders)
-        assert (books.trades["fee"][0].as_py(), books.trades["gross"][0].as_py()) == (None, None)
-        assert Problem("fills", "s1", "price is null") in books.problems
-
-    def test_books_without_a_trade_are_no_trades(self, tmp_path: Path) -> None:
-        books = freqtrade(tmp_path, TRADES_TODAY, [], ORDERS_TODAY)
-        assert books.trades.num_rows == 0
-        assert books.problems == ()
-
-    def test_a_trade_without_a_profit_is_a_problem(self, tmp_path: Path) -> None:
-        row = LONG_SWAP | {"close_profit_abs": None, "close_date": None}
-        books = freqtrade(tmp_path, TRADES_TODAY, [row], ORDERS_TODAY)
-        assert set(books.problems) == {
-            Problem("trades", "1", "closed_at is null"),
-            Problem("trades", "1", "pnl is null"),
-        }
-        assert books.trades["pnl"].to_pylist() == [None]
-
-    def test_auto_recognises_it(self, tmp_path: Path) -> None:
-        freqtrade(tmp_path, TRADES_TODAY, [LONG_SWAP], ORDERS_TODAY)
-        schema, _ = unpack(snapshot(tmp_path / "freqtrade.sqlite"))
-        chosen = find_mapping("auto", tmp_path).choose(schema)
-        assert chosen.folder == sql_root() / "books" / "freqtrade" / "with_shorts" / "today"
-
-    def test_what_is_missing_is_named(self, tmp_path: Path) -> None:
-        trades = TRADES_2019.replace("close_rate float,", "")
-        row = without(
-            LONG_SWAP, "close_rate", "close_profit_abs", "is_short", "trading_mode", "funding_fees"
-        )
-        with pytest.raises(BooksError, match=r"no_orders, lacks trades\.close_rate:"):
-            freqtrade(tmp_path, trades, [row])
 
 
 QUERY = {
@@ -305,7 +59,7 @@ QUERY = {
     "order_ids": "null",
 }
 POSITION = {"instrument": "'a'", "qty": "1", "avg_price": "null"}
-Table = dict[str, list[str | None]]
+Rows = dict[str, list[str | None]]
 
 
 def select(columns: dict[str, str], source: str = "") -> str:
@@ -317,7 +71,7 @@ def mapped(
     trades: str,
     *,
     types: Sequence[tuple[str, str]] = (("a", "BIGINT"),),
-    rows: Table | None = None,
+    rows: Rows | None = None,
     **files: str,
 ) -> BooksTables:
     """Run a mapping of one's own over a single table, `bot.t`."""
@@ -416,7 +170,7 @@ class TestAnswers:
             mapped(tmp_path, select(QUERY | {"pnl": "exact_product('1.5 BTC')"}))
 
     def test_missing_and_extra_columns_are_named(self, tmp_path: Path) -> None:
-        columns = without(QUERY, "fee") | {"fees": "null"}
+        columns = {name: QUERY[name] for name in QUERY if name != "fee"} | {"fees": "null"}
         with pytest.raises(BooksError, match=r"lacks fee; adds fees: its columns are trade_id"):
             mapped(tmp_path, select(columns))
 
@@ -531,7 +285,7 @@ class TestSnapshots:
 
     def test_rows_without_their_columns_are_refused(self) -> None:
         with pytest.raises(BooksError, match="lacks the columns of t"):
-            unpack([Record("table:t", "1", '{"a":"1"}')])
+            unpack([Table("table:t", pa.table({"id": ["1"], "a": ["1"]}))])
 
     def test_blobs_and_booleans(self, tmp_path: Path) -> None:
         books = mapped(
@@ -604,3 +358,56 @@ def test_a_query_without_end_is_stopped(tmp_path: Path) -> None:
         read_books(
             find_mapping(".", tmp_path), *unpack(snapshot(tmp_path / "vault.sqlite")), limit_s=0.5
         )
+
+
+class TestStored:
+    @staticmethod
+    def stored(
+        schemas: dict[str, list[tuple[str, str]]], payloads: dict[str, list[dict[str, str | None]]]
+    ) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
+        with closing(duckdb.connect(":memory:")) as rows:
+            rows.execute("create table records (kind text, payload json)")
+            for table, written in payloads.items():
+                values = [[f"table:{table}", json.dumps(one)] for one in written]
+                rows.executemany("insert into records values (?, ?)", values)
+
+            def read(kind: str, what: str) -> pa.Table:
+                query = f"select {what} from records where kind = ?"
+                return rows.sql(query, params=[kind]).to_arrow_table()
+
+            columns = [(name, json.dumps({"columns": of})) for name, of in schemas.items()]
+            return unpack_stored(columns, read)
+
+    def test_payloads_are_taken_apart(self) -> None:
+        odd = "a\"; drop -- ' \u00fc"
+        columns = [("id", "BIGINT"), (odd, "VARCHAR"), ("late", "VARCHAR"), ("", "VARCHAR")]
+        rows: list[dict[str, str | None]] = [
+            {"id": "1", odd: 'x "\u0000 \\ \U0001f600', "": "y"},
+            {"id": None, odd: "", "late": "12"},
+        ]
+        schema, tables = self.stored({"t\"'": columns, "none": [("a", "BIGINT")]}, {"t\"'": rows})
+        assert schema == {"t\"'": columns[:3], "none": [("a", "BIGINT")]}
+        assert tables["t\"'"].to_pydict() == {
+            "id": ["1", None],
+            odd: ['x "\u0000 \\ \U0001f600', ""],
+            "late": [None, "12"],
+        }
+        assert tables["none"].to_pydict() == {"a": []}
+        assert {str(one.type) for table in tables.values() for one in table.schema} == {"string"}
+
+    @pytest.mark.parametrize(
+        ("given", "values", "fitted"),
+        [
+            ("DECIMAL(38,2)", ["1.005", "-20.50", None], "DECIMAL(38,3)"),
+            ("DECIMAL(38,18)", ["1.0", "7"], "DECIMAL(38,0)"),
+            ("DECIMAL(38,18)", [None], "DECIMAL(38,18)"),
+            ("DECIMAL(38,1)", ["1" * 20, "0." + "1" * 19], "VARCHAR"),
+            ("DECIMAL(38,1)", ["1" * 20, "-0." + "1" * 18], "DECIMAL(38,18)"),
+            ("VARCHAR", ["1.005"], "VARCHAR"),
+        ],
+    )
+    def test_decimals_have_the_places_of_all_rows(
+        self, given: str, values: list[str | None], fitted: str
+    ) -> None:
+        schema, _ = self.stored({"t": [("a", given)]}, {"t": [{"a": one} for one in values]})
+        assert schema == {"t": [("a", fitted)]}

@@ -195,7 +195,7 @@ def arrive(world: World, path: Path, nights: int) -> None:
                 to_bury.append(ghost)
             buried = [n for n in to_bury if n not in came and n[0] in some and rng.random() < 0.4]
             to_bury = [name for name in to_bury if name not in buried]
-            asked = {"accounts": some, "gone": buried}
+            asked: Any = {"accounts": some, "gone": buried}
             rows = [(name[0], row) for name, row in came.items()]
             if rng.random() < 0.2:
                 interrupted(warehouse, f"run{number}x", as_of, rows, asked)

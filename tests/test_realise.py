@@ -164,7 +164,7 @@ def history(rng: random.Random) -> list[Event]:
     for n in range(rng.randint(1, 60)):
         minutes += rng.choice([0, 1, 300, 1500, 4000])
         at = START + timedelta(minutes=minutes)
-        when = {"at": at, "session_date": at.date()}
+        when: dict[str, Any] = {"at": at, "session_date": at.date()}
         bot = rng.choice(["a", "b", None])
         if rng.random() < 0.25:
             kind = rng.choice(["funding", "funding", "fee", "interest"])
@@ -173,7 +173,12 @@ def history(rng: random.Random) -> list[Event]:
         qty = rng.choice([-7, -3, -1, 1, 2, 5]) * Decimal(10) ** rng.randint(-4, 2)
         rate = rng.choice([None, Decimal("1.1")]) if rng.random() < 0.05 else Decimal(1)
         fee = Decimal(rng.randint(-900, 100)) / 1000
-        terms = {"position_side": rng.choice(sides), "amount": fee, "rate": rate, **when}
+        terms: dict[str, Any] = {
+            "position_side": rng.choice(sides),
+            "amount": fee,
+            "rate": rate,
+            **when,
+        }
         events.append(fill(n, bot, "1", f"{rng.randint(50, 150)}")._replace(qty=qty, **terms))
     return events
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,3 +147,14 @@ def test_exact_reads_what_decimal_reads_and_never_rounds(warehouse: Warehouse) -
 
 def is_plain(text: str) -> bool:
     return text.lstrip("+-").replace(".", "", 1).isdecimal() and not text.startswith((".", "-."))
+
+
+def test_a_table_that_is_kept_takes_a_large_night_in_the_transaction_that_made_it(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.transaction():
+        warehouse.keep("lots", "many", pa.schema([("n", pa.int64())]))
+        warehouse.run("insert into lots.many from range(500_000)")
+        counted = "select count(*) as n, max(n) as last from lots.many"
+        assert warehouse.rows(counted) == [{"n": 500_000, "last": 499_999}]
+    assert warehouse.rows(counted) == [{"n": 500_000, "last": 499_999}]

@@ -66,7 +66,8 @@ from raw.latest
 where payload is not null;
 
 -- What a night stages, and nothing else: what stands now, what this run brought, and what is staged
--- again. key: venue, account, kind, id. `is_restaged`: it may have been staged on an earlier night.
+-- again. key: venue, account, kind, id. `is_restaged`: it may have been staged on an earlier night;
+-- of an account that is staged from the beginning nothing is left of these.
 create or replace view raw.due as
 select venue, account, kind, id, payload, fetched_at, true as is_restaged
 from raw.standing
@@ -78,14 +79,14 @@ anti join raw.again p
   on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
 where r.run = getvariable('run') and r.at is not null
 union all
-select venue, account, kind, id, payload, fetched_at, true as is_restaged
+select venue, account, kind, id, payload, fetched_at, is_restaged
 from (
-  select r.*
+  select r.*, g.since >= timestamp '0002-01-01' as is_restaged
   from raw.records r
-  semi join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
+  join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
   where r.at >= getvariable('again_since')
   union all
-  select r.*
+  select r.*, true as is_restaged
   from raw.records r
   semi join raw.again p
     on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id

@@ -1,4 +1,5 @@
 -- grain: one fill of any venue; key: account, fill_id
+-- view
 from staging.okx_fills
 union all by name
 from staging.flex_fills

@@ -1,4 +1,5 @@
 -- grain: one fill; key: account, fill_id. Quantity is in contracts, bought +; the fee is cash, paid −.
+-- view
 select
   account,
   'fill' as source_kind,
@@ -10,19 +11,19 @@ select
   instrument,
   instrument_kind,
   position_side,
-  case when side = 'buy' then exact(size) else -exact(size) end as qty,
-  exact(price) as price,
+  case when side = 'buy' then size else -size end as qty,
+  price,
   multiplier,
   is_inverse,
   currency,
   base_currency,
-  exact(fee) as fee,
+  fee,
   coalesce(fee_currency, currency) as fee_currency,
   case when currency = account_currency then 1::decimal(38, 18) end as rate,
   order_id,
   order_tag,
   trade_id,
-  exact(broker_pnl) as broker_pnl,
+  broker_pnl,
   sub_type between 100 and 107 or sub_type in (112, 113) or sub_type between 125 and 128
   or sub_type between 204 and 209 or sub_type between 324 and 329 as is_system
 from staging.okx_parsed_fills

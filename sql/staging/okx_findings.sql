@@ -32,7 +32,7 @@ where
   reason is null
   and kind in ('trade', 'penalty')
   and (instrument is null or coalesce(trade_id, '0') = '0')
-  and (kind = 'trade' or coalesce(exact(pnl), 0) <> 0 or coalesce(exact(fee), 0) <> 0)
+  and (kind = 'trade' or coalesce(pnl, 0) <> 0 or coalesce(fee, 0) <> 0)
 union all by name
 select
   account,
@@ -44,8 +44,8 @@ from staging.okx_parsed_ledger
 where
   reason is null
   and bill_type in ('5', '9')
-  and exact(balance_change) = 0
-  and (exact(pnl) <> 0 or exact(fee) <> 0)
+  and balance_change = 0
+  and (pnl <> 0 or fee <> 0)
 union all by name
 select
   account,

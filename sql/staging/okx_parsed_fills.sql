@@ -1,30 +1,48 @@
 -- grain: one fill as OKX gave it, with a reason where it cannot be read; key: account, fill_id
 -- The key is billId: a tradeId repeats across instruments. Spot needs no contract value, and its
 -- currencies stand in its name.
-with texts as (
+with rows as (
   select
     r.account,
-    r.id as fill_id,
-    r.payload ->> 'instId' as instrument,
-    lower(r.payload ->> 'instType') as instrument_kind,
-    r.payload ->> 'side' as side,
-    coalesce(nullif(r.payload ->> 'posSide', ''), 'net') as position_side,
-    r.payload ->> 'fillSz' as size,
-    r.payload ->> 'fillPx' as price,
-    r.payload ->> 'fee' as fee,
-    nullif(r.payload ->> 'feeCcy', '') as fee_currency,
-    utc_ms(r.payload ->> 'ts') as "at",
-    try_cast(r.id as hugeint) as seq,
-    nullif(r.payload ->> 'ordId', '') as order_id,
-    nullif(r.payload ->> 'clOrdId', '') as order_tag,
-    nullif(r.payload ->> 'tradeId', '') as trade_id,
-    r.payload ->> 'fillPnl' as broker_pnl,
-    coalesce(try_cast(r.payload ->> 'subType' as integer), 0) as sub_type,
+    r.id,
+    -- The payload is parsed once, and not once a column.
+    from_json(
+      r.payload,
+      '{"instId": "VARCHAR", "instType": "VARCHAR", "side": "VARCHAR", "posSide": "VARCHAR",
+        "fillSz": "VARCHAR", "fillPx": "VARCHAR", "fee": "VARCHAR", "feeCcy": "VARCHAR",
+        "ts": "VARCHAR", "ordId": "VARCHAR", "clOrdId": "VARCHAR", "tradeId": "VARCHAR",
+        "fillPnl": "VARCHAR", "subType": "VARCHAR"}'
+    ) as p,
     r.fetched_at,
     a.currency as account_currency
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'fill'
+),
+
+texts as (
+  select
+    account,
+    id as fill_id,
+    p.instId as instrument,
+    lower(p.instType) as instrument_kind,
+    p.side as side,
+    coalesce(nullif(p.posSide, ''), 'net') as position_side,
+    exact(p.fillSz) as size,
+    exact(p.fillPx) as price,
+    exact(p.fee) as fee,
+    nullif(p.feeCcy, '') as fee_currency,
+    utc_ms(p.ts) as "at",
+    try_cast(id as hugeint) as seq,
+    nullif(p.ordId, '') as order_id,
+    nullif(p.clOrdId, '') as order_tag,
+    nullif(p.tradeId, '') as trade_id,
+    exact(p.fillPnl) as broker_pnl,
+    is_unreadable(p.fillPnl) as is_pnl_unreadable,
+    coalesce(try_cast(p.subType as integer), 0) as sub_type,
+    fetched_at,
+    account_currency
+  from rows
 ),
 
 known as (
@@ -40,7 +58,7 @@ known as (
 )
 
 select
-  * exclude (fetched_at),
+  * exclude (fetched_at, is_pnl_unreadable),
   nullif(
     concat_ws(
       '; ',
@@ -50,16 +68,16 @@ select
       case when seq is null then 'billId is not a number' end,
       case when coalesce(side, '') not in ('buy', 'sell') then 'side is neither buy nor sell' end,
       case when position_side not in ('net', 'long', 'short') then 'posSide is not known' end,
-      case when coalesce(exact(size), 0) <= 0 then 'fillSz is not a quantity' end,
-      case when exact(price) is null then 'fillPx is not a price' end,
-      case when is_inverse and exact(price) <= 0 then 'an inverse contract at no price' end,
-      case when exact(fee) is null then 'fee is missing or unreadable: unknown, and never 0' end,
-      case when exact(fee) <> 0 and fee_currency is null then 'feeCcy is missing' end,
+      case when coalesce(size, 0) <= 0 then 'fillSz is not a quantity' end,
+      case when price is null then 'fillPx is not a price' end,
+      case when is_inverse and price <= 0 then 'an inverse contract at no price' end,
+      case when fee is null then 'fee is missing or unreadable: unknown, and never 0' end,
+      case when fee <> 0 and fee_currency is null then 'feeCcy is missing' end,
       case
-        when fee_currency = base_currency and -exact(fee) >= exact(size)
+        when fee_currency = base_currency and -fee >= size
           then 'the fee is all that was bought'
       end,
-      case when is_unreadable(broker_pnl) then 'fillPnl is unreadable' end,
+      case when is_pnl_unreadable then 'fillPnl is unreadable' end,
       case when multiplier is null then 'no contract value is known for ' || instrument || ': OKX does not list it any more' end,
       case when coalesce(currency, '') = '' then 'the settlement currency is not known' end
     ),

@@ -1,33 +1,54 @@
 -- grain: one bill as OKX gave it, with a reason where it cannot be read; key: account, entry_id
 -- `kind` by OKX's own type. What a liquidation or an ADL takes beyond its fills' PnL and fee is a
 -- penalty. An isolated position's funding moves the position's balance and not the account's.
-with texts as (
+with rows as (
   select
     r.account,
-    r.id as entry_id,
-    utc_ms(r.payload ->> 'ts') as "at",
-    try_cast(r.id as hugeint) as seq,
-    r.payload ->> 'type' as bill_type,
-    nullif(r.payload ->> 'ccy', '') as currency,
-    nullif(r.payload ->> 'instId', '') as instrument,
-    nullif(r.payload ->> 'instType', '') as instrument_type,
-    nullif(r.payload ->> 'tradeId', '') as trade_id,
-    r.payload ->> 'balChg' as balance_change,
-    r.payload ->> 'bal' as balance_after,
-    r.payload ->> 'posBalChg' as position_change,
-    r.payload ->> 'pnl' as pnl,
-    r.payload ->> 'fee' as fee,
-    r.payload ->> 'sz' as size,
-    r.payload ->> 'px' as price,
+    r.id,
+    from_json(
+      r.payload,
+      '{"ts": "VARCHAR", "type": "VARCHAR", "ccy": "VARCHAR", "instId": "VARCHAR",
+        "instType": "VARCHAR", "tradeId": "VARCHAR", "balChg": "VARCHAR", "bal": "VARCHAR",
+        "posBalChg": "VARCHAR", "pnl": "VARCHAR", "fee": "VARCHAR", "sz": "VARCHAR",
+        "px": "VARCHAR"}'
+    ) as p,
     r.fetched_at,
     a.currency as account_currency
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'bill'
+),
+
+texts as (
+  select
+    account,
+    id as entry_id,
+    utc_ms(p.ts) as "at",
+    try_cast(id as hugeint) as seq,
+    p.type as bill_type,
+    nullif(p.ccy, '') as currency,
+    nullif(p.instId, '') as instrument,
+    nullif(p.instType, '') as instrument_type,
+    nullif(p.tradeId, '') as trade_id,
+    exact(p.balChg) as balance_change,
+    exact(p.bal) as balance_after,
+    exact(p.posBalChg) as position_change,
+    exact(p.pnl) as pnl,
+    exact(p.fee) as fee,
+    exact(p.sz) as size,
+    exact(p.px) as price,
+    is_unreadable(p.posBalChg) as is_position_change_unreadable,
+    is_unreadable(p.pnl) as is_pnl_unreadable,
+    is_unreadable(p.fee) as is_fee_unreadable,
+    fetched_at,
+    account_currency
+  from rows
 )
 
 select
-  * exclude (fetched_at),
+  * exclude (
+    fetched_at, is_position_change_unreadable, is_pnl_unreadable, is_fee_unreadable
+  ),
   case bill_type
     when '1' then 'transfer'
     when '2' then 'trade'
@@ -50,13 +71,13 @@ select
       case when not is_okx_time("at", fetched_at) then 'ts is not a time at which OKX traded' end,
       case when seq is null then 'billId is not a number' end,
       case when currency is null then 'ccy is missing' end,
-      case when exact(balance_change) is null then 'balChg is not an amount' end,
-      case when exact(balance_after) is null then 'bal is not an amount' end,
-      case when is_unreadable(position_change) then 'posBalChg is unreadable' end,
-      case when is_unreadable(pnl) then 'pnl is unreadable' end,
-      case when is_unreadable(fee) then 'fee is unreadable' end,
+      case when balance_change is null then 'balChg is not an amount' end,
+      case when balance_after is null then 'bal is not an amount' end,
+      case when is_position_change_unreadable then 'posBalChg is unreadable' end,
+      case when is_pnl_unreadable then 'pnl is unreadable' end,
+      case when is_fee_unreadable then 'fee is unreadable' end,
       case
-        when kind = 'funding' and exact(balance_change) = 0 and exact(position_change) is null
+        when kind = 'funding' and balance_change = 0 and position_change is null
           then 'funding without an amount'
       end,
       case when kind = 'funding' and instrument is null then 'funding without an instrument' end

@@ -26,7 +26,7 @@ from recon.demo.flex_server import FlexServer
 from recon.demo.okx_account import OkxAccount
 from recon.demo.okx_faults import Fault, FaultKind
 from recon.demo.okx_server import OkxServer
-from recon.domain import CheckItem, Coverage, Record, Window
+from recon.domain import CheckItem, Coverage, Record, Table, Window
 from recon.errors import EvidenceError
 from recon.sessions import UtcDays, calendar, window
 from tests.fleet import AS_OF, BTC, NOW, SINCE, account, book_all, deals, round_trips
@@ -57,6 +57,7 @@ STATEMENT = """<FlexQueryResponse queryName="q" type="AF"><FlexStatements count=
 <OpenPosition conid="9" symbol="X" position="1.50" levelOfDetail="SUMMARY"/>
 </OpenPositions></FlexStatement></FlexStatements></FlexQueryResponse>"""
 
+Item = Record | Table | Coverage
 Opening = Callable[[Path], AbstractAsyncContextManager[Connector]]
 
 
@@ -173,11 +174,9 @@ def span(source: Connector) -> Window:
     return window(UtcDays(), SINCE, AS_OF)
 
 
-def fetched(
-    opening: Opening, folder: Path
-) -> tuple[Connector, list[Record | Coverage], EvidenceError | None]:
-    async def conversation() -> tuple[Connector, list[Record | Coverage], EvidenceError | None]:
-        items: list[Record | Coverage] = []
+def fetched(opening: Opening, folder: Path) -> tuple[Connector, list[Item], EvidenceError | None]:
+    async def conversation() -> tuple[Connector, list[Item], EvidenceError | None]:
+        items: list[Item] = []
         async with opening(folder) as source:
             try:
                 async for item in source.fetch(span(source)):
@@ -200,7 +199,7 @@ def leaves(value: object) -> Iterator[object]:
         yield value
 
 
-def said(items: list[Record | Coverage]) -> list[Coverage]:
+def said(items: list[Item]) -> list[Coverage]:
     return [item for item in items if isinstance(item, Coverage)]
 
 
@@ -208,14 +207,21 @@ def promised(source: Connector) -> set[tuple[str, str]]:
     return {(promise.evidence, promise.kind) for promise in source.promises}
 
 
+def _columns(table: Table) -> list[list[str | None]]:
+    return [column.to_pylist() for column in table.batches.columns]
+
+
 def nouns(statement: Coverage) -> tuple[str, ...]:
     """Return the records' kinds: what stands behind a slash tells statements apart."""
     return tuple(kind.partition("/")[0] for kind in statement.kinds)
 
 
-def check_form(source: Connector, items: list[Record | Coverage]) -> None:
+def check_form(source: Connector, items: list[Item]) -> None:
     """Hold what holds of every fetch, a good one and a bad one."""
     names = Counter((item.kind, item.id) for item in items if isinstance(item, Record))
+    for table in items:
+        if isinstance(table, Table):
+            names.update((table.kind, key) for key in table.batches.column(0).to_pylist())
     assert [name for name, times in names.items() if times > 1] == []
     for item in items:
         if isinstance(item, Record):
@@ -223,6 +229,11 @@ def check_form(source: Connector, items: list[Record | Coverage]) -> None:
             assert isinstance(payload, dict), item
             assert {type(leaf) for leaf in leaves(payload)} <= {str, bool, type(None)}, item
             assert item.id
+        elif isinstance(item, Table):
+            item.batches.validate(full=True)
+            assert item.batches.column_names[0] == "id"
+            assert {str(field.type) for field in item.batches.schema} == {"string"}
+            assert item.batches.column(0).null_count == 0
         else:
             times = (item.asked_from, item.asked_to, item.served_from, item.served_to)
             assert all(at.tzinfo is UTC for at in times)
@@ -253,6 +264,9 @@ def test_coverage_comes_after_the_records_it_counts(opening: Opening, tmp_path: 
         if isinstance(item, Record):
             assert item.kind not in closed, f"{item.kind} {item.id} after its coverage"
             counted[item.kind] += 1
+        elif isinstance(item, Table):
+            assert item.kind not in closed, f"{item.kind} after its coverage"
+            counted[item.kind] += item.batches.num_rows
         else:
             closed |= set(nouns(item))
             stated[nouns(item)] += item.rows
@@ -261,8 +275,12 @@ def test_coverage_comes_after_the_records_it_counts(opening: Opening, tmp_path: 
 
 @pytest.mark.parametrize("opening", SOUND.values(), ids=SOUND)
 def test_a_second_fetch_gives_the_same(opening: Opening, tmp_path: Path) -> None:
-    def records() -> set[Record]:
-        return {item for item in fetched(opening, tmp_path)[1] if isinstance(item, Record)}
+    def records() -> set[Record | tuple[object, ...]]:
+        items = fetched(opening, tmp_path)[1]
+        singly = {item for item in items if isinstance(item, Record)}
+        tables = [item for item in items if isinstance(item, Table)]
+        rows = {(one.kind, *row) for one in tables for row in zip(*_columns(one), strict=True)}
+        return singly | rows
 
     assert records() == records()
 

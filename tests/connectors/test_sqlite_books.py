@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import pytest
 
 from connectors.protocol import Connector
 from connectors.sqlite_books import SqliteBooks
-from recon.domain import Coverage, Record, Session, Window
+from recon.domain import Coverage, Record, Session, Table, Window
 from recon.errors import BooksError
 
 NOW = datetime(2026, 5, 15, 2, 30, tzinfo=UTC)
@@ -30,14 +31,15 @@ def books_of(path: Path, *, scratch: Path | None = None, timeout_s: float = 0.3)
     return SqliteBooks("btcq", path, now=lambda: NOW, busy_timeout_s=timeout_s, scratch=scratch)
 
 
-def fetched(path: Path, *, scratch: Path | None = None) -> tuple[list[Record], Coverage]:
-    async def drain() -> list[Record | Coverage]:
+def fetched(path: Path, *, scratch: Path | None = None) -> tuple[list[Record | Table], Coverage]:
+    async def drain() -> list[Record | Table | Coverage]:
         return [item async for item in books_of(path, scratch=scratch).fetch(WINDOW)]
 
-    *records, coverage = asyncio.run(drain())
+    *items, coverage = asyncio.run(drain())
     assert isinstance(coverage, Coverage)
-    assert all(isinstance(record, Record) for record in records)
-    return [record for record in records if isinstance(record, Record)], coverage
+    evidence = [item for item in items if not isinstance(item, Coverage)]
+    assert len(evidence) == len(items)
+    return evidence, coverage
 
 
 def written(path: Path, *statements: str | tuple[str, tuple[Any, ...]]) -> Path:
@@ -51,15 +53,27 @@ def written(path: Path, *statements: str | tuple[str, tuple[Any, ...]]) -> Path:
     return path
 
 
-def columns_of(records: list[Record], table: str) -> dict[str, str]:
-    (found,) = [one for one in records if one.kind == "schema" and one.id == table]
+def columns_of(items: list[Record | Table], table: str) -> dict[str, str]:
+    schemas = [item for item in items if isinstance(item, Record)]
+    assert all(item.kind == "schema" for item in schemas)
+    (found,) = [item for item in schemas if item.id == table]
     return dict(json.loads(found.payload)["columns"])
 
 
-def rows_of(records: list[Record], table: str) -> dict[str, dict[str, str | None]]:
-    found = {one.id: json.loads(one.payload) for one in records if one.kind == f"table:{table}"}
-    assert len(found) == sum(one.kind == f"table:{table}" for one in records)
-    return found
+def rows_of(items: list[Record | Table], table: str) -> dict[str, dict[str, str | None]]:
+    tables = [item for item in items if isinstance(item, Table)]
+    (found,) = [item.batches for item in tables if item.kind == f"table:{table}"]
+    assert {str(one.type) for one in found.schema} == {"string"}
+    found.validate(full=True)
+    assert found.column_names == ["id", *columns_of(items, table)]
+    ids, *values = [column.to_pylist() for column in found.columns]
+    assert len(set(ids)) == len(ids)
+    names = found.column_names[1:]
+    return {one: dict(zip(names, row, strict=True)) for one, *row in zip(ids, *values, strict=True)}
+
+
+def counted(items: list[Record | Table]) -> int:
+    return sum(item.batches.num_rows if isinstance(item, Table) else 1 for item in items)
 
 
 def refusal(path: Path) -> str:
@@ -102,7 +116,7 @@ def test_rows_columns_and_coverage(bot: Path) -> None:
         served_from=WINDOW.start,
         served_to=NOW,
         pages=1,
-        rows=len(records),
+        rows=counted(records),
         is_snapshot=True,
     )
 
@@ -157,8 +171,10 @@ def test_rows_that_are_still_in_the_wal_are_read(tmp_path: Path) -> None:
         assert len(rows_of(fetched(path)[0], "t")) == 100
 
 
-@pytest.mark.parametrize("is_in_memory", [True, False])
-def test_nothing_is_left_behind(tmp_path: Path, *, is_in_memory: bool) -> None:
+@pytest.mark.parametrize("is_given", [True, False])
+def test_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_given: bool
+) -> None:
     folder = tmp_path / "vault"
     folder.mkdir()
     path = written(
@@ -169,11 +185,12 @@ def test_nothing_is_left_behind(tmp_path: Path, *, is_in_memory: bool) -> None:
     )
     content = path.read_bytes()
     scratch = tmp_path / "scratch"
-    records, _ = fetched(path, scratch=None if is_in_memory else scratch)
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    records, _ = fetched(path, scratch=scratch if is_given else None)
     assert rows_of(records, "t") == {"1": {"n": "7"}}
     assert [one.name for one in folder.iterdir()] == ["bot.sqlite"]
     assert path.read_bytes() == content
-    assert is_in_memory or list(scratch.iterdir()) == []
+    assert list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from urllib.parse import quote
 import pytest
 
 from connectors.sqlite_books import SqliteBooks
-from recon.books import BooksTables, find_mapping, read_books, unpack
-from recon.domain import Record, Session, Window
+from recon.books import BooksTables, read_books, unpack
+from recon.domain import Coverage, Record, Session, Table, Window
+from recon.mappings import find_mapping
 
 if not os.environ.get("RECON_SHARED_DATA"):
     pytest.skip("RECON_SHARED_DATA is not set", allow_module_level=True)
@@ -31,9 +32,9 @@ DAY = Session(date(2026, 5, 14), datetime(2026, 5, 14, tzinfo=UTC), NOW)
 
 
 def mapped(name: str) -> BooksTables:
-    async def drain() -> list[Record]:
+    async def drain() -> list[Record | Table | Coverage]:
         books = SqliteBooks("bot", FOLDER / f"{name}.sqlite", now=lambda: NOW)
-        return [one async for one in books.fetch(Window(DAY, DAY)) if isinstance(one, Record)]
+        return [one async for one in books.fetch(Window(DAY, DAY))]
 
     return read_books(find_mapping("auto", FOLDER), *unpack(asyncio.run(drain())))
 

@@ -181,7 +181,9 @@ def test_the_okx_bodies_stage_without_a_quarantined_row(tmp_path: Path) -> None:
             [row] = warehouse.rows(f"select count(*) as n from staging.{table}")
             assert row["n"] == counted[kind]
         assert warehouse.rows(dict(warehouse.queries("audits"))["okx_conservation"]) == []
-        [fill] = warehouse.rows("select f.qty, f.price, f.fee, f.fee_currency from evidence.fills f")
+        [fill] = warehouse.rows(
+            "select f.qty, f.price, f.fee, f.fee_currency from evidence.fills f"
+        )
         assert (fill["qty"], fill["price"], fill["fee"], fill["fee_currency"]) == (
             Decimal("0.1"), Decimal("67.84"), Decimal("-0.0001"), "LTC",
         )  # fmt: skip

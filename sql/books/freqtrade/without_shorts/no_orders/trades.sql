@@ -2,6 +2,9 @@
 -- Grain: one row a closed trade. Key: trade_id.
 -- requires: trades(id, exchange, pair, is_open, fee_open, fee_close, open_rate, close_rate, amount)
 -- requires: trades(open_date, close_date)
+-- watermark: trades(close_date) text
+--
+-- Before it kept orders freqtrade never came back to a closed trade; an open one has no close_date.
 --
 -- These books hold no profit in money. freqtrade worked it out when it was asked:
 --   open = amount * open_rate * (1 + fee_open), close = amount * close_rate * (1 - fee_close),

@@ -3,6 +3,12 @@
 --
 -- freqtrade keeps orders, not fills: the order's id stands for both, and its price is the order's.
 -- The fee of a single order is not in the books: null, and so is its currency.
+-- watermark: trades(close_date) text
+-- watermark: orders(order_update_date) text
+-- follows: trades(id) orders(ft_trade_id)
+--
+-- A closed trade may still change, and then one of its orders is dated anew: see
+-- with_shorts/fills.sql.
 select
   orders.order_id as fill_id,
   orders.order_id,

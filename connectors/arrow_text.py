@@ -1,0 +1,92 @@
+"""Arrow's numbers as text, each digit kept: whole columns at once, never value by value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_SCIENTIFIC = r"^(?P<sign>-?)(?P<lead>[0-9])(?:\.(?P<rest>[0-9]+))?e\+?(?P<exponent>-?[0-9]+)$"
+_WHOLE_FROM = 1e16
+"""From here on a float is written without a point: 10000000000000000, but 1000000000000000.0."""
+
+
+@dataclass(slots=True)
+class Digits:
+    """How many digits the numbers of a column have at most, before and after their points.
+
+    Zeros that say nothing (`007.500`) are not counted.
+    """
+
+    whole: int = 0
+    places: int = 0
+
+    def count_whole(self, plain: str) -> None:
+        """Count the digits before the point of one number."""
+        whole, _, _ = plain.lstrip("-").partition(".")
+        self.whole = max(self.whole, len(whole.lstrip("0")))
+
+
+def integers_text(integers: pa.Array, digits: Digits) -> pa.Array:
+    """Return integers as text (utf8), and count their digits."""
+    extremes = pc.min_max(integers)
+    for extreme in (extremes["min"].as_py(), extremes["max"].as_py()):
+        if extreme is not None:
+            digits.count_whole(str(extreme))
+    return integers.cast(pa.string())
+
+
+def floats_text(floats: pa.Array, digits: Digits) -> pa.Array:
+    """Return each finite float as the shortest decimal that is this float, and this float only.
+
+    The text (utf8) is as Python's `repr` writes it, without an exponent. Its digits are counted.
+    """
+    text = floats.cast(pa.string())
+    if pc.any(is_scientific := pc.match_substring(text, "e")).as_py():
+        expanded = _expanded(text.filter(is_scientific))
+        text = pc.replace_with_mask(text, pc.fill_null(is_scientific, fill_value=False), expanded)
+    largest = pc.max(pc.abs(floats)).as_py()
+    if largest is not None:
+        digits.count_whole(f"{Decimal(repr(largest)):f}")
+    point = pc.find_substring(text, ".")
+    places = pc.subtract(pc.subtract(pc.binary_length(text), point), 1)
+    longest = pc.max(places.filter(pc.greater_equal(point, 0))).as_py()
+    digits.places = max(digits.places, longest or 0)
+    is_bare = pc.and_(pc.less(point, 0), pc.less(pc.abs(floats), _WHOLE_FROM))
+    if pc.any(is_bare).as_py():
+        text = pc.binary_join_element_wise(text, pc.if_else(is_bare, ".0", ""), "")
+    return text
+
+
+def _expanded(scientific: pa.Array) -> pa.Array:
+    """Return `-1.5e-7` as `-0.00000015` and `1.5e+17` as `150000000000000000`."""
+    parts = pc.extract_regex(scientific, pattern=_SCIENTIFIC)
+    sign, lead, rest, exponent_text = parts.flatten()
+    exponent = exponent_text.cast(pa.int64())
+    digits = pc.binary_join_element_wise(lead, rest, "")
+    zeros = pc.binary_repeat("0", pc.max_element_wise(pc.subtract(-1, exponent), 0))
+    small = pc.binary_join_element_wise("0.", zeros, digits, "")
+    missing = pc.subtract(exponent, pc.binary_length(rest))
+    zeros = pc.binary_repeat("0", pc.max_element_wise(missing, 0))
+    large = pc.binary_join_element_wise(digits, zeros, "")
+    is_pointed = pc.and_(pc.greater_equal(exponent, 0), pc.less(missing, 0))
+    for place in pc.unique(exponent.filter(is_pointed)).to_pylist():  # seldom any, at most sixteen
+        whole = pc.utf8_slice_codeunits(digits, 0, place + 1)
+        fraction = pc.utf8_slice_codeunits(digits, place + 1)
+        pointed = pc.binary_join_element_wise(whole, fraction, ".")
+        large = pc.if_else(pc.and_(is_pointed, pc.equal(exponent, place)), pointed, large)
+    number = pc.if_else(pc.less(exponent, 0), small, large)
+    return pc.binary_join_element_wise(sign, number, "")
+
+
+def lenient_utf8(text: pa.Array) -> pa.Array:
+    r"""Return text (utf8) that may hold anything; a byte that is no UTF-8 shows as `\xff`."""
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        raw = text.view(pa.binary()).to_pylist()
+        found = [one if one is None else one.decode("utf-8", "backslashreplace") for one in raw]
+        return pa.array(found, pa.string())
+    return text

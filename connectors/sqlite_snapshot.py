@@ -1,0 +1,178 @@
+"""A private copy of a bot's SQLite file: the file is never created, written, or kept locked."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NoReturn
+from urllib.parse import quote
+
+from recon.errors import BooksError
+
+_RETRY_S = 0.05
+_RESTING_TRIES = 3
+_WAL_VERSIONS = slice(18, 20)
+"""Where a database's header says that it is in WAL mode: two bytes, 2 and 2."""
+
+_ABOUT_VALUES = re.compile(r"value (missing )?(in|from) |^CHECK constraint failed")
+"""What quick_check also reports: values that break the bot's own rules, not a broken file."""
+
+
+class UnreadableError(BooksError):
+    """The books cannot be read: what is the matter, and what to do, told apart for `check`."""
+
+    def __init__(self, path: Path, what: str, remedy: str) -> None:
+        super().__init__(f"{path} {what}: {remedy}")
+        self.what = f"{path} {what}"
+        self.remedy = remedy
+
+
+class SqliteFile:
+    """One bot's file, which is opened read-only, and copied by SQLite's own backup in one go."""
+
+    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+        self.path = path
+        self._busy_timeout_s = busy_timeout_s
+
+    def copy_to(self, target: Path) -> sqlite3.Connection:
+        """Return an open, verified copy of the books, at `target`."""
+        header = self._header()
+        copy = sqlite3.connect(target, check_same_thread=False)
+        try:
+            with self.readably():
+                is_copied = header[_WAL_VERSIONS] == b"\2\2" and self._copy_resting(copy)
+                if not is_copied:
+                    self._back_up(copy)
+                copy.text_factory = lenient_text
+                copy.execute("pragma trusted_schema = off")
+                self._verify(copy)
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+    @contextmanager
+    def readably(self) -> Iterator[None]:
+        """Turn what SQLite or the disk says into an error for the person who reads it."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+                self._refuse_locked()
+            if code == sqlite3.SQLITE_NOTADB:
+                self.refuse("is not a SQLite database", "correct the path in `books`")
+            if code == sqlite3.SQLITE_READONLY:
+                self.refuse("was left in the middle of a write", "start the bot once to recover it")
+            if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
+                remedy = (
+                    "give recon's user read permission on it, its folder, its -wal and its -shm"
+                )
+                self.refuse("cannot be opened", remedy)
+            if code == sqlite3.SQLITE_CORRUPT:
+                self._refuse_corrupt(str(error))
+            self.refuse(f"cannot be copied ({error})", "see that its disk and recon's have room")
+        except OSError as error:
+            self.refuse(f"cannot be read ({error.strerror})", "see that its disk is well")
+
+    def refuse(self, what: str, remedy: str) -> NoReturn:
+        """Say what is the matter with the file, and what to do about it."""
+        raise UnreadableError(self.path, what, remedy) from None
+
+    def _header(self) -> bytes:
+        """Return the file's first bytes, once it is certain that it is a file, and readable."""
+        try:
+            found = self.path.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                target = self.path.resolve()
+                self.refuse("is a symbolic link", f"name the file itself, {target}, in `books`")
+            if not stat.S_ISREG(found.st_mode):
+                self.refuse("is not a file", "name the bot's database file in `books`")
+            with self.path.open("rb") as file:
+                header = file.read(100)
+        except FileNotFoundError:
+            self.refuse("does not exist", "correct the path in `books`, or start the bot once")
+        except PermissionError:
+            self.refuse("may not be read", "give recon's user read permission on it")
+        except OSError as error:
+            self.refuse(f"cannot be read ({error.strerror})", "see that its disk is well")
+        if not header:
+            self.refuse("is empty", "correct the path in `books`, or restore the bot's database")
+        return header
+
+    def _back_up(self, copy: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + self._busy_timeout_s
+
+        def give_up_in_time(status: int, _remaining: int, _total: int) -> None:
+            # A backup asks again for ever while another process holds the lock.
+            is_held = status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+            if is_held and time.monotonic() > deadline:
+                self._refuse_locked()
+
+        # Quoted, because an unquoted `?mode=rwc` in a file's name would win over this one.
+        uri = f"file:{quote(os.fsencode(self.path.absolute()))}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as books:
+            books.backup(copy, pages=-1, progress=give_up_in_time, sleep=_RETRY_S)
+
+    def _copy_resting(self, copy: sqlite3.Connection) -> bool:
+        """Copy books in WAL mode that no one has open; return whether they stayed at rest.
+
+        Without a `-wal` beside it the file is whole. To open it, even read-only, would leave a
+        `-wal` and a `-shm` in the bot's folder that belong to recon's user and not to the bot's.
+        """
+        wal = self.path.with_name(f"{self.path.name}-wal")
+        for _ in range(_RESTING_TRIES):
+            before = self.path.stat()
+            content = bytearray(self.path.read_bytes())
+            after = self.path.stat()
+            if wal.exists():
+                return False
+            if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
+                content[_WAL_VERSIONS] = b"\1\1"  # a copy in memory cannot be in WAL mode
+                with closing(sqlite3.connect(":memory:")) as resting:
+                    resting.deserialize(bytes(content))
+                    resting.backup(copy)
+                return True
+        return False
+
+    def _verify(self, copy: sqlite3.Connection) -> None:
+        """Refuse a copy whose pages do not hang together."""
+        copy.execute("pragma ignore_check_constraints = on")
+        for (finding,) in copy.execute("pragma quick_check(1000)"):
+            if finding != "ok" and not _ABOUT_VALUES.search(finding):
+                self._refuse_corrupt(finding.splitlines()[-1])
+
+    def _refuse_locked(self) -> NoReturn:
+        what = f"was locked for {self._busy_timeout_s:g} s"
+        self.refuse(what, "find what holds it (a bot in exclusive mode, an open shell), run again")
+
+    def _refuse_corrupt(self, finding: str) -> NoReturn:
+        self.refuse(f"is corrupt ({finding})", "stop the bot and restore a backup of its database")
+
+
+@contextmanager
+def place_for_a_copy(scratch: Path) -> Iterator[Path]:
+    """Give a place for one copy: a file in a private folder under `scratch` that goes afterwards.
+
+    It is a file, and not memory, because two libraries read it.
+    """
+    try:
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = tempfile.TemporaryDirectory(prefix="books-", dir=scratch)
+    except OSError as error:
+        what = f"cannot hold a copy of the books ({error.strerror})"
+        raise UnreadableError(scratch, what, "see that recon may write there") from error
+    with private as folder:
+        yield Path(folder) / "copy.sqlite"
+
+
+def lenient_text(raw: bytes) -> str:
+    r"""Return text as it is; a byte that is no UTF-8 shows as `\xff`, and never stops the books."""
+    return raw.decode("utf-8", "backslashreplace")
