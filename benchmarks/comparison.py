@@ -1,9 +1,9 @@
 """Promise 2: recon beside the same work done in other ways, and fill by fill beside its peers.
 
-Like is held against like. A loop gets its fills as they lie ready in memory: so does the compiled
-kernel that it is held against. A peer makes its own objects of the fills, which is timed too: it
-is held against recon from raw fills in DuckDB, join and sort included. The other figure of the two
-stands beside it. recon is timed anew beside each: other work on the machine then falls on both.
+Like is held against like. A loop, a peer's too, gets its fills as they lie ready in memory: so does
+the compiled kernel that it is held against. A peer makes its own objects of the fills first, which is
+timed as well: with that, it stands beside recon from raw fills in DuckDB, join and sort included, in
+the detail. recon is timed anew beside each: other work on the machine then falls on both.
 """
 
 from __future__ import annotations
@@ -143,12 +143,12 @@ def _rate_line(
 ) -> Line:
     fills, loop_s = int(answer["fills"]), answer["loop_s"]
     all_s = answer["prepare_s"] + loop_s
-    detail = f"{rate(fills, all_s)}; its loop alone {rate(fills, loop_s)}"
+    detail = f"its loop {rate(fills, loop_s)}; with its objects {rate(fills, all_s)}"
     if ours:
-        detail += f", {number(ours.kernel * loop_s / fills)} × the kernel alone"
+        detail += f", of which recon from raw fills does {number(ours.whole * all_s / fills)} ×"
     if "alone_s" in answer:
         detail += f"; its inventories without booking {rate(fills, answer['alone_s'])}"
-    ratio = ours.whole * all_s / fills if ours else None
+    ratio = ours.kernel * loop_s / fills if ours else None
     return Line(2, what, peer.target, ratio, detail, explain=why)
 
 

@@ -57,7 +57,7 @@ with keys as (
 ),
 
 ordered as (
-  select k.key, k.bot, f.session_date, f.at, f.side, f.qty, f.price, f.fee, i.multiplier,
+  select k.key, k.bot, f.session_date, f.at, f.seq, f.side, f.qty, f.price, f.fee, i.multiplier,
     i.is_inverse
   from fills f
   join keys k on k.account = f.account and k.instrument = f.instrument
@@ -70,6 +70,7 @@ select
   0::tinyint as kind,
   session_date,
   "at",
+  seq,
   bot,
   0::tinyint as side,
   if(side = 'buy', qty, -qty)::decimal(38, 18) as qty,

@@ -21,8 +21,7 @@ BotStatus = Literal["agreed", "diverged", "unproven"]
 ProofStatus = Literal["closed", "broken", "absent"]
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record exactly as its source gave it.
 
     `kind` is the source's own noun (`fill`, `bill`, `Trade`), `id` is unique within

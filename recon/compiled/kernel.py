@@ -47,14 +47,16 @@ def _book_event(held: Held, given: Given, row: int) -> int:
     session, at = np.int64(given.session_date[row]), given.at[row]
     if session < state.session or (session == state.session and at < state.at):
         return DISORDER
+    if session == state.session and at == state.at and given.seq[row] <= state.seq:
+        return _hand_over(state)
     if session != state.session:
         if not has_room_to_close(held):
             return NO_ROOM
         close_session(held)
         state.session = session
-    state.at = at
     if not _has_room_for_event(held):
         return NO_ROOM
+    state.at, state.seq = at, given.seq[row]
     if given.kind[row] == FILL:
         book_fill(held, given, row)
     else:

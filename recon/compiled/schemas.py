@@ -10,16 +10,19 @@ MONEY = pa.decimal128(38, PLACES)
 EVENTS = pa.schema(
     [
         ("key", pa.int32()), ("kind", pa.int8()), ("session_date", pa.date32()),
-        ("at", pa.timestamp("us")), ("bot", pa.int32()), ("side", pa.int8()), ("qty", MONEY),
+        ("at", pa.timestamp("us")), ("seq", pa.int64()),
+        ("bot", pa.int32()), ("side", pa.int8()), ("qty", MONEY),
         ("price", MONEY), ("multiplier", MONEY), ("is_inverse", pa.bool_()), ("amount", MONEY),
         ("fee_in", pa.int8()), ("rate", MONEY),
     ]
 )  # fmt: skip
-"""One event a row, ordered by key, session_date, at (and seq, event_id), as `realise.Event` has it.
+"""One event a row, ordered by key, session_date, at and seq, as `realise.Event` has it.
 
-`key` numbers account and instrument, ascending; `kind` is 0 for a fill, 1 funding, 2 a fee, 3 any
-other; `bot` -1 is nobody; `side` 0 is net, 1 long, 2 short; `fee_in` 0 is the settlement currency,
-1 base, 2 unknown. Null may be: qty, price, multiplier, is_inverse, rate.
+`key` numbers account and instrument, ascending; `seq` says which of two events at one instant was
+first, and where it doesn't, the key is handed over, as the plain kernel's order has the event's id,
+too; `kind` is 0 for a fill, 1 funding, 2 a fee, 3 any other; `bot` -1 is nobody; `side` 0 is net, 1
+long, 2 short; `fee_in` 0 is the settlement currency, 1 base, 2 unknown. Null may be: qty, price,
+multiplier, is_inverse, rate.
 """
 REALISED = pa.schema(
     [

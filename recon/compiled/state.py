@@ -17,7 +17,7 @@ MOST_QTY = 2**62
 _LIMBS = ("<u8", 2)
 STATE = np.dtype(
     [
-        ("key", "i8"), ("session", "i8"), ("at", "i8"),
+        ("key", "i8"), ("session", "i8"), ("at", "i8"), ("seq", "i8"),
         ("is_handed_over", "?"), ("is_failed", "?"),
         # the instrument, as its last fill told it
         ("is_inverse", "?"), ("is_valued", "?"), ("is_rated", "?"),
@@ -84,6 +84,7 @@ class Given(NamedTuple):
     kind: Any
     session_date: Any
     at: Any
+    seq: Any
     bot: Any
     side: Any
     qty: Any

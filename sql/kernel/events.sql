@@ -1,10 +1,12 @@
 -- grain: one row of touched.events, in codes and in the order that the compiled kernel wants
+-- An id would take the sort as long again: where instant and `seq` leave a tie, the kernel hands over.
 select
   k.key,
   (case e.kind when 'fill' then 0 when 'funding' then 1 when 'fee' then 2 else 3 end)::tinyint
     as kind,
   e.session_date,
   e.at,
+  coalesce(try_cast(e.seq as bigint), 0) as seq,
   coalesce(b.code, -1)::integer as bot,
   (case e.position_side when 'long' then 1 when 'short' then 2 else 0 end)::tinyint as side,
   e.qty,
@@ -17,4 +19,4 @@ select
 from touched.events e
 join touched.keys k on k.account = e.account and k.instrument = e.instrument
 left join touched.bots b on b.bot = e.bot
-order by k.key, e.session_date, e.at, e.seq, e.event_id
+order by k.key, e.session_date, e.at, e.seq

@@ -133,11 +133,11 @@ def batch_of(events: Sequence[Event], keys: Sequence[Key]) -> pa.RecordBatch:
     code = {key: number for number, key in enumerate(keys)}
     columns = [
         [
-            code[e.account, e.instrument], KINDS.get(e.kind, 3), e.session_date, e.at,
+            code[e.account, e.instrument], KINDS.get(e.kind, 3), e.session_date, e.at, seq,
             bot_code(e.bot), SIDES.index(e.position_side), e.qty, e.price, e.multiplier,
             e.is_inverse, e.amount, FEES_IN.get(e.fee_in or "", 0), e.rate,
         ]
-        for e in events
+        for seq, e in enumerate(events)
     ]  # fmt: skip
     arrays = [
         pa.array(values, field.type)

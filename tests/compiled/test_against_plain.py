@@ -13,6 +13,7 @@ import pytest
 
 from recon.lots import Method
 from recon.realise import realise
+from recon.resources import sql_root
 
 pytest.importorskip("numba", reason="the extra for volume is not installed")
 
@@ -33,28 +34,7 @@ from tests.compiled.histories import (
     sorted_out,
 )
 
-EVENTS_QUERY = """
-select
-  k.key,
-  (case e.kind when 'fill' then 0 when 'funding' then 1 when 'fee' then 2 else 3 end)::tinyint
-    as kind,
-  e.session_date,
-  e.at,
-  coalesce(b.code, -1)::integer as bot,
-  (case e.position_side when 'long' then 1 when 'short' then 2 else 0 end)::tinyint as side,
-  e.qty,
-  e.price,
-  e.multiplier,
-  e.is_inverse,
-  e.amount,
-  (case e.fee_in when 'base' then 1 when 'unknown' then 2 else 0 end)::tinyint as fee_in,
-  e.rate
-from events e
-join keys k on k.account = e.account and k.instrument = e.instrument
-left join bots b on b.bot = e.bot
-order by k.key, e.session_date, e.at, e.seq, e.event_id
-"""
-"""`touched.events` as EVENTS, with `keys` (account, instrument, key) and `bots` (bot, code)."""
+EVENTS_QUERY = (sql_root() / "kernel" / "events.sql").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -203,6 +183,7 @@ def test_duckdb_feeds_it(method: Method) -> None:
         ]),
     )  # fmt: skip
     con.register("given", table)
+    con.sql("create schema touched; use touched")
     con.sql("create table events as from given order by hash(event_id)")
     con.sql(
         "create table keys as select account, instrument,"

@@ -148,3 +148,15 @@ def test_a_batch_has_the_columns_of_events_and_keys_that_have_methods() -> None:
         )
     empty = realise_compiled([batch.slice(0, 0)], [[0, 0]])
     assert (empty.realised.num_rows, empty.books.num_rows, empty.lots.num_rows) == (0, 0, 0)
+
+
+def test_a_tie_is_handed_over_within_a_batch_and_across() -> None:
+    events = [fill(1), fill(1), fill(2)]
+    keys = [(events[0].account, events[0].instrument)]
+    batch = batch_of(events, keys)
+    place = EVENTS.get_field_index("seq")
+    for seqs, is_tied in (([5, 5, 6], True), ([5, 6, 6], False), ([6, 5, 7], True)):
+        tied = batch.set_column(place, EVENTS.field("seq"), pa.array(seqs, pa.int64()))
+        for size in (1, 3):
+            batches = [tied.slice(row, size) for row in range(0, len(events), size)]
+            assert realise_compiled(batches, [[0, 0]]).handed_over == [0] * is_tied

@@ -175,15 +175,14 @@ def test_the_okx_bodies_stage_without_a_quarantined_row(tmp_path: Path) -> None:
         items: list[Record | Coverage] = [*records.values(), *statements(stretch, now)]
         warehouse.land("run", "okx", "okx", items, now)
         configure(warehouse, [(account, stretch, days)], [], now)
+        warehouse.select("run", [])
         warehouse.build("staging")
-        assert warehouse.rows("from evidence.quarantine") == []
+        assert warehouse.rows("from staging.quarantine") == []
         for table, kind in (("fills", "fill"), ("ledger", "bill"), ("positions", "position")):
             [row] = warehouse.rows(f"select count(*) as n from staging.{table}")
             assert row["n"] == counted[kind]
         assert warehouse.rows(dict(warehouse.queries("audits"))["okx_conservation"]) == []
-        [fill] = warehouse.rows(
-            "select f.qty, f.price, f.fee, f.fee_currency from evidence.fills f"
-        )
+        [fill] = warehouse.rows("select f.qty, f.price, f.fee, f.fee_currency from staging.fills f")
         assert (fill["qty"], fill["price"], fill["fee"], fill["fee_currency"]) == (
             Decimal("0.1"), Decimal("67.84"), Decimal("-0.0001"), "LTC",
         )  # fmt: skip
