@@ -70,18 +70,12 @@ def measure(run: Run) -> list[Line]:
     shares = ", ".join(f"{name} {part_s:.2f} s" for name, part_s in by_stage.items())
     profile = f"Of a night of {new:,} fills and as many entries: {shares}."
     return [
-        Line(
-            3, f"a night after {last // 1_000_000}M fills", AFTER_TARGET, last_s / totals[0], detail,
-            explain=lambda: profile,
-        ),
-        Line(
-            3, f"a late fix of {LATE} fills, three sessions back", FIX_TARGET, fixed_s / last_s,
-            f"{fixed_s:.2f} s", explain=lambda: profile,
-        ),
-        Line(
-            6, "the whole night", WHOLE_TARGET, last_s / necessary_s, shares,
-            explain=lambda: profile,
-        ),
+        Line(3, f"a night after {last // 1_000_000}M fills", AFTER_TARGET, last_s / totals[0],
+             detail, explain=lambda: profile),
+        Line(3, f"a late fix of {LATE} fills, three sessions back", FIX_TARGET, fixed_s / last_s,
+             f"{fixed_s:.2f} s", explain=lambda: profile),
+        Line(6, "the whole night", WHOLE_TARGET, last_s / necessary_s, shares,
+             explain=lambda: profile),
     ]  # fmt: skip
 
 
