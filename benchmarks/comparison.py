@@ -3,7 +3,8 @@
 Like is held against like. A loop, a peer's too, gets its fills as they lie ready in memory: so
 does the compiled kernel that it is held against. A peer makes its own objects of the fills first,
 which is timed as well: with that, it stands beside recon from raw fills in DuckDB, join and sort
-included, in the detail. recon is timed anew beside each: other work on the machine then falls on both.
+included, in the detail. recon is timed anew beside each: other work on the machine then falls on
+both.
 """
 
 from __future__ import annotations

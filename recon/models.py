@@ -18,6 +18,7 @@ from recon.config import Bot, OkxAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
+from recon.resources import sql_root
 from recon.run_lots import run_lots
 from recon.sessions import Calendar
 from recon.stages import Stages, Timer
@@ -116,12 +117,13 @@ def _stage(warehouse: Warehouse, run: str) -> None:
     rules = _rules(warehouse)
     if warehouse.rows("select recipe from raw.recipes where account = ''") != [{"recipe": rules}]:
         warehouse.drop(DERIVED)
+        warehouse.run("delete from raw.recipes")
     again = _from_the_beginning(warehouse)
     again += _neighbours(warehouse, run, {one.account for one in again})
     again += _unread(warehouse)
     warehouse.select(run, again)
     warehouse.build("staging")
-    if orphans := _orphans(warehouse, again):
+    if orphans := _orphans(warehouse, run, again):
         _forget(warehouse, orphans)
         warehouse.select(run, [*again, *orphans])
         warehouse.build("staging")
@@ -130,8 +132,10 @@ def _stage(warehouse: Warehouse, run: str) -> None:
 
 def _rules(warehouse: Warehouse) -> str:
     """Return what tells this release's way to the numbers from another's."""
-    texts = [text for folder in DERIVED for _, text in warehouse.queries(folder)]
-    return hashlib.sha256("\n".join([__version__, *texts]).encode()).hexdigest()
+    folders = ("raw", *DERIVED, "kernel", "audits")
+    texts = [text for folder in folders for _, text in warehouse.queries(folder)]
+    macros = (sql_root() / "macros.sql").read_text(encoding="utf-8")
+    return hashlib.sha256("\n".join([__version__, macros, *texts]).encode()).hexdigest()
 
 
 def _from_the_beginning(warehouse: Warehouse) -> list[Again]:
@@ -158,15 +162,30 @@ def _forget(warehouse: Warehouse, whole: Collection[Again]) -> None:
 
 
 def _neighbours(warehouse: Warehouse, run: str, whole: Collection[str]) -> list[Again]:
-    """Return from when on the accounts are staged again whose rows explain each other."""
-    rows = warehouse.rows(
-        """
-        select r.venue, r.account,
-          min(coalesce(r.at, try_cast(r.payload::json ->> 'from_date' as timestamp))) as since
+    """Return from when on the accounts are staged again whose rows explain each other.
+
+    A statement explains the confirmations of its days: those that still stand as fills.
+    """
+    confirmed = """
+        union all
+        select r.venue, r.account, min(f.at)
         from raw.records r
-        join config.accounts a on a.venue = r.venue and a.account = r.account
-        where r.run = $run and list_contains($venues, r.venue)
-          and (r.at is not null or r.kind = 'FlexStatement')
+        join evidence.fills f on f.account = r.account and f.source_kind = 'TradeConfirm'
+          and f.at >= try_cast(r.payload::json ->> 'from_date' as timestamp)
+        where r.run = $run and r.kind = 'FlexStatement' and r.at is null
+        group by all
+    """
+    rows = warehouse.rows(
+        f"""
+        select venue, account, min(since) as since
+        from (
+          select r.venue, r.account, min(r.at) as since
+          from raw.records r
+          where r.run = $run and r.at is not null and list_contains($venues, r.venue)
+          group by all
+          {confirmed if warehouse.has("evidence", "fills") else ""}
+        )
+        semi join config.accounts using (venue, account)
         group by all
         """,
         {"run": run, "venues": list(RELATED)},
@@ -191,16 +210,38 @@ def _unread(warehouse: Warehouse) -> list[Again]:
     return [Again(**row) for row in rows]
 
 
-def _orphans(warehouse: Warehouse, again: Collection[Again]) -> list[Again]:
-    """Return the accounts with a cancel whose trade lies further back than was staged."""
-    whole = {one.account for one in again if one.since == EVERYTHING}
+def _orphans(warehouse: Warehouse, run: str, again: Collection[Again]) -> list[Again]:
+    """Return the accounts of which a corrected trade may lie further back than was staged.
+
+    A cancel has come, or something is staged of a trade that was corrected and lies outside.
+    """
+    cut = """
+        union
+        select a.venue, a.account
+        from staging.flex_parsed_fills f
+        join config.accounts a on a.account = f.account
+        join evidence.corrections c
+          on c.account = f.account and c.instrument = f.instrument
+          and c.explains in (
+            'trade ' || case when f.is_cancel then f.cancelled_trade_id else f.trade_id end,
+            'order ' || f.order_id
+          )
+        anti join raw.restaged r
+          on r.account = c.account and r.kind = c.source_kind and r.id = c.source_id
+    """
     rows = warehouse.rows(
-        """
-        select distinct a.venue, a.account
-        from staging.flex_parsed_fills f join config.accounts a on a.account = f.account
-        where f.is_cancel and f.verdict = 'quarantined'
-        """
+        f"""
+        select a.venue, a.account
+        from staging.flex_parsed_fills f
+        join config.accounts a on a.account = f.account
+        join raw.records r
+          on r.venue = a.venue and r.account = f.account and r.kind = f.kind and r.id = f.id
+        where f.is_cancel and r.run = $run
+        {cut if warehouse.has("evidence", "corrections") else ""}
+        """,
+        {"run": run},
     )
+    whole = {one.account for one in again if one.since == EVERYTHING}
     found = [Again(row["venue"], row["account"], EVERYTHING) for row in rows]
     return [one for one in found if one.account not in whole]
 
@@ -233,6 +274,7 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 "venue": account.venue,
                 "currency": account.currency,
                 "lots": account.lots,
+                "calendar": account.calendar or "UTC",
                 "is_by_trade_date": account.calendar is not None,
                 "first_date": window.first.date,
                 "last_date": window.last.date,
@@ -247,6 +289,7 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 ("venue", pa.string()),
                 ("currency", pa.string()),
                 ("lots", pa.string()),
+                ("calendar", pa.string()),
                 ("is_by_trade_date", pa.bool_()),
                 ("first_date", pa.date32()),
                 ("last_date", pa.date32()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -26,8 +26,6 @@ INCOMING = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa
                       ("at", TIME)])  # fmt: skip
 AGAIN = pa.schema([("venue", pa.string()), ("account", pa.string()), ("since", TIME),
                    ("kind", pa.string()), ("id", pa.string())])  # fmt: skip
-LOOK_BACK = timedelta(days=30)
-"""How far before the oldest record that came tonight an earlier version of any is looked for."""
 REPLACES = "-- replaces:"
 """Begins the line by which a query says which rows of its table, `k`, it gives anew."""
 VIEW = "-- view"
@@ -54,12 +52,15 @@ class Warehouse:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._landed_at = datetime.max  # noqa: DTZ901 - naive UTC, as everywhere in here
         self._db = duckdb.connect(str(path))
         self._db.execute("set timezone = 'UTC'")
         self._db.execute("set enable_external_access = false")
         self._db.execute("set lock_configuration = true")
-        for name in ("macros.sql", "raw/tables.sql"):
-            self._db.execute((sql_root() / name).read_text(encoding="utf-8"))
+        self._set_up("macros.sql")
+        if self._is_of_an_earlier_build():
+            self._set_up("raw_earlier/upgrade.sql")
+        self._set_up("raw/tables.sql")
 
     def __enter__(self) -> Self:
         return self
@@ -101,6 +102,7 @@ class Warehouse:
             else:
                 statements.append(item)
         where = {"venue": venue, "account": account, "at": _naive(at), "run": run}
+        self._landed_at = min(self._landed_at, _naive(at))
         self._land_records(records.values(), tables, where)
         whole = [
             kind
@@ -131,7 +133,19 @@ class Warehouse:
         with self._registered("incoming", pa.Table.from_pylist(rows, schema=AGAIN)):
             self._db.execute("insert into raw.again by name from incoming")
         self._db.execute("set variable run = $run", {"run": run})
+        self._db.execute("set variable landed_at = $at", {"at": self._landed_at})
         self._let("again_since = select min(since) from raw.again")
+
+    def _set_up(self, name: str) -> None:
+        self._db.execute((sql_root() / name).read_text(encoding="utf-8"))
+
+    def _is_of_an_earlier_build(self) -> bool:
+        """Return whether there is a log whose records have no time of their own."""
+        columns = self._db.execute(
+            "select column_name from duckdb_columns() "
+            "where schema_name = 'raw' and table_name = 'records'"
+        ).fetchall()
+        return bool(columns) and ("at",) not in columns
 
     def has(self, schema: str, name: str) -> bool:
         """Return whether there is such a table."""
@@ -273,30 +287,38 @@ class Warehouse:
             },
             schema=INCOMING,
         )
-        oldest = min((r.at for r in records if r.at), default=None)
-        since = {"since": _naive(oldest - LOOK_BACK) if oldest else None}
         incoming = pa.concat_tables([table, *(one.cast(INCOMING) for one in tables)])
         with self._registered("incoming", incoming):
             self._add_versions(
                 """
+                with unknown as (
+                  select i.kind, i.id
+                  from incoming i
+                  anti join raw.standing s
+                    on s.venue = $venue and s.account = $account
+                    and s.kind = i.kind and s.id = i.id
+                )
+
                 select i.kind, i.id, coalesce(l.version, 0) + 1 as version, i.payload,
-                  sha256(i.payload) as sha256, i.at
+                  sha256(i.payload) as sha256, i.at,
+                  l.version is not null and l.happened_at is distinct from i.at as is_moved
                 from incoming i
                 left join (
-                  select kind, id, version, sha256
+                  select kind, id, version, sha256, null::timestamp as happened_at
                   from raw.standing
                   where venue = $venue and account = $account
                   union all
                   select r.kind, r.id, max(r.version) as version,
-                    arg_max(r.sha256, r.version) as sha256
+                    arg_max_null(r.sha256, r.version) as sha256,
+                    arg_max_null(r.at, r.version) as happened_at
                   from raw.records r
-                  semi join incoming i on i.kind = r.kind and i.id = r.id
-                  where r.venue = $venue and r.account = $account and r.at >= $since
+                  semi join unknown u on u.kind = r.kind and u.id = r.id
+                  where r.venue = $venue and r.account = $account
                   group by r.kind, r.id
                 ) l on l.kind = i.kind and l.id = i.id
                 where l.version is null or l.sha256 is distinct from sha256(i.payload)
                 """,
-                {**where, **since},
+                where,
             )
 
     def _bury_the_gone(
@@ -316,7 +338,7 @@ class Warehouse:
             self._add_versions(
                 """
                 select kind, id, version + 1 as version, null::varchar as payload,
-                  null::varchar as sha256, null::timestamp as "at"
+                  null::varchar as sha256, null::timestamp as "at", false as is_moved
                 from raw.standing s
                 anti join present p on p.kind = s.kind and p.id = s.id
                 where venue = $venue and account = $account and payload is not null
@@ -353,6 +375,11 @@ class Warehouse:
             from added a where a.at is null
             """,
             place | {"at": parameters["at"]},
+        )
+        self._db.execute(
+            "insert into raw.moved select $venue, $account, kind, id, version from added "
+            "where is_moved",
+            place,
         )
         self._db.execute("drop table added")
 

@@ -139,12 +139,19 @@ def night(
                 """
                 insert into raw.records
                 select * replace (
-                  version + 1 as version, null as payload, null as sha256, $run as run
+                  version + 1 as version, null as payload, null as sha256, $run as run,
+                  $at as fetched_at
                 )
                 from raw.latest
                 where account = $account and kind = $kind and id = $id and payload is not null
                 """,
-                {"run": run, "account": account, "kind": kind, "id": number},
+                {
+                    "run": run,
+                    "at": NOW.replace(tzinfo=None),
+                    "account": account,
+                    "kind": kind,
+                    "id": number,
+                },
             )
         configure(warehouse, plans, [bot for bot in BOTS if bot.account in accounts], NOW)
         store_books(warehouse, {})

@@ -2,7 +2,16 @@
 -- sides of every instrument, and so is PnL where one owner alone has ever traded it: only bots that
 -- share an instrument net each other's gross. Returns the instruments, of those that were run again,
 -- where that does not hold.
-with sums as (
+with unknown as (
+  -- What cannot be valued is null on one side and part of a sum on the other: held against nothing.
+  select distinct account, instrument, session_date
+  from lots.realised
+  where
+    session_date >= getvariable('lots_from')
+    and (gross is null or fees is null or funding is null or other is null or carried is null)
+),
+
+sums as (
   select
     r.account,
     r.instrument,
@@ -14,6 +23,8 @@ with sums as (
   from lots.realised r
   join touched.lots t
     on t.account = r.account and t.instrument = r.instrument and r.session_date >= t.from_session
+  anti join unknown u
+    on u.account = r.account and u.instrument = r.instrument and u.session_date = r.session_date
   where r.session_date >= getvariable('lots_from')
   group by r.account, r.instrument
 ),

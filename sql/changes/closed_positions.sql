@@ -1,6 +1,10 @@
--- grain: one closed position that is not tonight what it was
-select s.*
-from staging.okx_closed_positions s
-anti join evidence.closed_positions e
-  on e.account = s.account and e.position_id = s.position_id and e.closed_at = s.closed_at
-  and e.opened_at = s.opened_at and e.instrument = s.instrument and e.closed_qty = s.closed_qty
+-- grain: one closed position that is not tonight what it was, as it was or as it is
+with before as (
+  select e.*
+  from evidence.closed_positions e
+  semi join raw.revised r
+    on r.account = e.account and r.kind = e.source_kind and r.id = e.source_id
+)
+
+from ((from before except all from staging.okx_closed_positions)
+  union all (from staging.okx_closed_positions except all from before))

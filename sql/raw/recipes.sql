@@ -1,11 +1,15 @@
 -- grain: what the tables of an account are made from beside its records; key: account
 -- Where this is not what it was when they were made, all of the account is made again: another
--- configuration, another contract value of something it has traded, another base currency.
+-- configuration, other sessions, another contract value of something it has traded, another base currency.
 select
   a.account,
   md5(concat_ws(
     ' · ',
-    (a.venue, a.currency, a.lots, a.is_by_trade_date, a.first_date)::varchar,
+    (a.venue, a.currency, a.lots, a.calendar, a.is_by_trade_date, a.first_date)::varchar,
+    (select list((s.session_date, s.start_at, s.end_at)::varchar order by s.session_date)::varchar
+     from config.sessions s
+     join lots.through t on t.account = s.account and s.session_date <= t.last_session
+     where s.account = a.account),
     (select list(t.instrument_type order by t.instrument_type)::varchar
      from config.instrument_types t where t.account = a.account),
     (select list((b.bot, b.order_tag)::varchar order by b.bot)::varchar

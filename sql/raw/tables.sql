@@ -16,7 +16,6 @@ create table if not exists raw.records (
   run varchar not null,
   "at" timestamp
 );
-alter table raw.records add column if not exists "at" timestamp;
 
 -- grain: the latest version of a record without a time; key: venue, account, kind, id
 create table if not exists raw.standing as
@@ -24,6 +23,13 @@ select venue, account, kind, id, version, payload, sha256, fetched_at
 from raw.records
 where "at" is null
 qualify row_number() over (partition by venue, account, kind, id order by version desc) = 1;
+
+-- grain: a version from which on a record has another time than before, or has one no more; key: all
+-- Its earlier versions lie elsewhere in time, and must not be taken for the latest there.
+create table if not exists raw.moved (
+  venue varchar not null, account varchar not null, kind varchar not null, id varchar not null,
+  version integer not null
+);
 
 -- grain: one coverage statement of one fetch; key: run, venue, account, evidence, kind, served_from
 create table if not exists raw.coverage (
@@ -77,7 +83,7 @@ from raw.records r
 anti join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
 anti join raw.again p
   on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
-where r.run = getvariable('run') and r.at is not null
+where r.run = getvariable('run') and r.fetched_at >= getvariable('landed_at') and r.at is not null
 union all
 select venue, account, kind, id, payload, fetched_at, is_restaged
 from (
@@ -92,7 +98,10 @@ from (
     on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
   anti join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
   where r.at is not null
-)
+) r
+anti join raw.moved m
+  on m.venue = r.venue and m.account = r.account and m.kind = r.kind and m.id = r.id
+  and m.version > r.version
 qualify row_number() over (partition by venue, account, kind, id order by version desc) = 1;
 
 -- the records that a night stages, as they are now
@@ -107,11 +116,20 @@ select account, kind, id
 from raw.due
 where is_restaged and venue <> 'books';
 
+-- those of them that are staged as fills, movements of cash or closed positions: on most nights none,
+-- and nothing is looked for among what earlier nights have staged
+create or replace view raw.revised as
+select account, kind, id
+from raw.restaged
+where kind in ('fill', 'bill', 'position-history', 'Trade', 'TradeConfirm', 'CashTransaction');
+
 -- what stands as this run was told it, and as every run was for an account staged from the beginning
 create or replace view raw.said as
 select r.venue, r.account, r.kind, r.id, r.payload::json as payload
 from raw.records r
-where r.run = getvariable('run') and r.at is null and r.payload is not null
+where
+  r.run = getvariable('run') and r.fetched_at >= getvariable('landed_at')
+  and r.at is null and r.payload is not null
 union
 select r.venue, r.account, r.kind, r.id, r.payload::json as payload
 from raw.records r

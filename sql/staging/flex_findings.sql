@@ -1,6 +1,19 @@
 -- grain: one record of IBKR's that is understood, but not yet valued, and why; key: all columns
--- What happened before the account's window is not its concern.
-with fills as (
+-- What happened before the account's window is not its concern. What restates other rows is held
+-- against those of its own day: nights stage whole days, and not always the days beside them.
+with days as (
+  select
+    r.*,
+    coalesce(
+      nullif(left(replace(trim(r.payload ->> 'tradeDate'), '-', ''), 8), ''),
+      nullif(left(replace(trim(r.payload ->> 'reportDate'), '-', ''), 8), ''),
+      nullif(left(replace(trim(r.payload ->> 'dateTime'), '-', ''), 8), '')
+    ) as day
+  from raw.tonight r
+  where r.venue = 'ibkr-flex'
+),
+
+fills as (
   select f.*
   from staging.flex_parsed_fills f
   join config.accounts a using (account)
@@ -60,13 +73,13 @@ union
 -- An order restates its executions: where none came, it is all that there is, and nothing is known.
 select r.account, r.kind, r.id, null, coalesce(trim(r.payload ->> 'symbol'), ''),
   'an order came without its executions: tick Executions in the Flex query''s section Trades'
-from raw.tonight r
+from days r
 join config.accounts a on a.venue = r.venue and a.account = r.account
-where r.venue = 'ibkr-flex' and r.payload ->> 'levelOfDetail' = 'ORDER'
+where r.payload ->> 'levelOfDetail' = 'ORDER'
   and not exists (
     select 1
-    from raw.tonight e
-    where e.venue = r.venue and e.account = r.account and e.kind in ('Trade', 'TradeConfirm')
+    from days e
+    where e.account = r.account and e.day = r.day and e.kind in ('Trade', 'TradeConfirm')
       and e.payload ->> 'levelOfDetail' = 'EXECUTION'
       and coalesce(e.payload ->> 'ibOrderID', e.payload ->> 'orderID', '')
       = coalesce(r.payload ->> 'ibOrderID', r.payload ->> 'orderID', '')
@@ -76,14 +89,13 @@ union
 select r.account, r.kind, r.id, null, coalesce(trim(r.payload ->> 'symbol'), ''),
   'cash of type "' || (r.payload ->> 'type')
   || '" came only as a summary: tick Detail in the Flex query''s section Cash Transactions'
-from raw.tonight r
+from days r
 join config.accounts a on a.venue = r.venue and a.account = r.account
-where r.venue = 'ibkr-flex' and r.kind = 'CashTransaction'
-  and r.payload ->> 'levelOfDetail' = 'SUMMARY'
+where r.kind = 'CashTransaction' and r.payload ->> 'levelOfDetail' = 'SUMMARY'
   and not exists (
     select 1
-    from raw.tonight e
-    where e.venue = r.venue and e.account = r.account and e.kind = r.kind
+    from days e
+    where e.account = r.account and e.day = r.day and e.kind = r.kind
       and e.payload ->> 'levelOfDetail' = 'DETAIL'
       and e.payload ->> 'type' = r.payload ->> 'type'
       and e.payload ->> 'currency' = r.payload ->> 'currency'

@@ -43,7 +43,8 @@ where verdict = 'conversion' and fee <> 0
 union all by name
 select
   account,
-  min(kind) as source_kind,
+  -- The trade's own, and not its cancel's: one may be a confirmation, and the other not.
+  min(pair_kind) as source_kind,
   pair_id as source_id,
   'cancelled/' || pair_id || '/' || fee_currency as entry_id,
   min(pair_at) as at,
@@ -61,5 +62,5 @@ select
   min(trade_id) as trade_id
 from staging.flex_parsed_fills e
 where verdict = 'cancelled'
-group by account, pair_id, fee_currency
+group by account, pair_kind, pair_id, fee_currency
 having sum(fee) <> 0

@@ -215,22 +215,22 @@ pairs as (
 ),
 
 paired as (
-  select p.account, p.kind, p.id, p.id as pair_id, p.at as pair_at,
+  select p.account, p.kind, p.id, p.kind as pair_kind, p.id as pair_id, p.at as pair_at,
     p.session_date as pair_session_date
   from pairs p
   union all
-  select p.account, p.cancel_kind, p.cancel_id, p.id, p.at, p.session_date
+  select p.account, p.cancel_kind, p.cancel_id, p.kind, p.id, p.at, p.session_date
   from pairs p
 )
 
 select
   j.* exclude (restatement, flaws),
+  p.pair_kind,
   p.pair_id,
   p.pair_at,
   p.pair_session_date,
-  coalesce(
-    j.transaction_number, row_number() over (partition by j.account order by j.at, j.kind, j.id)
-  )::hugeint as seq,
+  -- Of the row alone, so that it is the same whatever is staged beside it; ties go by the id.
+  coalesce(j.transaction_number, try_cast(j.trade_id as hugeint), 0)::hugeint as seq,
   case
     when j.restatement is not null then j.restatement
     when j.flaws is not null then 'quarantined'

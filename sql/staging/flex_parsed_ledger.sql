@@ -101,9 +101,8 @@ select
     when currency = account_currency then 1::decimal(38, 18)
     when is_in_base and exact(rate_text) > 0 then exact(rate_text)
   end as rate,
-  coalesce(
-    transaction_number, row_number() over (partition by j.account order by j.at, j.id)
-  )::hugeint as seq,
+  -- Of the row alone, so that it is the same whatever is staged beside it; ties go by the id.
+  coalesce(transaction_number, 0)::hugeint as seq,
   case
     when is_restated then 'restated'
     when flaws is not null then 'quarantined'

@@ -32,6 +32,6 @@ from moved m
 join touched.spans s on s.account = m.account
 left join lots.closing_books b
   on b.account = m.account and b.instrument = m.instrument
-  and b.cost is null and b.until_session > s.through
+  and (b.cost is null or b.funding is null)
 where m.session_date between s.first_date and s.last_session
 group by m.account, m.instrument
