@@ -125,6 +125,7 @@ def night(
     *,
     accounts: Sequence[str] = tuple(ACCOUNTS),
     gone: Iterable[Name] = (),
+    bots: Sequence[Bot] = tuple(BOTS),
 ) -> None:
     """Land and build one night, as `recon.night` does, in one transaction."""
     came = list(records)
@@ -153,7 +154,7 @@ def night(
                     "id": number,
                 },
             )
-        configure(warehouse, plans, [bot for bot in BOTS if bot.account in accounts], NOW)
+        configure(warehouse, plans, [bot for bot in bots if bot.account in accounts], NOW)
         store_books(warehouse, {})
         build(warehouse, run, {name: ACCOUNTS[name].lots for name in accounts})
 
@@ -236,3 +237,55 @@ def test_any_order_of_arrivals_is_one_full_recomputation(seed: int, tmp_path: Pa
     expected = kept(tmp_path / "whole.duckdb")
     assert any(expected["lots.realised"]), "nothing was traded"
     assert kept(tmp_path / "nights.duckdb") == expected
+
+
+def known(seed: int) -> tuple[list[tuple[str, Record]], list[tuple[str, Record]]]:
+    """Return what the venue told of a world in two nights."""
+    world = World(random.Random(seed))
+    world.fill_up(60)
+    rows = [(name[0], record(name, row)) for name, row in world.final.items()]
+    return rows[:40], rows[40:]
+
+
+LAST = FIRST + timedelta(days=DAYS - 1)
+
+
+def test_another_release_makes_everything_again(tmp_path: Path) -> None:
+    """Also of an account that its first night leaves out, and in the transaction that drops it."""
+    early, late = known(1)
+    with Warehouse(tmp_path / "nights.duckdb") as warehouse:
+        night(warehouse, "one", LAST, early)
+        warehouse.run("update raw.recipes set recipe = 'earlier' where account = ''")
+        night(warehouse, "two", LAST, [], accounts=("first",))
+        night(warehouse, "three", LAST, late)
+    with Warehouse(tmp_path / "whole.duckdb") as warehouse:
+        night(warehouse, "whole", LAST, [*early, *late])
+    assert kept(tmp_path / "nights.duckdb") == kept(tmp_path / "whole.duckdb")
+
+
+def test_other_settings_make_their_account_again(tmp_path: Path) -> None:
+    early, late = known(2)
+    moved = [
+        *BOTS[:2],
+        Bot.model_construct(
+            id="other", account="second", order_tag="t", instruments=("XRP-USDT-SWAP",)
+        ),
+    ]
+    with Warehouse(tmp_path / "nights.duckdb") as warehouse:
+        night(warehouse, "one", LAST, early)
+        night(warehouse, "two", LAST, late, bots=moved)
+    with Warehouse(tmp_path / "whole.duckdb") as warehouse:
+        night(warehouse, "whole", LAST, [*early, *late], bots=moved)
+    assert kept(tmp_path / "nights.duckdb") == kept(tmp_path / "whole.duckdb")
+
+
+def test_a_large_night_runs_in_the_compiled_kernel_and_comes_to_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = known(3)
+    for name, size in (("compiled", 0), ("plain", 10**9)):
+        monkeypatch.setattr("recon.run_lots.WORTH_COMPILING", size)
+        with Warehouse(tmp_path / f"{name}.duckdb") as warehouse:
+            night(warehouse, "one", LAST - timedelta(days=3), early)
+            night(warehouse, "two", LAST, late)
+    assert kept(tmp_path / "compiled.duckdb") == kept(tmp_path / "plain.duckdb")
