@@ -72,7 +72,7 @@ class SqliteBooks:
             columns = {name: column_names(books, name) for name in self._tables(books)}
             conditions = conditions_above(books, columns, self._above, window.start)
             for name in columns:
-                where = conditions.get(name, "true")
+                where = conditions.get(name, "1")
                 table = await asyncio.to_thread(
                     read_table, books, copy, name, source=self._path, where=where
                 )

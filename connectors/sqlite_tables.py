@@ -137,7 +137,7 @@ def has_lasting_ids(books: sqlite3.Connection, table: str) -> bool:
 
 
 def read_table(
-    books: sqlite3.Connection, copy: Path, table: str, *, source: Path, where: str = "true"
+    books: sqlite3.Connection, copy: Path, table: str, *, source: Path, where: str = "1"
 ) -> TableRows:
     """Read a table, or its rows `where` an SQL condition holds, from the file that is `copy`.
 

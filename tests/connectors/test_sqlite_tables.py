@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from connectors.arrow_text import Digits, floats_text
@@ -224,6 +224,7 @@ TABLES = st.dictionaries(NAMES.map(str.lower), DECLARED, min_size=1, max_size=8)
 )
 
 
+@example(({"true": ""}, [(None,)]))
 @settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
