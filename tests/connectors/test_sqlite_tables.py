@@ -69,7 +69,7 @@ def row_by_row(path: Path, table: str, key: str = "rowid") -> Told:
     return texts, types
 
 
-def at_once(path: Path, table: str, where: str = "true") -> Told:
+def at_once(path: Path, table: str, where: str = "1") -> Told:
     with closing(sqlite3.connect(path)) as books:
         books.text_factory = lenient_text
         found = read_table(books, path, table, source=path, where=where)
