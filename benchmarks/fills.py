@@ -50,18 +50,18 @@ group by all
 
 EVENTS = """
 with keys as (
-  select account, instrument,
+  select account, instrument, multiplier::decimal(18, 8) as multiplier, is_inverse,
     (row_number() over (order by account, instrument) - 1)::integer as key,
     (dense_rank() over (order by bot) - 1)::integer as bot
   from owners
+  join instruments using (instrument)
 ),
 
 ordered as (
-  select k.key, k.bot, f.session_date, f.at, f.seq, f.side, f.qty, f.price, f.fee, i.multiplier,
-    i.is_inverse
+  select k.key, k.bot, f.session_date, f.at, f.seq, f.price, f.fee, k.multiplier, k.is_inverse,
+    if(f.side = 'buy', f.qty, -f.qty) as qty
   from fills f
   join keys k on k.account = f.account and k.instrument = f.instrument
-  join instruments i on i.instrument = f.instrument
   order by k.key, f.session_date, f.at, f.seq
 )
 
@@ -73,9 +73,9 @@ select
   seq,
   bot,
   0::tinyint as side,
-  if(side = 'buy', qty, -qty)::decimal(38, 18) as qty,
+  qty::decimal(38, 18) as qty,
   price::decimal(38, 18) as price,
-  multiplier,
+  multiplier::decimal(38, 18) as multiplier,
   is_inverse,
   fee::decimal(38, 18) as amount,
   0::tinyint as fee_in,
