@@ -101,8 +101,7 @@ def unread_books(
         return BooksWanted(plan.window)
     if _last_whole(warehouse, bot, tables) < now - WHOLE_AGAIN:
         return BooksWanted(plan.window)
-    begin = max(plan.window.start, min(read) - OVERLAP)
-    return BooksWanted(Window(plan.days.session_of(begin), plan.window.last), known)
+    return BooksWanted(_overlapping(plan, min(read)), known)
 
 
 def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> datetime:
@@ -134,7 +133,12 @@ def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
     reached = [instant for instant in known if instant is not None]
     if len(reached) < len(known):
         return plan.window
-    begin = max(start, min(reached) - OVERLAP)
+    return _overlapping(plan, min(reached))
+
+
+def _overlapping(plan: AccountPlan, reached: datetime) -> Window:
+    """Return what is left of a window that was read as far as `reached`, and an overlap before."""
+    begin = max(plan.window.start, reached - OVERLAP)
     return Window(plan.days.session_of(begin), plan.window.last)
 
 

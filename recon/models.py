@@ -25,7 +25,6 @@ from recon.stages import Stages, Timer
 from recon.warehouse import Again, Warehouse
 
 TIME = pa.timestamp("us")
-DAY = pa.date32()
 LOT_KINDS = ("funding", "interest", "dividend", "tax", "fee", "penalty")
 """Movements of cash that are PnL of a position or of the account."""
 RELATED = {"ibkr-flex": timedelta(days=40)}
@@ -97,8 +96,9 @@ def build(
     What nothing has changed of is left alone. Raises IdentityError where an audit finds a row.
     """
     stage = stage or Stages()
+    rules = _rules(warehouse)
     with stage("stage"):
-        _stage(warehouse, run)
+        _stage(warehouse, run, rules)
     with stage("evidence"):
         warehouse.build("changes")
         warehouse.build("evidence")
@@ -109,12 +109,11 @@ def build(
             warehouse.build(folder)
     with stage("audits"):
         _audit(warehouse)
-    _note_recipes(warehouse)
+    _note_recipes(warehouse, rules)
 
 
-def _stage(warehouse: Warehouse, run: str) -> None:
+def _stage(warehouse: Warehouse, run: str, rules: str) -> None:
     """Stage what came tonight, and what has to be staged again."""
-    rules = _rules(warehouse)
     if warehouse.rows("select recipe from raw.recipes where account = ''") != [{"recipe": rules}]:
         warehouse.drop(DERIVED)
         warehouse.run("delete from raw.recipes")
@@ -246,13 +245,13 @@ def _orphans(warehouse: Warehouse, run: str, again: Collection[Again]) -> list[A
     return [one for one in found if one.account not in whole]
 
 
-def _note_recipes(warehouse: Warehouse) -> None:
+def _note_recipes(warehouse: Warehouse, rules: str) -> None:
     warehouse.run(
         "delete from raw.recipes "
         "where account = '' or account in (select account from config.accounts)"
     )
     warehouse.run(f"insert into raw.recipes {_recipes(warehouse)}")
-    warehouse.run("insert into raw.recipes values ('', ?)", [_rules(warehouse)])
+    warehouse.run("insert into raw.recipes values ('', ?)", [rules])
 
 
 def _recipes(warehouse: Warehouse) -> str:

@@ -149,7 +149,7 @@ def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa
         f"{codes.get(column, f's.{column}')} as {column}" for column in schema.names
     )
     query = f"select {columns} {_before(name)} order by k.key, {order}"
-    return warehouse.batches(query).read_all().cast(schema)
+    return warehouse.arrow(query).cast(schema)
 
 
 def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -166,13 +166,8 @@ def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         f"{names.get(column, f'c.{column}')} as {column}" for column in schema.names
     )
     bots = "left join touched.bots b on b.code = c.bot" if "bot" in schema.names else ""
-    return (
-        warehouse.batches(
-            f"select {columns} from touched.coded c join touched.keys k on k.key = c.key {bots}"
-        )
-        .read_all()
-        .cast(schema)
-    )
+    query = f"select {columns} from touched.coded c join touched.keys k on k.key = c.key {bots}"
+    return warehouse.arrow(query).cast(schema)
 
 
 def _opening(warehouse: Warehouse) -> dict[Key, Opening]:
