@@ -1,7 +1,7 @@
 """Which rows of a bot's tables lie above their watermarks, as SQLite's conditions.
 
 Left out is only what certainly was not written since: a row without a time, or whose time is not
-written as it should be, is read always. A follower is left out where all it names is.
+written as it should be, is read always. Of a unit all rows are read, or none.
 """
 
 from __future__ import annotations
@@ -48,23 +48,29 @@ def _check_columns(columns: Mapping[str, Sequence[str]], watermarks: Watermarks)
         for column in sorted(needed - present.get(table, set())):
             raise BooksError(
                 f"the mapping's watermarks ask for {table}.{column}, which these books lack: "
-                "correct its `-- watermark:` and `-- follows:` lines"
+                "correct its `-- watermark:` and `-- unit:` lines"
             )
 
 
 def _is_read(table: str, watermarks: Watermarks, start: datetime) -> str:
     """Return the condition, never null, that a row of a table may be another one since `start`."""
-    mark, follows = watermarks.columns.get(table), watermarks.follows.get(table)
+    mark, unit = watermarks.columns.get(table), watermarks.unit_of(table)
     conditions = [] if mark is None else [_is_recent(mark, start)]
-    if follows is not None:
-        column = f"{quoted(table)}.{quoted(follows.column)}"
-        key = quoted(follows.leader_column)
-        leaders = f"select {key} from {quoted(follows.leader)} not indexed"
-        is_led = _is_read(follows.leader, watermarks, start)
-        conditions.append(f"coalesce({column} in ({leaders} where {is_led}), 0)")
-        if mark is None:
-            named = f"{leaders} where {key} is not null"
-            conditions.append(f"{column} is null or {column} not in ({named})")
+    marked = [(quoted(unit[one]), one) for one in unit if one in watermarks.columns]
+    if marked:
+        column = f"{quoted(table)}.{quoted(unit[table])}"
+        recent = " union all ".join(
+            f"select {key} from {quoted(one)} not indexed"
+            f" where {_is_recent(watermarks.columns[one], start)}"
+            for key, one in marked
+        )
+        conditions.append(f"coalesce({column} in ({recent}), 0) or {column} is null")
+    if mark is None:
+        named = " union all ".join(
+            f"select {key} from {quoted(one)} not indexed where {key} is not null"
+            for key, one in marked
+        )
+        conditions.append(f"{column} not in ({named})")
     return "(" + " or ".join(conditions) + ")"
 
 

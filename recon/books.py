@@ -19,6 +19,7 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from recon.domain import Coverage, Record, Table
@@ -74,7 +75,13 @@ Everywhere else a digit past the eighteenth is refused: a quantity or a fill's p
 a mapping that wants it rounded says so with exact_product.
 """
 
-_KEYS = {"trades": "trade_id", "fills": "instrument, fill_id", "positions": "instrument"}
+KEYS = {
+    "trades": ("trade_id",),
+    "fills": ("instrument", "fill_id"),
+    "positions": ("instrument",),
+}
+"""What tells one row of a query's answer from the others."""
+
 _NEEDED = {
     "trades": ("trade_id", "instrument", "closed_at", "pnl"),
     "fills": ("fill_id", "instrument", "qty", "price", "at"),
@@ -142,7 +149,7 @@ def unpack(
             fields = range(1, item.batches.num_columns)
             tables[item.kind.removeprefix("table:")] = item.batches.select(fields)
         elif isinstance(item, Record):
-            schema[item.id] = _columns(item.payload)
+            schema[item.id] = columns_of(item.payload)
     if unknown := tables.keys() - schema.keys():
         raise BooksError(f"the snapshot lacks the columns of {', '.join(sorted(unknown))}")
     return schema, tables
@@ -160,7 +167,7 @@ def unpack_stored(
     schema: dict[str, list[tuple[str, str]]] = {}
     tables: dict[str, pa.Table] = {}
     for table, payload in schemas:
-        columns = [column for column in _columns(payload) if column[0]]
+        columns = [column for column in columns_of(payload) if column[0]]
         if table and columns:
             rows = read(f"table:{table}", _fields(columns))
             tables[table] = rows.rename_columns([name for name, _ in columns])
@@ -168,7 +175,37 @@ def unpack_stored(
     return schema, tables
 
 
-def _columns(payload: str) -> list[tuple[str, str]]:
+def unpack_before(
+    items: Iterable[Record | Table | Coverage], stood: pa.Table
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
+    """Return the schema and the tables of the same rows as `unpack`, as they stood before.
+
+    `stood` has the kind, the id and the earlier payload (null: none) of what has changed.
+    """
+    items = list(items)
+    schema, tables = unpack(items)
+    batches = {item.kind: item.batches for item in items if isinstance(item, Table)}
+    for kind, rows in batches.items():
+        table = kind.removeprefix("table:")
+        changed = stood.filter(pc.equal(stood["kind"], kind))
+        is_same = pc.invert(pc.is_in(rows.column(0), changed["id"]))
+        columns = [column for column in schema[table] if column[0]]
+        earlier = _opened(changed.drop_null(), columns)
+        kept = tables[table].filter(is_same).select([name for name, _ in columns])
+        tables[table] = pa.concat_tables([kept, earlier.cast(kept.schema)])
+        schema[table] = _fitted(columns, tables[table])
+    return schema, tables
+
+
+def _opened(records: pa.Table, columns: Sequence[tuple[str, str]]) -> pa.Table:
+    """Return the payloads of stored rows as a table of text."""
+    with closing(duckdb.connect(":memory:", config=_SEALED)) as books:
+        books.register("records", records)
+        rows = books.sql(f"select {_fields(columns)} from records").to_arrow_table()
+    return rows.rename_columns([name for name, _ in columns])
+
+
+def columns_of(payload: str) -> list[tuple[str, str]]:
     """Read the payload of a record of kind `schema`."""
     return [(name, duckdb_type) for name, duckdb_type in json.loads(payload)["columns"]]
 
@@ -379,13 +416,13 @@ def _check_readable(
 
 
 def _answer(books: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
-    return books.sql(f"from {query} order by {_KEYS[query]}").to_arrow_table().cast(ANSWERS[query])
+    rows = books.sql(f"from {query} order by {', '.join(KEYS[query])}")
+    return rows.to_arrow_table().cast(ANSWERS[query])
 
 
 def _problems(books: duckdb.DuckDBPyConnection, query: str) -> list[Problem]:
     """Find the rows that lack what every row needs, or whose key is another row's, too."""
-    key = _KEYS[query]
-    shown = key.rpartition(", ")[2]
+    key, shown = ", ".join(KEYS[query]), KEYS[query][-1]
     checks = [(f"{name} is null", f"{quoted(name)} is null") for name in _NEEDED[query]]
     if sides := _SIDES.get(query):
         checks.append((f"side is neither {' nor '.join(sides)}", f"(side in {sides}) is not true"))

@@ -1,65 +1,236 @@
-"""Claims: what each bot's own books say, if they can be read, and were read late enough."""
+"""Claims: what each bot's own books say, if they can be read, and were read late enough.
+
+Schema `books` keeps every bot's answers. A night on which a bot's books were read in part asks the
+mapping of that part alone: of its rows as they were, and as they are, and puts the one answer in
+the other's place. Otherwise, and in any doubt, it asks of all that is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recon.books import BooksTables, read_books, unpack_stored
+from recon import __version__
+from recon.books import (
+    ANSWERS,
+    KEYS,
+    BooksTables,
+    columns_of,
+    read_books,
+    unpack,
+    unpack_before,
+    unpack_stored,
+)
 from recon.config import Bot
+from recon.domain import Coverage, Record, Table
 from recon.errors import BooksError
+from recon.mappings import Variant, query_text
 from recon.plan import BotPlan, Plan
+from recon.resources import sql_root
 from recon.warehouse import Warehouse
 
 MAX_AHEAD = timedelta(minutes=5)
 """How far a bot's clock may run ahead of this machine's."""
+READABLE = pa.schema([("bot", pa.string()), ("recipe", pa.string()), ("rules", pa.string())])
+"""The bots whose answers are kept; what these were made with: their own part, and everyone's."""
+RENEWED = pa.schema([("bot", pa.string()), ("closed_at", pa.timestamp("us"))])
+"""When the closed trades closed that came, changed or went tonight."""
 
 
-def read_claims(
-    warehouse: Warehouse, plan: Plan, failed: Mapping[str, str]
-) -> tuple[dict[str, BooksTables], dict[str, str]]:
-    """Run every bot's mapping over its latest snapshot.
+class Landed(NamedTuple):
+    """What one fetch gave of a bot's books, and how what of it has changed stood before."""
 
-    Return the books of the bots whose books can be read, and of the others why not. `failed` are
-    those that could not be fetched tonight, with the reason.
+    items: Sequence[Record | Table | Coverage]
+    stood: pa.Table
+
+
+def keep_claims(
+    warehouse: Warehouse, plan: Plan, landed: Mapping[str, Landed], failed: Mapping[str, str]
+) -> dict[str, str]:
+    """Bring every bot's claims up to what has landed; return of which bots that failed, and why.
+
+    `failed` are the bots whose books could not be fetched tonight, with the reason.
     """
-    books: dict[str, BooksTables] = {}
+    rules = _rules(warehouse)
+    _prepare(warehouse, rules)
     unreadable = dict(failed)
     for one in plan.bots:
-        if one.bot.id not in unreadable:
-            try:
-                end = plan.of(one.bot.account).window.end
-                books[one.bot.id] = _read(warehouse, one, end)
-            except BooksError as error:
-                unreadable[one.bot.id] = str(error)
-    return books, unreadable
+        bot = one.bot
+        try:
+            if bot.id not in unreadable:
+                read_at = _last_read(warehouse, bot, plan.of(bot.account).window.end)
+                _keep(warehouse, plan, one, rules, landed.get(bot.id), read_at)
+        except BooksError as error:
+            unreadable[bot.id] = str(error)
+        if bot.id in unreadable:
+            _forget(warehouse, bot)
+    warehouse.build("claims")
+    return unreadable
 
 
-def _read(warehouse: Warehouse, plan: BotPlan, end: datetime) -> BooksTables:
-    bot = plan.bot
-    read_at = _last_read(warehouse, bot, end)
-    stored = (
-        "from raw.standing "
-        "where venue = 'books' and account = ? and kind = ? and payload is not null"
+def _rules(warehouse: Warehouse) -> str:
+    """Return what tells this release's way to the claims from another's."""
+    texts = [text for _, text in warehouse.queries("claims")]
+    macros = (sql_root() / "macros.sql").read_text(encoding="utf-8")
+    return _digest(__version__, macros, *map(str, (*ANSWERS.values(), READABLE)), *texts)
+
+
+def _prepare(warehouse: Warehouse, rules: str) -> None:
+    """Make the tables of the answers: anew where another release has made them."""
+    columns = warehouse.rows(
+        "select column_name from duckdb_columns() "
+        "where schema_name = 'books' and table_name = 'readable' and column_name = 'rules'"
     )
-    schemas = warehouse.rows(f"select id, payload {stored}", [bot.id, "schema"])
+    if not columns or warehouse.rows("from books.readable where rules <> ? limit 1", [rules]):
+        warehouse.drop(["books", "claims"])
+    warehouse.keep("books", "readable", READABLE)
+    for query, schema in ANSWERS.items():
+        warehouse.keep("books", query, schema.append(pa.field("bot", pa.string())))
+    warehouse.store("books", "renewed", RENEWED.empty_table())
+
+
+def _keep(
+    warehouse: Warehouse,
+    plan: Plan,
+    mine: BotPlan,
+    rules: str,
+    landed: Landed | None,
+    read_at: datetime,
+) -> None:
+    """Keep a bot's answers: those of what was read tonight alone, if that will do, or of all."""
+    bot = mine.bot
+    schemas = {
+        row["id"]: row["payload"]
+        for row in _stored(warehouse, bot, "schema", "id, payload").to_pylist()
+    }
+    variant = mine.mapping.choose({table: columns_of(one) for table, one in schemas.items()})
+    account = plan.of(bot.account)
+    recipe = _digest(
+        *(query_text(path) for path in variant.queries.values()),
+        *map(str, (account.account.id, account.account.calendar, account.window.first.date)),
+    )
+    is_kept = warehouse.rows("from books.readable where bot = ? and recipe = ?", [bot.id, recipe])
+    if is_kept and landed is None:
+        return
+    if is_kept and landed and _is_in_units(variant, landed):
+        before = read_books(mine.mapping, *unpack_before(landed.items, landed.stood))
+        now = read_books(mine.mapping, *unpack(landed.items))
+        _check_past(now, bot, read_at)
+        if _renew(warehouse, bot, before, now):
+            return
+    _forget(warehouse, bot)
+    whole = _whole(warehouse, mine, schemas)
+    _check_past(whole, bot, read_at)
+    _insert(warehouse, bot, whole)
+    warehouse.run("insert into books.readable values (?, ?, ?)", [bot.id, recipe, rules])
+
+
+def _is_in_units(variant: Variant, landed: Landed) -> bool:
+    """Return whether a part of the books was read, and in units that are mapped by themselves."""
+    in_part = {
+        kind.removeprefix("table:").lower()
+        for item in landed.items
+        if isinstance(item, Coverage) and not item.is_snapshot
+        for kind in item.kinds
+    }
+    present = {
+        item.kind.removeprefix("table:").lower() for item in landed.items if isinstance(item, Table)
+    }
+    marks = variant.watermarks
+    return bool(in_part) and marks.is_in_units and in_part == marks.tables & present
+
+
+def _renew(warehouse: Warehouse, bot: Bot, before: BooksTables, now: BooksTables) -> bool:
+    """Put what the rows that were read say now in the place of what they said before.
+
+    Return False, and leave all as it was, where these are not told apart from others: where a row
+    has a problem, or the key of one that was not read.
+    """
+    if before.problems or now.problems:
+        return False
+    answers = {query: (_rows(query, before), _rows(query, now)) for query in ANSWERS}
+    for query, (old, new) in answers.items():
+        with warehouse.registered("before", old), warehouse.registered("now", new):
+            if warehouse.rows(
+                f"""
+                select 1 from books.{query} k semi join now n on {_same(query, "n")}
+                anti join before b on {_same(query, "b")} where k.bot = ? limit 1
+                """,
+                [bot.id],
+            ):
+                return False
+    for query, (old, _) in answers.items():
+        with warehouse.registered("before", old):
+            warehouse.run(
+                f"delete from books.{query} k using before b "
+                f"where k.bot = ? and {_same(query, 'b')}",
+                [bot.id],
+            )
+    _note_renewed(warehouse, bot, before.trades)
+    _insert(warehouse, bot, now)
+    return True
+
+
+def _rows(query: str, answers: BooksTables) -> pa.Table:
+    rows = getattr(answers, query)
+    return ANSWERS[query].empty_table() if rows is None else rows
+
+
+def _same(query: str, other: str) -> str:
+    return " and ".join(f"k.{column} = {other}.{column}" for column in KEYS[query])
+
+
+def _insert(warehouse: Warehouse, bot: Bot, tables: BooksTables) -> None:
+    for query in ANSWERS:
+        warehouse.append("books", query, _of(bot, _rows(query, tables)))
+    _note_renewed(warehouse, bot, tables.trades)
+
+
+def _note_renewed(warehouse: Warehouse, bot: Bot, trades: pa.Table) -> None:
+    warehouse.append("books", "renewed", _of(bot, trades.select(["closed_at"])))
+
+
+def _of(bot: Bot, rows: pa.Table) -> pa.Table:
+    return rows.append_column("bot", pa.array([bot.id] * rows.num_rows, pa.string()))
+
+
+def _forget(warehouse: Warehouse, bot: Bot) -> None:
+    """Keep nothing of a bot's answers: the next night asks of all its books."""
+    warehouse.run(
+        "insert into books.renewed select bot, closed_at from books.trades where bot = ?", [bot.id]
+    )
+    for name in ("readable", *ANSWERS):
+        warehouse.run(f"delete from books.{name} where bot = ?", [bot.id])
+
+
+def _whole(warehouse: Warehouse, mine: BotPlan, schemas: Mapping[str, str]) -> BooksTables:
+    """Return what the mapping answers of all that is kept of a bot's books."""
+    bot = mine.bot
 
     def read(kind: str, fields: str) -> pa.Table:
-        return warehouse.arrow(f"select {fields} {stored}", [bot.id, kind])
+        return _stored(warehouse, bot, kind, fields)
 
-    tables = read_books(
-        plan.mapping, *unpack_stored([(row["id"], row["payload"]) for row in schemas], read)
-    )
+    tables = read_books(mine.mapping, *unpack_stored(schemas.items(), read))
     if problems := [one for one in tables.problems if one.query == "trades"]:
         raise BooksError(
             f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "
             f"first: {problems[0].key}: {problems[0].reason}"
         )
-    _check_past(tables, bot, read_at)
     return tables
+
+
+def _stored(warehouse: Warehouse, bot: Bot, kind: str, fields: str) -> pa.Table:
+    """Return what is kept of a bot's books, of one kind, as it stands."""
+    return warehouse.arrow(
+        f"select {fields} from raw.standing "
+        "where venue = 'books' and account = ? and kind = ? and payload is not null",
+        [bot.id, kind],
+    )
 
 
 def _last_read(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
@@ -83,3 +254,7 @@ def _check_past(tables: BooksTables, bot: Bot, read_at: datetime) -> None:
             f"the books of {bot.id} have a trade that closed at {latest} UTC, after they were "
             "read: give closed_at in UTC"
         )
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

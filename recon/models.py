@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from recon import __version__
-from recon.books import ANSWERS, BooksTables
 from recon.config import Account as AccountSettings
 from recon.config import Bot, OkxAccount
 from recon.domain import Window
@@ -73,19 +72,6 @@ def configure(
             [(bot.account, name, bot.id) for bot in bots for name in bot.instruments],
         ),
     )
-
-
-def store_books(warehouse: Warehouse, books: Mapping[str, BooksTables]) -> None:
-    """Write what each bot's mapping gave: schema `books`. A bot that is absent was not readable."""
-    warehouse.store("books", "readable", _table(("bot",), [(bot,) for bot in books]))
-    for name, schema in ANSWERS.items():
-        tables = [
-            table.append_column("bot", pa.array([bot] * table.num_rows, pa.string()))
-            for bot, answers in books.items()
-            if (table := getattr(answers, name)) is not None
-        ]
-        empty = schema.append(pa.field("bot", pa.string())).empty_table()
-        warehouse.store("books", name, pa.concat_tables([empty, *tables]))
 
 
 def build(

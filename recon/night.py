@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from connectors.patience import Patience
-from recon.claims import read_claims
+from recon.claims import Landed, keep_claims
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
 from recon.domain import Clock
 from recon.fetch import BooksWanted, Haul, fetch_all, unread, unread_books
 from recon.judgement import Tolerance
 from recon.ledger import Break, Ledger
-from recon.models import build, configure, store_books
+from recon.models import build, configure
 from recon.paging.channels import check_channels
 from recon.paging.delivery import page_run
 from recon.plan import Plan, make_plan
@@ -69,9 +69,16 @@ def run_night(night: Night) -> dict[str, Any]:
         note("landing the evidence, building the numbers")
         with stage("commit"), warehouse.transaction():
             with stage("land"):
-                for haul in hauls:
+                stood = [
                     warehouse.land(run, haul.venue, haul.account, haul.items, started)
-            unreadable = _model(night, plan, run, hauls, warehouse)
+                    for haul in hauls
+                ]
+            books = {
+                haul.account: Landed(haul.items, before)
+                for haul, before in zip(hauls, stood, strict=True)
+                if haul.venue == "books"
+            }
+            unreadable = _model(night, plan, run, hauls, books, warehouse)
             with stage("judge"):
                 document, found = _judge(night, plan, run, hauls, unreadable, warehouse)
         with stage("page and report"):
@@ -101,7 +108,12 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
 
 
 def _model(
-    night: Night, plan: Plan, run: str, hauls: Sequence[Haul], warehouse: Warehouse
+    night: Night,
+    plan: Plan,
+    run: str,
+    hauls: Sequence[Haul],
+    books: Mapping[str, Landed],
+    warehouse: Warehouse,
 ) -> dict[str, str]:
     """Build every table from what has landed; return why which bots' books could not be read."""
     bots = [one.bot for one in plan.bots]
@@ -109,8 +121,7 @@ def _model(
     configure(warehouse, accounts, bots, night.now())
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
-        books, unreadable = read_claims(warehouse, plan, failed)
-        store_books(warehouse, books)
+        unreadable = keep_claims(warehouse, plan, books, failed)
     methods = {one.account.id: one.account.lots for one in plan.accounts}
     build(warehouse, run, methods, night.stages)
     return unreadable

@@ -26,6 +26,8 @@ INCOMING = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa
                       ("at", TIME)])  # fmt: skip
 AGAIN = pa.schema([("venue", pa.string()), ("account", pa.string()), ("since", TIME),
                    ("kind", pa.string()), ("id", pa.string())])  # fmt: skip
+STOOD = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa.string())])
+"""What stands otherwise than before, with what it was before: null where it wasn't there."""
 REPLACES = "-- replaces:"
 """Begins the line by which a query says which rows of its table, `k`, it gives anew."""
 VIEW = "-- view"
@@ -86,10 +88,11 @@ class Warehouse:
         account: str,
         items: Iterable[Record | Table | Coverage],
         at: datetime,
-    ) -> None:
+    ) -> pa.Table:
         """Add one fetch to the audit log: new and changed records, gone ones, its coverage.
 
-        A record that is there already, with the same payload, adds nothing.
+        A record that is there already, with the same payload, adds nothing. Return what of these
+        stands otherwise than it did, and as it stood: `STOOD`.
         """
         records: dict[tuple[str, str], Record] = {}
         tables: list[pa.Table] = []
@@ -103,7 +106,7 @@ class Warehouse:
                 statements.append(item)
         where = {"venue": venue, "account": account, "at": _naive(at), "run": run}
         self._landed_at = min(self._landed_at, _naive(at))
-        self._land_records(records.values(), tables, where)
+        stood = [self._land_records(records.values(), tables, where)]
         whole = [
             kind
             for statement in statements
@@ -111,8 +114,9 @@ class Warehouse:
             for kind in statement.kinds
         ]
         if whole:
-            self._bury_the_gone(records, tables, whole, where)
+            stood.append(self._bury_the_gone(records, tables, whole, where))
         self._land_coverage(statements, where)
+        return pa.concat_tables(stood)
 
     def served(self, venue: str, account: str, evidence: Evidence, kind: str) -> list[Interval]:
         """Return every interval over which one kind of evidence was served whole."""
@@ -130,7 +134,7 @@ class Warehouse:
         """Settle what `raw.tonight` is: what stands, what `run` has brought, and `again`."""
         rows = [one._asdict() | {"since": one.since and _naive(one.since)} for one in again]
         self._db.execute("delete from raw.again")
-        with self._registered("incoming", pa.Table.from_pylist(rows, schema=AGAIN)):
+        with self.registered("incoming", pa.Table.from_pylist(rows, schema=AGAIN)):
             self._db.execute("insert into raw.again by name from incoming")
         self._db.execute("set variable run = $run", {"run": run})
         self._db.execute("set variable landed_at = $at", {"at": self._landed_at})
@@ -164,7 +168,7 @@ class Warehouse:
     def keep(self, schema: str, name: str, columns: pa.Schema) -> None:
         """Make a table of these columns, empty, where it isn't there yet."""
         self._db.execute(f"create schema if not exists {quoted(schema)}")
-        with self._registered("no_rows", columns.empty_table()):
+        with self.registered("no_rows", columns.empty_table()):
             self._keep(f"{quoted(schema)}.{quoted(name)}", "from no_rows")
 
     def build(self, folder: str) -> None:
@@ -209,9 +213,16 @@ class Warehouse:
     def store(self, schema: str, name: str, rows: pa.Table) -> None:
         """Make `rows` the table `schema.name`, in place of what was there."""
         self._db.execute(f"create schema if not exists {quoted(schema)}")
-        with self._registered("incoming_rows", rows):
+        with self.registered("incoming_rows", rows):
             self._db.execute(
                 f"create or replace table {quoted(schema)}.{quoted(name)} as from incoming_rows"
+            )
+
+    def append(self, schema: str, name: str, rows: pa.Table) -> None:
+        """Add rows to a table that has their columns."""
+        with self.registered("incoming_rows", rows):
+            self._db.execute(
+                f"insert into {quoted(schema)}.{quoted(name)} by name from incoming_rows"
             )
 
     def arrow(self, query: str, parameters: Sequence[object] = ()) -> pa.Table:
@@ -265,7 +276,7 @@ class Warehouse:
         fields = ", ".join(
             f"{_literal(name)}, {place}" for name, place in zip(names, places, strict=True)
         )
-        with self._registered("fields", table.batches.rename_columns(["id", *places])):
+        with self.registered("fields", table.batches.rename_columns(["id", *places])):
             return self._db.sql(
                 f"select $kind as kind, id, json_object({fields})::varchar as payload, "
                 'null::timestamp as "at" from fields',
@@ -277,7 +288,7 @@ class Warehouse:
         records: Collection[Record],
         tables: Sequence[pa.Table],
         where: Mapping[str, object],
-    ) -> None:
+    ) -> pa.Table:
         table = pa.table(
             {
                 "kind": [r.kind for r in records],
@@ -288,8 +299,8 @@ class Warehouse:
             schema=INCOMING,
         )
         incoming = pa.concat_tables([table, *(one.cast(INCOMING) for one in tables)])
-        with self._registered("incoming", incoming):
-            self._add_versions(
+        with self.registered("incoming", incoming):
+            return self._add_versions(
                 """
                 with unknown as (
                   select i.kind, i.id
@@ -327,15 +338,15 @@ class Warehouse:
         tables: Sequence[pa.Table],
         kinds: Sequence[str],
         where: Mapping[str, object],
-    ) -> None:
+    ) -> pa.Table:
         """Add a version without payload to what a snapshot no longer holds."""
         present = pa.table(
             {"kind": [kind for kind, _ in records], "id": [name for _, name in records]},
             schema=pa.schema([("kind", pa.string()), ("id", pa.string())]),
         )
         ids = [one.select(["kind", "id"]).cast(present.schema) for one in tables]
-        with self._registered("present", pa.concat_tables([present, *ids])):
-            self._add_versions(
+        with self.registered("present", pa.concat_tables([present, *ids])):
+            return self._add_versions(
                 """
                 select kind, id, version + 1 as version, null::varchar as payload,
                   null::varchar as sha256, null::timestamp as "at", false as is_moved
@@ -347,8 +358,8 @@ class Warehouse:
                 {**where, "kinds": list(kinds)},
             )
 
-    def _add_versions(self, query: str, parameters: Mapping[str, object]) -> None:
-        """Append what `query` gives to the log, and renew what stands."""
+    def _add_versions(self, query: str, parameters: Mapping[str, object]) -> pa.Table:
+        """Append what `query` gives to the log, and renew what stands; return what stood before."""
         self._db.execute(
             f"create or replace temp table added as {query}", _named(query, parameters)
         )
@@ -361,13 +372,19 @@ class Warehouse:
             {name: parameters[name] for name in ("venue", "account", "at", "run")},
         )
         place = {name: parameters[name] for name in ("venue", "account")}
-        self._db.execute(
+        stood = self._db.sql(
             """
             delete from raw.standing s using added a
             where s.venue = $venue and s.account = $account and s.kind = a.kind and s.id = a.id
+            returning s.kind, s.id, s.payload
             """,
-            place,
-        )
+            params=place,
+        ).to_arrow_table()
+        with self.registered("stood", stood):
+            before = self.arrow(
+                "select kind, id, s.payload from added a left join stood s using (kind, id) "
+                'where a."at" is null'
+            )
         self._db.execute(
             """
             insert into raw.standing
@@ -382,6 +399,7 @@ class Warehouse:
             place,
         )
         self._db.execute("drop table added")
+        return before.cast(STOOD)
 
     def _land_coverage(self, statements: Sequence[Coverage], where: Mapping[str, object]) -> None:
         for statement in statements:
@@ -397,7 +415,8 @@ class Warehouse:
                 )  # fmt: skip
 
     @contextmanager
-    def _registered(self, name: str, table: pa.Table) -> Iterator[None]:
+    def registered(self, name: str, table: pa.Table) -> Iterator[None]:
+        """Have queries read `table` by a name, meanwhile."""
         self._db.register(name, table)
         try:
             yield

@@ -2,8 +2,12 @@
 
 A mapping says so in the comments of its queries:
 
-    -- watermark: trades(close_date) text       when a row was last written; text, epoch_s, epoch_ms
-    -- follows: orders(ft_trade_id) trades(id)  which rows of orders go with which of trades
+    -- watermark: trades(close_date) text    when a row was last written; text, epoch_s, epoch_ms
+    -- unit: trades(id) orders(ft_trade_id)  rows that belong together: read and mapped as one
+
+A unit is read as a whole when any of its rows may have changed, and what the mapping says of it
+follows from its rows alone. What a query adds up over several units (`positions.sql`) it takes from
+rows that are read every time.
 """
 
 from __future__ import annotations
@@ -21,12 +25,13 @@ from recon.errors import ConfigError
 Form = Literal["text", "epoch_s", "epoch_ms"]
 """How a time is written: YYYY-MM-DD HH:MM:SS (UTC, or with an offset), or a number since 1970."""
 
-_LINE = re.compile(r"^--\s*(watermark|follows):(.*)$", re.MULTILINE)
+_LINE = re.compile(r"^--\s*(watermark|unit):(.*)$", re.MULTILINE)
 _WATERMARK = re.compile(rf"\s*(\w+)\s*\(\s*(\w+)\s*\)\s*({'|'.join(get_args(Form))})\s*;?\s*")
-_FOLLOWS = re.compile(r"\s*(\w+)\s*\(\s*(\w+)\s*\)\s*(\w+)\s*\(\s*(\w+)\s*\)\s*;?\s*")
+_MEMBER = re.compile(r"\s*(\w+)\s*\(\s*(\w+)\s*\)")
+_UNIT = re.compile(rf"({_MEMBER.pattern})+\s*;?\s*")
 _SHAPES = {
     "watermark": "-- watermark: table(column) text` (or epoch_s, or epoch_ms)",
-    "follows": "-- follows: table(column) table(column)`",
+    "unit": "-- unit: table(column) table(column) …`",
 }
 
 
@@ -39,30 +44,33 @@ class Watermark:
     form: Form
 
 
-@dataclass(frozen=True, slots=True)
-class Follows:
-    """A row of `table` goes with the row of `leader` whose `leader_column` its `column` names."""
-
-    table: str
-    column: str
-    leader: str
-    leader_column: str
+Unit = Mapping[str, str]
+"""The column of each of its tables that says, by the same value, which rows belong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
     """The tables, in lower case, of which not every row is read every night, and which rows are.
 
-    A table with both lines is read where either says so. A table with neither is read whole.
+    A table that has no watermark and is in no unit is read whole.
     """
 
     columns: Mapping[str, Watermark]
-    follows: Mapping[str, Follows]
+    units: Sequence[Unit] = ()
 
     @property
     def tables(self) -> frozenset[str]:
         """The tables that are read above a watermark."""
-        return frozenset(self.columns) | frozenset(self.follows)
+        return frozenset(self.columns).union(*self.units)
+
+    @property
+    def is_in_units(self) -> bool:
+        """Whether all that is read in part is read in units: then it can be mapped by itself."""
+        return bool(self.columns) and self.columns.keys() <= set().union(*self.units)
+
+    def unit_of(self, table: str) -> Unit:
+        """Return the unit of a table: empty where it is in none."""
+        return next((unit for unit in self.units if table in unit), {})
 
     @property
     def requires(self) -> Mapping[str, frozenset[str]]:
@@ -70,9 +78,8 @@ class Watermarks:
         needed: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
         for mark in self.columns.values():
             needed[mark.table] |= {mark.column}
-        for one in self.follows.values():
-            needed[one.table] |= {one.column}
-            needed[one.leader] |= {one.leader_column}
+        for table, column in (member for unit in self.units for member in unit.items()):
+            needed[table] |= {column}
         return needed
 
 
@@ -91,25 +98,30 @@ class Above:
 def read_watermarks(texts: Mapping[Path, str]) -> Watermarks:
     """Read the lines of a mapping's queries. The same line in two files is one.
 
-    Raises ConfigError for a line that says nothing, for two that contradict each other, and for
-    tables that follow one that is read whole, or each other.
+    Raises ConfigError for a line that says nothing, for two that contradict each other, and for a
+    unit that has no watermark.
     """
     marks: set[Watermark] = set()
-    follows: set[Follows] = set()
+    units: set[tuple[tuple[str, str], ...]] = set()
     for path, text in texts.items():
         for word, line in _LINE.findall(text):
-            match = (_WATERMARK if word == "watermark" else _FOLLOWS).fullmatch(line)
+            match = (_WATERMARK if word == "watermark" else _UNIT).fullmatch(line)
             if match is None:
                 raise ConfigError(f"{path}: write `{_SHAPES[word]}, not {line.strip()!r}")
             if word == "watermark":
                 marks.add(Watermark(match[1].lower(), match[2].lower(), cast("Form", match[3])))
             else:
-                follows.add(Follows(*(name.lower() for name in match.groups())))
+                units.add(tuple(sorted(_MEMBER.findall(line.lower()))))
     named = ", ".join(map(str, texts))
     _refuse_two(named, "watermark", [one.table for one in marks])
-    _refuse_two(named, "table to follow", [one.table for one in follows])
-    found = Watermarks({one.table: one for one in marks}, {one.table: one for one in follows})
-    _check_leaders(named, found)
+    _refuse_two(named, "unit", [table for unit in units for table, _ in unit])
+    found = Watermarks({one.table: one for one in marks}, [dict(unit) for unit in sorted(units)])
+    for unit in found.units:
+        if not unit.keys() & found.columns.keys():
+            raise ConfigError(
+                f"{named}: no table of the unit {', '.join(unit)} has a `-- watermark:`: give one "
+                "of them one, or let them be read whole"
+            )
     return found
 
 
@@ -117,19 +129,3 @@ def _refuse_two(named: str, what: str, tables: Iterable[str]) -> None:
     for table, count in Counter(tables).items():
         if count > 1:
             raise ConfigError(f"{named}: table {table} has {count} lines that name a {what}: one")
-
-
-def _check_leaders(named: str, watermarks: Watermarks) -> None:
-    for one in watermarks.follows.values():
-        if one.leader not in watermarks.tables:
-            raise ConfigError(
-                f"{named}: {one.table} follows {one.leader}, which is read whole: give "
-                f"{one.leader} a `-- watermark:`, or let {one.table} be read whole, too"
-            )
-        seen = [one.table]
-        while (leader := watermarks.follows.get(seen[-1])) is not None:
-            seen.append(leader.leader)
-            if leader.leader in seen[:-1]:
-                raise ConfigError(
-                    f"{named}: {' follows '.join(seen)}: let the first have a watermark alone"
-                )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,101 @@ def order(order_id: str, side: str, filled: float, price: float, **more: Any) ->
         "order_filled_date": "2026-05-14 08:30:00",
         **more,
     }
+
+
+class Freqtrade:
+    """A freqtrade that trades at random, and changes what freqtrade changes, when it does so."""
+
+    def __init__(self, path: Path, era: str, seed: int) -> None:
+        self.path = path
+        self.trades_declared, self.orders_declared = ERAS[era]
+        self.random = random.Random(seed)  # the same each time
+        self.trades: dict[int, Row] = {}
+        self.orders: dict[int, Row] = {}
+
+    def live(self, start: datetime, until: datetime, events: int) -> None:
+        """Let things happen between two instants, and write the database."""
+        for _ in range(events):
+            at = start + (until - start) * self.random.random()
+            opened = [trade for trade in self.trades.values() if trade["is_open"]]
+            closed = [trade for trade in self.trades.values() if not trade["is_open"]]
+            event = self.random.choice([self.enter, self.enter, self.exit, self.exit, self.again])
+            if event == self.enter or not opened:
+                self.enter(at)
+            elif event == self.again and closed and self.orders_declared:
+                self.again(at, self.random.choice(closed))
+            else:
+                self.exit(at, self.random.choice(opened))
+        write(
+            self.path,
+            self.trades_declared,
+            [_known(trade, self.trades_declared) for trade in self.trades.values()],
+            self.orders_declared,
+            [_known(one, self.orders_declared or "") for one in self.orders.values()],
+        )
+
+    def enter(self, at: datetime) -> None:
+        trade = LONG_SWAP | {
+            "id": len(self.trades) + 1,
+            "is_open": 1,
+            "is_short": self.random.randint(0, 1),
+            "open_rate": self.random.uniform(1, 70_000),
+            "close_rate": None,
+            "amount": self.random.uniform(0.001, 3),
+            "open_date": _text(at),
+            "close_date": None,
+            "close_profit_abs": None,
+            "realized_profit": 0.0,
+            "funding_fees": 0.0,
+        }
+        self.trades[trade["id"]] = trade
+        self.place(at, trade, trade["amount"], trade["open_rate"], is_exit=False)
+
+    def exit(self, at: datetime, trade: Row) -> None:
+        """Close a trade, or a part of it, which has no date of its own."""
+        rate = trade["open_rate"] * self.random.uniform(0.9, 1.1)
+        profit = trade["amount"] * self.random.uniform(-100, 100)
+        trade["funding_fees"] = self.random.uniform(-1, 1)
+        trade["realized_profit"] += profit
+        trade["close_profit_abs"] = profit
+        if "realized_profit" in self.trades_declared and self.random.random() < 0.4:
+            trade["amount"] /= 2
+            self.place(at, trade, trade["amount"], rate, is_exit=True)
+            return
+        self.place(at, trade, trade["amount"], rate, is_exit=True)
+        trade |= {"is_open": 0, "close_rate": rate, "close_date": _text(at)}
+
+    def again(self, at: datetime, trade: Row) -> None:
+        """Find out the fee of a trade that was closed long ago; its date stays what it was."""
+        trade["fee_close"] = self.random.choice([0.0002, 0.0004, 0.001])
+        trade["close_profit_abs"] *= 0.999
+        trade["realized_profit"] *= 0.999
+        mine = [one for one in self.orders.values() if one["ft_trade_id"] == trade["id"]]
+        mine[-1] |= {
+            "ft_fee_base": self.random.choice([None, 1e-7]),
+            "order_update_date": _text(at),
+        }
+
+    def place(self, at: datetime, trade: Row, qty: float, rate: float, *, is_exit: bool) -> None:
+        number = len(self.orders) + 1
+        side = "sell" if is_exit != bool(trade["is_short"]) else "buy"
+        self.orders[number] = order(
+            f"o{number}",
+            side,
+            qty,
+            rate,
+            id=number,
+            ft_trade_id=trade["id"],
+            average=rate,
+            order_filled_date=_text(at),
+            order_update_date=_text(at),
+        )
+
+
+def _known(row: Row, declared: str) -> Row:
+    names = [one.split()[0] for one in declared.split(",") if one]
+    return {name: row[name] for name in names if name in row}
+
+
+def _text(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S.%f}"

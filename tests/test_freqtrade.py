@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Iterable, Sequence
-from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import duckdb
-import pyarrow as pa
 import pytest
 
 from connectors.sqlite_books import SqliteBooks
-from recon.books import BooksTables, Problem, read_books, unpack, unpack_stored
+from recon.books import BooksTables, Problem, read_books, unpack
 from recon.domain import Coverage, Record, Session, Table, Window
 from recon.errors import BooksError
 from recon.mappings import find_mapping
 from recon.resources import sql_root
-from recon.watermarks import Above
 from tests.freqtrade import (
-    ERAS,
     LONG_SWAP,
     ORDERS_2021,
     ORDERS_2022,
@@ -226,190 +220,3 @@ class TestFreqtrade:
         )
         with pytest.raises(BooksError, match=r"no_orders, lacks trades\.close_rate:"):
             freqtrade(tmp_path, trades, [row])
-
-
-NIGHTS = (datetime(2026, 5, 14, 2, tzinfo=UTC), datetime(2026, 5, 15, 2, tzinfo=UTC))
-BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
-OVERLAP = timedelta(days=7)
-
-
-class Freqtrade:
-    """A freqtrade that trades at random, and changes what freqtrade changes, when it does so."""
-
-    def __init__(self, path: Path, era: str, seed: int) -> None:
-        self.path = path
-        self.trades_declared, self.orders_declared = ERAS[era]
-        self.random = random.Random(seed)  # the same each time
-        self.trades: dict[int, Row] = {}
-        self.orders: dict[int, Row] = {}
-
-    def live(self, start: datetime, until: datetime, events: int) -> None:
-        """Let things happen between two instants, and write the database."""
-        for _ in range(events):
-            at = start + (until - start) * self.random.random()
-            opened = [trade for trade in self.trades.values() if trade["is_open"]]
-            closed = [trade for trade in self.trades.values() if not trade["is_open"]]
-            event = self.random.choice([self.enter, self.enter, self.exit, self.exit, self.again])
-            if event == self.enter or not opened:
-                self.enter(at)
-            elif event == self.again and closed and self.orders_declared:
-                self.again(at, self.random.choice(closed))
-            else:
-                self.exit(at, self.random.choice(opened))
-        write(
-            self.path,
-            self.trades_declared,
-            [_known(trade, self.trades_declared) for trade in self.trades.values()],
-            self.orders_declared,
-            [_known(one, self.orders_declared or "") for one in self.orders.values()],
-        )
-
-    def enter(self, at: datetime) -> None:
-        trade = LONG_SWAP | {
-            "id": len(self.trades) + 1,
-            "is_open": 1,
-            "is_short": self.random.randint(0, 1),
-            "open_rate": self.random.uniform(1, 70_000),
-            "close_rate": None,
-            "amount": self.random.uniform(0.001, 3),
-            "open_date": _text(at),
-            "close_date": None,
-            "close_profit_abs": None,
-            "realized_profit": 0.0,
-            "funding_fees": 0.0,
-        }
-        self.trades[trade["id"]] = trade
-        self.place(at, trade, trade["amount"], trade["open_rate"], is_exit=False)
-
-    def exit(self, at: datetime, trade: Row) -> None:
-        """Close a trade, or a part of it, which has no date of its own."""
-        rate = trade["open_rate"] * self.random.uniform(0.9, 1.1)
-        profit = trade["amount"] * self.random.uniform(-100, 100)
-        trade["funding_fees"] = self.random.uniform(-1, 1)
-        trade["realized_profit"] += profit
-        trade["close_profit_abs"] = profit
-        if "realized_profit" in self.trades_declared and self.random.random() < 0.4:
-            trade["amount"] /= 2
-            self.place(at, trade, trade["amount"], rate, is_exit=True)
-            return
-        self.place(at, trade, trade["amount"], rate, is_exit=True)
-        trade |= {"is_open": 0, "close_rate": rate, "close_date": _text(at)}
-
-    def again(self, at: datetime, trade: Row) -> None:
-        """Find out the fee of a trade that was closed long ago; its date stays what it was."""
-        trade["fee_close"] = self.random.choice([0.0002, 0.0004, 0.001])
-        trade["close_profit_abs"] *= 0.999
-        trade["realized_profit"] *= 0.999
-        mine = [one for one in self.orders.values() if one["ft_trade_id"] == trade["id"]]
-        mine[-1] |= {
-            "ft_fee_base": self.random.choice([None, 1e-7]),
-            "order_update_date": _text(at),
-        }
-
-    def place(self, at: datetime, trade: Row, qty: float, rate: float, *, is_exit: bool) -> None:
-        number = len(self.orders) + 1
-        side = "sell" if is_exit != bool(trade["is_short"]) else "buy"
-        self.orders[number] = order(
-            f"o{number}",
-            side,
-            qty,
-            rate,
-            id=number,
-            ft_trade_id=trade["id"],
-            average=rate,
-            order_filled_date=_text(at),
-            order_update_date=_text(at),
-        )
-
-
-def _known(row: Row, declared: str) -> Row:
-    names = [one.split()[0] for one in declared.split(",") if one]
-    return {name: row[name] for name in names if name in row}
-
-
-def _text(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S.%f}"
-
-
-def places(names: Sequence[str]) -> list[str]:
-    return [f"c{number}" for number, _ in enumerate(names)]
-
-
-class Stored:
-    """Records as a warehouse has them: a kind, an id and a payload, the latest of each."""
-
-    def __init__(self) -> None:
-        self.rows = duckdb.connect(":memory:")
-        self.rows.execute("create table records (kind text, id text, payload text)")
-
-    def land(self, items: Iterable[Record | Table | Coverage]) -> None:
-        for item in items:
-            if isinstance(item, Record):
-                self.upsert(item.kind, pa.table({"id": [item.id], "payload": [item.payload]}))
-            elif isinstance(item, Table):
-                self.upsert(item.kind, self.with_payloads(item.batches))
-
-    def with_payloads(self, batches: pa.Table) -> pa.Table:
-        """Return each row's id and its payload, as one object of text."""
-        names = batches.column_names[1:]
-        self.rows.register("batches", batches.rename_columns(["id", *places(names)]))
-        literals = [f"'{name}'" for name in names]
-        pairs = ", ".join(
-            f"{one}, {place}" for one, place in zip(literals, places(names), strict=True)
-        )
-        query = f"select id, json_object({pairs})::varchar as payload from batches"
-        return self.rows.sql(query).to_arrow_table()
-
-    def upsert(self, kind: str, came: pa.Table) -> None:
-        self.rows.register("came", came)
-        self.rows.execute(
-            "delete from records using came where kind = ? and records.id = came.id", [kind]
-        )
-        self.rows.execute("insert into records select ?, id, payload from came", [kind])
-
-    def read(self, kind: str, what: str) -> pa.Table:
-        query = f"select {what} from records where kind = ?"
-        return self.rows.sql(query, params=[kind]).to_arrow_table()
-
-    def books(self) -> BooksTables:
-        schemas = self.rows.execute("select id, payload from records where kind = 'schema'")
-        stored = unpack_stored(schemas.fetchall(), self.read)
-        return read_books(find_mapping("freqtrade", Path()), *stored)
-
-
-def read_night(path: Path, start: datetime, now: datetime) -> list[Record | Table | Coverage]:
-    mapping = find_mapping("freqtrade", Path())
-    above = Above(BEGINNING, mapping.watermarks)
-    source = SqliteBooks("b", path, now=lambda: now, is_wanted=mapping.reads, above=above)
-    window = Window(Session(start.date(), start, start + timedelta(days=1)), DAY)
-
-    async def drain() -> list[Record | Table | Coverage]:
-        return [one async for one in source.fetch(window)]
-
-    return asyncio.run(drain())
-
-
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("era", ERAS)
-def test_the_whole_is_the_old_and_what_lies_above_the_watermark(
-    tmp_path: Path, era: str, seed: int
-) -> None:
-    bot, stored = Freqtrade(tmp_path / "bot.sqlite", era, seed), Stored()
-    with closing(stored.rows):
-        before, tonight = NIGHTS
-        bot.live(BEGINNING, before, 60)
-        stored.land(read_night(bot.path, BEGINNING, before))
-        bot.live(before, tonight, 12)
-        start = (before - OVERLAP).replace(hour=0)
-        items = read_night(bot.path, start, tonight)
-        stored.land(items)
-        claims = stored.books()
-        whole = read_books(find_mapping("freqtrade", Path()), *unpack(snapshot(bot.path)))
-        assert claims == whole
-        assert len(whole.trades) > 10
-        few = sum(len(one.batches) for one in items if isinstance(one, Table))
-        assert few < len(bot.trades) + (len(bot.orders) if bot.orders_declared else 0)
-        statements = [one for one in items if isinstance(one, Coverage)]
-        assert [one.is_snapshot for one in statements] == [True, False]
-        kinds = {"table:trades", "table:orders"} if bot.orders_declared else {"table:trades"}
-        assert set(statements[1].kinds) == kinds

@@ -14,9 +14,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from recon.claims import keep_claims
 from recon.config import Bot, OkxAccount
 from recon.domain import Coverage, Record
-from recon.models import build, configure, store_books
+from recon.models import build, configure
+from recon.plan import Plan
 from recon.sessions import calendar, window
 from recon.warehouse import Warehouse
 
@@ -155,7 +157,7 @@ def night(
                 },
             )
         configure(warehouse, plans, [bot for bot in bots if bot.account in accounts], NOW)
-        store_books(warehouse, {})
+        keep_claims(warehouse, Plan(NOW.date(), (), ()), {}, {})
         build(warehouse, run, {name: ACCOUNTS[name].lots for name in accounts})
 
 

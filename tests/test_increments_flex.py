@@ -13,9 +13,11 @@ import pytest
 
 from connectors.flex_statement import Row, Statement
 from connectors.ibkr_flex import records
+from recon.claims import keep_claims
 from recon.config import Bot, FlexAccount
 from recon.domain import Coverage
-from recon.models import build, configure, store_books
+from recon.models import build, configure
+from recon.plan import Plan
 from recon.sessions import calendar, window
 from recon.warehouse import Warehouse
 from tests.test_increments import kept
@@ -238,7 +240,7 @@ def night(
             mine = [statement for account, statement in came if account == name]
             warehouse.land(run, "ibkr-flex", name, [*records(mine), *stated(mine)], NOW)
         configure(warehouse, plans, [bot for bot in BOTS if bot.account in accounts], NOW)
-        store_books(warehouse, {})
+        keep_claims(warehouse, Plan(NOW.date(), (), ()), {}, {})
         build(warehouse, run, {name: ACCOUNTS[name].lots for name in accounts})
 
 

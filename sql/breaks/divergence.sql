@@ -9,10 +9,11 @@ with spans as (
 ),
 
 claimed as (
-  select s.bot, s.span, whole_sum(c.pnl) as claimed, count(c.trade_id) as trades
+  select s.bot, s.span, whole_sum(c.claimed) as claimed, sum(c.trades)::bigint as trades
   from spans s
-  left join breaks.claims c
-    on c.bot = s.bot and (s.span = 'total' or c.session_date = s.last_date)
+  left join claims.by_session c
+    on c.bot = s.bot and c.session_date between s.first_date and s.last_date
+    and (s.span = 'total' or c.session_date = s.last_date)
   semi join books.readable r on r.bot = s.bot
   group by s.bot, s.span
 )
@@ -21,7 +22,7 @@ select
   s.bot,
   s.account,
   s.span,
-  case when c.trades = 0 then 0::decimal(38, 18) else c.claimed end as claimed,
+  case when c.bot is not null and c.trades is null then 0::decimal(38, 18) else c.claimed end as claimed,
   coalesce(c.trades, 0) as trades,
   t.gross,
   t.fees,

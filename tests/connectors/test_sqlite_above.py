@@ -113,10 +113,10 @@ TRADES = [
     "insert into orders values (15, null, 1.0), (16, 99, 1.0), (17, '2', 1.0)",
     "insert into notes values (21, '2026-05-01 00:00:00')",
 ]
-LINES = "-- watermark: trades(closed) text\n-- follows: orders(trade) trades(id)"
+LINES = "-- watermark: trades(closed) text\n-- unit: orders(trade) trades(id)"
 
 
-def test_followers_go_with_their_leaders(tmp_path: Path) -> None:
+def test_a_unit_is_read_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     items = books(written(tmp_path / "b", list(TRADES)), LINES)
     assert ids(items, "Trades") == ["2", "3"]
     assert ids(items, "orders") == ["12", "13", "15", "16", "17"]
@@ -144,7 +144,7 @@ def test_from_the_beginning_all_is_read_and_is_a_snapshot(tmp_path: Path, start:
     assert whole.rows == 4 + 7 + 1 + 3
 
 
-def test_a_table_may_have_both_lines(tmp_path: Path) -> None:
+def test_any_row_of_a_unit_has_all_of_it_read(tmp_path: Path) -> None:
     lines = "-- watermark: trades(closed) text\n-- watermark: changes(at) text\n"
     path = written(
         tmp_path / "b",
@@ -152,27 +152,15 @@ def test_a_table_may_have_both_lines(tmp_path: Path) -> None:
             *TRADES,
             "create table changes (id integer primary key, at text, trade int)",
             "insert into changes values (31, '2026-05-01 00:00:00', 4), (32, null, 4)",
+            "insert into changes values (33, '2026-05-01 00:00:00', 1)",
+            "insert into changes values (34, '2026-05-01 00:00:00', 2)",
+            "insert into changes values (35, '2026-05-01 00:00:00', null)",
         ],
     )
-    items = books(path, f"{lines}-- follows: trades(id) changes(trade)")
+    items = books(path, f"{lines}-- unit: trades(id) changes(trade) orders(trade)")
     assert ids(items, "Trades") == ["2", "3", "4"]
-    assert ids(items, "changes") == ["32"]
-
-
-def test_followers_have_followers(tmp_path: Path) -> None:
-    path = written(
-        tmp_path / "b",
-        [
-            *TRADES,
-            "create table fills (id integer primary key, o int)",
-            "insert into fills values (41, 11), (42, 12), (43, null), (44, 14), (45, 16)",
-        ],
-    )
-    assert ids(books(path, f"{LINES}\n-- follows: fills(o) orders(id)"), "fills") == [
-        "42",
-        "43",
-        "45",
-    ]
+    assert ids(items, "changes") == ["31", "32", "34", "35"]
+    assert ids(items, "orders") == ["12", "13", "14", "15", "16", "17"]
 
 
 def test_ids_that_may_change_are_read_whole(tmp_path: Path) -> None:
@@ -208,7 +196,7 @@ def test_types_are_those_of_the_whole_table(tmp_path: Path) -> None:
     [
         ("-- watermark: trades(close_dat) text", r"trades\.close_dat"),
         ("-- watermark: deals(closed) text", r"deals\.closed"),
-        (f"{LINES}\n-- follows: notes(trade) trades(id)", r"notes\.trade"),
+        (f"{LINES}\n-- watermark: notes(at) text\n-- unit: notes(trade)", r"notes\.trade"),
     ],
 )
 def test_a_watermark_that_is_not_there_is_an_error(

@@ -6,7 +6,7 @@
 -- fee was not taken in coin, so the fee of a single order is not known: null, and its currency too.
 -- watermark: trades(close_date) text
 -- watermark: orders(order_update_date) text
--- follows: trades(id) orders(ft_trade_id)
+-- unit: trades(id) orders(ft_trade_id)
 --
 -- What freqtrade changes of a trade, it changes as it handles one of its orders, which it then
 -- dates anew (order_update_date): also of a trade that was closed long ago, whose fee it looks up

@@ -3,6 +3,7 @@
 -- requires: trades(id, exchange, pair, is_open, fee_open, fee_close, open_rate, close_rate, amount)
 -- requires: trades(open_date, close_date)
 -- watermark: trades(close_date) text
+-- unit: trades(id)
 --
 -- Before it kept orders freqtrade never came back to a closed trade; an open one has no close_date.
 --

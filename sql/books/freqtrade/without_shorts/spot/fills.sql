@@ -5,7 +5,7 @@
 -- The fee of a single order is not in the books: null, and so is its currency.
 -- watermark: trades(close_date) text
 -- watermark: orders(order_update_date) text
--- follows: trades(id) orders(ft_trade_id)
+-- unit: trades(id) orders(ft_trade_id)
 --
 -- A closed trade may still change, and then one of its orders is dated anew: see
 -- with_shorts/fills.sql.
