@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from recon.errors import ConfigError
+from recon.exact import PLACES
 from recon.lots import Method
 from recon.secrets import read_secret
 
@@ -41,6 +42,13 @@ def _decimal(value: object) -> object:
             return Decimal(value)
         except ArithmeticError as error:
             raise ValueError(f"{value!r} is not a number") from error
+    return value
+
+
+def _fits(value: Decimal) -> Decimal:
+    """Refuse what the warehouse's decimal(38, 18) would not hold, and a quantity of nothing."""
+    if not value or abs(value) >= 10**15 or value != round(value, PLACES):
+        raise ValueError("use a number other than 0, below 10^15, with at most 18 places")
     return value
 
 
@@ -68,6 +76,12 @@ def _name(value: str) -> str:
 
 
 Money = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0, allow_inf_nan=False)]
+SignedQty = Annotated[
+    Decimal, BeforeValidator(_decimal), AfterValidator(_fits), Field(allow_inf_nan=False)
+]
+Price = Annotated[
+    Decimal, BeforeValidator(_decimal), AfterValidator(_fits), Field(gt=0, allow_inf_nan=False)
+]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Name = Annotated[str, AfterValidator(_name)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
@@ -85,11 +99,27 @@ class Recon(_Section):
     tolerance_abs: Money = Decimal("1.00")
 
 
+class OpeningLot(_Section):
+    """What an account held when its window began: signed, and at what cost, where that is known."""
+
+    instrument: str = Field(min_length=1)
+    qty: SignedQty
+    price: Price | None = None
+    side: Literal["net", "long", "short"] = "net"
+
+    @model_validator(mode="after")
+    def _is_on_its_side(self) -> Self:
+        if (self.side == "long" and self.qty < 0) or (self.side == "short" and self.qty > 0):
+            raise ValueError("a long side's qty is above 0, a short one's below")
+        return self
+
+
 class _Account(_Section):
     id: Name
     currency: str = Field(min_length=1)
     since: date
     base_url: Url | None = None
+    opening: tuple[OpeningLot, ...] = ()
 
 
 class OkxAccount(_Account):

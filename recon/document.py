@@ -186,7 +186,8 @@ class DocumentBuilder:
         reasons += _listed(
             f"positions: the fills of {row['name']} add up to {text(row['filled_qty'])}, "
             f"the statement says {text(row['statement_qty'])}: a fill is missing, or the position "
-            f"is older than since = {account.since} (set `since` to a day when it was flat)"
+            f"is older than since = {account.since} (set `since` to a day when it was flat, or "
+            "name what was held then in [[accounts.opening]])"
             for row in rows
         )
         if rows:
@@ -225,7 +226,18 @@ class DocumentBuilder:
             [account],
         )
         unvalued = self._warehouse.rows(
-            "select instrument from pnl.unvalued where account = ? order by all", [account]
+            """
+            select u.instrument, case
+              when bool_or(o.account is not null)
+                then 'what was held before the window was closed, and its cost is not known: '
+                  || 'give it a price in [[accounts.opening]]'
+              else 'cannot be valued exactly' end as reason
+            from pnl.unvalued u
+            left join config.opening o
+              on o.account = u.account and o.instrument = u.instrument and o.price is null
+            where u.account = ? group by u.instrument order by all
+            """,
+            [account],
         )
         return [
             *_listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in quarantined),
@@ -233,7 +245,7 @@ class DocumentBuilder:
                 f"{row['instrument']}: {row['reason']}" if row["instrument"] else row["reason"]
                 for row in findings
             ),
-            *_listed(f"{row['instrument']}: cannot be valued exactly" for row in unvalued),
+            *_listed(f"{row['instrument']}: {row['reason']}" for row in unvalued),
         ]
 
     def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
@@ -273,9 +285,14 @@ class DocumentBuilder:
                  where s.account = o.account and s.session_date > a.last_date),
                 a.last_date
               )
-            where o.account = ? and o.scope = 'account'
+            where o.account = $account and o.scope = 'account'
+            union all  -- held since before the window, and never traded in it
+            select qty, null, null, null, null, null
+            from config.opening o
+            anti join lots.closing_books b using (account, instrument)
+            where o.account = $account
             """,
-            [account],
+            {"account": account},
         )
         total = Decimal(0)
         for row in rows:

@@ -42,6 +42,7 @@ def configure(
     """Write what the queries need to know of the configuration: schema `config`."""
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
+    warehouse.store("config", "opening", _opening([account for account, _, _ in accounts]))
     warehouse.store("config", "lot_kinds", _table(("kind",), [(kind,) for kind in LOT_KINDS]))
     warehouse.store(
         "config",
@@ -280,6 +281,34 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 ("last_date", pa.date32()),
                 ("window_start", TIME),
                 ("window_end", TIME),
+            ]
+        ),
+    )
+
+
+def _opening(accounts: Sequence[AccountSettings]) -> pa.Table:
+    """Return what each account held before its window, numbered as it was configured."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "account": account.id,
+                "number": number,
+                "instrument": lot.instrument,
+                "position_side": lot.side,
+                "qty": lot.qty,
+                "price": lot.price,
+            }
+            for account in accounts
+            for number, lot in enumerate(account.opening)
+        ],
+        schema=pa.schema(
+            [
+                ("account", pa.string()),
+                ("number", pa.int32()),
+                ("instrument", pa.string()),
+                ("position_side", pa.string()),
+                ("qty", pa.decimal128(38, 18)),
+                ("price", pa.decimal128(38, 18)),
             ]
         ),
     )

@@ -77,8 +77,8 @@ class ClosingBook(NamedTuple):
 
     `book` counts an instrument's books in the order in which they were first traded. Quantity is
     signed, `cost` is the value at entry of what is open, both in units of 10^-18. What the last
-    fill said of the instrument stands beside it; `is_valued` is False once anything of the
-    instrument could not be valued.
+    fill said of the instrument stands beside it; `is_valued` is False where the cost of what is
+    open is not known, until the book has been flat once.
     """
 
     account: str
@@ -135,6 +135,7 @@ class _Held:
     bot: str | None
     side: str
     book: Book
+    is_valued: bool = True
     before: dict[int, tuple[int, ...]] | None = None
 
     def touch(self) -> None:
@@ -158,7 +159,6 @@ class _Instrument:
     is_inverse: bool = False
     multiplier: Decimal = Decimal(1)
     rate: Decimal | None = None
-    is_valued: bool = True
 
     def of(self, scope: Scope, bot: str | None, side: str) -> _Held:
         new = _Held(scope, bot, side, Book(self.method, self.is_inverse))
@@ -212,12 +212,11 @@ def _restored(key: Key, method: Method, opening: Opening | None) -> _Instrument:
     for book in opening.books:
         restored = Book(method, book.is_inverse, book.qty, book.funding, book.first_lot)
         restored.lots.extend(lots.get(book.book, ()))
-        held = _Held(book.scope, book.bot, book.position_side, restored)
+        held = _Held(book.scope, book.bot, book.position_side, restored, book.is_valued)
         state.held[book.scope, book.bot, book.position_side] = held
     latest = max(opening.books, key=lambda book: book.session_date)
     state.is_inverse, state.multiplier = latest.is_inverse, latest.multiplier
     state.rate = latest.rate
-    state.is_valued = all(book.is_valued for book in opening.books)
     return state
 
 
@@ -232,7 +231,7 @@ def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
 
 
 def _booked(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
-    if event.kind == "fill":
+    if event.kind in ("fill", "opening"):
         yield from _fill(state, event)
         return
     amount, is_known = _in_account_currency(to_units(event.amount), event.rate)
@@ -258,30 +257,38 @@ def shared(amount: int, held: Sequence[_Held]) -> list[tuple[_Held, int]]:
 
 
 def _fill(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
-    if event.qty is None or event.price is None or event.multiplier is None:
+    """Book a fill, or a lot that was open before the window began, whose price may be unknown."""
+    is_without_price = event.price is None and event.kind == "fill"
+    if event.qty is None or event.multiplier is None or is_without_price:
         raise IdentityError(
             f"fill {event.event_id} was staged without quantity, price or multiplier"
         )
     state.is_inverse, state.multiplier = bool(event.is_inverse), event.multiplier
     state.rate = event.rate
     qty, fee = to_units(event.qty), to_units(event.amount)
-    state.is_valued &= event.fee_in != "unknown"
+    is_paid = event.fee_in != "unknown"
     if event.fee_in == "base":
         # What the fee took was never ours: the position grows by what is left, at the same price.
-        qty, fee = qty + fee, _value(state, fee, event.price)
-    value = abs(_value(state, qty, event.price))
+        fee, is_paid = _value(state, fee, event.price)
+        qty += to_units(event.amount)
+    value, is_priced = _value(state, qty, event.price)
     # Costs are what they were in the account's currency when they were paid; PnL is worth what it
     # is when it is realised.
     fee, has_rate = _in_account_currency(fee, event.rate)
+    is_paid &= has_rate
     sides: tuple[tuple[Scope, str | None], ...] = (("bot", event.bot), ("account", None))
     for scope, bot in sides:
         held = state.of(scope, bot, event.position_side)
         held.touch()
-        realised = held.book.fill(qty, value, fee)
+        realised = held.book.fill(qty, abs(value), fee)
         carried = fee - realised.fees - realised.funding
         gross, _ = _in_account_currency(realised.gross, event.rate)
+        is_known = is_paid and (not realised.closed_qty or (is_priced and held.is_valued))
+        has_turned = bool(realised.closed_qty) and held.book.qty * qty >= 0
+        is_cost_known = is_paid and is_priced and (held.is_valued or has_turned)
+        held.is_valued = is_cost_known or not held.book.qty
         realised = realised._replace(gross=gross)
-        yield _row(event, scope, bot, realised, carried, is_known=state.is_valued and has_rate)
+        yield _row(event, scope, bot, realised, carried, is_known=is_known)
 
 
 def _cash(
@@ -307,19 +314,21 @@ def _cash(
     return _row(event, scope, bot, realised, carried, is_known=is_known)
 
 
-def _value(state: _Instrument, qty: int, price: Decimal) -> int:
-    """Return the value of `qty` at `price`, in units of 10^-18 of the settlement currency.
+def _value(state: _Instrument, qty: int, price: Decimal | None) -> tuple[int, bool]:
+    """Return the value of `qty` at `price`, signed as `qty`, and whether that is what it is.
 
-    Linear: qty · multiplier · price; where that needs more than 18 decimal places the instrument
-    is not valued any more. Inverse: qty · multiplier / price, truncated towards zero to the unit.
+    In units of 10^-18 of the settlement currency. Linear: qty · multiplier · price, truncated where
+    that needs more than 18 decimal places, and then it is not what it is. Inverse: qty ·
+    multiplier / price, truncated towards zero to the unit. At no price it is 0, and unknown.
     """
+    if price is None:
+        return 0, False
     multiplier = to_units(state.multiplier)
     if state.is_inverse:
-        value = abs(qty) * multiplier // to_units(price)
+        value, rest = abs(qty) * multiplier // to_units(price), 0
     else:
         value, rest = divmod(abs(qty) * multiplier * to_units(price), SCALE * SCALE)
-        state.is_valued &= not rest
-    return value if qty >= 0 else -value
+    return (value if qty >= 0 else -value), not rest
 
 
 def _row(
@@ -353,7 +362,7 @@ def _closing(state: _Instrument, session_date: date) -> Iterator[ClosingBook | C
         yield ClosingBook(
             *(*state.key, number, held.scope, held.bot, held.side, session_date),
             *(book.qty, book.cost, book.funding, book.first_lot),
-            *(state.is_inverse, state.multiplier, state.rate, state.is_valued),
+            *(state.is_inverse, state.multiplier, state.rate, held.is_valued),
         )
         for lot in sorted(before.keys() | after.keys()):
             left = after.get(lot, (0, 0, 0, 0))

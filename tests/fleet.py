@@ -60,6 +60,8 @@ class Desk:
     since: date = SINCE
     instrument_types: tuple[str, ...] = ("SWAP",)
     currency: str = "USDT"
+    more: str = ""
+    """Further lines of its [[accounts]] entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,7 @@ def write_folder(
             f'mode = "{"demo" if server.demo else "live"}"\ncurrency = "{desk.currency}"\n'
             f'since = {desk.since}\ninstrument_types = [{types}]\nbase_url = "{server.url}"\n'
             + "".join(f'{name} = {{ file = "{desk.id}.{name}" }}\n' for name in secrets)
+            + desk.more
         )
     for bot in bots:
         owned = ", ".join(f'"{name}"' for name in bot.instruments)

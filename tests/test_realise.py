@@ -152,8 +152,37 @@ def test_another_currency_is_converted_at_the_event_s_own_rate() -> None:
 def test_what_cannot_be_valued_is_unknown_and_never_zero(unknown: dict[str, Any]) -> None:
     events = [fill(1, "a", "1", "100")._replace(**unknown)]
     rows, still_open = realised(events)
-    assert {row.gross for row in rows} == {None}
-    assert unknown.keys() == {"rate"} or {lot.is_valued for lot in still_open} == {False}
+    assert {row.gross for row in rows} == {None if "price" not in unknown else 0}
+    assert {lot.is_valued for lot in still_open} == {False}
+
+
+def test_what_was_held_before_the_window_has_no_known_cost_until_it_is_flat() -> None:
+    held = fill(0, "a", "3", "1")._replace(kind="opening", price=None, event_id="opening")
+    events = [
+        held,
+        fill(1, "a", "1", "100", amount=Decimal(-1)),
+        cash(2, "funding", "-2"),
+        fill(1440, "a", "-2", "110"),
+        fill(2880, "a", "-2", "110"),
+        fill(2881, "a", "1", "100"),
+        fill(4320, "a", "-1", "107"),
+    ]
+    dated = [event._replace(session_date=event.at.date()) for event in events]
+    rows, still_open = realised(dated)
+    assert still_open == []
+    mine = {row.session_date.day: row for row in rows if row.scope == "bot"}
+    assert [mine[day].gross for day in (1, 2, 3)] == [0, None, None]
+    assert mine[1].carried == -3 * SCALE
+    assert mine[4].gross == 7 * SCALE
+    assert mine[1].fills == 1
+
+
+@pytest.mark.parametrize("price", ["80", None])
+def test_through_zero_what_was_held_before_is_closed_and_the_rest_is_known(price: Any) -> None:
+    held = fill(0, "a", "3", "1")._replace(kind="opening", price=price and Decimal(price))
+    rows, [left, _] = realised([held, fill(1, "a", "-5", "100")])
+    assert {row.gross for row in rows if row.closed_qty} == {60 * SCALE if price else None}
+    assert (left.qty, left.cost, left.is_valued) == (-2 * SCALE, 200 * SCALE, True)
 
 
 def history(rng: random.Random) -> list[Event]:

@@ -65,7 +65,7 @@ def _tell_book(held: Held, number: int, book: Any) -> None:
     store(row.cost, load(book.cost))
     store(row.funding, load(book.funding))
     row.first_lot = book.first_lot
-    row.is_inverse, row.is_valued, row.is_rated = state.is_inverse, state.is_valued, state.is_rated
+    row.is_inverse, row.is_valued, row.is_rated = state.is_inverse, True, state.is_rated
     store(row.multiplier, load(state.multiplier))
     store(row.rate, load(state.rate))
 

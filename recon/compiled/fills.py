@@ -28,7 +28,7 @@ def book_fill(held: Held, given: Given, row: int) -> None:
     state = held.state[0]
     is_rated = given.is_rated[row]
     rate, multiplier = load(given.rate[row]), load(given.multiplier[row])
-    if given.is_incomplete[row]:
+    if given.is_incomplete[row] or not is_rated or given.fee_in[row] == UNKNOWN:
         state.is_failed = True
         return
     state.is_inverse, state.is_rated = given.is_inverse[row], is_rated
@@ -37,7 +37,6 @@ def book_fill(held: Held, given: Given, row: int) -> None:
         set_multiplier(state, multiplier)
     price, price_digits = stripped_price(state, load(given.price[row]))
     fee = load(given.amount[row])
-    state.is_valued &= given.fee_in[row] != UNKNOWN
     if given.fee_in[row] == BASE:
         # What the fee took was never ours: the position grows by what is left, at the same price.
         scaled(held, fee)  # may be finer than any quantity before it
@@ -54,7 +53,6 @@ def book_fill(held: Held, given: Given, row: int) -> None:
     if qty == 0 or abs(qty) >= MOST_QTY or state.is_failed:
         state.is_failed = True
         return
-    is_known = is_rated and state.is_valued
     side = given.side[row]
     for scope in range(2):
         bot = given.bot[row] if scope == BOT else NOBODY
@@ -66,7 +64,6 @@ def book_fill(held: Held, given: Given, row: int) -> None:
             book.pnl = pnl_of(held, scope, bot)
         pnl = held.told_pnl[book.pnl]
         pnl.fills += 1
-        pnl.is_known &= is_known
         closed, gross, fees, funding = _fill_book(held, book, qty, value, fee)
         if closed:
             add_to(state, pnl.closed_qty, units_of(state, closed))

@@ -12,7 +12,7 @@ from recon.compiled.fills import book_fill
 from recon.compiled.jit import called, compiled, inlined
 from recon.compiled.limbs import NOUGHT
 from recon.compiled.opening import restore
-from recon.compiled.schemas import FILL
+from recon.compiled.schemas import FILL, OTHER_CASH
 from recon.compiled.state import NEVER, Given, Held, store
 from recon.exact import PLACES
 
@@ -59,8 +59,10 @@ def _book_event(held: Held, given: Given, row: int) -> int:
     state.at, state.seq = at, given.seq[row]
     if given.kind[row] == FILL:
         book_fill(held, given, row)
-    else:
+    elif given.kind[row] <= OTHER_CASH:
         book_cash(held, given, row)
+    else:
+        state.is_failed = True
     return _hand_over(state) if state.is_failed else DONE
 
 
@@ -109,7 +111,7 @@ def _enter(held: Held, key: int) -> int:
         return NO_ROOM
     state.key, state.session, state.at = key, NEVER, 0
     state.is_handed_over = state.is_failed = state.is_inverse = False
-    state.is_valued, state.is_rated = True, False
+    state.is_rated = False
     store(state.multiplier, NOUGHT)
     state.qty_digits = state.price_digits = state.rate_digits = PLACES
     state.books = state.lots = 0

@@ -26,7 +26,7 @@ def restore(held: Held, books: int, lots: int) -> None:
         book.qty = scaled(held, load(row.qty))
         store(book.funding, load(row.funding))
         state.is_failed |= row.book != number or is_too_much(load(row.funding))
-        state.is_valued &= row.is_valued
+        state.is_failed |= not row.is_valued
         if row.session_date > latest:
             latest = np.int64(row.session_date)
             state.is_inverse, state.is_rated = row.is_inverse, row.is_rated

@@ -20,7 +20,7 @@ STATE = np.dtype(
         ("key", "i8"), ("session", "i8"), ("at", "i8"), ("seq", "i8"),
         ("is_handed_over", "?"), ("is_failed", "?"),
         # the instrument, as its last fill told it
-        ("is_inverse", "?"), ("is_valued", "?"), ("is_rated", "?"),
+        ("is_inverse", "?"), ("is_rated", "?"),
         ("multiplier", *_LIMBS), ("rate", *_LIMBS),
         # quantity = qty · 10^qty_digits units; the multiplier likewise; as a first guess, a price's
         # and a rate's too

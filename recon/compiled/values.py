@@ -59,7 +59,7 @@ def _shifted(state: Any, size: Money, digits: int, divisor: np.uint64) -> Money:
         return size
     size, rest = quotient(size, divisor)
     if not state.is_inverse and rest:
-        state.is_valued = False  # it needs more than 18 decimal places
+        state.is_failed = True  # it needs more than 18 decimal places
     return size
 
 

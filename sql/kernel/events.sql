@@ -2,8 +2,13 @@
 -- An id would take the sort as long again: where instant and `seq` leave a tie, the kernel hands over.
 select
   k.key,
-  (case e.kind when 'fill' then 0 when 'funding' then 1 when 'fee' then 2 else 3 end)::tinyint
-    as kind,
+  (case
+    when e.kind = 'fill' then 0
+    when e.kind = 'funding' then 1
+    when e.kind = 'fee' then 2
+    when e.kind in (from config.lot_kinds) then 3
+    else 4
+  end)::tinyint as kind,
   e.session_date,
   e.at,
   coalesce(try_cast(e.seq as bigint), 0) as seq,

@@ -1,7 +1,7 @@
 -- grain: one instrument whose fills do not add up to the statement; empty where the proof closes.
 -- A position that the venue says was closed inside the window, and of which there is no fill at all,
 -- does not add up either.
--- opening (nothing: the window begins flat) + Σ fills = statement. Fills count up to the instant of
+-- opening (what is configured, else nothing) + Σ fills = statement. Fills count up to the instant of
 -- the snapshot; for a broker that states by trade date, through that date. Spot has no positions.
 -- let: flows_from = select min(from_session) from proofs.snapshots
 with flows as (
@@ -18,6 +18,16 @@ with flows as (
     and f.session_date >= b.from_session
     and f.session_date >= b.first_date
     and case when b.is_by_trade_date then f.session_date <= b.session_date else f.at < b.taken_at end
+  union all
+  select o.account, o.instrument, o.position_side, o.qty
+  from config.opening o
+  join proofs.snapshots b on b.account = o.account
+  where not exists (
+    from lots.closing_books k
+    where
+      k.account = o.account and k.instrument = o.instrument and k.scope = 'account'
+      and k.session_date < b.from_session
+  )
 ),
 
 filled as (

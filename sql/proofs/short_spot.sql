@@ -18,7 +18,7 @@ with held as (
   left join lots.closing_books b
     on b.account = e.account and b.instrument = e.instrument and b.scope = 'account'
     and b.session_date < t.from_session and b.until_session >= t.from_session
-  where e.kind = 'fill'
+  where e.kind in ('fill', 'opening')
 )
 
 select distinct account, instrument, session_date

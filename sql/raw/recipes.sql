@@ -16,6 +16,8 @@ select
      from config.bots b where b.account = a.account),
     (select list((o.instrument, o.bot)::varchar order by o.instrument, o.bot)::varchar
      from config.owners o where o.account = a.account),
+    (select list((o.number, o.instrument, o.position_side, o.qty, o.price)::varchar order by o.number)::varchar
+     from config.opening o where o.account = a.account),
     (select list((s.id, s.payload::json -> ['ctVal', 'ctMult', 'ctType', 'settleCcy', 'quoteCcy', 'baseCcy'])::varchar order by s.id)::varchar
      from raw.standing s
      semi join evidence.instruments i on i.account = s.account and i.instrument = s.id

@@ -13,6 +13,28 @@ with fills as (
     and f.session_date between t.from_session and t.last_session
 ),
 
+-- What was held before the window, of instruments that have been traded since: what a contract is
+-- worth, and in which currency, is what their first fill says.
+opened as (
+  select
+    o.account,
+    o.instrument,
+    o.number,
+    o.position_side,
+    o.qty,
+    o.price,
+    t.from_session,
+    arg_min(f.multiplier, (f.at, f.seq)) as multiplier,
+    arg_min(f.is_inverse, (f.at, f.seq)) as is_inverse,
+    arg_min(f.rate, (f.at, f.seq)) as rate
+  from config.opening o
+  join config.accounts a on a.account = o.account
+  join touched.lots t
+    on t.account = o.account and t.instrument = o.instrument and t.from_session = a.first_date
+  join evidence.fills f on f.account = o.account and f.instrument = o.instrument
+  group by all
+),
+
 tagged as (
   select f.account, f.fill_id, arg_max(b.bot, length(b.order_tag)) as bot
   from fills f
@@ -64,3 +86,24 @@ where
   l.session_date >= getvariable('lots_from')
   and l.session_date between t.from_session and t.last_session
   and l.kind in (from config.lot_kinds)
+union all by name
+select
+  o.account,
+  o.instrument,
+  'opening' as kind,
+  'opening/' || o.number as event_id,
+  a.window_start as "at",
+  (o.number - 1000000000)::hugeint as seq,
+  o.from_session as session_date,
+  w.bot,
+  o.position_side,
+  o.qty,
+  o.price,
+  o.multiplier,
+  o.is_inverse,
+  0::decimal(38, 18) as amount,
+  'settlement' as fee_in,
+  o.rate
+from opened o
+join config.accounts a on a.account = o.account
+left join config.owners w on w.account = o.account and w.instrument = o.instrument

@@ -21,17 +21,26 @@ with moved as (
     and l.kind in (from config.lot_kinds)
 )
 
--- Where a cost had more digits than a table can hold, no later night can go on from it.
+-- Where a cost had more digits than a table can hold, no later night can go on from it; and what was
+-- held before the window is booked when its instrument is first traded.
 select
   m.account,
   m.instrument,
-  case when bool_or(b.account is not null) then any_value(s.first_date) else min(m.session_date) end
-    as from_session,
+  case
+    when bool_or(b.account is not null) or bool_or(o.account is not null)
+      then any_value(s.first_date)
+    else min(m.session_date)
+  end as from_session,
   any_value(s.last_session) as last_session
 from moved m
 join touched.spans s on s.account = m.account
 left join lots.closing_books b
   on b.account = m.account and b.instrument = m.instrument
   and (b.cost is null or b.funding is null)
+left join (
+  select distinct account, instrument
+  from config.opening
+  anti join lots.closing_books using (account, instrument)
+) o on o.account = m.account and o.instrument = m.instrument
 where m.session_date between s.first_date and s.last_session
 group by m.account, m.instrument

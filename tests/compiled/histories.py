@@ -25,7 +25,7 @@ Row = SessionPnl | ClosingBook | ClosingLot
 Rows = tuple[list[SessionPnl], list[ClosingBook], list[ClosingLot]]
 
 START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
-KINDS = {"fill": 0, "funding": 1, "fee": 2}
+KINDS = {"fill": 0, "funding": 1, "fee": 2, "opening": 4}
 SIDES = ["net", "long", "short"]
 FEES_IN = {"base": 1, "unknown": 2}
 BOTS = ["a", "b", "c"]
@@ -61,7 +61,8 @@ def style(rng: random.Random) -> dict[str, Any]:
 
 def history(rng: random.Random, key: Key, events: int, **terms: Any) -> list[Event]:
     """One instrument's events: bots and nobody, costs, through zero, unknown at times."""
-    terms = {"is_inverse": rng.random() < 0.25, "odd": 0.02, "other_rates": 0.0} | terms
+    odd = rng.choice([0.0] * 5 + [0.02])
+    terms = {"is_inverse": rng.random() < 0.25, "odd": odd, "other_rates": 0.0} | terms
     looks = {**style(rng), **terms}
     owners: list[list[str | None]] = [["a"], [None], ["a", "b", None], ["c", "b", "a"]]
     bots = rng.choice(owners)
@@ -91,6 +92,7 @@ def history(rng: random.Random, key: Key, events: int, **terms: Any) -> list[Eve
         if n > events // 2 and looks.get("is_finer"):
             places = min(places + 9, 18)
         qty = to_units(number(rng, digits, places)) * rng.choice([-1, 1])
+        is_opening = not made and looks["odd"] and rng.random() < 0.5
         held, step = position.get((bot, side), 0), 10 ** (18 - places)
         if held and rng.random() < 0.25:
             qty = rng.choice([-held, -2 * held, -held // step // 2 * step or held])
@@ -105,7 +107,8 @@ def history(rng: random.Random, key: Key, events: int, **terms: Any) -> list[Eve
         else:
             position[bot, side] = held + qty
         terms_of = (from_units(qty), price, multiplier, looks["is_inverse"])
-        made.append(Event(*common, *terms_of, fee, fee_in, rate))
+        event = Event(*common, *terms_of, fee, fee_in, rate)
+        made.append(event._replace(kind="opening", price=None) if is_opening else event)
     return made
 
 
@@ -230,6 +233,16 @@ def check(rng: random.Random, events: Sequence[Event], method: Method) -> list[K
     plain = list(realise(events, methods(events, method)))
     assert decoded(outcome, keys) == sorted_out(plain, handed_over)
     return handed_over
+
+
+def unknown_in(events: Sequence[Event], method: Method) -> set[Key]:
+    """Return the instruments of which something cannot be valued: these are handed over."""
+    return {
+        (item.account, item.instrument)
+        for item in realise(events, methods(events, method))
+        if (isinstance(item, ClosingBook) and not item.is_valued)
+        or (isinstance(item, SessionPnl) and None in item)
+    }
 
 
 def left_before(whole: Rows, session: date) -> dict[Key, PlainOpening]:
