@@ -180,15 +180,17 @@ class _Visit:
 
         What stands behind a slash in `kind` tells statements apart, and not records.
         """
-        asked_to = self._now()
+        asked_to, retries = self._now(), self._client.retries
         try:
             chain = await step()
         except VenueBusy as error:
             yield self._statement(evidence, kind, "failed", to=asked_to, reason=str(error))
             return
         noun = kind.partition("/")[0]
-        for row in chain.rows:
-            yield Record(noun, _row_id(noun, row), payload_text(row), _happened_at(noun, row))
+        dated = [(_happened_at(noun, row), _row_id(noun, row), row) for row in chain.rows]
+        for at, number, row in dated:
+            yield Record(noun, number, payload_text(row), at)
+        known = sorted((at, len(number), number) for at, number, _ in dated if at is not None)
         oldest = asked_to - SERVED_FOR
         is_whole = self._window.start >= oldest
         yield self._statement(
@@ -203,6 +205,9 @@ class _Visit:
             if is_whole
             else f"OKX serves three months: nothing before {oldest:%Y-%m-%d} can be had now; "
             "set `since` later, or keep the state folder of earlier nights",
+            first_id=known[0][-1] if known else "",
+            last_id=known[-1][-1] if known else "",
+            retries=self._client.retries - retries,
         )
 
     async def _fills(self, instrument_type: str) -> _Chain:
@@ -383,6 +388,9 @@ class _Visit:
         rows: int = 0,
         is_snapshot: bool = False,
         reason: str = "",
+        first_id: str = "",
+        last_id: str = "",
+        retries: int = 0,
     ) -> Coverage:
         end = to or self._now()
         return Coverage(
@@ -397,6 +405,10 @@ class _Visit:
             rows=rows,
             is_snapshot=is_snapshot,
             reason=reason,
+            first_id=first_id,
+            last_id=last_id,
+            retries=retries,
+            skew_ms=self._client.skew_ms,
         )
 
 

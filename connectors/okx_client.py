@@ -63,6 +63,13 @@ class OkxClient:
         self._exchange = exchange
         self._patience = patience
         self._deadline = asyncio.get_running_loop().time() + patience.total_s
+        self.retries = 0
+
+    @property
+    def skew_ms(self) -> int | None:
+        """How far this machine's clock runs ahead of the venue's, by its last answer's date."""
+        skew_s: float | None = self._exchange.skew_s
+        return None if skew_s is None else round(skew_s * 1000)
 
     async def get(
         self,
@@ -79,6 +86,7 @@ class OkxClient:
         try:
             async with asyncio.timeout_at(self._deadline):
                 async for attempt in self._patience.retrying():
+                    self.retries += attempt.retry_state.attempt_number > 1
                     with attempt:
                         return await self._ask(path, query or {}, check)
         except TimeoutError:
@@ -115,8 +123,11 @@ async def open_client(
         # Its DEBUG lines show the key: so a logger of its own, which no configuration reaches.
         logger = logging.Logger("okx", logging.WARNING)  # noqa: LOG001
 
+        skew_s: float | None = None
+
         def on_rest_response(self, *answer: Any) -> str:
             code, _reason, url, _method, headers, body = answer[:6]
+            self.skew_s = _skew_s(headers)
             return checked_body(code, urlsplit(url).path, headers, body)
 
         def on_json_response(self, body: str) -> Any:
@@ -177,14 +188,19 @@ def _parsed(body: str) -> dict[str, Any] | None:
 
 def _check_clock(headers: Mapping[str, str]) -> None:
     """Raise VenueRefused where this machine's clock and the venue's lie apart."""
-    date = next((value for name, value in headers.items() if name.lower() == "date"), None)
-    if date is None:
-        return
-    skew_s = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
-    if abs(skew_s) > MAX_SKEW_S + 1:  # the header counts whole seconds
+    skew_s = _skew_s(headers)
+    if skew_s is not None and abs(skew_s) > MAX_SKEW_S + 1:  # the header counts whole seconds
         raise VenueRefused(
             f"this machine's clock is {skew_s:+.0f} s off the venue's: synchronise it (NTP)"
         )
+
+
+def _skew_s(headers: Mapping[str, str]) -> float | None:
+    """Return how far this machine's clock runs ahead of an answer's date, if it has one."""
+    date = next((value for name, value in headers.items() if name.lower() == "date"), None)
+    if date is None:
+        return None
+    return (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
 
 
 def _session(patience: Patience) -> Any:

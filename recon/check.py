@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 
 from connectors.protocol import Connector
@@ -14,6 +15,7 @@ from recon.mappings import BooksMapping, find_mapping
 from recon.paging.channels import masked
 from recon.sessions import calendar, last_ended
 from recon.sources import account_source, books_source
+from recon.terminal import window_text
 
 
 def check_everything(config: Config) -> list[CheckItem]:
@@ -23,6 +25,7 @@ def check_everything(config: Config) -> list[CheckItem]:
     """
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
     items += asyncio.run(_check_accounts(config))
+    items += [_check_evidence(account, config) for account in config.accounts]
     for bot in config.bots:
         items += _check_bot(config, bot)
     return items + _check_channels(config)
@@ -40,6 +43,18 @@ async def _check_account(account: Account, config: Config) -> list[CheckItem]:
         return await account_source(account, config, _now).check()
     except ReconError as error:
         return [CheckItem(f"account {account.id}", str(error))]
+
+
+def _check_evidence(account: Account, config: Config) -> CheckItem:
+    """Say over which time the account's evidence is whole, as its latest report has it."""
+    subject = f"evidence of {account.id}"
+    for path in sorted((config.state / "reports").glob("*.json"), reverse=True):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        for entry in document["accounts"]:
+            if entry["account"] == account.id and "proven_window" in entry:
+                said = window_text(entry["proven_window"])
+                return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)
+    return CheckItem(subject, "no run has read any yet", is_ok=True)
 
 
 def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:

@@ -14,7 +14,7 @@ from functools import reduce
 from typing import Any
 
 from recon.config import Account, Bot
-from recon.coverage import Interval, reach
+from recon.coverage import Interval, common, reach, unbroken
 from recon.domain import (
     AccountStatus,
     BotStatus,
@@ -134,6 +134,7 @@ class DocumentBuilder:
             "currency": account.currency,
             "session": window.last.date.isoformat(),
             "coverage": {name: coverage[name] for name in SHOWN},
+            "proven_window": _stretch(proven_window(self._warehouse, account, promises)),
             "proofs": {**proofs, **({"difference": differences} if differences else {})},
             "total": total,
             "unowned": unowned,
@@ -344,6 +345,30 @@ class DocumentBuilder:
         if status == "unproven" and account != "proven":
             return [f"its account {bot.account} is {account}"]
         return []
+
+
+def proven_window(
+    warehouse: Warehouse, account: Account, promises: Sequence[Promise]
+) -> Interval | None:
+    """Return the stretch over which everything that an account's source promises is whole.
+
+    It is the last unbroken union of what was served, on whichever nights, of each kind of evidence
+    that covers time, as far as all of these reach: a night extends it, a gap begins it anew.
+    """
+    return common(
+        unbroken(warehouse.served(account.venue, account.id, promise.evidence, promise.kind))
+        for promise in promises
+        if not promise.is_snapshot and promise.evidence in ("fills", "ledger")
+    )
+
+
+def _stretch(stretch: Interval | None) -> dict[str, str] | None:
+    if stretch is None:
+        return None
+    return {
+        "from": f"{stretch.start:%Y-%m-%dT%H:%M:%SZ}",
+        "to": f"{stretch.end:%Y-%m-%dT%H:%M:%SZ}",
+    }
 
 
 def _whole(

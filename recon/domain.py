@@ -59,7 +59,9 @@ class Coverage:
     `served_from` and `served_to` (UTC, half-open) bound the evidence that is certainly whole; they
     are meaningful only where status is `complete` or `partial`. A *snapshot* states the whole of
     its kinds as they stood at `served_to`: a record of such a kind that is not among the fetch's
-    records is gone. `reason` is for a person: why not complete, and what to do.
+    records is gone. `reason` is for a person: why not complete, and what to do. `first_id` and
+    `last_id` are those of the oldest and the newest record, `retries` the requests that had to be
+    made again, and `skew_ms` how far this machine's clock ran ahead of the source's, where it says.
     """
 
     evidence: Evidence
@@ -73,6 +75,10 @@ class Coverage:
     rows: int = 0
     is_snapshot: bool = False
     reason: str = ""
+    first_id: str = ""
+    last_id: str = ""
+    retries: int = 0
+    skew_ms: int | None = None
 
     def __post_init__(self) -> None:
         for at in (self.asked_from, self.asked_to, self.served_from, self.served_to):

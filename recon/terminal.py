@@ -137,8 +137,16 @@ def _evidence(account: Mapping[str, Any]) -> str:
     proofs = {name: said for name, said in account["proofs"].items() if name != "difference"}
     return (
         f"{escape(account['account'])}: evidence: {_grouped(account['coverage'])}; "
-        f"proofs: {_grouped(proofs)}"
+        f"proofs: {_grouped(proofs)}; {escape(window_text(account['proven_window']))}"
     )
+
+
+def window_text(window: Mapping[str, str] | None) -> str:
+    """Say over which time an account's fills and ledger are whole."""
+    if window is None:
+        return "whole over no time at all"
+    start, end = (text.removesuffix("Z").replace("T", " ")[:16] for text in window.values())
+    return f"whole from {start} to {end} UTC"
 
 
 def _table(title: str) -> Table:

@@ -405,12 +405,14 @@ class Warehouse:
         for statement in statements:
             for kind in statement.kinds:
                 self._db.execute(
-                    f"insert into raw.coverage values ({', '.join('?' * 14)})",
+                    f"insert into raw.coverage values ({', '.join('?' * 18)})",
                     [
                         where["run"], where["venue"], where["account"], statement.evidence, kind,
                         statement.status, _naive(statement.asked_from), _naive(statement.asked_to),
                         _naive(statement.served_from), _naive(statement.served_to),
                         statement.pages, statement.rows, statement.is_snapshot, statement.reason,
+                        statement.first_id, statement.last_id, statement.retries,
+                        statement.skew_ms,
                     ],
                 )  # fmt: skip
 

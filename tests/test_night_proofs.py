@@ -33,6 +33,7 @@ from tests.fleet import (
     Trader,
     account,
     round_trips,
+    rows,
     run_desks,
     serving,
 )
@@ -365,3 +366,26 @@ def test_the_oldest_round_trips_missing_in_fills_and_ledger_alike_are_noticed(
     assert len(book.fills.rows) == FILLS - 24
 
     unproven(night(tmp_path, {"disturbed": book}), "disturbed")
+
+
+def test_the_document_says_since_when_the_evidence_is_whole(tmp_path: Path) -> None:
+    book = sixty()
+    with serving(book) as server:
+        document = run_desks(tmp_path, [(Desk(), server)])
+    [entry] = document["accounts"]
+    assert entry["proven_window"] == {
+        "from": f"{OPENING:%Y-%m-%dT00:00:00Z}", "to": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
+    }  # fmt: skip
+
+
+def test_each_statement_keeps_what_it_saw(tmp_path: Path) -> None:
+    book = sixty()
+    with serving(book) as server:
+        run_desks(tmp_path, [(Desk(), server)])
+    said = rows(
+        tmp_path,
+        "select kind, rows, first_id, last_id, retries, skew_ms between -7000 and 7000 "
+        "from raw.coverage where evidence = 'fills' order by rows desc limit 1",
+    )
+    numbers = sorted(int(str(row["billId"])) for row in book.fills.rows)
+    assert said == [("fill/SWAP", FILLS, str(numbers[0]), str(numbers[-1]), 0, True)]

@@ -46,8 +46,18 @@ create table if not exists raw.coverage (
   pages integer not null,
   rows integer not null,
   is_snapshot boolean not null,
-  reason varchar not null
+  reason varchar not null,
+  first_id varchar default '',
+  last_id varchar default '',
+  retries integer default 0,
+  skew_ms integer
 );
+
+-- what coverage statements have come to say since
+alter table raw.coverage add column if not exists first_id varchar default '';
+alter table raw.coverage add column if not exists last_id varchar default '';
+alter table raw.coverage add column if not exists retries integer default 0;
+alter table raw.coverage add column if not exists skew_ms integer;
 
 -- grain: what an account's tables were made from beside its records, by name; key: account
 -- Where it is another tonight, everything of the account is made again.
