@@ -13,12 +13,14 @@ import json
 import os
 import ssl
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
 from urllib.parse import quote
 
@@ -48,6 +50,8 @@ HTTPS_PORT: Final = 443
 LONGEST_THROTTLE_S: Final = 3600.0
 
 Result = TypeVar("Result")
+
+NO_PERIOD: Final[Mapping[str, str]] = MappingProxyType({})
 
 GENERATING: Final = "1019"
 BAD_REFERENCE: Final = "1017"
@@ -127,13 +131,14 @@ class FlexService:
     def __repr__(self) -> str:
         return f"FlexService(host={self._base.host!r})"
 
-    async def statements(self) -> tuple[Statement, ...]:
+    async def statements(self, period: tuple[date, date] | None = None) -> tuple[Statement, ...]:
         """Return the query's statements, as freshly generated.
 
-        Raises VenueBusy where that cannot be had in time, VenueRefused where it never will be,
-        and StatementError for a document that is none.
+        `period` is the first and the last day to state, at most 365 of them, in place of the
+        query's own. Raises VenueBusy where that cannot be had in time, VenueRefused where it never
+        will be, and StatementError for a document that is none.
         """
-        return await self._within_total(self._with_retries)
+        return await self._within_total(partial(self._with_retries, _period(period)))
 
     async def reach(self) -> None:
         """Ask for a statement, and wait for no more than the acceptance.
@@ -152,14 +157,14 @@ class FlexService:
             "IBKR is slow or down, the next run asks again"
         )
 
-    async def _with_retries(self) -> tuple[Statement, ...]:
+    async def _with_retries(self, period: Mapping[str, str]) -> tuple[Statement, ...]:
         async for attempt in self._patience.retrying():
             with attempt:
-                return await self._conversation()
+                return await self._conversation(period)
         raise AssertionError("tenacity ends by returning or raising")
 
-    async def _conversation(self) -> tuple[Statement, ...]:
-        url, reference = await self._ask()
+    async def _conversation(self, period: Mapping[str, str]) -> tuple[Statement, ...]:
+        url, reference = await self._ask(period)
         polling = AsyncRetrying(
             retry=retry_if_exception_type(_StillGeneratingError),
             stop=stop_after_delay(self._patience.total_s),
@@ -174,9 +179,9 @@ class FlexService:
                 return found
         raise AssertionError("tenacity ends by returning or raising")
 
-    async def _ask(self) -> tuple[URL, str]:
+    async def _ask(self, period: Mapping[str, str] = NO_PERIOD) -> tuple[URL, str]:
         """Return where to fetch the statement, and under which reference."""
-        answer = await self._document(self._base / "SendRequest", self._query_id)
+        answer = await self._document(self._base / "SendRequest", self._query_id, period)
         if not isinstance(answer, Answer):
             raise VenueRefused(
                 "SendRequest was answered with a statement: base_url is not the Flex Web Service"
@@ -187,8 +192,10 @@ class FlexService:
             raise VenueBusy("SendRequest was accepted without a reference code or a url")
         return self._checked_url(answer.url), answer.reference
 
-    async def _document(self, url: URL, subject: str) -> Answer | tuple[Statement, ...]:
-        body = await self._request(url.with_query(t=self._token, q=subject, v="3"))
+    async def _document(
+        self, url: URL, subject: str, period: Mapping[str, str] = NO_PERIOD
+    ) -> Answer | tuple[Statement, ...]:
+        body = await self._request(url.with_query(t=self._token, q=subject, v="3", **period))
         if body.lstrip()[:9].lower().startswith((b"<!doctype", b"<html")):
             raise VenueBusy(f"{url.host} answered with a web page: the service may be down")
         failure: VenueError | StatementError
@@ -328,6 +335,13 @@ class FlexService:
         for secret in {self._token, quote(self._token, safe="")} - {""}:
             text = text.replace(secret, "[token]")
         return " ".join(text.split())[:400]
+
+
+def _period(period: tuple[date, date] | None) -> Mapping[str, str]:
+    """Return the parameters that override the period of a query."""
+    if period is None:
+        return NO_PERIOD
+    return {"fd": f"{period[0]:%Y%m%d}", "td": f"{period[1]:%Y%m%d}"}
 
 
 def _checked_base(base_url: str) -> URL:

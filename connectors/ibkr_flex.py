@@ -14,7 +14,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Final
@@ -83,8 +83,15 @@ class _FlexConnector(ABC):
         Raises StatementError for a document that is none, or of several accounts, and
         VenueRefused where asking the web service again would not help.
         """
+        async for item in self._told(window, self._statements()):
+            yield item
+
+    async def _told(
+        self, window: Window, asked: Awaitable[tuple[Statement, ...]]
+    ) -> AsyncGenerator[Record | Coverage, None]:
+        """Yield what statements say, or that they could not be had."""
         try:
-            statements = self._of_one_account(await self._statements())
+            statements = self._of_one_account(await asked)
         except VenueRefused:
             raise
         except VenueError as error:
@@ -229,6 +236,12 @@ class IbkrFlex(_FlexConnector):
             patience=patience,
             pauses=pauses,
         )
+
+    async def history(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
+        """Yield the rows of a statement of the window's days alone, and what it covers."""
+        days = window.first.date, window.last.date
+        async for item in self._told(window, self._service.statements(days)):
+            yield item
 
     async def _statements(self) -> tuple[Statement, ...]:
         return await self._service.statements()

@@ -9,6 +9,7 @@ repeats, overlaps or runs out of order is an error and never data.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -18,6 +19,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -98,21 +100,45 @@ class OkxConnector:
         Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
         not have it. Anything less leaves a `failed` coverage statement in its place.
         """
-        async with open_client(
-            self._key, self._patience, is_demo=self._is_demo, base_url=self._base_url
-        ) as client:
+        async with self._client() as client:
             yield await self._verified_config(client)
             visit = _Visit(client, window, self._types, self._now)
             async for item in visit.everything():
                 yield item
 
+    async def history(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
+        """Yield fills, ledger and closed positions of a past window, each with its coverage.
+
+        Every endpoint has limits of its own, so each is asked through a client of its own, all at
+        once. Errors are those of `fetch`.
+        """
+        async with self._client() as client:
+            yield await self._verified_config(client)
+            names = [promise.kind for promise in self.promises if promise.is_of_the_past]
+        asked = [asyncio.create_task(self._past(window, name)) for name in names]
+        try:
+            for done in asyncio.as_completed(asked):
+                for item in await done:
+                    yield item
+        finally:
+            for task in asked:
+                task.cancel()
+
+    async def _past(self, window: Window, kind: str) -> list[Record | Coverage]:
+        async with self._client() as client:
+            visit = _Visit(client, window, self._types, self._now, until=window.end)
+            return [item async for item in visit.past(kind)]
+
+    def _client(self) -> AbstractAsyncContextManager[OkxClient]:
+        return open_client(
+            self._key, self._patience, is_demo=self._is_demo, base_url=self._base_url
+        )
+
     async def check(self) -> list[CheckItem]:
         """Ask for the account's configuration and its balance: reach, key and permissions."""
         subject = f"account {self.account}"
         try:
-            async with open_client(
-                self._key, self._patience, is_demo=self._is_demo, base_url=self._base_url
-            ) as client:
+            async with self._client() as client:
                 config = await self._verified_config(client)
                 await client.get("account/balance")
         except VenueError as error:
@@ -151,27 +177,38 @@ class _Visit:
     """One fetch: the order of the questions, and what is said of each answer."""
 
     def __init__(
-        self, client: OkxClient, window: Window, types: Sequence[str], now: Callable[[], datetime]
+        self,
+        client: OkxClient,
+        window: Window,
+        types: Sequence[str],
+        now: Callable[[], datetime],
+        *,
+        until: datetime | None = None,
     ) -> None:
         self._client = client
         self._window = window
         self._types = types
         self._now = now
+        self._until = until
         self._newest: dict[str, int] = {}
         self._newest_at = datetime.min.replace(tzinfo=UTC)
 
     async def everything(self) -> AsyncIterator[Record | Coverage]:
-        for name in self._types:
-            async for item in self._interval("fills", f"fill/{name}", partial(self._fills, name)):
+        for kind in (*(f"fill/{name}" for name in self._types), "bill", "position-history"):
+            async for item in self.past(kind):
                 yield item
-        async for item in self._interval("ledger", "bill", self._bills):
-            yield item
-        async for item in self._interval("positions", "position-history", self._closed_positions):
-            yield item
         async for item in self._snapshots():
             yield item
         async for item in self._instruments():
             yield item
+
+    def past(self, kind: str) -> AsyncIterator[Record | Coverage]:
+        """Yield one kind of what happened, up to `until` where that is given, else up to now."""
+        if kind == "bill":
+            return self._interval("ledger", kind, self._bills)
+        if kind == "position-history":
+            return self._interval("positions", kind, self._closed_positions)
+        return self._interval("fills", kind, partial(self._fills, kind.partition("/")[2]))
 
     async def _interval(
         self, evidence: Evidence, kind: str, step: Callable[[], Awaitable[_Chain]]
@@ -180,7 +217,8 @@ class _Visit:
 
         What stands behind a slash in `kind` tells statements apart, and not records.
         """
-        asked_to, retries = self._now(), self._client.retries
+        now, retries = self._now(), self._client.retries
+        asked_to = min(self._until or now, now)
         try:
             chain = await step()
         except VenueBusy as error:
@@ -191,14 +229,14 @@ class _Visit:
         for at, number, row in dated:
             yield Record(noun, number, payload_text(row), at)
         known = sorted((at, len(number), number) for at, number, _ in dated if at is not None)
-        oldest = asked_to - SERVED_FOR
+        oldest = now - SERVED_FOR
         is_whole = self._window.start >= oldest
         yield self._statement(
             evidence,
             kind,
             "complete" if is_whole else "partial",
             to=asked_to,
-            since=self._window.start if is_whole else oldest,
+            since=self._window.start if is_whole else min(oldest, asked_to),
             pages=chain.pages,
             rows=len(chain.rows),
             reason=""
@@ -212,8 +250,8 @@ class _Visit:
 
     async def _fills(self, instrument_type: str) -> _Chain:
         """Return every fill of one type, each once, from both endpoints."""
-        query = {"instType": instrument_type, "begin": self._begin()}
         paths = ("trade/fills-history", "trade/fills")
+        query = {"instType": instrument_type} | self._span()
         return await self._both(f"fill/{instrument_type}", paths, query)
 
     async def _bills(self) -> _Chain:
@@ -222,7 +260,7 @@ class _Visit:
         Those before are what the first entry's balance is held against.
         """
         paths = ("account/bills-archive", "account/bills")
-        chain = await self._both("bill", paths, {"begin": self._begin()})
+        chain = await self._both("bill", paths, self._span())
         known = {str(row["billId"]) for row in chain.rows}
         before = await self._client.get(
             paths[0], {"end": self._begin(), "limit": str(PAGE)}, check=_in_order("", {})
@@ -231,10 +269,13 @@ class _Visit:
         return _Chain(rows, chain.pages + 1)
 
     async def _both(self, kind: str, paths: Sequence[str], query: Mapping[str, str]) -> _Chain:
-        """Return the rows of two endpoints, the long and the recent one, each row once."""
+        """Return the rows of two endpoints, the long and the recent one, each row once.
+
+        A stretch of the past is the long one's alone.
+        """
         rows: dict[str, Row] = {}
         pages = 0
-        for path in paths:
+        for path in paths[:1] if self._until else paths:
             chain = await self._chain(path, query)
             pages += chain.pages
             _merge(rows, chain.rows, path)
@@ -258,7 +299,7 @@ class _Visit:
     async def _closed_positions(self) -> _Chain:
         """Return closed positions. Paged by uTime, which several rows may share: so overlap."""
         rows: dict[str, Row] = {}
-        cursor: dict[str, str] = {}
+        cursor: dict[str, str] = {"after": self._span()["end"]} if self._until else {}
         for page_number in range(MAX_PAGES):
             page = await self._client.get(
                 "account/positions-history",
@@ -375,6 +416,13 @@ class _Visit:
     def _begin(self) -> str:
         """Return from when on to ask, in ms: a fill and its entry may lie astride the start."""
         return str(int((self._window.start - ASTRIDE).timestamp()) * 1000)
+
+    def _span(self) -> dict[str, str]:
+        """Return the times between which to ask, in ms: up to now, unless there is an end."""
+        span = {"begin": self._begin()}
+        if self._until is not None:
+            span["end"] = str(int((self._until + ASTRIDE).timestamp()) * 1000)
+        return span
 
     def _statement(  # noqa: PLR0913 - a coverage statement, with this visit's defaults
         self,

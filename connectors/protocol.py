@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
 
@@ -30,4 +30,16 @@ class Connector(Protocol):
 
     async def check(self) -> list[CheckItem]:
         """Try reach and permissions, as cheaply as that can be known, and say what to do."""
+        ...
+
+
+@runtime_checkable
+class Historian(Connector, Protocol):
+    """A source that can be asked for a stretch of the past, and for no more than that."""
+
+    def history(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
+        """Yield what happened inside the window, then what was covered of each such promise.
+
+        Nothing that only says how things stand now. Errors are those of `fetch`.
+        """
         ...

@@ -11,7 +11,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,46 @@ def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT
 
 
 @cli.command()
+@config_option
+@click.option("--since", metavar="DATE", help="From when on [default: each account's since].")
+@click.option("--account", "accounts", multiple=True, metavar="ID", help="Only this account.")
+@json_option
+@verbose_option
+def backfill(
+    config_path: Path,
+    since: str | None,
+    accounts: tuple[str, ...],
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Read the past of accounts, piece by piece; go on where it stopped.
+
+    The next `recon run` makes the numbers anew. For a past that begins before an account's `since`,
+    set that as well.
+    """
+    _log(verbosity)
+    day = None if since is None else _date(since, "--since")
+    config = _load(config_path)
+    from dataclasses import asdict  # noqa: PLC0415
+
+    from recon.backfill import backfill as fill  # noqa: PLC0415
+    from recon.progress import progress  # noqa: PLC0415
+
+    with progress() as shown:
+        done = fill(
+            config, since=day, accounts=accounts, now=lambda: datetime.now(UTC), progress=shown
+        )
+        filled = [asdict(one) for one in done]
+    if is_json:
+        _print_json({"schema": 1, "accounts": filled})
+    else:
+        from recon.terminal import print_filled  # noqa: PLC0415
+
+        print_filled(filled)
+    return ExitCode.UNPROVEN if any(one["problems"] for one in filled) else ExitCode.AGREED
+
+
+@cli.command()
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),
@@ -191,11 +231,11 @@ def _load(path: Path) -> Config:
     return load(path)
 
 
-def _date(text: str) -> date:
+def _date(text: str, option: str = "--as-of") -> date:
     try:
         return date.fromisoformat(text)
     except ValueError as error:
-        raise UsageError(f"--as-of {text}: write the date as YYYY-MM-DD") from error
+        raise UsageError(f"{option} {text}: write the date as YYYY-MM-DD") from error
 
 
 def _print_json(document: dict[str, Any]) -> None:

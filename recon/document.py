@@ -164,7 +164,7 @@ class DocumentBuilder:
         for promise in promises:
             key = (promise.evidence, promise.kind)
             mine = [row for row in statements if (row["evidence"], row["kind"]) == key]
-            status, why = _whole(mine, window, was_asked=fetched.was_asked)
+            status, why = _whole(promise, mine, window, was_asked=fetched.was_asked)
             before = coverage.get(promise.evidence, "complete")
             coverage[promise.evidence] = _worse(before, status)
             reason = f"{promise.evidence}: {why}"
@@ -358,7 +358,7 @@ def proven_window(
     return common(
         unbroken(warehouse.served(account.venue, account.id, promise.evidence, promise.kind))
         for promise in promises
-        if not promise.is_snapshot and promise.evidence in ("fills", "ledger")
+        if promise.is_of_the_past
     )
 
 
@@ -372,7 +372,7 @@ def _stretch(stretch: Interval | None) -> dict[str, str] | None:
 
 
 def _whole(
-    statements: Sequence[Mapping[str, Any]], window: Window, *, was_asked: bool
+    promise: Promise, statements: Sequence[Mapping[str, Any]], window: Window, *, was_asked: bool
 ) -> tuple[CoverageStatus, str]:
     """Return how whole one kind's evidence is over the window, and why it is not."""
     tonight = [row for row in statements if row["is_tonight"]]
@@ -384,7 +384,7 @@ def _whole(
         return "failed", failed[0] if failed else "nothing was said of it tonight"
     served = [row for row in statements if row["status"] != "failed"]
     why = next((row["reason"] for row in tonight if row["status"] == "partial"), "")
-    if any(row["is_snapshot"] for row in served):
+    if served and not promise.is_of_the_past:
         taken = max(row["served_to"] for row in served)
         if taken >= end:
             return "complete", ""

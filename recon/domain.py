@@ -98,6 +98,11 @@ class Promise(NamedTuple):
     kind: str
     is_snapshot: bool = False
 
+    @property
+    def is_of_the_past(self) -> bool:
+        """Whether it speaks of what happened over time, and not of what there is now."""
+        return not self.is_snapshot and self.evidence != "instruments"
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

@@ -128,7 +128,7 @@ def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
     known = [
         reach(warehouse.served(source.venue, source.account, *promise[:2]), start)
         for promise in source.promises
-        if not promise.is_snapshot
+        if promise.is_of_the_past
     ]
     reached = [instant for instant in known if instant is not None]
     if len(reached) < len(known):

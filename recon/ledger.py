@@ -120,9 +120,9 @@ class Ledger:
                 )
         return self._open_breaks()
 
-    def was_proven(self, account: str) -> bool:
-        """Return whether the account was proven by the last run that told of it."""
-        return self._last_status("account", account) == "proven"
+    def was_unproven(self, account: str) -> bool:
+        """Return whether the last run that told of the account did not prove it."""
+        return self._last_status("account", account) not in {None, "proven"}
 
     def was_agreed(self, bot: str) -> bool:
         """Return whether the bot agreed in the last run that told of it."""

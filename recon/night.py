@@ -95,7 +95,9 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
     if not night.is_fetching:
         return []
     wanted = {
-        one.account.id: unread(warehouse, one) if ledger.was_proven(one.account.id) else one.window
+        one.account.id: one.window
+        if ledger.was_unproven(one.account.id)
+        else unread(warehouse, one)
         for one in plan.accounts
     }
     books = {

@@ -84,6 +84,19 @@ def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> 
                 out.print(f"     {escape(line)}", highlight=False)
 
 
+def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print what was read of each account's past, and what of it cannot be had."""
+    out = console or _console()
+    for one in filled:
+        out.print(
+            f"{escape(one['account'])}: {one['read']} of {one['pieces']} pieces read now, "
+            f"{one['known']} were known; {one['rows']:,} rows",
+            highlight=False,
+        )
+        for problem in one["problems"]:
+            out.print(f"     {escape(problem)}", highlight=False, soft_wrap=True)
+
+
 def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 

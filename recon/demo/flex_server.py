@@ -58,7 +58,8 @@ class Fault:
 class FlexServer:
     """The server, as an async context manager; `url` is the base_url to configure.
 
-    `statements` maps a query's id to its document. `faults` may be changed while it runs.
+    `statements` maps a query's id to its document, query/yyyymmdd/yyyymmdd to that of a period.
+    `faults` may be changed while it runs.
     `requests` lists what was asked: the step and the query or reference, never the token.
     """
 
@@ -99,6 +100,9 @@ class FlexServer:
         query = request.query.get("q", "")
         if refusal is None and query not in self.statements:
             refusal = "1014"
+        if refusal is None and "fd" in request.query:
+            query += f"/{request.query['fd']}/{request.query['td']}"
+            refusal = None if query in self.statements else "1003"
         if refusal is not None:
             return _answer("Fail", refusal)
         reference = str(7_000_000_000 + len(self._references))
