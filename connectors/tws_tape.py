@@ -109,14 +109,11 @@ class TwsTape:
 
         More than are known is what a newer TWS does: the known ones come first, and stay.
         """
-        if len(fields) < len(names) - optional:
+        lacking = len(names) - len(fields)
+        if lacking > optional:
             self.flaw = self.flaw or f"TWS sent a {noun} of {len(fields)} fields"
-        padded = [*fields, *[""] * len(names)]
-        return {
-            name: value
-            for place, (name, value) in enumerate(zip(names, padded, strict=False))
-            if place < len(fields) or place < len(names) - optional
-        }
+            fields = [*fields, *[""] * lacking]
+        return dict(zip(names, fields, strict=False))
 
 
 def happened_at(text: str, zone: ZoneInfo) -> datetime | None:

@@ -41,12 +41,6 @@ cancelled as (
   join config.tws t on t.confirmed_by = x.account
 ),
 
-unread as (
-  select distinct account, execution_family(id) as family
-  from evidence.quarantine
-  where kind = 'execution'
-),
-
 asked as (
   select distinct s.account, s.family
   from stated s
@@ -76,7 +70,7 @@ compared as (
     coalesce(p.told.instrument, p.stated.instrument) as instrument,
     p.told.session_date as told_date,
     p.stated.session_date as stated_date,
-    not p.is_told and u.family is null and a.family is null as is_missed,
+    not p.is_told and a.family is null as is_missed,
     case
       when not p.is_stated and c.family is not null then 'the statement has cancelled it'
       when not p.is_stated then 'the statement does not have it'
@@ -103,7 +97,6 @@ compared as (
     p.told.fee - p.stated.fee as fee_difference
   from paired p
   left join cancelled c on c.account = p.account and c.family = p.family
-  left join unread u on u.account = p.account and u.family = p.family
   left join asked a on a.account = p.account and a.family = p.family
 )
 

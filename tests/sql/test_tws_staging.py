@@ -183,6 +183,11 @@ def test_of_a_family_the_highest_number_counts_whatever_came_first(warehouse: Wa
     assert fills == {"0000e0d5.66a4.01.10": 3, OTHER: 9}
 
 
+def test_the_number_after_the_last_period_is_a_number(warehouse: Warehouse) -> None:
+    staged(warehouse, execution("0000e0d5.66a4.01.9"), execution("0000e0d5.66a4.01.10"))
+    assert [row["fill_id"] for row in table(warehouse, "fills")] == ["0000e0d5.66a4.01.10"]
+
+
 def test_a_correction_that_cannot_be_read_does_not_bring_the_old_one_back(
     warehouse: Warehouse,
 ) -> None:
