@@ -32,6 +32,7 @@ from recon.lots import Method
 from recon.secrets import read_secret
 
 SECRET_KINDS = ("env", "file", "keyring")
+VENUES = ("okx", "ibkr-flex", "ibkr-tws")
 TWS_PORTS = {"live": 7496, "paper": 7497}
 OkxInstrumentType = Literal["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
 
@@ -319,11 +320,7 @@ def _key(values: Any, location: tuple[int | str, ...]) -> str:
         elif isinstance(values, dict) and step in values:
             values = values[step]
             parts.append(str(step))
-        elif step not in {
-            "okx",
-            "ibkr-flex",
-            "ibkr-tws",
-        }:  # pydantic's own step: which kind of account
+        elif step not in VENUES:  # pydantic's own step: which kind of account
             values = None
             parts.append(str(step))
     return ".".join(parts)

@@ -46,14 +46,14 @@ def confirm(warehouse: Warehouse, account: TwsAccount) -> Confirmation:
     missed = [row for row in rows if row["is_missed"]]
     reasons = [
         f"confirmed: execution {row['exec_id']} ({row['instrument']}): {row['place']} "
-        f"({text(row['difference'])}): {by} counts"
+        f"({text(row['difference'])}); the statement of {by} counts"
         for row in differing
     ]
     reasons += _missed(missed, by)
     if waiting := _waiting(warehouse, account.id):
         reasons.append(
-            f"provisional: from session {waiting} on TWS alone says so, until the Flex statement "
-            f"of {by} confirms it"
+            f"provisional: of {waiting}, TWS alone says so, until the Flex statement of {by} "
+            "confirms it"
         )
     if differing:
         found = {row["exec_id"]: text(row["difference"]) for row in differing}
@@ -76,14 +76,16 @@ def confirm(warehouse: Warehouse, account: TwsAccount) -> Confirmation:
     )
 
 
-def _waiting(warehouse: Warehouse, account: str) -> str | None:
-    """Return the first session that no statement covers, or None where each has one."""
+def _waiting(warehouse: Warehouse, account: str) -> str:
+    """Return which sessions no statement covers, in words; "" where each has one."""
     [row] = warehouse.rows(
-        "select min(session_date) as waiting from proofs.confirmed_sessions "
+        "select count(*) as sessions, min(session_date) as oldest from proofs.confirmed_sessions "
         "where account = ? and not is_covered",
         [account],
     )
-    return None if row["waiting"] is None else str(row["waiting"])
+    if row["sessions"] <= 1:
+        return f"session {row['oldest']}" if row["sessions"] else ""
+    return f"{row['sessions']} sessions since {row['oldest']}"
 
 
 def _missed(rows: Sequence[Mapping[str, Any]], by: str) -> list[str]:

@@ -187,7 +187,7 @@ def test_in_the_evening_it_is_provisional_and_says_so(tmp_path: Path) -> None:
     assert found["proofs"]["confirmed"] == "absent"
     assert found["proofs"]["cash"] == "absent"
     assert found["proofs"]["positions"] == "closed"
-    assert "provisional: from session 2026-05-14 on TWS alone says so" in str(found["reasons"])
+    assert "provisional: of session 2026-05-14, TWS alone says so" in str(found["reasons"])
     assert found["total"]["net"] == NET
     assert (bot(document)["status"], bot(document)["total"]["amount"]) == ("unproven", "0")
 
