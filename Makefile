@@ -43,9 +43,12 @@ format: $(STAMP)  ## Write the code the way the format check wants it.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock:  ## Renew requirements.txt (needs uv): every dependency, with its hashes, no registry named.
+lock:  ## Renew requirements.txt and tests/ib_insync.txt (needs uv): with hashes, no registry named.
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet -o requirements.txt
+	uv pip compile tests/ib_insync.in -c requirements.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+	  -o tests/ib_insync.txt
 
 clean:  ## Remove the environment and what tools leave behind; never a state folder.
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

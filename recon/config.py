@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -32,6 +33,8 @@ from recon.lots import Method
 from recon.secrets import read_secret
 
 SECRET_KINDS = ("env", "file", "keyring")
+VENUES = ("okx", "ibkr-flex", "ibkr-tws")
+TWS_PORTS = {"live": 7496, "paper": 7497}
 OkxInstrumentType = Literal["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
 
 
@@ -75,6 +78,15 @@ def _name(value: str) -> str:
     return value
 
 
+def _zone(value: str) -> str:
+    try:
+        return ZoneInfo(value).key
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError(
+            f'{value!r} is no time zone: use a name such as "America/New_York"'
+        ) from None
+
+
 Money = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0, allow_inf_nan=False)]
 SignedQty = Annotated[
     Decimal, BeforeValidator(_decimal), AfterValidator(_fits), Field(allow_inf_nan=False)
@@ -84,6 +96,7 @@ Price = Annotated[
 ]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 Name = Annotated[str, AfterValidator(_name)]
+Zone = Annotated[str, AfterValidator(_zone)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 
 
@@ -158,7 +171,29 @@ class FlexAccount(_Account):
         return self
 
 
-Account = Annotated[OkxAccount | FlexAccount, Field(discriminator="venue")]
+class TwsAccount(_Account):
+    """One Interactive Brokers account, read from a running TWS or IB Gateway: provisional."""
+
+    venue: Literal["ibkr-tws"]
+    mode: Literal["live", "paper"] = "live"
+    lots: Method = "fifo"
+    calendar: str = "XNYS"
+    base_url: None = None
+    host: str = "127.0.0.1"
+    port: int | None = Field(default=None, gt=0, lt=65536)
+    client_id: int = Field(default=900, ge=0)
+    timezone: Zone = "America/New_York"
+    broker_account: str | None = None
+    confirmed_by: str | None = None
+
+    @property
+    def address(self) -> tuple[str, int, int]:
+        """Host, port and client id. The port is TWS's own for the mode, where none is given."""
+        port = self.port or TWS_PORTS[self.mode]
+        return self.host, port, self.client_id
+
+
+Account = Annotated[OkxAccount | FlexAccount | TwsAccount, Field(discriminator="venue")]
 
 
 class Heartbeat(_Section):
@@ -222,8 +257,18 @@ class Config(_Section):
                     f"bots.{bot.id}.account: there is no account {bot.account!r}: "
                     f"use one of {', '.join(sorted(accounts))}"
                 )
+        self._confirmed_by_flex()
         self._one_bot_a_pair()
         return self
+
+    def _confirmed_by_flex(self) -> None:
+        flex = {account.id for account in self.accounts if isinstance(account, FlexAccount)}
+        for account in self.accounts:
+            if isinstance(account, TwsAccount) and account.confirmed_by not in {None, *flex}:
+                raise ValueError(
+                    f"accounts.{account.id}.confirmed_by: there is no ibkr-flex account "
+                    f"{account.confirmed_by!r}: use one of {', '.join(sorted(flex)) or 'none yet'}"
+                )
 
     def _one_bot_a_pair(self) -> None:
         owners: dict[tuple[str, str], str] = {}
@@ -305,7 +350,7 @@ def _key(values: Any, location: tuple[int | str, ...]) -> str:
         elif isinstance(values, dict) and step in values:
             values = values[step]
             parts.append(str(step))
-        elif step not in {"okx", "ibkr-flex"}:  # pydantic's own step: which kind of account
+        elif step not in VENUES:  # pydantic's own step: which kind of account
             values = None
             parts.append(str(step))
     return ".".join(parts)
@@ -317,5 +362,5 @@ def _remedy(kind: str, message: str) -> str:
     if kind == "missing":
         return "missing: add it"
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        return 'venue must be "okx" or "ibkr-flex"; other venues are not read yet'
+        return 'venue must be "okx" or "ibkr-flex" or "ibkr-tws"; other venues are not read yet'
     return message.removeprefix("Value error, ")

@@ -6,14 +6,15 @@ of an account or a bot say in words why it is not proven and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import reduce
 from typing import Any
 
-from recon.config import Account, Bot
+from recon.config import Account, Bot, TwsAccount
+from recon.confirmation import confirm
 from recon.coverage import Interval, common, reach, unbroken
 from recon.domain import (
     AccountStatus,
@@ -111,11 +112,18 @@ class DocumentBuilder:
 
     def _account(self, account: Account, window: Window, promises: Sequence[Promise]) -> _Judged:
         fetched = self._fetched.get(account.id, Fetched())
-        coverage, reasons = self._coverage(account, window, promises, fetched)
+        told = confirm(self._warehouse, account) if isinstance(account, TwsAccount) else None
+        vouched = told.vouched if told else frozenset[Evidence]()
+        coverage, reasons = self._coverage(account, window, promises, fetched, vouched)
         if fetched.reason:
             reasons.insert(0, fetched.reason)
         proofs, differences, broken = self._proofs(account, coverage)
         reasons += broken + self._open_reasons(account.id)
+        if told:
+            proofs["confirmed"], coverage["ledger"] = told.status, told.ledger
+            reasons += _listed(told.reasons)
+            if told.differences:
+                differences["confirmed"] = dict(told.differences)
         status = account_status(
             coverage.values(),
             proofs.values(),
@@ -144,12 +152,18 @@ class DocumentBuilder:
         return _Judged(status, entry["session"], has_truth, entry)
 
     def _coverage(
-        self, account: Account, window: Window, promises: Sequence[Promise], fetched: Fetched
+        self,
+        account: Account,
+        window: Window,
+        promises: Sequence[Promise],
+        fetched: Fetched,
+        vouched: Collection[Evidence],
     ) -> tuple[dict[Evidence, CoverageStatus], list[str]]:
         """Return how whole each kind of evidence is over the window, and why it is not.
 
         An interval's evidence is whole when tonight's fetch and earlier nights' together cover the
-        window without a gap; a snapshot's when it was taken at or after the window's end.
+        window without a gap; a snapshot's when it was taken at or after the window's end. What is
+        `vouched` for by another account's evidence is whole unless it failed.
         """
         statements = self._warehouse.rows(
             """
@@ -165,6 +179,8 @@ class DocumentBuilder:
             key = (promise.evidence, promise.kind)
             mine = [row for row in statements if (row["evidence"], row["kind"]) == key]
             status, why = _whole(promise, mine, window, was_asked=fetched.was_asked)
+            if status == "partial" and promise.evidence in vouched:
+                status, why = "complete", ""
             before = coverage.get(promise.evidence, "complete")
             coverage[promise.evidence] = _worse(before, status)
             reason = f"{promise.evidence}: {why}"
@@ -210,8 +226,8 @@ class DocumentBuilder:
         """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
         return bool(
             self._warehouse.rows(
-                "from evidence.quarantine where account = ? and kind not in ('position', 'balance')"
-                " limit 1",
+                "from evidence.quarantine where account = ? "
+                "and kind not in ('position', 'balance', 'account-value') limit 1",
                 [account],
             )
         )

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from recon import __version__
 from recon.config import Account as AccountSettings
-from recon.config import Bot, OkxAccount
+from recon.config import Bot, OkxAccount, TwsAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
@@ -26,9 +26,10 @@ from recon.warehouse import Again, Warehouse
 TIME = pa.timestamp("us")
 LOT_KINDS = ("funding", "interest", "dividend", "tax", "fee", "penalty")
 """Movements of cash that are PnL of a position or of the account."""
-RELATED = {"ibkr-flex": timedelta(days=40)}
+RELATED = {"ibkr-flex": timedelta(days=40), "ibkr-tws": timedelta(days=8)}
 """Venues whose rows are read in the light of their neighbours, and how far back those may lie: a
-cancel and its trade, a confirmation and the statement that restates it."""
+cancel and its trade, a confirmation and the statement that restates it, an execution and what
+corrects it (TWS can be set to tell of a week)."""
 EVERYTHING = datetime.min.replace(tzinfo=UTC)
 DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "proofs", "breaks")
 
@@ -54,6 +55,18 @@ def configure(
                 for account, _, _ in accounts
                 if isinstance(account, OkxAccount)
                 for kind in account.instrument_types
+            ],
+        ),
+    )
+    warehouse.store(
+        "config",
+        "tws",
+        _table(
+            ("account", "timezone", "confirmed_by"),
+            [
+                (account.id, account.timezone, account.confirmed_by)
+                for account, _, _ in accounts
+                if isinstance(account, TwsAccount)
             ],
         ),
     )

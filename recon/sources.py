@@ -8,12 +8,14 @@ from urllib.parse import unquote, urlsplit
 
 from connectors.flex_service import BASE_URL, FLEX_PATIENCE
 from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
+from connectors.ibkr_tws import IbkrTws
 from connectors.okx import OkxConnector
 from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.protocol import Connector
 from connectors.sqlite_books import SqliteBooks
-from recon.config import Account, Bot, Config, OkxAccount
+from connectors.tws_client import TwsAddress
+from recon.config import Account, Bot, Config, OkxAccount, TwsAccount
 from recon.domain import Clock
 from recon.errors import ConfigError
 from recon.sessions import calendar
@@ -23,7 +25,7 @@ from recon.watermarks import Above
 def account_source(
     account: Account, config: Config, now: Clock, patience: Patience | None = None
 ) -> Connector:
-    """Return the connector of one account. ccxt is imported when a client is opened."""
+    """Return the connector of one account. A venue's library is imported when it is asked."""
     if isinstance(account, OkxAccount):
         key = OkxKey(
             account.api_key.get_secret_value(),
@@ -36,6 +38,15 @@ def account_source(
             instrument_types=account.instrument_types,
             is_demo=account.mode == "demo",
             base_url=account.base_url,
+            now=now,
+            patience=patience,
+        )
+    if isinstance(account, TwsAccount):
+        return IbkrTws(
+            account.id,
+            TwsAddress(*account.address),
+            broker_account=account.broker_account,
+            timezone=account.timezone,
             now=now,
             patience=patience,
         )

@@ -28,6 +28,12 @@ coalesce(
   happened_at >= timestamp '2017-01-01' and happened_at < fetched_at + interval 1 day, false
 );
 
+-- execution_family(exec_id): IBKR's id of an execution without what a correction of it changes, the
+-- number after the last period; correction(exec_id): that number, 0 where there is none.
+create or replace macro execution_family(exec_id) as regexp_replace(exec_id, '\.[0-9]{1,9}$', '');
+create or replace macro correction(exec_id) as
+coalesce(try_cast(regexp_extract(exec_id, '\.([0-9]{1,9})$', 1) as integer), 0);
+
 -- whole_sum(amount): the sum, or null where any part of it is unknown. A plain sum() skips nulls,
 -- and would read what is unknown as 0.
 create or replace macro whole_sum(amount) as

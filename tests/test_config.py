@@ -41,6 +41,14 @@ calendar = "XNYS"
 query_id = "123456"
 token = { env = "A_KEY" }
 
+[[accounts]]
+id = "ibkr-today"
+venue = "ibkr-tws"
+mode = "paper"
+currency = "USD"
+since = 2026-01-02
+confirmed_by = "ibkr-paper"
+
 [[bots]]
 id = "btc-quantum"
 account = "okx-demo"
@@ -73,13 +81,28 @@ def write(path: Path, old: str = "", new: str = "") -> Path:
 
 def test_the_contract_s_example_is_read(path: Path) -> None:
     config = load(write(path))
-    okx, flex = config.accounts
+    okx, flex, today = config.accounts
     assert okx.venue == "okx"
-    assert (okx.lots, flex.lots) == ("average", "fifo")
+    assert (okx.lots, flex.lots, today.lots) == ("average", "fifo", "fifo")
     assert okx.since == date(2026, 3, 1)
     assert okx.api_secret.get_secret_value() == "canary-secret"
     assert config.recon.tolerance_pct == Decimal("0.5")
     assert config.state == path.parent / "state"
+
+
+@pytest.mark.parametrize(
+    ("extra", "address"),
+    [
+        ("", ("127.0.0.1", 7497, 900)),
+        ('host = "gateway"\nport = 4002\nclient_id = 0\n', ("gateway", 4002, 0)),
+    ],
+)
+def test_tws_is_where_it_listens_by_itself_or_where_it_is_said_to(
+    path: Path, extra: str, address: tuple[str, int, int]
+) -> None:
+    today = load(write(path, "confirmed_by", f"{extra}confirmed_by")).accounts[2]
+    assert today.venue == "ibkr-tws"
+    assert today.address == address
 
 
 def test_it_never_shows_a_secret(path: Path) -> None:
@@ -113,6 +136,15 @@ def test_it_is_frozen(path: Path) -> None:
         ),
         ('id = "ibkr-paper"', 'id = "okx-demo"', "two accounts are called 'okx-demo'"),
         ('query_id = "123456"', 'files = "x.xml"', "either files, or query_id and token"),
+        (
+            'confirmed_by = "ibkr-paper"',
+            'confirmed_by = "okx-demo"',
+            "confirmed_by: there is no ibkr-flex account 'okx-demo': use one of ibkr-paper",
+        ),
+        ("confirmed_by", 'timezone = "EDT-5"\nconfirmed_by', "'EDT-5' is no time zone"),
+        ("confirmed_by", "port = 70000\nconfirmed_by", "accounts.ibkr-today.port: "),
+        ("confirmed_by", 'token = "x"\nconfirmed_by', "ibkr-today.token: an unknown key"),
+        ("confirmed_by", 'base_url = "http://x"\nconfirmed_by', "ibkr-today.base_url: "),
         ("[recon]", "[recon", "not valid TOML"),
         ("[recon]", "path = 1\n[recon]", "path: an unknown key"),
         ('recognises = "close"', 'recognises = "never"', "bots.btc-quantum.recognises: "),
@@ -172,7 +204,9 @@ def test_a_secret_can_come_from_the_keyring(path: Path) -> None:
         keyring.set_keyring(before)
 
 
-HEAVY = "[name for name in ('ccxt', 'pandas', 'duckdb', 'pyarrow') if name in sys.modules]"
+HEAVY = (
+    "[name for name in ('ccxt', 'pandas', 'duckdb', 'pyarrow', 'ib_async') if name in sys.modules]"
+)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["run", "--config", "nowhere.toml"]])

@@ -19,8 +19,12 @@ from (
   select account, instrument, lower(category), currency
   from staging.flex_parsed_positions
   where reason is null
+  union
+  select account, instrument, instrument_kind, currency
+  from staging.tws_parsed_positions
+  where reason is null
 )
-semi join (from config.accounts where venue = 'ibkr-flex') using (account)
+semi join (from config.accounts where venue in ('ibkr-flex', 'ibkr-tws')) using (account)
 group by account, instrument
 having count(distinct (category, currency)) > 1
 union

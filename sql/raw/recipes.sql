@@ -12,6 +12,7 @@ select
      where s.account = a.account),
     (select list(t.instrument_type order by t.instrument_type)::varchar
      from config.instrument_types t where t.account = a.account),
+    (select t.timezone from config.tws t where t.account = a.account),
     (select list((b.bot, b.order_tag)::varchar order by b.bot)::varchar
      from config.bots b where b.account = a.account),
     (select list((o.instrument, o.bot)::varchar order by o.instrument, o.bot)::varchar

@@ -16,11 +16,13 @@ import pytest
 
 from connectors.flex_service import Pauses
 from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
+from connectors.ibkr_tws import IbkrTws
 from connectors.okx import OkxConnector
 from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.protocol import Connector
 from connectors.sqlite_books import SqliteBooks
+from connectors.tws_client import TwsAddress
 from recon.demo.flex_server import Fault as FlexFault
 from recon.demo.flex_server import FlexServer
 from recon.demo.okx_account import OkxAccount
@@ -30,6 +32,8 @@ from recon.domain import CheckItem, Coverage, Record, Table, Window
 from recon.errors import EvidenceError
 from recon.sessions import UtcDays, calendar, window
 from tests.fleet import AS_OF, BTC, NOW, SINCE, account, book_all, deals, round_trips
+from tests.servers.tws_server import EXECUTIONS, POSITIONS, SPY, VALUES, TwsAccount, TwsServer, fill
+from tests.servers.tws_server import Faults as TwsFaults
 
 XNYS = calendar("XNYS")
 TOKEN = "contract-token"
@@ -109,6 +113,30 @@ def sqlite_books(write: Callable[[Path], object]) -> Opening:
     return opened
 
 
+def tws(account: TwsAccount | None = None, faults: TwsFaults | None = None) -> Opening:
+    @asynccontextmanager
+    async def opened(_folder: Path) -> AsyncIterator[Connector]:
+        server = TwsServer({"DU1": account or TwsAccount()})
+        server.faults = faults or TwsFaults()
+        async with server:
+            address = TwsAddress("127.0.0.1", server.port, 900)
+            yield IbkrTws("tws", address, now=lambda: NOW, patience=HASTY)
+            assert server.violations == []
+
+    return opened
+
+
+def without(*questions: int) -> TwsFaults:
+    return TwsFaults(mute=frozenset(questions))
+
+
+TWS_DAY = TwsAccount(
+    [fill("0000e0d5.66a4.01.01"), fill("0000e0d5.66a4.01.02", price="500.20")],
+    positions=[(SPY, "100", "500.2")],
+    cash={"USD": "10.5", "EUR": "-0.000000000000000001"},
+)
+
+
 def trades_of_every_type(path: Path) -> None:
     with closing(sqlite3.connect(path)) as books:
         books.execute("create table t (id integer primary key, pnl real, at text, raw blob, n int)")
@@ -137,6 +165,9 @@ SOUND: dict[str, Opening] = {
     "okx, nothing ever happened": okx(),
     "flex files": flex_files(STATEMENT),
     "flex service": flex_service(),
+    "tws": tws(TWS_DAY),
+    "tws, nothing happened today": tws(),
+    "tws, commissions come late": tws(TWS_DAY, TwsFaults(commission_delay_s=0.02)),
     "sqlite books": sqlite_books(trades_of_every_type),
 }
 BROKEN: dict[str, Opening] = {
@@ -162,6 +193,14 @@ BROKEN: dict[str, Opening] = {
     "flex token expired": flex_service(FlexFault("code", "1012", times=None)),
     "flex service drips": flex_service(FlexFault("drip", times=None)),
     "flex cut off": flex_service(FlexFault("truncated", times=None)),
+    "tws silent": tws(faults=TwsFaults(is_silent=True)),
+    "tws without executions": tws(TWS_DAY, without(EXECUTIONS)),
+    "tws without positions": tws(TWS_DAY, without(POSITIONS)),
+    "tws without account values": tws(TWS_DAY, without(VALUES)),
+    "tws drops": tws(TWS_DAY, TwsFaults(drop_in=frozenset({EXECUTIONS}))),
+    "tws has lost IBKR": tws(TWS_DAY, TwsFaults(greeting=[("1100", "lost")])),
+    "tws client id in use": tws(faults=TwsFaults(is_client_id_taken=True)),
+    "tws of other versions": tws(TWS_DAY, TwsFaults(short=frozenset({11, 61}))),
     "no books": sqlite_books(lambda _path: None),
     "books are no database": sqlite_books(lambda path: path.write_text("not a database" * 99)),
     "books are empty": sqlite_books(lambda path: path.touch()),
@@ -171,6 +210,8 @@ BROKEN: dict[str, Opening] = {
 def span(source: Connector) -> Window:
     if source.venue == "ibkr-flex":
         return window(XNYS, date(2026, 5, 4), AS_OF)
+    if source.venue == "ibkr-tws":  # today, which is all that it tells of
+        return window(UtcDays(), NOW.date(), NOW.date())
     return window(UtcDays(), SINCE, AS_OF)
 
 
