@@ -18,8 +18,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SecretStr,
+    Tag,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -27,6 +29,7 @@ from pydantic import (
 )
 
 from recon.errors import ConfigError
+from recon.exchanges import close_matches, exchange_ids
 from recon.lots import Method
 from recon.secrets import read_secret
 
@@ -128,7 +131,41 @@ class FlexAccount(_Account):
         return self
 
 
-Account = Annotated[OkxAccount | FlexAccount, Field(discriminator="venue")]
+class CcxtAccount(_Account):
+    """One account at any exchange that ccxt knows, read with a key that should only read.
+
+    Which of the secrets an exchange wants, and whether it shows trades of named symbols alone, is
+    known to ccxt: what is missing is said before the night begins.
+    """
+
+    venue: str
+    mode: Literal["live", "demo"] = "live"
+    lots: Method = "average"
+    calendar: None = None
+    type: Literal["spot", "swap", "future"] | None = None
+    sub_type: Literal["linear", "inverse"] | None = None
+    symbols: tuple[str, ...] = ()
+    api_key: Secret | None = None
+    api_secret: Secret | None = None
+    passphrase: Secret | None = None
+    wallet_address: str | None = None
+
+
+def _reader(value: Any) -> str | None:
+    """Return which kind of account reads a venue; None for a venue that nobody knows."""
+    venue = value.get("venue") if isinstance(value, dict) else getattr(value, "venue", None)
+    if venue in READERS:
+        return str(venue)
+    return "ccxt" if venue in exchange_ids() else None
+
+
+READERS = ("okx", "ibkr-flex", "ccxt")
+Account = Annotated[
+    Annotated[OkxAccount, Tag("okx")]
+    | Annotated[FlexAccount, Tag("ibkr-flex")]
+    | Annotated[CcxtAccount, Tag("ccxt")],
+    Discriminator(_reader),
+]
 
 
 class Heartbeat(_Section):
@@ -258,9 +295,7 @@ def _explain(path: Path, values: Mapping[str, Any], error: ValidationError) -> s
     lines = []
     for mistake in error.errors(include_url=False, include_context=False):
         key = _key(values, mistake["loc"])
-        lines.append(
-            f"{path}: {key}: {_remedy(mistake['type'], mistake['msg'])}".replace(": :", ":")
-        )
+        lines.append(f"{path}: {key}: {_remedy(mistake)}".replace(": :", ":"))
     return "\n".join(lines)
 
 
@@ -275,17 +310,22 @@ def _key(values: Any, location: tuple[int | str, ...]) -> str:
         elif isinstance(values, dict) and step in values:
             values = values[step]
             parts.append(str(step))
-        elif step not in {"okx", "ibkr-flex"}:  # pydantic's own step: which kind of account
+        elif step not in READERS:  # pydantic's own step: which kind of account
             values = None
             parts.append(str(step))
     return ".".join(parts)
 
 
-def _remedy(kind: str, message: str) -> str:
+def _remedy(mistake: Mapping[str, Any]) -> str:
+    kind, message = mistake["type"], mistake["msg"]
     if kind == "extra_forbidden":
         return "an unknown key: remove it, or correct its spelling"
     if kind == "missing":
         return "missing: add it"
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        return 'venue must be "okx" or "ibkr-flex"; other venues are not read yet'
-    return message.removeprefix("Value error, ")
+        written = mistake["input"].get("venue") if isinstance(mistake["input"], dict) else None
+        near = [repr(name) for name in close_matches(str(written or ""))]
+        return 'venue must be "okx" or "ibkr-flex", or the id of an exchange that ccxt knows' + (
+            f": is {written!r} meant to be {' or '.join(near)}?" if near else ""
+        )
+    return str(message).removeprefix("Value error, ")

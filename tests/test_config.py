@@ -11,7 +11,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from recon.config import load
+from recon.config import OkxAccount, load
 from recon.errors import ConfigError
 
 WHOLE = """
@@ -74,7 +74,7 @@ def write(path: Path, old: str = "", new: str = "") -> Path:
 def test_the_contract_s_example_is_read(path: Path) -> None:
     config = load(write(path))
     okx, flex = config.accounts
-    assert okx.venue == "okx"
+    assert isinstance(okx, OkxAccount)
     assert (okx.lots, flex.lots) == ("average", "fifo")
     assert okx.since == date(2026, 3, 1)
     assert okx.api_secret.get_secret_value() == "canary-secret"
@@ -164,7 +164,7 @@ def test_a_secret_can_come_from_the_keyring(path: Path) -> None:
     try:
         config = load(write(path, '{ file = "secret" }', '{ keyring = "recon/okx" }'))
         okx = config.accounts[0]
-        assert okx.venue == "okx"
+        assert isinstance(okx, OkxAccount)
         assert okx.api_secret.get_secret_value() == "canary-ring"
         with pytest.raises(ConfigError, match="keyring has no entry 'recon/none'"):
             load(write(path, '{ file = "secret" }', '{ keyring = "recon/none" }'))
