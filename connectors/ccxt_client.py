@@ -159,7 +159,12 @@ async def open_client(
             "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
-            "options": {**options, **{name: one for name, one in chosen.items() if one}},
+            # binance's margin pairs want another permission, and are not read.
+            "options": {
+                "fetchMargins": False,
+                **options,
+                **{name: one for name, one in chosen.items() if one},
+            },
         }
     )
     exchange.number = str
@@ -220,7 +225,7 @@ def check_body(status: int, path: str, headers: Mapping[str, str], body: str) ->
     except ValueError:
         said = " ".join(body[:60].split())
         raise VenueBusy(f"{path}: not JSON: {said!r}") from None
-    if not isinstance(answer, dict | list):
+    if not isinstance(answer, dict | list | str):
         raise VenueBusy(f"{path}: not a whole answer: {body[:60]!r}")
 
 
