@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from connectors.ccxt_exchanges import Place
 from connectors.exchange_session import OK, cause_of, check_clock, open_session
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueError, VenueRefused
@@ -84,9 +85,7 @@ class CcxtClient:
         """Read which markets there are."""
         await self._patiently("load_markets", (), None)
 
-    async def rows(
-        self, call: str, *arguments: object, at: Sequence[str] | None = None
-    ) -> list[Row]:
+    async def rows(self, call: str, *arguments: object, at: Place | None = None) -> list[Row]:
         """Return every row of one answer, asking again while the exchange is busy.
 
         `at` is where in the answer the rows lie, where that is known: what is not there is not an
@@ -96,15 +95,13 @@ class CcxtClient:
         rows: list[Row] = await self._patiently(call, arguments, at)
         return rows
 
-    async def totals(self, at: Sequence[str] | None = None) -> Mapping[str, str | None]:
+    async def totals(self, at: Place | None = None) -> Mapping[str, str | None]:
         """Return how much is held of each currency."""
         held = await self._patiently("fetch_balance", (), at)
         totals: Mapping[str, str | None] = held.get("total") or {}
         return totals
 
-    async def _patiently(
-        self, call: str, arguments: Sequence[object], at: Sequence[str] | None
-    ) -> Any:
+    async def _patiently(self, call: str, arguments: Sequence[object], at: Place | None) -> Any:
         try:
             async with asyncio.timeout_at(self._deadline):
                 async for attempt in self._patience.retrying():
@@ -114,7 +111,7 @@ class CcxtClient:
             raise VenueBusy(f"{call}: not answered within {self._patience.total_s:g} s") from None
         raise AssertionError("tenacity returns or raises")
 
-    async def _ask(self, call: str, arguments: Sequence[object], at: Sequence[str] | None) -> Any:
+    async def _ask(self, call: str, arguments: Sequence[object], at: Place | None) -> Any:
         import ccxt  # noqa: PLC0415 - heavy, and loaded by the time a client exists
 
         if call not in READS:
@@ -129,14 +126,14 @@ class CcxtClient:
             self._check_whole(call, answer, at)
         return answer
 
-    def _check_whole(self, call: str, rows: Any, at: Sequence[str] | None) -> None:
+    def _check_whole(self, call: str, rows: Any, at: Place | None) -> None:
         """Raise VenueBusy where there is no place in the answer for what was asked for.
 
         Where that place is not known, an answer without rows has to show something that is empty.
         """
-        if at is not None and not isinstance(self.found(at), list | dict):
-            place = ".".join(at) or "the top"
-            raise VenueBusy(f"{call}: not a whole answer: nothing at {place}")
+        if at is not None and not _are_rows(self.found(at.names), at):
+            place = ".".join(at.names) or "the top"
+            raise VenueBusy(f"{call}: not a whole answer: no rows, and no lack of them, at {place}")
         if at is None and not rows and not _shows_emptiness(self.found(())):
             raise VenueBusy(f"{call}: neither rows nor an empty list of them")
 
@@ -227,6 +224,12 @@ def check_body(status: int, path: str, headers: Mapping[str, str], body: str) ->
         raise VenueBusy(f"{path}: not JSON: {said!r}") from None
     if not isinstance(answer, dict | list | str):
         raise VenueBusy(f"{path}: not a whole answer: {body[:60]!r}")
+
+
+def _are_rows(found: Any, at: Place) -> bool:
+    if at.is_keyed and isinstance(found, dict):
+        return all(isinstance(row, dict) for row in found.values())
+    return not at.is_keyed and isinstance(found, list) and all(isinstance(r, dict) for r in found)
 
 
 def _shows_emptiness(answer: Any) -> bool:

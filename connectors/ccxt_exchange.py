@@ -5,9 +5,13 @@ are whole and what cannot be known is settled here and in `ccxt_paging.py`. A re
 exchange's own row (`info`, numbers as text), and beside it the few fields that ccxt reads out of
 it: the shapes differ by exchange, and staging reads one shape.
 
-What is promised: trades, funding payments, and, where the exchange shows them, open positions and
-what is held of each currency. An exchange's ledger is not read, as what ccxt makes of it has lost
-its types: so nothing here proves an account's cash.
+An exchange's ledger is not read, as what ccxt makes of it has lost its types: so nothing here
+proves an account's cash, and that proof stays absent. Such an account may be proven all the same,
+where its positions are: what it holds is stated by the exchange apart from its trades, each
+contract as an open position and each coin that was traded as a balance, and a fill that is missing
+leaves a difference there. Nothing else here is independent of the fills: so it has to close, and
+where an exchange shows no positions, or no funding, while contracts were traded, the account is
+unproven. What cannot be seen so: a round trip of which every fill is missing.
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ MAX_AHEAD = timedelta(minutes=1)
 ASTRIDE = timedelta(minutes=1)
 """How far back trades are looked for again that came in while a snapshot was taken."""
 SNAPSHOT_TRIES = 3
+NOT_ZERO = frozenset("123456789")
 TRADE_FIELDS = ("id", "order", "symbol", "side", "amount", "price", "timestamp")
 FUNDING_FIELDS = ("id", "symbol", "code", "amount", "timestamp")
 POSITION_FIELDS = ("symbol", "side", "contracts", "entryPrice", "markPrice", "hedged", "marginMode")
@@ -69,15 +74,10 @@ class CcxtExchange:
         self._now = now
         self._patience = patience or Patience()
         self._exchange = exchange_facts(settings.exchange, settings.market_type, settings.sub_type)
-        positions = (
-            (Promise("positions", "position", is_snapshot=True),)
-            if self._exchange.has_positions
-            else ()
-        )
-        self.promises = (
+        self.promises: tuple[Promise, ...] = (
             Promise("fills", "trade"),
             Promise("ledger", "funding"),
-            *positions,
+            Promise("positions", "position", is_snapshot=True),
             Promise("positions", "coin", is_snapshot=True),
             Promise("instruments", "instrument"),
         )
@@ -153,7 +153,8 @@ class _Visit:
         self._now = now
         self._asked: tuple[str | None, ...] = tuple(symbols) if exchange.is_by_symbol else (None,)
         self._known: set[str] = set()
-        self._seen: set[str] = set(symbols)
+        self._named: set[str] = set(symbols)
+        self._traded: set[str] = set()
         self._newest = EPOCH
 
     async def everything(self) -> AsyncIterator[Record | Coverage]:
@@ -185,7 +186,7 @@ class _Visit:
         rows = {key: row for key, row in chain.rows.items() if key not in self._known}
         self._known |= rows.keys()
         for row in rows.values():
-            self._seen.add(str(row["symbol"]))
+            self._traded.add(str(row["symbol"]))
             self._newest = max(self._newest, _instant(row) or EPOCH)
         return [_record("trade", key, row, TRADE_FIELDS, _fee(row)) for key, row in rows.items()]
 
@@ -205,6 +206,8 @@ class _Visit:
                 before = self._now()
                 records = [*await self._positions(), *await self._coins()]
                 chain = await self._read_trades(before - ASTRIDE, self._now() + MILLISECOND)
+                if chain.reason:
+                    raise VenueError(chain.reason)
                 late = self._fresh(chain)
                 for record in late:
                     yield record
@@ -222,7 +225,7 @@ class _Visit:
             raise
         except VenueError as error:
             reason = str(error)
-        for kind in ("position", "coin") if self._exchange.has_positions else ("coin",):
+        for kind in ("position", "coin"):
             mine = [record for record in records if record.kind == kind and taken is not None]
             for record in mine:
                 yield record
@@ -238,15 +241,29 @@ class _Visit:
             )
 
     async def _positions(self) -> list[Record]:
+        """Return the open positions, of an exchange that shows any.
+
+        Where it shows none there are none to know of spot; of a contract that is a failure.
+        """
         if not self._exchange.has_positions:
+            if contracts := sorted(name for name in self._traded if self._is_of(name, "contract")):
+                raise VenueError(
+                    f"ccxt shows no open positions at {self._exchange.id}: what is held of "
+                    f"{', '.join(contracts)} is unknown"
+                )
             return []
         rows = await self._client.rows("fetch_positions", at=self._exchange.stated.positions_at)
         page = self._exchange.stated.positions_page
         if page is not None and len(rows) >= page:
             raise VenueError(f"fetch_positions: {page} positions and more are not paged here")
-        self._seen |= {str(row["symbol"]) for row in rows}
+        self._traded |= {
+            str(row["symbol"]) for row in rows if set(str(row.get("contracts"))) & NOT_ZERO
+        }
+        self._named |= {str(row["symbol"]) for row in rows}
         return [
-            _record("position", _key(row, "symbol", "side", "marginMode"), row, POSITION_FIELDS)
+            _record(
+                "position", _key(row, "symbol", "side", "marginMode", "id"), row, POSITION_FIELDS
+            )
             for row in rows
         ]
 
@@ -265,13 +282,13 @@ class _Visit:
         """
         asked_to = self._now()
         paging = self._exchange.funding
-        swaps = sorted(name for name in self._seen if self._is_perpetual(name))
+        swaps = sorted(name for name in self._traded if self._is_of(name, "swap"))
         if not swaps and (paging is None or paging.page is None):
             yield self._statement("ledger", "funding", "complete", to=asked_to)
             return
         try:
             chain = await self._read_funding(paging, asked_to)
-            if not chain.rows and chain.reason and swaps:
+            if paging is not None and paging.page is None and not chain.rows:
                 raise VenueError(chain.reason)
             records = [
                 _record("funding", key, row, FUNDING_FIELDS) for key, row in chain.rows.items()
@@ -287,7 +304,7 @@ class _Visit:
             name = min(strangers)
             reason = f"funding was paid for {name}, whose trades are not read: add it to symbols"
             chain.lacks(reason, since=chain.whole_from)
-        self._seen |= strangers
+        self._named |= strangers
         for record in records:
             yield record
         yield self._of_chain("ledger", "funding", chain)
@@ -304,13 +321,14 @@ class _Visit:
             )
         return chain
 
-    def _is_perpetual(self, symbol: str) -> bool:
+    def _is_of(self, symbol: str, kind: str) -> bool:
+        """Return whether it is a `swap`, a `contract`, …; what is not listed may be anything."""
         market = self._client.market(symbol)
-        return market is not None and market.get("type") == "swap"
+        return market is None or bool(market.get(kind))
 
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
         """Yield what a contract is, of each instrument that was traded, held or named."""
-        rows = [(name, self._client.market(name)) for name in sorted(self._seen)]
+        rows = [(name, self._client.market(name)) for name in sorted(self._named | self._traded)]
         listed = [
             Record("instrument", name, payload_text({f: market.get(f) for f in MARKET_FIELDS}))
             for name, market in rows
@@ -321,7 +339,8 @@ class _Visit:
         yield self._statement("instruments", "instrument", "complete", pages=1, rows=len(listed))
 
     def _of_chain(self, evidence: Evidence, kind: str, chain: Chain) -> Coverage:
-        is_any = chain.whole_from < chain.whole_to
+        """Return what a chain covers: what it has of a kind is shown, also where none is whole."""
+        is_any = chain.rows or chain.whole_from < chain.whole_to
         status: CoverageStatus = "partial" if is_any else "failed"
         return self._statement(
             evidence,
@@ -379,7 +398,7 @@ def funding_key(row: Row) -> str:
 
 def _key(row: Row, *names: str) -> str:
     parts = [str(row.get(name) or "") for name in names]
-    if "id" in names and not row.get("id"):
+    if "timestamp" in names and not row.get("id"):
         parts.append(hashlib.sha256(payload_text(row["info"]).encode()).hexdigest()[:16])
     return "/".join(parts)
 

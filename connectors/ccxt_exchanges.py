@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Style = Literal["spans", "cursor", "offset"]
 NO_OPTIONS: Mapping[str, object] = {}
+
+
+class Place(NamedTuple):
+    """Where in an answer the rows lie: a list of objects, or objects by a key."""
+
+    names: tuple[str, ...] = ()
+    is_keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +40,7 @@ class Paging:
     """How far back rows are served."""
     newest: int | None = None
     """How many rows are served at all, the newest ones."""
-    at: tuple[str, ...] | None = None
+    at: Place | None = None
     """Where in the answer the rows lie; None is unknown."""
     next_at: tuple[str, ...] = ()
     """Where the answer names its next page (cursor), or how many rows there are (offset)."""
@@ -47,11 +54,11 @@ class Paging:
 class Stated:
     """How an exchange states what an account holds now."""
 
-    positions_at: tuple[str, ...] | None = None
+    positions_at: Place | None = None
     """Where in the answer the open positions lie; None is unknown."""
     positions_page: int | None = None
     """How many positions are stated at most."""
-    balances_at: tuple[str, ...] | None = None
+    balances_at: Place | None = None
     settles_in: str = ""
     """ccxt's option for the currency of the positions that are stated, where it is but one."""
 
@@ -78,24 +85,29 @@ _BYBIT = Paging(
     page=100,
     longest=WEEK - timedelta(milliseconds=1),
     back=timedelta(days=729),
-    at=("result", "list"),
+    at=Place(("result", "list")),
     next_at=("result", "nextPageCursor"),
 )
 # Liquidations, ADL, blocks and moved positions are executions of types of their own.
 _BYBIT_FILLS = ("Trade", "BustTrade", "AdlTrade", "BlockTrade", "MovePosition")
-_BINANCE_INCOME = Paging(page=1000, longest=WEEK, back=timedelta(days=89), at=())
-_HYPERLIQUID = Paging(page=2000, newest=10_000, at=())
+_BINANCE_INCOME = Paging(page=1000, longest=WEEK, back=timedelta(days=89), at=Place())
+_HYPERLIQUID = Paging(page=2000, newest=10_000, at=Place())
 
 _TRADES: Mapping[str, Paging] = {
-    "binance": Paging(page=1000, longest=timedelta(days=1), at=(), from_id="fromId"),
+    "binance": Paging(page=1000, longest=timedelta(days=1), at=Place(), from_id="fromId"),
     "binanceusdm": Paging(
-        page=1000, longest=WEEK, back=timedelta(days=179), at=(), from_id="fromId"
+        page=1000, longest=WEEK, back=timedelta(days=179), at=Place(), from_id="fromId"
     ),
     "binancecoinm": Paging(
-        page=1000, longest=WEEK, back=timedelta(days=179), at=(), from_id="fromId"
+        page=1000, longest=WEEK, back=timedelta(days=179), at=Place(), from_id="fromId"
     ),
     "bybit": replace(_BYBIT, variants=tuple({"execType": one} for one in _BYBIT_FILLS)),
-    "kraken": Paging("offset", page=50, at=("result", "trades"), next_at=("result", "count")),
+    "kraken": Paging(
+        "offset",
+        page=50,
+        at=Place(("result", "trades"), is_keyed=True),
+        next_at=("result", "count"),
+    ),
     "hyperliquid": _HYPERLIQUID,
 }
 _FUNDING: Mapping[str, Paging] = {
@@ -104,14 +116,14 @@ _FUNDING: Mapping[str, Paging] = {
     "bybit": _BYBIT,
     "hyperliquid": replace(_HYPERLIQUID, page=500, newest=None),
 }
-_BINANCE_FUTURES = Stated((), None, ("assets",))
+_BINANCE_FUTURES = Stated(Place(), None, Place(("assets",)))
 _STATED: Mapping[str, Stated] = {
-    "binance": Stated((), None, ("balances",)),
+    "binance": Stated(Place(), None, Place(("balances",))),
     "binanceusdm": _BINANCE_FUTURES,
     "binancecoinm": _BINANCE_FUTURES,
-    "bybit": Stated(("result", "list"), 200, ("result", "list"), "defaultSettle"),
-    "kraken": Stated(("result",), None, ("result",)),
-    "hyperliquid": Stated(("assetPositions",), None, ("assetPositions",)),
+    "bybit": Stated(Place(("result", "list")), 200, Place(("result", "list")), "defaultSettle"),
+    "kraken": Stated(Place(("result",)), None, Place(("result",), is_keyed=True)),
+    "hyperliquid": Stated(Place(("assetPositions",)), None, Place(("assetPositions",))),
 }
 _NEEDS_NO_SYMBOL = frozenset({"hyperliquid"})
 """Where ccxt declares that a symbol is required, and the exchange asks for none."""

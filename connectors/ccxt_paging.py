@@ -204,7 +204,8 @@ class _Part:
             *(self.symbol, since, self.paging.page, {**self.variant, **query}),
             at=self.paging.at,
         )
-        if self.paging.at is not None and len(self.client.found(self.paging.at)) != len(page):
+        at = self.paging.at
+        if at is not None and len(self.client.found(at.names)) != len(page):
             raise VenueBusy(f"{self._named()}: rows came that were not understood")
         if since is None or until is None:
             return page

@@ -14,7 +14,7 @@ import pyarrow as pa
 from recon import __version__
 from recon.books import ANSWERS, BooksTables
 from recon.config import Account as AccountSettings
-from recon.config import Bot, OkxAccount
+from recon.config import Bot, CcxtAccount, OkxAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
@@ -55,6 +55,14 @@ def configure(
                 if isinstance(account, OkxAccount)
                 for kind in account.instrument_types
             ],
+        ),
+    )
+    warehouse.store(
+        "config",
+        "exchanges",
+        _table(
+            ("account", "exchange"),
+            [(one.id, one.venue) for one, _, _ in accounts if isinstance(one, CcxtAccount)],
         ),
     )
     warehouse.store(

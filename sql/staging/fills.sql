@@ -3,3 +3,5 @@
 from staging.okx_fills
 union all by name
 from staging.flex_fills
+union all by name
+from staging.ccxt_fills

@@ -4,6 +4,8 @@ from staging.okx_findings
 union all by name
 from staging.flex_findings
 union all by name
+from staging.ccxt_findings
+union all by name
 select
   f.account,
   f.source_kind,

@@ -2,3 +2,5 @@
 from staging.okx_identities
 union all by name
 from staging.flex_identities
+union all by name
+from staging.ccxt_identities

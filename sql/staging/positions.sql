@@ -2,3 +2,5 @@
 from staging.okx_positions
 union all by name
 from staging.flex_positions
+union all by name
+from staging.ccxt_positions

@@ -2,3 +2,5 @@
 from staging.okx_quarantine
 union all by name
 from staging.flex_quarantine
+union all by name
+from staging.ccxt_quarantine

@@ -66,7 +66,7 @@ class BinanceServer(CcxtServer):
         }  # fmt: skip
 
     def _trades(self, query: dict[str, str]) -> Json:
-        mine = [deal for deal in self.book.deals if _id(deal.symbol) == query["symbol"]]
+        mine = [deal for deal in self.book.shown if _id(deal.symbol) == query["symbol"]]
         limit = min(int(query.get("limit", 500)), LIMIT)
         if "fromId" in query:
             assert not {"startTime", "endTime"} & query.keys()
@@ -78,7 +78,7 @@ class BinanceServer(CcxtServer):
     def _income(self, query: dict[str, str]) -> Json:
         assert query["incomeType"] == "FUNDING_FEE"
         rows = self._between(self.book.payments, query)
-        return self.page([_payment(one) for one in rows], min(int(query["limit"]), LIMIT))
+        return self.page([_payment(one) for one in rows], min(int(query.get("limit", 100)), LIMIT))
 
     def _between(self, rows: Sequence[Any], query: dict[str, str]) -> list[Any]:
         start, end = int(query["startTime"]), int(query["endTime"])

@@ -73,7 +73,7 @@ class BybitServer(CcxtServer):
         made: list[tuple[int, str, int, Json]] = [
             *(
                 (d.at_ms, self._type(d), d.id, _execution(d, self._type(d)))
-                for d in self.book.deals
+                for d in self.book.shown
             ),
             *((p.at_ms, "Funding", p.id, _funding(p)) for p in self.book.payments),
         ]

@@ -64,11 +64,19 @@ class Payment:
 
 @dataclass(slots=True)
 class Book:
-    """What happened in one account; `coins` is what is held beside what was traded."""
+    """What happened in one account; `coins` is what is held beside what was traded.
+
+    The ids in `hidden` are of deals that happened and that the exchange does not show.
+    """
 
     deals: list[Deal] = field(default_factory=list)
     payments: list[Payment] = field(default_factory=list)
     coins: dict[str, str] = field(default_factory=dict)
+    hidden: set[int] = field(default_factory=set)
+
+    @property
+    def shown(self) -> list[Deal]:
+        return [deal for deal in self.deals if deal.id not in self.hidden]
 
     def trade(self, symbol: str, side: Literal["buy", "sell"], qty: object, price: object,
               at: datetime, fee: str = "0.01") -> Deal:  # fmt: skip

@@ -62,7 +62,7 @@ class HyperliquidServer(CcxtServer):
         return [{"universe": universe}, contexts]
 
     def _fills(self, query: dict[str, Any]) -> Json:
-        newest = sorted(self.book.deals, key=lambda deal: (deal.at_ms, deal.id))[-NEWEST:]
+        newest = sorted(self.book.shown, key=lambda deal: (deal.at_ms, deal.id))[-NEWEST:]
         start, end = int(query["startTime"]), int(query["endTime"])
         rows = [self._fill(deal) for deal in newest if start <= deal.at_ms <= end]
         return self.page(rows, LIMIT)

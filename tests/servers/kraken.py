@@ -65,7 +65,7 @@ class KrakenServer(CcxtServer):
     def _trades(self, query: dict[str, str]) -> Json:
         start, end = int(query["start"]) * 1000, int(query["end"]) * 1000
         found = sorted(
-            (deal for deal in self.book.deals if start < deal.at_ms <= end),
+            (deal for deal in self.book.shown if start < deal.at_ms <= end),
             key=lambda deal: (deal.at_ms, deal.id),
             reverse=True,
         )
