@@ -243,7 +243,7 @@ class _Visit:
     async def _positions(self) -> list[Record]:
         """Return the open positions, of an exchange that shows any.
 
-        Where it shows none there are none to know of spot; of a contract that is a failure.
+        Where it shows none, there are none to know of spot; of a contract that is a failure.
         """
         if not self._exchange.has_positions:
             if contracts := sorted(name for name in self._traded if self._is_of(name, "contract")):

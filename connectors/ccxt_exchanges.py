@@ -72,6 +72,7 @@ class Exchange:
     """What a request is signed with, by ccxt's names."""
     is_by_symbol: bool
     has_positions: bool
+    """Whether it shows open positions of this type of markets; of spot there are none."""
     has_trades: bool
     trades: Paging
     funding: Paging | None
@@ -122,7 +123,7 @@ _STATED: Mapping[str, Stated] = {
     "binanceusdm": _BINANCE_FUTURES,
     "binancecoinm": _BINANCE_FUTURES,
     "bybit": Stated(Place(("result", "list")), 200, Place(("result", "list")), "defaultSettle"),
-    "kraken": Stated(Place(("result",)), None, Place(("result",), is_keyed=True)),
+    "kraken": Stated(None, None, Place(("result",), is_keyed=True)),
     "hyperliquid": Stated(Place(("assetPositions",)), None, Place(("assetPositions",))),
 }
 _NEEDS_NO_SYMBOL = frozenset({"hyperliquid"})
@@ -134,7 +135,9 @@ def exchange_facts(name: str, market_type: str | None, sub_type: str | None) -> 
     import ccxt  # noqa: PLC0415 - heavy: loaded for the accounts that are read through it
 
     exchange: Any = getattr(ccxt, name)()
-    declared = _declared(exchange, market_type, sub_type)
+    kind = market_type or exchange.options.get("defaultType") or "spot"
+    is_spot = kind == "spot"
+    declared = _declared(exchange, kind, sub_type)
     days, back = declared.get("untilDays"), declared.get("daysBack")
     trades = _TRADES.get(name) or Paging(
         page=declared.get("limit"),
@@ -149,18 +152,22 @@ def exchange_facts(name: str, market_type: str | None, sub_type: str | None) -> 
             if exchange.requiredCredentials.get(key)
         ),
         is_by_symbol=bool(declared.get("symbolRequired")) and name not in _NEEDS_NO_SYMBOL,
-        has_positions=bool(exchange.has.get("fetchPositions")),
+        has_positions=bool(exchange.has.get("fetchPositions")) and not is_spot,
         has_trades=bool(exchange.has.get("fetchMyTrades")),
         trades=trades,
-        funding=_FUNDING.get(name)
-        or (Paging() if exchange.has.get("fetchFundingHistory") else None),
+        funding=None if is_spot else _funding(name, exchange),
         stated=_STATED.get(name, Stated()),
     )
 
 
-def _declared(exchange: Any, market_type: str | None, sub_type: str | None) -> Mapping[str, Any]:
+def _funding(name: str, exchange: Any) -> Paging | None:
+    if name in _FUNDING:
+        return _FUNDING[name]
+    return Paging() if exchange.has.get("fetchFundingHistory") else None
+
+
+def _declared(exchange: Any, kind: str, sub_type: str | None) -> Mapping[str, Any]:
     """Return what ccxt declares of `fetchMyTrades`, for one type of market."""
-    kind = market_type or exchange.options.get("defaultType") or "spot"
     of_kind = (exchange.features or {}).get(kind) or {}
     if "fetchMyTrades" not in of_kind:
         usual = sub_type or exchange.options.get("defaultSubType") or "linear"

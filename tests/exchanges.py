@@ -137,11 +137,12 @@ def night(
     *,
     claims: Sequence[tuple[datetime, str]] = (),
     more: str = "",
+    instruments: Sequence[str] = (),
     **options: Any,
 ) -> Document:
     """Run one night over a server that is being served, and return its document."""
     path = folder / "recon.toml"
-    path.write_text(_toml(folder, server, more), encoding="utf-8")
+    path.write_text(_toml(folder, server, more, instruments or server.symbols), encoding="utf-8")
     (folder / "mapping").mkdir(exist_ok=True)
     (folder / "mapping" / "trades.sql").write_text(MAPPING, encoding="utf-8")
     write_vault(folder / "vaults" / "bot.sqlite", claims)
@@ -154,7 +155,7 @@ def night(
     return run_night(Night(load(path), **(settings | options)))
 
 
-def _toml(folder: Path, server: CcxtServer, more: str) -> str:
+def _toml(folder: Path, server: CcxtServer, more: str, owned: Sequence[str]) -> str:
     lines = []
     for name, value in server.key().items():
         if name == "wallet_address":
@@ -165,7 +166,7 @@ def _toml(folder: Path, server: CcxtServer, more: str) -> str:
         secret.chmod(0o600)
         lines.append(f'{name} = {{ file = "{name}" }}')
     symbols = ", ".join(f'"{name}"' for name in _named(server))
-    instruments = ", ".join(f'"{name}"' for name in server.symbols)
+    instruments = ", ".join(f'"{name}"' for name in owned)
     return f"""
 [[accounts]]
 id = "desk"

@@ -7,12 +7,14 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import ccxt
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from recon.config import OkxAccount, load
+from recon.config import CcxtAccount, OkxAccount, load
 from recon.errors import ConfigError
+from recon.exchanges import exchange_ids
 
 WHOLE = """
 [recon]
@@ -186,3 +188,51 @@ def test_help_and_a_wrong_configuration_import_nothing_heavy(arguments: list[str
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+EXCHANGE = """
+[[accounts]]
+id = "desk"
+venue = "bybit"
+currency = "USDT"
+since = 2026-03-01
+symbols = ["BTC/USDT:USDT"]
+api_key = { env = "A_KEY" }
+api_secret = { file = "secret" }
+"""
+
+
+def test_any_exchange_that_ccxt_knows_is_a_venue(path: Path) -> None:
+    config = load(write(path, "[[bots]]", EXCHANGE + "[[bots]]"))
+    desk = config.accounts[2]
+    assert isinstance(desk, CcxtAccount)
+    assert (desk.venue, desk.mode, desk.lots, desk.symbols) == (
+        "bybit", "live", "average", ("BTC/USDT:USDT",)
+    )  # fmt: skip
+    assert "canary" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            '"bybit"',
+            '"bybti"',
+            "desk: venue must be .* is 'bybti' meant to be",
+        ),
+        ('"bybit"', '"Kraken"', "is 'Kraken' meant to be 'kraken'"),
+        ('"bybit"', "7", "accounts.desk: venue must be"),
+        ('{ file = "secret" }', '"s"', "accounts.desk.api_secret: a secret is never written here"),
+        ('symbols = ["BTC/USDT:USDT"]', "symbol = 1", "accounts.desk.symbol: an unknown key"),
+    ],
+)
+def test_an_exchange_that_is_misspelt_is_named(
+    path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in EXCHANGE
+    with pytest.raises(ConfigError, match=expected):
+        load(write(path, "[[bots]]", EXCHANGE.replace(old, new) + "[[bots]]"))
+
+
+def test_exchanges_are_known_without_loading_them() -> None:
+    assert exchange_ids() == frozenset(ccxt.exchanges)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -10,12 +11,20 @@ from typing import Any
 
 import pytest
 
+from recon.config import load
+from recon.errors import ConfigError
+from recon.night import Night, run_night
 from tests.exchanges import SERVERS, night, reckoned
-from tests.fleet import AS_OF, NOW, OPENING, Document
+from tests.fleet import AS_OF, NOW, OPENING, Document, rows
+from tests.servers import bybit, hyperliquid
+from tests.servers.binanceusdm import BinanceServer
+from tests.servers.bybit import BybitServer
 from tests.servers.ccxt_server import Book, decimal_text, serving
+from tests.servers.hyperliquid import HyperliquidServer
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
+TINY = Fraction(1, 10**15)
 
 
 def traded(exchange: str) -> Book:
@@ -102,3 +111,91 @@ def test_nights_add_up_to_one(exchange: str, tmp_path: Path) -> None:
     assert many["accounts"][0]["status"] == "proven", reasons(many)
     assert many["accounts"][0]["total"] == once["accounts"][0]["total"]
     assert many["bots"] == once["bots"]
+
+
+def test_coins_are_proven_as_positions_are(tmp_path: Path) -> None:
+    book = Book(coins={"DOGE": "77"})
+    book.trade(bybit.SPOT, "buy", "3", 60, OPENING + DAY, fee="0.003")
+    book.trade(bybit.SPOT, "sell", "2", 70, OPENING + 2 * DAY, fee="0.14")
+    options: dict[str, Any] = {"more": 'type = "spot"', "instruments": [bybit.SPOT]}
+    with serving(BybitServer(book)) as server:
+        document = night(tmp_path, server, **options)
+        [account] = document["accounts"]
+        assert account["status"] == "proven", reasons(document)
+        # 2.997 are left of the purchase; 2 of them cost 2/2.997 of the 180 that were paid.
+        cost = Fraction(180) * 2 / Fraction("2.997")
+        assert abs(money(account["total"], "net") - (140 - cost - Fraction("0.14"))) < TINY
+        book.hidden = {book.trade(bybit.SPOT, "buy", "1", 60, NOW - HOUR, fee="0").id}
+        document = night(tmp_path, server, **options)
+    assert document["accounts"][0]["status"] == "unproven"
+    assert "the fills of LTC add up to 0.997, the statement says 1.997" in reasons(document)
+
+
+def test_hyperliquid_s_builder_is_paid_once(tmp_path: Path) -> None:
+    book = traded("hyperliquid")
+    with serving(HyperliquidServer(book, builder_fee="0.001")) as server:
+        document = night(tmp_path, server)
+    assert money(document["accounts"][0]["total"], "fees") == reckoned(book)["fees"]
+
+
+def test_fills_of_one_instant_are_in_the_order_of_the_position(tmp_path: Path) -> None:
+    book = Book()
+    for turn in range(30):
+        side: Any = "buy" if turn % 10 < 4 else "sell"
+        book.trade(hyperliquid.BTC, side, 1 + turn % 3, 100 + turn, OPENING + turn // 10 * HOUR)
+    for turn in range(4, 30, 10):  # the position goes through 0 within a group of one side
+        for later in range(turn, turn + 6):
+            book.deals[later] = replace(book.deals[later], at=book.deals[turn].at + HOUR / 2)
+    with serving(HyperliquidServer(book)) as server:
+        document = night(tmp_path, server)
+    total = document["accounts"][0]["total"]
+    assert {name: money(total, name) for name in ("gross", "fees")} == {
+        name: amount for name, amount in reckoned(book).items() if name in {"gross", "fees"}
+    }
+
+
+def test_funding_that_is_not_known_leaves_no_sums(tmp_path: Path) -> None:
+    server = BybitServer(traded("bybit"))
+    with serving(server):
+        server.fault("execution", "html", after=15)
+        document = night(tmp_path, server)
+    [account] = document["accounts"]
+    assert account["coverage"]["ledger"] == "failed", account
+    assert account["total"]["net"] is None
+    assert account["total"]["funding"] is None
+    assert document["status"] == "unproven"
+
+
+def test_a_liquidation_counts(tmp_path: Path) -> None:
+    book = traded("bybit")
+    ids = frozenset({book.deals[-1].id})
+    with serving(BybitServer(book, liquidations=ids)) as server:
+        document = night(tmp_path, server)
+    assert document["accounts"][0]["status"] == "proven", reasons(document)
+    assert rows(tmp_path, "select fill_id from evidence.fills where is_system") == [
+        (
+            f"{bybit.ETH}/{book.deals[-1].at_ms}/00000000-0000-0000-0000-{book.deals[-1].id:012d}/sell",
+        )
+    ]
+
+
+def test_what_settles_in_another_currency_is_said(tmp_path: Path) -> None:
+    with serving(BybitServer(traded("bybit"))) as server:
+        night(tmp_path, server)
+    path = tmp_path / "recon.toml"
+    text = path.read_text(encoding="utf-8").replace('currency = "USDT"', 'currency = "EUR"')
+    path.write_text(text, encoding="utf-8")
+    again = Night(load(path), as_of=AS_OF, is_fetching=False, is_paging=False, now=lambda: NOW)
+    document = run_night(again)
+    assert "settles in USDT, and no rate to EUR is known" in reasons(document)
+
+
+def test_an_exchange_that_wants_more_says_so_before_the_night(tmp_path: Path) -> None:
+    with serving(BinanceServer(Book())) as server:
+        night(tmp_path, server)
+    path = tmp_path / "recon.toml"
+    text = path.read_text(encoding="utf-8")
+    named = next(line for line in text.splitlines() if line.startswith("symbols"))
+    path.write_text(text.replace(named, ""), encoding="utf-8")
+    with pytest.raises(ConfigError, match="binanceusdm needs symbols, as it shows"):
+        run_night(Night(load(path), now=lambda: NOW))

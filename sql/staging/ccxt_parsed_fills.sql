@@ -17,7 +17,7 @@ with rows as (
       '{"fee": "VARCHAR", "positionSide": "VARCHAR", "seq": "VARCHAR", "trade_id": "VARCHAR",
         "margin": "VARCHAR", "execType": "VARCHAR", "ordertype": "VARCHAR",
         "liquidation": "VARCHAR", "orderLinkId": "VARCHAR", "cloid": "VARCHAR",
-        "clientOrderId": "VARCHAR", "clientOid": "VARCHAR"}'
+        "clientOrderId": "VARCHAR", "clientOid": "VARCHAR", "startPosition": "VARCHAR"}'
     ) as info,
     r.fetched_at,
     a.currency as account_currency
@@ -42,7 +42,11 @@ texts as (
     -exact(case when exchange = 'hyperliquid' then info.fee else p.fees[1].cost end) as fee,
     nullif(p.fees[1].currency, '') as fee_currency,
     utc_ms(p.timestamp) as "at",
+    -- hyperliquid's ids are hashes; the position before a fill says which of an instant came first.
     coalesce(
+      case when exchange = 'hyperliquid' and p.side in ('buy', 'sell') then
+        (case p.side when 'buy' then 1 else -1 end * 1000000 * try_cast(info.startPosition as decimal(18, 6)))::hugeint
+      end,
       try_cast(info.seq as hugeint), try_cast(info.trade_id as hugeint), try_cast(p.id as hugeint), 0
     ) as seq,
     nullif(p.order, '') as order_id,

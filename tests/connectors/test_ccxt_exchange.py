@@ -150,7 +150,7 @@ def test_a_fault_that_stays_is_never_an_empty_page(exchange: str, kind: FaultKin
 PLACES = {
     "binanceusdm": {"positionRisk": "position", "v3/account": "position", "income": "funding"},
     "bybit": {"position/list": "position", "wallet-balance": "position"},
-    "kraken": {"OpenPositions": "position", "BalanceEx": "position"},
+    "kraken": {"BalanceEx": "coin"},
     "hyperliquid": {"clearinghouse": "position", "userFunding": "funding"},
 }
 
@@ -174,7 +174,7 @@ def test_other_evidence_that_does_not_come_is_failed(
 @pytest.mark.parametrize("exchange", SERVERS)
 def test_a_trade_while_the_positions_are_read_is_found(exchange: str) -> None:
     book = busy_book(SERVERS[exchange].symbols, 5)
-    positions = {"bybit": "position/list", "kraken": "OpenPositions"}.get(exchange, "position")
+    positions = {"bybit": "position/list", "kraken": "BalanceEx"}.get(exchange, "position")
     positions = "clearinghouse" if exchange == "hyperliquid" else positions
 
     def trade_once(asked: Asked) -> None:
@@ -329,7 +329,7 @@ def test_positions_that_cannot_be_known_are_not_none() -> None:
     _, said = fetched(BinanceServer(busy_book([binanceusdm.BTC], 5)), change=unknown)
     assert only(said["position"]).status == "failed"
     assert "what is held of BTC/USDT:USDT is unknown" in only(said["position"]).reason
-    _, said = fetched(KrakenServer(busy_book([kraken.BTC], 5)), change=unknown)
+    _, said = fetched(KrakenServer(busy_book([kraken.BTC], 5)))
     assert only(said["position"]).status == "complete"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -17,7 +18,11 @@ from tests.servers.ccxt_server import Asked, CcxtServer, Deal, Json, Payment, de
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 LIMIT = 100
-BTC, ETH = "BTC/USDT:USDT", "ETH/USDT:USDT"
+BTC, ETH, SPOT = "BTC/USDT:USDT", "ETH/USDT:USDT", "LTC/USDT"
+_PERPETUAL = {
+    "contractType": "LinearPerpetual", "settleCoin": "USDT", "launchTime": "1585526400000",
+    "deliveryTime": "0",
+}  # fmt: skip
 
 
 @dataclass
@@ -55,14 +60,14 @@ class BybitServer(CcxtServer):
     def _markets(self, query: dict[str, str]) -> Json:
         rows = [
             {
-                "symbol": _id(symbol), "contractType": "LinearPerpetual", "status": "Trading",
-                "baseCoin": symbol.partition("/")[0], "quoteCoin": "USDT", "settleCoin": "USDT",
-                "launchTime": "1585526400000", "deliveryTime": "0",
+                "symbol": _id(symbol), "status": "Trading",
+                "baseCoin": symbol.partition("/")[0], "quoteCoin": "USDT",
                 "lotSizeFilter": {"qtyStep": "0.001", "minOrderQty": "0.001"},
                 "priceFilter": {"tickSize": "0.10"},
+                **(_PERPETUAL if query["category"] == "linear" else {}),
             }
-            for symbol in self.symbols
-            if query["category"] == "linear" and "status" not in query
+            for symbol in (*self.symbols, SPOT)
+            if query["category"] == _category(symbol) and "status" not in query
         ]  # fmt: skip
         return {"category": query["category"], "list": rows, "nextPageCursor": ""}
 
@@ -99,7 +104,7 @@ class BybitServer(CcxtServer):
         return "BustTrade" if deal.id in self.liquidations else "Trade"
 
     def _positions(self, query: dict[str, str]) -> Json:
-        assert query["settleCoin"] == "USDT"
+        assert (query["category"], query["settleCoin"]) == ("linear", "USDT")
         rows = [
             {
                 "symbol": _id(symbol), "side": "Buy" if qty > 0 else "Sell", "positionIdx": 0,
@@ -109,6 +114,7 @@ class BybitServer(CcxtServer):
                 "updatedTime": "1657711949945", "positionStatus": "Normal", "tradeMode": 0,
             }
             for symbol, qty in self.book.held().items()
+            if _category(symbol) == "linear"
         ]  # fmt: skip
         flat: dict[str, Any] = {
             "symbol": "ETHUSDT", "side": "", "size": "0", "positionIdx": 0, "avgPrice": "0",
@@ -117,8 +123,20 @@ class BybitServer(CcxtServer):
         return {"category": "linear", "list": rows or [flat], "nextPageCursor": ""}
 
     def _wallet(self, query: dict[str, str]) -> Json:
-        coin = {"coin": "USDT", "walletBalance": "1000.25", "locked": "0", "totalPositionIM": "0"}
-        return {"list": [{"accountType": query["accountType"], "coin": [coin]}]}
+        held = {"USDT": Fraction("1000.25")} | {
+            name: Fraction(text) for name, text in self.book.coins.items()
+        }
+        for deal in self.book.deals:
+            if _category(deal.symbol) == "spot":
+                coin = deal.symbol.partition("/")[0]
+                # What a purchase costs is taken from what was bought.
+                fee = Fraction(deal.fee) if deal.side == "buy" else 0
+                held[coin] = held.get(coin, Fraction(0)) + deal.signed - fee
+        coins = [
+            {"coin": name, "walletBalance": decimal_text(qty), "locked": "0"}
+            for name, qty in held.items()
+        ]
+        return {"list": [{"accountType": query["accountType"], "coin": coins}]}
 
 
 _ticks = itertools.count(1672283754510)
@@ -126,6 +144,10 @@ _ticks = itertools.count(1672283754510)
 
 def _envelope(result: Json) -> Json:
     return {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {}, "time": next(_ticks)}
+
+
+def _category(symbol: str) -> str:
+    return "linear" if ":" in symbol else "spot"
 
 
 def _id(symbol: str) -> str:

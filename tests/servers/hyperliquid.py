@@ -7,6 +7,7 @@ answer, and only the newest 10,000 at all; payments 500 an answer, all with the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -62,18 +63,24 @@ class HyperliquidServer(CcxtServer):
         return [{"universe": universe}, contexts]
 
     def _fills(self, query: dict[str, Any]) -> Json:
-        newest = sorted(self.book.shown, key=lambda deal: (deal.at_ms, deal.id))[-NEWEST:]
         start, end = int(query["startTime"]), int(query["endTime"])
-        rows = [self._fill(deal) for deal in newest if start <= deal.at_ms <= end]
-        return self.page(rows, LIMIT)
+        rows = []
+        held: dict[str, Fraction] = {}
+        for deal in sorted(self.book.shown, key=lambda deal: (deal.at_ms, deal.id)):
+            before = held.get(deal.symbol, Fraction(0))
+            held[deal.symbol] = before + deal.signed
+            rows.append((deal.at_ms, self._fill(deal, before)))
+        return self.page([row for at, row in rows[-NEWEST:] if start <= at <= end], LIMIT)
 
-    def _fill(self, deal: Deal) -> Json:
+    def _fill(self, deal: Deal, before: Fraction) -> Json:
         row = {
             "coin": deal.symbol.partition("/")[0], "px": deal.price, "sz": deal.qty,
             "side": "B" if deal.side == "buy" else "A", "time": deal.at_ms,
-            "startPosition": "0.0", "dir": "Open Long", "closedPnl": "0.0", "hash": NO_HASH,
-            "oid": 700_000 + deal.id // 3, "crossed": True, "fee": deal.fee, "tid": deal.id,
-            "feeToken": "USDC", "cloid": "0x00dbc3f8259c01000000000000000000",
+            "startPosition": decimal_text(before), "dir": "Open Long", "closedPnl": "0.0",
+            "hash": NO_HASH, "oid": 700_000 + deal.id // 3, "crossed": True, "fee": deal.fee,
+            # An id is a hash, and says nothing of what came first.
+            "tid": deal.id * 7919 % 999_983, "feeToken": "USDC",
+            "cloid": "0x00dbc3f8259c01000000000000000000",
         }  # fmt: skip
         return row | ({"builderFee": self.builder_fee} if self.builder_fee else {})
 
