@@ -79,7 +79,7 @@ class HyperliquidServer(CcxtServer):
             "startPosition": decimal_text(before), "dir": "Open Long", "closedPnl": "0.0",
             "hash": NO_HASH, "oid": 700_000 + deal.id // 3, "crossed": True, "fee": deal.fee,
             # An id is a hash, and says nothing of what came first.
-            "tid": deal.id * 7919 % 999_983, "feeToken": "USDC",
+            "tid": 10**12 - deal.id * 7919, "feeToken": "USDC",
             "cloid": "0x00dbc3f8259c01000000000000000000",
         }  # fmt: skip
         return row | ({"builderFee": self.builder_fee} if self.builder_fee else {})
