@@ -16,40 +16,39 @@ unproven. What cannot be seen so: a round trip of which every fill is missing.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from connectors.ccxt_client import (
     CcxtClient,
     ExchangeKey,
     ExchangeSettings,
-    Row,
     open_client,
 )
 from connectors.ccxt_exchanges import Exchange, Paging, exchange_facts
-from connectors.ccxt_paging import MILLISECOND, Chain, Pages, stamp_of
+from connectors.ccxt_paging import MILLISECOND, Chain, Pages
+from connectors.ccxt_records import (
+    EPOCH,
+    coin_record,
+    funding_key,
+    funding_record,
+    instant_of,
+    instrument_record,
+    position_record,
+    trade_key,
+    trade_record,
+)
 from connectors.patience import Patience
-from connectors.payload import payload_text
 from recon.domain import CheckItem, Coverage, CoverageStatus, Evidence, Promise, Record, Window
 from recon.errors import VenueError, VenueRefused
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FAR_FUTURE_MS = 10**14
 MAX_AHEAD = timedelta(minutes=1)
 """How far the exchange's clock may run ahead of this machine's."""
 ASTRIDE = timedelta(minutes=1)
 """How far back trades are looked for again that came in while a snapshot was taken."""
 SNAPSHOT_TRIES = 3
 NOT_ZERO = frozenset("123456789")
-TRADE_FIELDS = ("id", "order", "symbol", "side", "amount", "price", "timestamp")
-FUNDING_FIELDS = ("id", "symbol", "code", "amount", "timestamp")
-POSITION_FIELDS = ("symbol", "side", "contracts", "entryPrice", "markPrice", "hedged", "marginMode")
-MARKET_FIELDS = (
-    "id", "symbol", "type", "contract", "contractSize", "linear", "inverse", "base", "quote",
-    "settle",
-)  # fmt: skip
 SYMBOLS_REMEDY = 'name them: symbols = ["BTC/USDT:USDT"]'
 
 
@@ -187,8 +186,8 @@ class _Visit:
         self._known |= rows.keys()
         for row in rows.values():
             self._traded.add(str(row["symbol"]))
-            self._newest = max(self._newest, _instant(row) or EPOCH)
-        return [_record("trade", key, row, TRADE_FIELDS, _fee(row)) for key, row in rows.items()]
+            self._newest = max(self._newest, instant_of(row) or EPOCH)
+        return [trade_record(key, row) for key, row in rows.items()]
 
     async def _snapshots(self) -> AsyncIterator[Record | Coverage]:
         """Yield positions and coins that belong to exactly the trades fetched.
@@ -260,19 +259,11 @@ class _Visit:
             str(row["symbol"]) for row in rows if set(str(row.get("contracts"))) & NOT_ZERO
         }
         self._named |= {str(row["symbol"]) for row in rows}
-        return [
-            _record(
-                "position", _key(row, "symbol", "side", "marginMode", "id"), row, POSITION_FIELDS
-            )
-            for row in rows
-        ]
+        return [position_record(row) for row in rows]
 
     async def _coins(self) -> list[Record]:
         totals = await self._client.totals(self._exchange.stated.balances_at)
-        return [
-            Record("coin", code, payload_text({"currency": code, "total": total}))
-            for code, total in totals.items()
-        ]
+        return [coin_record(code, total) for code, total in totals.items()]
 
     async def _funding(self) -> AsyncIterator[Record | Coverage]:
         """Yield what was paid and received for holding perpetuals.
@@ -290,9 +281,7 @@ class _Visit:
             chain = await self._read_funding(paging, asked_to)
             if paging is not None and paging.page is None and not chain.rows:
                 raise VenueError(chain.reason)
-            records = [
-                _record("funding", key, row, FUNDING_FIELDS) for key, row in chain.rows.items()
-            ]
+            records = [funding_record(key, row) for key, row in chain.rows.items()]
         except VenueRefused:
             raise
         except VenueError as error:
@@ -329,14 +318,14 @@ class _Visit:
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
         """Yield what a contract is, of each instrument that was traded, held or named."""
         rows = [(name, self._client.market(name)) for name in sorted(self._named | self._traded)]
-        listed = [
-            Record("instrument", name, payload_text({f: market.get(f) for f in MARKET_FIELDS}))
-            for name, market in rows
-            if market is not None
-        ]
-        for record in listed:
+        try:
+            records = [instrument_record(name, row) for name, row in rows if row is not None]
+        except VenueError as error:
+            yield self._statement("instruments", "instrument", "failed", reason=str(error))
+            return
+        for record in records:
             yield record
-        yield self._statement("instruments", "instrument", "complete", pages=1, rows=len(listed))
+        yield self._statement("instruments", "instrument", "complete", pages=1, rows=len(records))
 
     def _of_chain(self, evidence: Evidence, kind: str, chain: Chain) -> Coverage:
         """Return what a chain covers: what it has of a kind is shown, also where none is whole."""
@@ -380,56 +369,6 @@ class _Visit:
             is_snapshot=is_snapshot,
             reason=reason,
         )
-
-
-def trade_key(row: Row) -> str:
-    """Return a trade's own key, within its account.
-
-    The exchange's id alone is none: binance numbers each symbol's trades from 1, hyperliquid's is a
-    hash of the two orders, which may meet again, and both sides of a trade with oneself share it.
-    """
-    return _key(row, "symbol", "timestamp", "id", "side")
-
-
-def funding_key(row: Row) -> str:
-    """Return a payment's own key, within its account. Hyperliquid's id is the same for all."""
-    return _key(row, "symbol", "timestamp", "id")
-
-
-def _key(row: Row, *names: str) -> str:
-    parts = [str(row.get(name) or "") for name in names]
-    if "timestamp" in names and not row.get("id"):
-        parts.append(hashlib.sha256(payload_text(row["info"]).encode()).hexdigest()[:16])
-    return "/".join(parts)
-
-
-def _record(
-    kind: str, key: str, row: Row, fields: Sequence[str], more: Mapping[str, object] | None = None
-) -> Record:
-    """Return a row as a record: what ccxt read out of it, and all that the exchange sent.
-
-    Raises VenueError where ccxt made a float of a number: its digits are gone.
-    """
-    payload = {name: row.get(name) for name in fields} | dict(more or {}) | {"info": row["info"]}
-    try:
-        text = payload_text(payload)
-    except TypeError as error:
-        raise VenueError(f"{kind} {key}: {error}: ccxt does not keep its digits") from None
-    return Record(kind, key, text, _instant(row) if kind != "position" else None)
-
-
-def _fee(row: Row) -> dict[str, object]:
-    """Return what a trade cost, as ccxt has it: paid is positive there; None is unknown."""
-    fees = [fee for fee in row.get("fees") or [row.get("fee")] if fee]
-    parts = [{"cost": fee.get("cost"), "currency": fee.get("currency")} for fee in fees]
-    return {"fees": parts}
-
-
-def _instant(row: Row) -> datetime | None:
-    stamp = stamp_of(row)
-    if stamp is None or not 0 <= stamp < FAR_FUTURE_MS:
-        return None
-    return _utc(stamp // 1000 * 1000)
 
 
 def _ms(at: datetime) -> int:
