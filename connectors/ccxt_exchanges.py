@@ -48,6 +48,8 @@ class Paging:
     """The parameter by which trades are asked from an id on, where ids rise with time."""
     variants: tuple[Mapping[str, object], ...] = (NO_OPTIONS,)
     """What has to be asked one by one, as parameters."""
+    is_declared_alone: bool = False
+    """Only ccxt says how many rows a page holds: then each page is held against its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Exchange:
 
 
 WEEK = timedelta(days=7)
+ASSUMED_BACK = timedelta(days=30)
+"""How far back an exchange is taken to serve trades that does not say so."""
 _BYBIT = Paging(
     "cursor",
     page=100,
@@ -142,7 +146,8 @@ def exchange_facts(name: str, market_type: str | None, sub_type: str | None) -> 
     trades = _TRADES.get(name) or Paging(
         page=declared.get("limit"),
         longest=timedelta(days=days) if days else None,
-        back=timedelta(days=back) if back else None,
+        back=timedelta(days=back) if back else ASSUMED_BACK,
+        is_declared_alone=True,
     )
     return Exchange(
         id=name,

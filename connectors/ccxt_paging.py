@@ -63,7 +63,10 @@ class Pages:
             served_from = until - self._paging.back // MILLISECOND
             if since < served_from:
                 days = self._paging.back.days
-                chain.lacks(f"only {days} days are served: set `since` later", before=served_from)
+                chain.lacks(
+                    f"only {days} days are known to be served: set `since` later",
+                    before=served_from,
+                )
                 since = served_from
         for symbol in symbols:
             for variant in self._paging.variants:
@@ -117,12 +120,27 @@ class _Part:
                         "holds, so no page is known to be whole",
                         since=chain.whole_from,
                     )
+                if self.paging.is_declared_alone and page and first < last:
+                    await self._hold_against_parts(chain, known, page, (first, last))
             elif first == last:
                 await self._overfull(chain, known, first)
             else:
                 middle = _middle(page, first, last)
                 spans += [(middle[1], last), (first, middle[0])]
         self._add(chain.rows, known.values())
+
+    async def _hold_against_parts(
+        self, chain: Chain, known: dict[str, Row], page: Sequence[Row], span: tuple[int, int]
+    ) -> None:
+        """Raise VenueError where a page that was not full lacks a row that its parts have."""
+        middle = _middle(page, *span)
+        for first, last in ((span[0], middle[0]), (middle[1], span[1])):
+            part = await self._page(chain, first, last, {"until": last})
+            if any(self.key(row) not in known for row in part):
+                raise VenueError(
+                    f"{self._named()}: a page of {len(page)} rows is not whole, though "
+                    f"{self.paging.page} are declared for one"
+                )
 
     async def _overfull(self, chain: Chain, known: dict[str, Row], stamp: int) -> None:
         """Read a millisecond that has more rows than a page: by id, or not at all."""

@@ -16,9 +16,10 @@ import pytest
 from connectors.ccxt_client import ExchangeKey, ExchangeSettings, check_body
 from connectors.ccxt_exchange import CcxtExchange
 from connectors.ccxt_exchanges import Paging, exchange_facts
+from connectors.ccxt_records import trade_key, trade_record
 from connectors.patience import Patience
 from recon.domain import Coverage, Record
-from recon.errors import VenueBusy, VenueRefused
+from recon.errors import VenueBusy, VenueError, VenueRefused
 from tests.exchanges import PAGES, SERVERS, TRADES, busy_book, connector, fetched
 from tests.fleet import NOW, OPENING
 from tests.servers import binanceusdm, bybit, hyperliquid, kraken
@@ -119,7 +120,7 @@ def test_what_lies_further_back_than_is_served_is_said() -> None:
     _, said = fetched(BinanceServer(book), since=date(2025, 10, 1))
     assert [one.status for one in said["trade"]] == ["partial"]
     assert only(said["trade"]).served_from == NOW - 179 * DAY
-    assert "only 179 days are served" in only(said["trade"]).reason
+    assert "only 179 days are known to be served" in only(said["trade"]).reason
     assert only(said["funding"]).served_from == NOW - 89 * DAY
 
 
@@ -308,6 +309,39 @@ def test_pages_of_an_unknown_size_are_never_whole() -> None:
     assert only(said["trade"]).status == "complete"
 
 
+def declared(page: int) -> Callable[[CcxtExchange], None]:
+    """Return a change to what is known of an exchange of which only ccxt says anything."""
+    paging = Paging(page=page, longest=7 * DAY, is_declared_alone=True)
+
+    def change(source: CcxtExchange) -> None:
+        source._exchange = replace(source._exchange, trades=paging)
+
+    return change
+
+
+class Stingy(BinanceServer):
+    """Holds fewer rows a page than is declared for it."""
+
+    def answer(self, asked: Asked) -> Json:
+        answer = super().answer(asked)
+        return answer[:40] if asked.path.endswith("userTrades") else answer
+
+
+def test_a_page_that_is_smaller_than_declared_is_noticed() -> None:
+    book = busy_book([binanceusdm.BTC], 90, gap=HOUR)
+    _, said = fetched(Stingy(book), change=declared(1000))
+    assert said["trade"][0].status == "failed"
+    assert "a page of 40 rows is not whole, though 1000 are declared" in said["trade"][0].reason
+    records, said = fetched(BinanceServer(book), change=declared(20))
+    assert {one.status for one in said["trade"]} == {"complete"}
+    assert told(records) == happened(book)
+
+
+def test_how_far_back_is_served_is_not_taken_for_granted() -> None:
+    assert exchange_facts("gate", "swap", None).trades.back == 30 * DAY
+    assert exchange_facts("mexc", "swap", None).trades.back == 90 * DAY
+
+
 @pytest.mark.parametrize("funding", [None, Paging(longest=7 * DAY)])
 def test_funding_that_cannot_be_known_is_not_zero(funding: Paging | None) -> None:
     def unknown(source: CcxtExchange) -> None:
@@ -447,3 +481,17 @@ def test_the_check_names_a_symbol_that_is_not_listed() -> None:
 def test_times_are_utc() -> None:
     records, _ = fetched(BybitServer(busy_book([bybit.BTC], 2)))
     assert {record.at.tzinfo for record in records if record.at} == {UTC}
+
+
+def test_a_float_is_refused() -> None:
+    row = {"symbol": "X", "timestamp": 1, "id": "1", "side": "buy", "amount": 0.1, "info": {}}
+    with pytest.raises(VenueError, match="ccxt does not keep its digits"):
+        trade_record(trade_key(row), row)
+
+
+def test_a_key_is_made_of_what_tells_trades_apart() -> None:
+    row = {"symbol": "X", "timestamp": 1, "id": "1", "side": "buy", "info": {}}
+    others = [{"symbol": "Y"}, {"timestamp": 2}, {"id": "2"}, {"side": "sell"}]
+    assert len({trade_key(row | other) for other in ({}, *others)}) == 5
+    unnamed = row | {"id": None}
+    assert trade_key(unnamed) != trade_key(unnamed | {"info": {"price": "1"}})
