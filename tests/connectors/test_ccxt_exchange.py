@@ -490,8 +490,8 @@ def test_a_float_is_refused() -> None:
 
 
 def test_a_key_is_made_of_what_tells_trades_apart() -> None:
-    row = {"symbol": "X", "timestamp": 1, "id": "1", "side": "buy", "info": {}}
-    others = [{"symbol": "Y"}, {"timestamp": 2}, {"id": "2"}, {"side": "sell"}]
+    row: dict[str, Any] = {"symbol": "X", "timestamp": 1, "id": "1", "side": "buy", "info": {}}
+    others: list[dict[str, Any]] = [{"symbol": "Y"}, {"timestamp": 2}, {"id": "2"}, {"side": "b"}]
     assert len({trade_key(row | other) for other in ({}, *others)}) == 5
     unnamed = row | {"id": None}
     assert trade_key(unnamed) != trade_key(unnamed | {"info": {"price": "1"}})
