@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -110,6 +111,19 @@ def test_nights_add_up_to_one(exchange: str, tmp_path: Path) -> None:
     assert many["accounts"][0]["status"] == "proven", reasons(many)
     assert many["accounts"][0]["total"] == once["accounts"][0]["total"]
     assert many["bots"] == once["bots"]
+
+
+def test_what_an_exchange_corrects_is_corrected(tmp_path: Path) -> None:
+    book = traded("hyperliquid")
+    with serving(HyperliquidServer(book)) as server:
+        before = night(tmp_path, server, as_of=AS_OF - DAY)
+        book.deals[-7] = replace(book.deals[-7], fee="0.5")
+        book.payments[-1] = replace(book.payments[-1], amount="-2.5")
+        after = night(tmp_path, server)
+    [account] = after["accounts"]
+    assert account["status"] == "proven", reasons(after)
+    assert account["total"]["net"] != before["accounts"][0]["total"]["net"]
+    assert {name: money(account["total"], name) for name in reckoned(book)} == reckoned(book)
 
 
 def test_coins_are_proven_as_positions_are(tmp_path: Path) -> None:
