@@ -99,6 +99,8 @@ class CcxtClient:
         """Return how much is held of each currency."""
         held = await self._patiently("fetch_balance", (), at)
         totals: Mapping[str, str | None] = held.get("total") or {}
+        if at is None and not totals and not _shows_emptiness(self.found(())):
+            raise VenueBusy("fetch_balance: neither balances nor an empty list of them")
         return totals
 
     async def _patiently(self, call: str, arguments: Sequence[object], at: Place | None) -> Any:

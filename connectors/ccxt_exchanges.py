@@ -128,7 +128,8 @@ _STATED: Mapping[str, Stated] = {
     "binancecoinm": _BINANCE_FUTURES,
     "bybit": Stated(Place(("result", "list")), 200, Place(("result", "list")), "defaultSettle"),
     "kraken": Stated(None, None, Place(("result",), is_keyed=True)),
-    "hyperliquid": Stated(Place(("assetPositions",)), None, Place(("assetPositions",))),
+    # Where balances lie depends on how the account is kept: as one, or spot apart.
+    "hyperliquid": Stated(Place(("assetPositions",))),
 }
 _NEEDS_NO_SYMBOL = frozenset({"hyperliquid"})
 """Where ccxt declares that a symbol is required, and the exchange asks for none."""
@@ -141,9 +142,11 @@ def exchange_facts(name: str, market_type: str | None, sub_type: str | None) -> 
     exchange: Any = getattr(ccxt, name)()
     kind = market_type or exchange.options.get("defaultType") or "spot"
     is_spot = kind == "spot"
+    # binance's futures are the same under either of its names.
+    known = "binanceusdm" if name == "binance" and not is_spot else name
     declared = _declared(exchange, kind, sub_type)
     days, back = declared.get("untilDays"), declared.get("daysBack")
-    trades = _TRADES.get(name) or Paging(
+    trades = _TRADES.get(known) or Paging(
         page=declared.get("limit"),
         longest=timedelta(days=days) if days else None,
         back=timedelta(days=back) if back else ASSUMED_BACK,
@@ -160,8 +163,8 @@ def exchange_facts(name: str, market_type: str | None, sub_type: str | None) -> 
         has_positions=bool(exchange.has.get("fetchPositions")) and not is_spot,
         has_trades=bool(exchange.has.get("fetchMyTrades")),
         trades=trades,
-        funding=None if is_spot else _funding(name, exchange),
-        stated=_STATED.get(name, Stated()),
+        funding=None if is_spot else _funding(known, exchange),
+        stated=_STATED.get(known, Stated()),
     )
 
 

@@ -337,6 +337,15 @@ def test_a_page_that_is_smaller_than_declared_is_noticed() -> None:
     assert told(records) == happened(book)
 
 
+def test_binance_s_futures_are_known_by_both_names() -> None:
+    plain, futures = (exchange_facts(name, "swap", None) for name in ("binance", "binanceusdm"))
+    assert (plain.trades, plain.funding, plain.stated) == (
+        futures.trades, futures.funding, futures.stated,
+    )  # fmt: skip
+    spot = exchange_facts("binance", None, None)
+    assert (spot.trades.longest, spot.funding, spot.has_positions) == (DAY, None, False)
+
+
 def test_how_far_back_is_served_is_not_taken_for_granted() -> None:
     assert exchange_facts("gate", "swap", None).trades.back == 30 * DAY
     assert exchange_facts("mexc", "swap", None).trades.back == 90 * DAY
