@@ -16,7 +16,7 @@ from recon.config import load
 from recon.domain import Coverage, Record
 from recon.night import Night, run_night
 from recon.sessions import UtcDays, window
-from tests.fleet import AS_OF, MAPPING, NOW, OPENING, QUICK, SINCE, Document, write_vault
+from tests.fleet import AS_OF, MAPPING, NOW, OPENING, SINCE, Document, write_vault
 from tests.reckoner import Fill, Funding, Outcome, Reckoner
 from tests.servers.binanceusdm import BinanceServer
 from tests.servers.bybit import BybitServer
@@ -39,8 +39,19 @@ TRADES = {
 """What stands in the path under which each exchange shows trades."""
 
 
+PATIENT = Patience(
+    request_timeout_s=20.0,
+    attempts=4,
+    first_wait_s=0.01,
+    longest_wait_s=0.05,
+    total_s=120.0,
+    is_rate_limited=False,
+)
+"""Waits long for an answer on a busy machine, and asks again at once."""
+
+
 def connector(
-    server: CcxtServer, patience: Patience = QUICK, now: Callable[[], datetime] = lambda: NOW
+    server: CcxtServer, patience: Patience = PATIENT, now: Callable[[], datetime] = lambda: NOW
 ) -> CcxtExchange:
     key = server.key()
     return CcxtExchange(
@@ -62,7 +73,7 @@ Change = Callable[[CcxtExchange], None]
 
 def fetched(
     server: CcxtServer,
-    patience: Patience = QUICK,
+    patience: Patience = PATIENT,
     *,
     since: date = SINCE,
     change: Change = lambda _source: None,
@@ -149,7 +160,7 @@ def night(
     settings: dict[str, Any] = {
         "as_of": AS_OF,
         "now": lambda: NOW,
-        "patience": QUICK,
+        "patience": PATIENT,
         "is_paging": False,
     }
     return run_night(Night(load(path), **(settings | options)))

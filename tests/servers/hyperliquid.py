@@ -69,8 +69,9 @@ class HyperliquidServer(CcxtServer):
         for deal in sorted(self.book.shown, key=lambda deal: (deal.at_ms, deal.id)):
             before = held.get(deal.symbol, Fraction(0))
             held[deal.symbol] = before + deal.signed
-            rows.append((deal.at_ms, self._fill(deal, before)))
-        return self.page([row for at, row in rows[-NEWEST:] if start <= at <= end], LIMIT)
+            rows.append((deal, before))
+        served = [one for one in rows[-NEWEST:] if start <= one[0].at_ms <= end]
+        return self.page([self._fill(*one) for one in served[:LIMIT]], LIMIT)
 
     def _fill(self, deal: Deal, before: Fraction) -> Json:
         row = {
