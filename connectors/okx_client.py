@@ -13,11 +13,10 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from connectors.exchange_session import OK, cause_of, check_clock, open_session, skew_s
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueRefused
 
@@ -26,10 +25,6 @@ Row = dict[str, Any]
 
 BUSY_CODES = frozenset({"50001", "50004", "50011", "50013", "50026", "50061", "50102"})
 BUSY_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600))
-MAX_BODY_BYTES = 16 * 1024 * 1024
-MAX_SKEW_S = 5.0
-OK = 200
-REDIRECTS = range(300, 400)
 METHODS: Mapping[str, str] = {
     "account/config": "privateGetAccountConfig",
     "account/balance": "privateGetAccountBalance",
@@ -102,7 +97,7 @@ class OkxClient:
             answer = await getattr(self._exchange, METHODS[path])(dict(query))
         except ccxt.BaseError as error:
             # Envelope errors never come this far: what is left is the connection.
-            raise VenueBusy(f"{path}: {type(error).__name__}: {_cause(error)}") from None
+            raise VenueBusy(f"{path}: {type(error).__name__}: {cause_of(error)}") from None
         rows: list[Row] = answer["data"]
         try:
             if check is not None:
@@ -127,13 +122,13 @@ async def open_client(
 
         def on_rest_response(self, *answer: Any) -> str:
             code, _reason, url, _method, headers, body = answer[:6]
-            self.skew_s = _skew_s(headers)
+            self.skew_s = skew_s(headers)
             return checked_body(code, urlsplit(url).path, headers, body)
 
         def on_json_response(self, body: str) -> Any:
             return json.loads(body, parse_float=str, parse_int=str)
 
-    session = _session(patience)
+    session = open_session(patience)
     exchange = GuardedOkx(
         {
             "apiKey": key.api_key,
@@ -174,7 +169,7 @@ def checked_body(status: int, path: str, headers: Mapping[str, str], body: str) 
     rows = answer.get("data")
     if code != "0" or not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
         raise VenueBusy(f"{path}: not a whole answer (code {code!r}, data {type(rows).__name__})")
-    _check_clock(headers)
+    check_clock(headers)
     return body
 
 
@@ -184,58 +179,3 @@ def _parsed(body: str) -> dict[str, Any] | None:
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None
-
-
-def _check_clock(headers: Mapping[str, str]) -> None:
-    """Raise VenueRefused where this machine's clock and the venue's lie apart."""
-    skew_s = _skew_s(headers)
-    if skew_s is not None and abs(skew_s) > MAX_SKEW_S + 1:  # the header counts whole seconds
-        raise VenueRefused(
-            f"this machine's clock is {skew_s:+.0f} s off the venue's: synchronise it (NTP)"
-        )
-
-
-def _skew_s(headers: Mapping[str, str]) -> float | None:
-    """Return how far this machine's clock runs ahead of an answer's date, if it has one."""
-    date = next((value for name, value in headers.items() if name.lower() == "date"), None)
-    if date is None:
-        return None
-    return (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
-
-
-def _session(patience: Patience) -> Any:
-    import aiohttp  # noqa: PLC0415 - with ccxt, and only then
-
-    class CappedResponse(aiohttp.ClientResponse):
-        """Reads no more than a bound, decompressed: a bomb is an error and not a full memory."""
-
-        async def read(self) -> bytes:
-            if self._body is None:
-                body = bytearray()
-                async for chunk in self.content.iter_chunked(65536):
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        raise VenueBusy(f"{self.url.path}: more than {MAX_BODY_BYTES} bytes")
-                self._body = bytes(body)
-            return self._body
-
-    async def no_redirect(
-        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-    ) -> aiohttp.ClientResponse:
-        response = await handler(request)
-        if response.status in REDIRECTS:
-            raise VenueBusy(f"{request.url.path}: redirected; signed requests are not sent on")
-        return response
-
-    return aiohttp.ClientSession(
-        response_class=CappedResponse,
-        middlewares=(no_redirect,),
-        timeout=aiohttp.ClientTimeout(total=patience.request_timeout_s),
-        trust_env=True,
-    )
-
-
-def _cause(error: BaseException) -> str:
-    """Return what lay under ccxt's error; its own text repeats the URL and nothing else."""
-    cause = error.__cause__ or error.__context__
-    return f"{type(cause).__name__}: {cause}"[:200] if cause is not None else str(error)[:200]

@@ -19,8 +19,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SecretStr,
+    Tag,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -29,11 +31,11 @@ from pydantic import (
 
 from recon.errors import ConfigError
 from recon.exact import PLACES
+from recon.exchanges import close_matches, exchange_ids
 from recon.lots import Method
 from recon.secrets import read_secret
 
 SECRET_KINDS = ("env", "file", "keyring")
-VENUES = ("okx", "ibkr-flex", "ibkr-tws")
 TWS_PORTS = {"live": 7496, "paper": 7497}
 OkxInstrumentType = Literal["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
 
@@ -193,7 +195,42 @@ class TwsAccount(_Account):
         return self.host, port, self.client_id
 
 
-Account = Annotated[OkxAccount | FlexAccount | TwsAccount, Field(discriminator="venue")]
+class CcxtAccount(_Account):
+    """One account at any exchange that ccxt knows, read with a key that should only read.
+
+    Which of the secrets an exchange wants, and whether it shows trades of named symbols alone, is
+    known to ccxt: what is missing is said before the night begins.
+    """
+
+    venue: str
+    mode: Literal["live", "demo"] = "live"
+    lots: Method = "average"
+    calendar: None = None
+    type: Literal["spot", "swap", "future"] | None = None
+    sub_type: Literal["linear", "inverse"] | None = None
+    symbols: tuple[str, ...] = ()
+    api_key: Secret | None = None
+    api_secret: Secret | None = None
+    passphrase: Secret | None = None
+    wallet_address: str | None = None
+
+
+def _reader(value: Any) -> str | None:
+    """Return which kind of account reads a venue; None for a venue that nobody knows."""
+    venue = value.get("venue") if isinstance(value, dict) else getattr(value, "venue", None)
+    if venue in READERS:
+        return str(venue)
+    return "ccxt" if venue in exchange_ids() else None
+
+
+READERS = ("okx", "ibkr-flex", "ibkr-tws", "ccxt")
+Account = Annotated[
+    Annotated[OkxAccount, Tag("okx")]
+    | Annotated[FlexAccount, Tag("ibkr-flex")]
+    | Annotated[TwsAccount, Tag("ibkr-tws")]
+    | Annotated[CcxtAccount, Tag("ccxt")],
+    Discriminator(_reader),
+]
 
 
 class Heartbeat(_Section):
@@ -333,9 +370,7 @@ def _explain(path: Path, values: Mapping[str, Any], error: ValidationError) -> s
     lines = []
     for mistake in error.errors(include_url=False, include_context=False):
         key = _key(values, mistake["loc"])
-        lines.append(
-            f"{path}: {key}: {_remedy(mistake['type'], mistake['msg'])}".replace(": :", ":")
-        )
+        lines.append(f"{path}: {key}: {_remedy(mistake)}".replace(": :", ":"))
     return "\n".join(lines)
 
 
@@ -350,17 +385,23 @@ def _key(values: Any, location: tuple[int | str, ...]) -> str:
         elif isinstance(values, dict) and step in values:
             values = values[step]
             parts.append(str(step))
-        elif step not in VENUES:  # pydantic's own step: which kind of account
+        elif step not in READERS:  # pydantic's own step: which kind of account
             values = None
             parts.append(str(step))
     return ".".join(parts)
 
 
-def _remedy(kind: str, message: str) -> str:
+def _remedy(mistake: Mapping[str, Any]) -> str:
+    kind, message = mistake["type"], mistake["msg"]
     if kind == "extra_forbidden":
         return "an unknown key: remove it, or correct its spelling"
     if kind == "missing":
         return "missing: add it"
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
-        return 'venue must be "okx" or "ibkr-flex" or "ibkr-tws"; other venues are not read yet'
-    return message.removeprefix("Value error, ")
+        written = mistake["input"].get("venue") if isinstance(mistake["input"], dict) else None
+        near = [repr(name) for name in close_matches(str(written or ""))]
+        return (
+            'venue must be "okx", "ibkr-flex", "ibkr-tws", or the id of an exchange that ccxt knows'
+            + (f": is {written!r} meant to be {' or '.join(near)}?" if near else "")
+        )
+    return str(message).removeprefix("Value error, ")

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from recon import __version__
 from recon.config import Account as AccountSettings
-from recon.config import Bot, OkxAccount, TwsAccount
+from recon.config import Bot, CcxtAccount, OkxAccount, TwsAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
@@ -68,6 +68,14 @@ def configure(
                 for account, _, _ in accounts
                 if isinstance(account, TwsAccount)
             ],
+        ),
+    )
+    warehouse.store(
+        "config",
+        "exchanges",
+        _table(
+            ("account", "exchange"),
+            [(one.id, one.venue) for one, _, _ in accounts if isinstance(one, CcxtAccount)],
         ),
     )
     warehouse.store(

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pydantic import SecretStr
+
+from connectors.ccxt_client import ExchangeKey, ExchangeSettings
+from connectors.ccxt_exchange import CcxtExchange
 from connectors.flex_service import BASE_URL, FLEX_PATIENCE
 from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
 from connectors.ibkr_tws import IbkrTws
@@ -15,7 +19,7 @@ from connectors.patience import Patience
 from connectors.protocol import Connector
 from connectors.sqlite_books import SqliteBooks
 from connectors.tws_client import TwsAddress
-from recon.config import Account, Bot, Config, OkxAccount, TwsAccount
+from recon.config import Account, Bot, CcxtAccount, Config, OkxAccount, TwsAccount
 from recon.domain import Clock
 from recon.errors import ConfigError
 from recon.sessions import calendar
@@ -50,6 +54,8 @@ def account_source(
             now=now,
             patience=patience,
         )
+    if isinstance(account, CcxtAccount):
+        return _exchange_source(account, config, now, patience)
     days = calendar(account.calendar)
     if account.files is not None:
         return IbkrFlexFiles(
@@ -71,6 +77,44 @@ def account_source(
         now=now,
         patience=patience or FLEX_PATIENCE,
     )
+
+
+def _exchange_source(
+    account: CcxtAccount, config: Config, now: Clock, patience: Patience | None
+) -> Connector:
+    """Return the connector of an account at an exchange of ccxt's.
+
+    Raises ConfigError where the exchange needs a key that is not configured.
+    """
+    source = CcxtExchange(
+        account.id,
+        ExchangeKey(
+            _written(account.api_key),
+            _written(account.api_secret),
+            _written(account.passphrase),
+            account.wallet_address or "",
+        ),
+        ExchangeSettings(
+            account.venue,
+            account.type,
+            account.sub_type,
+            account.currency,
+            is_demo=account.mode == "demo",
+            base_url=account.base_url,
+        ),
+        symbols=account.symbols,
+        now=now,
+        patience=patience,
+    )
+    if lacking := source.lacks():
+        raise ConfigError(
+            f"{config.path}: accounts.{account.id}: {account.venue} needs {', '.join(lacking)}"
+        )
+    return source
+
+
+def _written(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
 
 
 def books_source(

@@ -7,12 +7,14 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import ccxt
 import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from recon.config import load
+from recon.config import CcxtAccount, OkxAccount, TwsAccount, load
 from recon.errors import ConfigError
+from recon.exchanges import exchange_ids
 
 WHOLE = """
 [recon]
@@ -82,7 +84,7 @@ def write(path: Path, old: str = "", new: str = "") -> Path:
 def test_the_contract_s_example_is_read(path: Path) -> None:
     config = load(write(path))
     okx, flex, today = config.accounts
-    assert okx.venue == "okx"
+    assert isinstance(okx, OkxAccount)
     assert (okx.lots, flex.lots, today.lots) == ("average", "fifo", "fifo")
     assert okx.since == date(2026, 3, 1)
     assert okx.api_secret.get_secret_value() == "canary-secret"
@@ -101,7 +103,7 @@ def test_tws_is_where_it_listens_by_itself_or_where_it_is_said_to(
     path: Path, extra: str, address: tuple[str, int, int]
 ) -> None:
     today = load(write(path, "confirmed_by", f"{extra}confirmed_by")).accounts[2]
-    assert today.venue == "ibkr-tws"
+    assert isinstance(today, TwsAccount)
     assert today.address == address
 
 
@@ -196,7 +198,7 @@ def test_a_secret_can_come_from_the_keyring(path: Path) -> None:
     try:
         config = load(write(path, '{ file = "secret" }', '{ keyring = "recon/okx" }'))
         okx = config.accounts[0]
-        assert okx.venue == "okx"
+        assert isinstance(okx, OkxAccount)
         assert okx.api_secret.get_secret_value() == "canary-ring"
         with pytest.raises(ConfigError, match="keyring has no entry 'recon/none'"):
             load(write(path, '{ file = "secret" }', '{ keyring = "recon/none" }'))
@@ -220,3 +222,51 @@ def test_help_and_a_wrong_configuration_import_nothing_heavy(arguments: list[str
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+EXCHANGE = """
+[[accounts]]
+id = "desk"
+venue = "bybit"
+currency = "USDT"
+since = 2026-03-01
+symbols = ["BTC/USDT:USDT"]
+api_key = { env = "A_KEY" }
+api_secret = { file = "secret" }
+"""
+
+
+def test_any_exchange_that_ccxt_knows_is_a_venue(path: Path) -> None:
+    config = load(write(path, "[[bots]]", EXCHANGE + "[[bots]]"))
+    desk = config.accounts[2]
+    assert isinstance(desk, CcxtAccount)
+    assert (desk.venue, desk.mode, desk.lots, desk.symbols) == (
+        "bybit", "live", "average", ("BTC/USDT:USDT",)
+    )  # fmt: skip
+    assert "canary" not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            '"bybit"',
+            '"bybti"',
+            "desk: venue must be .* is 'bybti' meant to be",
+        ),
+        ('"bybit"', '"Kraken"', "is 'Kraken' meant to be 'kraken'"),
+        ('"bybit"', "7", "accounts.desk: venue must be"),
+        ('{ file = "secret" }', '"s"', "accounts.desk.api_secret: a secret is never written here"),
+        ('symbols = ["BTC/USDT:USDT"]', "symbol = 1", "accounts.desk.symbol: an unknown key"),
+    ],
+)
+def test_an_exchange_that_is_misspelt_is_named(
+    path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in EXCHANGE
+    with pytest.raises(ConfigError, match=expected):
+        load(write(path, "[[bots]]", EXCHANGE.replace(old, new) + "[[bots]]"))
+
+
+def test_exchanges_are_known_without_loading_them() -> None:
+    assert exchange_ids() == frozenset(ccxt.exchanges)

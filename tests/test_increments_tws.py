@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from connectors.tws_tape import EXECUTION, happened_at
+from recon.claims import keep_claims
 from recon.config import Bot, TwsAccount
 from recon.domain import Record
-from recon.models import build, configure, store_books
+from recon.models import build, configure
+from recon.plan import Plan
 from recon.sessions import NEW_YORK, calendar, window
 from recon.warehouse import Warehouse
 from tests.servers.tws_server import FILL
@@ -79,7 +81,7 @@ def night(
     with warehouse.transaction():
         warehouse.land(run, "ibkr-tws", "tws", records, NOW)
         configure(warehouse, [(ACCOUNT, window(DAYS, FIRST, as_of), DAYS)], BOTS, NOW)
-        store_books(warehouse, {})
+        keep_claims(warehouse, Plan(NOW.date(), (), ()), {}, {})
         build(warehouse, run, {"tws": "fifo"})
 
 

@@ -2,7 +2,8 @@
 -- A position that the venue says was closed inside the window, and of which there is no fill at all,
 -- does not add up either.
 -- opening (what is configured, else nothing) + Σ fills = statement. Fills count up to the instant of
--- the snapshot; for a broker that states by trade date, through that date. Spot has no positions.
+-- the snapshot; for a broker that states by trade date, through that date. Spot has no positions: its
+-- coins are held against what is held of them, where nothing else proves them.
 -- let: flows_from = select min(from_session) from proofs.snapshots
 with flows as (
   select k.account, k.instrument, k.position_side, k.qty
@@ -59,3 +60,6 @@ select
 from proofs.unfilled c
 semi join config.accounts a on a.account = c.account
 group by c.account, c.instrument
+union all by name
+select account, coin as instrument, 'net' as position_side, filled_qty, statement_qty, difference
+from proofs.coins

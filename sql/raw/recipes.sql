@@ -19,7 +19,7 @@ select
      from config.owners o where o.account = a.account),
     (select list((o.number, o.instrument, o.position_side, o.qty, o.price)::varchar order by o.number)::varchar
      from config.opening o where o.account = a.account),
-    (select list((s.id, s.payload::json -> ['ctVal', 'ctMult', 'ctType', 'settleCcy', 'quoteCcy', 'baseCcy'])::varchar order by s.id)::varchar
+    (select list((s.id, s.payload::json -> ['ctVal', 'ctMult', 'ctType', 'settleCcy', 'quoteCcy', 'baseCcy', 'type', 'contractSize', 'inverse', 'settle', 'quote', 'base'])::varchar order by s.id)::varchar
      from raw.standing s
      semi join evidence.instruments i on i.account = s.account and i.instrument = s.id
      where s.venue = a.venue and s.account = a.account and s.kind = 'instrument'),

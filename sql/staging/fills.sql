@@ -5,3 +5,5 @@ union all by name
 from staging.flex_fills
 union all by name
 from staging.tws_fills
+union all by name
+from staging.ccxt_fills

@@ -6,6 +6,8 @@ from staging.flex_findings
 union all by name
 from staging.tws_findings
 union all by name
+from staging.ccxt_findings
+union all by name
 select
   f.account,
   f.source_kind,

@@ -4,3 +4,5 @@ union all by name
 from staging.flex_identities
 union all by name
 from staging.tws_identities
+union all by name
+from staging.ccxt_identities

@@ -3,3 +3,5 @@
 from staging.okx_ledger
 union all by name
 from staging.flex_ledger
+union all by name
+from staging.ccxt_ledger

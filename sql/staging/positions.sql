@@ -4,3 +4,5 @@ union all by name
 from staging.flex_positions
 union all by name
 from staging.tws_positions
+union all by name
+from staging.ccxt_positions

@@ -4,3 +4,5 @@ union all by name
 from staging.flex_quarantine
 union all by name
 from staging.tws_quarantine
+union all by name
+from staging.ccxt_quarantine

@@ -31,7 +31,9 @@ from recon.demo.okx_server import OkxServer
 from recon.domain import CheckItem, Coverage, Record, Table, Window
 from recon.errors import EvidenceError
 from recon.sessions import UtcDays, calendar, window
+from tests.exchanges import SERVERS, busy_book, connector
 from tests.fleet import AS_OF, BTC, NOW, SINCE, account, book_all, deals, round_trips
+from tests.servers.ccxt_server import FaultKind as CcxtFaultKind
 from tests.servers.tws_server import EXECUTIONS, POSITIONS, SPY, VALUES, TwsAccount, TwsServer, fill
 from tests.servers.tws_server import Faults as TwsFaults
 
@@ -75,6 +77,19 @@ def okx(*faults: tuple[str, FaultKind], book: Callable[[], OkxAccount] = account
                 "okx", OkxKey(server.api_key, server.secret, server.passphrase), is_demo=True,
                 base_url=server.url, now=lambda: NOW, patience=HASTY,
             )  # fmt: skip
+            assert server.violations == []
+
+    return opened
+
+
+def exchange(name: str, *faults: tuple[str, CcxtFaultKind], deals: int = 130) -> Opening:
+    @asynccontextmanager
+    async def opened(_folder: Path) -> AsyncIterator[Connector]:
+        server = SERVERS[name](busy_book(SERVERS[name].symbols, deals))
+        for path, kind in faults:
+            server.fault(path, kind)
+        async with server:
+            yield connector(server, HASTY)
             assert server.violations == []
 
     return opened
@@ -163,6 +178,8 @@ def traded() -> OkxAccount:
 SOUND: dict[str, Opening] = {
     "okx": okx(book=traded),
     "okx, nothing ever happened": okx(),
+    **{name: exchange(name) for name in SERVERS},
+    "bybit, nothing ever happened": exchange("bybit", deals=0),
     "flex files": flex_files(STATEMENT),
     "flex service": flex_service(),
     "tws": tws(TWS_DAY),
@@ -180,6 +197,12 @@ BROKEN: dict[str, Opening] = {
     "okx without instruments": okx(("public/instruments", "status_503"), book=traded),
     "okx dripping": okx(("trade/fills", "dripping_body"), book=traded),
     "okx refuses the key": okx(("trade/fills", "code_50120"), book=traded),
+    "bybit down": exchange("bybit", ("", "status_500")),
+    "bybit without executions": exchange("bybit", ("execution", "no_rows")),
+    "binanceusdm without income": exchange("binanceusdm", ("income", "html")),
+    "kraken dripping": exchange("kraken", ("TradesHistory", "drip")),
+    "kraken without balances": exchange("kraken", ("BalanceEx", "truncated")),
+    "hyperliquid busy": exchange("hyperliquid", ("userFills", "busy")),
     "no flex file": flex_files(None),
     "flex file cut off": flex_files(STATEMENT[:900]),
     "flex file of an error": flex_files(
