@@ -60,6 +60,11 @@ def cli() -> None:
 @cli.command()
 @config_option
 @click.option("--as-of", metavar="DATE", help="The session to reconcile [default: the last ended].")
+@click.option(
+    "--known-at",
+    metavar="TIME",
+    help="Read back what was told until then (UTC, e.g. 2026-05-15T08:00): nothing is fetched.",
+)
 @click.option("--account", "accounts", multiple=True, metavar="ID", help="Only this account.")
 @click.option("--no-fetch", is_flag=True, help="Use the evidence that earlier runs stored.")
 @click.option("--no-page", is_flag=True, help="Do not page anyone.")
@@ -68,6 +73,7 @@ def cli() -> None:
 def run(
     config_path: Path,
     as_of: str | None,
+    known_at: str | None,
     accounts: tuple[str, ...],
     no_fetch: bool,  # noqa: FBT001 - click passes flags by name
     no_page: bool,  # noqa: FBT001
@@ -77,12 +83,17 @@ def run(
     """Reconcile: fetch, compute, judge, page, report."""
     _log(verbosity)
     session = None if as_of is None else _date(as_of)
+    instant = None if known_at is None else _instant(known_at)
     config = _load(config_path)
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
-    from recon.night import Night, run_night  # noqa: PLC0415
+    from recon.night import Night, read_back, run_night  # noqa: PLC0415
     from recon.progress import progress  # noqa: PLC0415
     from recon.stages import Stages  # noqa: PLC0415
 
+    if instant is not None:
+        document = read_back(config, session, instant, accounts)
+        _show_run(document, is_json=is_json, verbosity=verbosity)
+        return EXIT_CODES[document["status"]]
     stages = Stages()
     with progress() as shown:
         document = run_night(
@@ -100,14 +111,19 @@ def run(
         from recon.terminal import print_stages  # noqa: PLC0415
 
         print_stages(stages.seconds)
+    _show_run(document, is_json=is_json, verbosity=verbosity)
+    if not is_json:
+        click.echo(f"report: {config.state / 'reports' / (document['as_of'] + '.json')}", err=True)
+    return EXIT_CODES[document["status"]]
+
+
+def _show_run(document: dict[str, Any], *, is_json: bool, verbosity: int) -> None:
     if is_json:
         _print_json(document)
     else:
         from recon.terminal import print_document  # noqa: PLC0415
 
         print_document(document, verbosity=verbosity)
-        click.echo(f"report: {config.state / 'reports' / (document['as_of'] + '.json')}", err=True)
-    return EXIT_CODES[document["status"]]
 
 
 @cli.command()
@@ -236,6 +252,14 @@ def _date(text: str, option: str = "--as-of") -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"{option} {text}: write the date as YYYY-MM-DD") from error
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--known-at {text}: write the time as YYYY-MM-DDTHH:MM, UTC") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from recon.domain import (
 from recon.exact import EXACT, percentage, quotient, text
 from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
 from recon.ledger import Break
+from recon.restatement import restated
 from recon.warehouse import Warehouse
 
 SCHEMA = 1
@@ -105,6 +106,9 @@ class DocumentBuilder:
             "status": status,
             "accounts": [item.entry for item in judged.values()],
             "bots": bots,
+            "restated": restated(
+                self._warehouse, [name for name, item in judged.items() if item.has_truth]
+            ),
             "breaks": [],
             "pages": [],
         }

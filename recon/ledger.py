@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -119,6 +119,27 @@ class Ledger:
                     (account, bot, *kept),
                 )
         return self._open_breaks()
+
+    def told(
+        self, as_of: date | None, known_at: datetime, accounts: Collection[str]
+    ) -> dict[str, Any] | None:
+        """Return the document that was last told of a session until an instant, as it was told.
+
+        Of these accounts, at least; without `as_of` of the latest session that was told by then.
+        """
+        rows = self._db.execute(
+            """
+            select document from runs
+            where ended_at <= ? and document is not null and as_of = coalesce(?, as_of)
+            order by as_of desc, ended_at desc
+            """,
+            (known_at.isoformat(), as_of and as_of.isoformat()),
+        )
+        for (text,) in rows:
+            document: dict[str, Any] = json.loads(text)
+            if set(accounts) <= {entry["account"] for entry in document["accounts"]}:
+                return document
+        return None
 
     def was_unproven(self, account: str) -> bool:
         """Return whether the last run that told of the account did not prove it."""

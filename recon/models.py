@@ -31,7 +31,16 @@ RELATED = {"ibkr-flex": timedelta(days=40), "ibkr-tws": timedelta(days=8)}
 cancel and its trade, a confirmation and the statement that restates it, an execution and what
 corrects it (TWS can be set to tell of a week)."""
 EVERYTHING = datetime.min.replace(tzinfo=UTC)
-DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "proofs", "breaks")
+TOLD = pa.schema(
+    [
+        ("account", pa.string()), ("scope", pa.string()), ("bot", pa.string()),
+        ("session_date", pa.date32()), ("net", pa.decimal128(38, 18)),
+        ("carried", pa.decimal128(38, 18)),
+    ]
+)  # fmt: skip
+TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
+DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "restated", "proofs",
+           "breaks")  # fmt: skip
 
 
 def configure(
@@ -112,12 +121,20 @@ def build(
         warehouse.build("evidence")
     with stage("lots"):
         run_lots(warehouse, methods)
-    for folder in ("pnl", "proofs", "breaks"):
+    for name, columns in (("by_session", TOLD), ("through", TOLD_THROUGH)):
+        warehouse.keep("told", name, columns)
+    for folder in ("pnl", "restated", "proofs", "breaks"):
         with stage(folder):
             warehouse.build(folder)
     with stage("audits"):
         _audit(warehouse)
     _note_recipes(warehouse, rules)
+
+
+def note_told(warehouse: Warehouse, accounts: Collection[str]) -> None:
+    """Keep what is told tonight of these accounts: a later night says what of it has moved."""
+    warehouse.store("told", "tonight", _table(("account",), [(account,) for account in accounts]))
+    warehouse.build("told")
 
 
 def _stage(warehouse: Warehouse, run: str, rules: str) -> None:

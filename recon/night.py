@@ -20,10 +20,11 @@ from recon.claims import Landed, keep_claims
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
 from recon.domain import Clock
+from recon.errors import UsageError
 from recon.fetch import BooksWanted, Haul, fetch_all, unread, unread_books
 from recon.judgement import Tolerance
 from recon.ledger import Break, Ledger
-from recon.models import build, configure
+from recon.models import build, configure, note_told
 from recon.paging.channels import check_channels
 from recon.paging.delivery import page_run
 from recon.plan import Plan, make_plan
@@ -81,12 +82,37 @@ def run_night(night: Night) -> dict[str, Any]:
             unreadable = _model(night, plan, run, hauls, books, warehouse)
             with stage("judge"):
                 document, found = _judge(night, plan, run, hauls, unreadable, warehouse)
+                note_told(
+                    warehouse,
+                    [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
+                )
         with stage("page and report"):
             document["breaks"] = _note_breaks(ledger, plan, document, found)
             if night.is_paging:
                 document["pages"] = page_run(config, ledger, document, night.now, note)
             ledger.end_run(run, night.now(), document)
             _report(state, night, document)
+    return document
+
+
+def read_back(
+    config: Config, as_of: date | None, known_at: datetime, accounts: Sequence[str]
+) -> dict[str, Any]:
+    """Return what was told of a session until an instant, as it was told; nothing is worked out.
+
+    Raises UsageError where nothing was.
+    """
+    path = config.state / "ledger.sqlite"
+    document = None
+    if path.exists():
+        with Ledger(path) as ledger:
+            document = ledger.told(as_of, known_at, accounts)
+    if document is None:
+        of = "anything" if as_of is None else f"session {as_of}"
+        raise UsageError(
+            f"--known-at: no run that ended by {known_at:%Y-%m-%d %H:%M} UTC had told of {of}"
+            f"{' and ' + ', '.join(accounts) if accounts else ''}: name a later time"
+        )
     return document
 
 

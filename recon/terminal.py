@@ -45,6 +45,14 @@ def print_document(
         name = item.get("bot") or item["account"]
         for reason in item["reasons"]:
             out.print(f"{escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
+    for item in document["restated"]:
+        whose = item["bot"] or item["account"]
+        out.print(
+            f"restated: {escape(whose)} {item['session']}: net {_number(item['from'])} → "
+            f"{_number(item['to'])}: {escape('; '.join(item['why']))}",
+            highlight=False,
+            soft_wrap=True,
+        )
     for item in document["breaks"]:
         age = f"{item['age_sessions']} sessions old" if item["age_sessions"] else "new"
         out.print(

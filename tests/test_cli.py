@@ -74,6 +74,7 @@ DOCUMENT = {
             **dict.fromkeys(["gross", "fees", "funding", "net", "carried"]), "other": "-12345.678"}}
            for span in ("total", "day")},
     }],
+    "restated": [],
     "breaks": [
         {"break": "b1", "bot": "btc", "kind": "total", "amount": "1682.00", "age_sessions": 3}
     ],
