@@ -32,3 +32,13 @@ coalesce(
 -- and would read what is unknown as 0.
 create or replace macro whole_sum(amount) as
 case when count(*) = count(amount) then coalesce(sum(amount), 0)::decimal(38, 18) end;
+
+-- at_rate(amount, rate): an amount at a rate, to 18 places; null where either is unknown, or where
+-- the product has more digits than a table holds. Wholes and fractions are multiplied apart.
+create or replace macro at_rate(amount, rate) as
+(
+  try_cast(try_cast(trunc(amount) as decimal(18, 0)) * try_cast(trunc(rate) as decimal(18, 0)) as decimal(38, 18))
+  + (try_cast(trunc(amount) as decimal(19, 0)) * try_cast(rate - trunc(rate) as decimal(18, 18)))::decimal(38, 18)
+  + (try_cast(amount - trunc(amount) as decimal(18, 18)) * try_cast(trunc(rate) as decimal(19, 0)))::decimal(38, 18)
+  + (try_cast(amount - trunc(amount) as decimal(18, 18)) * try_cast(rate - trunc(rate) as decimal(18, 18)))::decimal(38, 18)
+)::decimal(38, 18);
