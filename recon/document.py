@@ -201,7 +201,7 @@ class DocumentBuilder:
         if rows:
             by_size = sorted(rows, key=lambda row: row["difference"].copy_abs())
             differences["cash"] = {row["name"]: text(row["difference"]) for row in by_size}
-        for name in ("broker_pnl",):
+        for name in ("broker_pnl", "equity"):
             rows = self._warehouse.rows(
                 f"select name, place, difference, is_closed from proofs.{name} "
                 "where account = ? order by all",

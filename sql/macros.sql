@@ -42,3 +42,17 @@ create or replace macro at_rate(amount, rate) as
   + (try_cast(amount - trunc(amount) as decimal(18, 18)) * try_cast(trunc(rate) as decimal(19, 0)))::decimal(38, 18)
   + (try_cast(amount - trunc(amount) as decimal(18, 18)) * try_cast(rate - trunc(rate) as decimal(18, 18)))::decimal(38, 18)
 )::decimal(38, 18);
+
+-- coin_value(amount, price): what an amount of dollars is in coin at a price, cut off at the 18th
+-- place. Null where there is no price, where the amount has more than four places or the price more
+-- than eight, or where either is larger than any contract's.
+create or replace macro coin_value(amount, price) as
+case
+  when try_cast(amount as decimal(16, 4)) = amount and try_cast(price as decimal(20, 8)) = price
+    then try_cast(
+      try(
+        try_cast(try_cast(amount as decimal(16, 4)) * 10000 as hugeint) * 10000000000000000000000
+        // try_cast(nullif(try_cast(price as decimal(20, 8)), 0) * 100000000 as hugeint)
+      ) as decimal(38, 0)
+    ) * 0.000000000000000001
+end;

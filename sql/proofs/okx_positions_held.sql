@@ -2,7 +2,8 @@
 -- position_id. In its settlement currency. Its parts are OKX's `pnl + fee + fundingFee + liqPenalty
 -- + settledPnl`; ours are the fills and the movements of cash from its first second to its last.
 -- What lies within two seconds of another position of the same instrument belongs to either, and a
--- fill through zero to both: there, `ours_amount` is null, and only the parts are held to the sum.
+-- fill through zero to both, so that its fills do not end flat: there, `ours_amount` is null, and
+-- only the parts are held to the sum. So it is in long/short mode, whose funding names no side.
 -- replaces: exists (from touched.instruments t where t.account = k.account and t.instrument = k.instrument and k.closed_at >= t.from_at - interval 1 minute)
 -- let: positions_from = select coalesce(min(c.opened_at), timestamp '9999-12-31') from evidence.closed_positions c join touched.instruments t on t.account = c.account and t.instrument = c.instrument and c.closed_at >= t.from_at - interval 1 minute
 with neighbours as (
@@ -29,11 +30,11 @@ closed as (
 ),
 
 moved as (
-  select f.account, f.instrument, f.position_side, f.at, f.fee + f.broker_pnl as amount
+  select f.account, f.instrument, f.position_side, f.at, f.qty, f.fee + f.broker_pnl as amount
   from evidence.fills f
   where f.at >= getvariable('positions_from') - interval 1 second and f.fee_currency = f.currency
   union all by name
-  select l.account, l.instrument, s.position_side, l.at, l.amount
+  select l.account, l.instrument, s.position_side, l.at, 0 as qty, l.amount
   from evidence.ledger l
   join (select distinct account, instrument, position_side from closed) s
     on s.account = l.account and s.instrument = l.instrument
@@ -43,7 +44,8 @@ moved as (
 ),
 
 ours as (
-  select c.account, c.position_id, whole_sum(m.amount) as amount, count(*) as movements
+  select c.account, c.position_id, sum(m.qty) as qty, whole_sum(m.amount) as amount,
+    count(*) as movements
   from moved m
   asof join (from closed where is_alone) c
     on c.account = m.account and c.instrument = m.instrument
@@ -59,7 +61,7 @@ select
   c.closed_at,
   c.realised_amount,
   c.parts_amount,
-  case when c.is_alone and c.position_side = 'net' then coalesce(o.amount, 0) end as ours_amount,
+  case when c.is_alone and c.position_side = 'net' and o.qty = 0 then o.amount end as ours_amount,
   (0.00000001 * (coalesce(o.movements, 0) + 1))::decimal(38, 18) as rounding_amount
 from closed c
 left join ours o on o.account = c.account and o.position_id = c.position_id

@@ -55,7 +55,7 @@ select
     when '3' then 'settlement'
     when '4' then 'conversion'
     when '5' then 'penalty'
-    when '6' then 'transfer'
+    when '6' then 'margin'
     when '7' then 'interest'
     when '8' then 'funding'
     when '9' then 'penalty'

@@ -15,6 +15,7 @@ select
   r.payload ->> 'pos' as qty,
   r.payload ->> 'avgPx' as avg_price,
   r.payload ->> 'markPx' as mark_price,
+  exact(r.payload ->> 'upl') as unrealised_amount,
   nullif(r.payload ->> 'ccy', '') as currency,
   t.taken_at,
   nullif(
