@@ -57,7 +57,7 @@ worth as (
   from held h
   left join terms t on t.account = h.account and t.instrument = h.instrument
   left join marked m on m.account = h.account and m.instrument = h.instrument
-  where h.qty <> 0
+  where h.qty <> 0 or m.account is not null  -- long and short of one contract may come to nothing
   group by h.account, t.currency
 ),
 
