@@ -15,6 +15,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Iterable,
+    Collection,
     Mapping,
     Sequence,
 )
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from connectors.okx_candles import MinutesWanted, candles
 from connectors.okx_client import OkxClient, OkxKey, Row, open_client
 from connectors.patience import Patience
 from connectors.payload import payload_text
@@ -71,6 +73,7 @@ class OkxConnector:
         key: OkxKey,
         *,
         instrument_types: Sequence[str] = ("SWAP",),
+        currency: str | None = None,
         is_demo: bool = False,
         base_url: str | None = None,
         now: Callable[[], datetime],
@@ -79,6 +82,8 @@ class OkxConnector:
         self.account = account
         self._key = key
         self._types = tuple(instrument_types)
+        self._currency = currency
+        self._known: Collection[str] = ()
         self._is_demo = is_demo
         self._base_url = base_url
         self._now = now
@@ -90,10 +95,15 @@ class OkxConnector:
             Promise("positions", "position", is_snapshot=True),
             Promise("balances", "balance", is_snapshot=True),
             Promise("instruments", "instrument"),
+            Promise("rates", "candle"),
         )
 
+    def remember(self, ids: Collection[str]) -> None:
+        """Take note of the candles, by id, that need not be fetched again: they do not change."""
+        self._known = ids
+
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
-        """Yield config, instruments, fills, ledger and positions, each with its coverage.
+        """Yield config, fills, ledger, positions, instruments and rates, each with its coverage.
 
         Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
         not have it. Anything less leaves a `failed` coverage statement in its place.
@@ -102,7 +112,8 @@ class OkxConnector:
             self._key, self._patience, is_demo=self._is_demo, base_url=self._base_url
         ) as client:
             yield await self._verified_config(client)
-            visit = _Visit(client, window, self._types, self._now)
+            minutes = MinutesWanted(self._currency)
+            visit = _Visit(client, window, self._types, self._now, minutes, self._known)
             async for item in visit.everything():
                 yield item
 
@@ -151,8 +162,17 @@ class _Visit:
     """One fetch: the order of the questions, and what is said of each answer."""
 
     def __init__(
-        self, client: OkxClient, window: Window, types: Sequence[str], now: Callable[[], datetime]
+        self,
+        client: OkxClient,
+        window: Window,
+        types: Sequence[str],
+        now: Callable[[], datetime],
+        minutes: MinutesWanted,
+        known: Collection[str],
     ) -> None:
+        self._minutes = minutes
+        self._known = known
+        self._settled_in: dict[str, str] = {}
         self._client = client
         self._window = window
         self._types = types
@@ -171,6 +191,8 @@ class _Visit:
         async for item in self._snapshots():
             yield item
         async for item in self._instruments():
+            yield item
+        async for item in self._rates():
             yield item
 
     async def _interval(
@@ -354,14 +376,33 @@ class _Visit:
             yield self._statement("instruments", "instrument", "failed", reason=str(error))
             return
         for name, row in rows.items():
+            self._settled_in[name] = str(row.get("settleCcy") or "")
             yield Record("instrument", name, payload_text(row))
         yield self._statement(
             "instruments", "instrument", "complete", pages=len(self._types), rows=len(rows)
         )
 
+    async def _rates(self) -> AsyncIterator[Record | Coverage]:
+        """Yield the candles of the minutes in which something was paid in another currency."""
+        pages = rows = 0
+        try:
+            for currency, minutes in self._minutes.of(self._settled_in).items():
+                found, asked = await candles(
+                    self._client, str(self._minutes.currency), currency, minutes, self._known
+                )
+                for record in found:
+                    yield record
+                pages, rows = pages + asked, rows + len(found)
+        except VenueBusy as error:
+            yield self._statement("rates", "candle", "failed", reason=str(error))
+            return
+        yield self._statement("rates", "candle", "complete", pages=pages, rows=rows)
+
     def _remember(self, kind: str, rows: Mapping[str, Row]) -> None:
         newest = max(map(_number, rows.values()), default=0)
         self._newest[kind] = max(newest, self._newest.get(kind, 0))
+        for row in rows.values():
+            self._minutes.note(kind.partition("/")[0], row)
         times_ms = (int(row["ts"]) for row in rows.values() if _is_number(row.get("ts")))
         latest_ms = max((ms for ms in times_ms if ms < FAR_FUTURE_MS), default=0)
         latest = datetime.fromtimestamp((latest_ms + 1) / 1000, UTC)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Collection
+from typing import Protocol, runtime_checkable
 
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
 
@@ -30,4 +30,13 @@ class Connector(Protocol):
 
     async def check(self) -> list[CheckItem]:
         """Try reach and permissions, as cheaply as that can be known, and say what to do."""
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A source some of whose records never change, and are fetched once: OKX's candles."""
+
+    def remember(self, ids: Collection[str]) -> None:
+        """Take the ids of those that have landed."""
         ...

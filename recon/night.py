@@ -20,7 +20,7 @@ from recon.claims import Landed, keep_claims
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
 from recon.domain import Clock
-from recon.fetch import BooksWanted, Haul, fetch_all, unread, unread_books
+from recon.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
 from recon.judgement import Tolerance
 from recon.ledger import Break, Ledger
 from recon.models import build, configure
@@ -94,6 +94,8 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
     """Fetch what is not known yet; of an account that was not proven, the whole window again."""
     if not night.is_fetching:
         return []
+    for one in plan.accounts:
+        remind(warehouse, one)
     wanted = {
         one.account.id: unread(warehouse, one) if ledger.was_proven(one.account.id) else one.window
         for one in plan.accounts

@@ -271,8 +271,10 @@ def _fill(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
         qty, fee = qty + fee, _value(state, fee, event.price)
     value = abs(_value(state, qty, event.price))
     # Costs are what they were in the account's currency when they were paid; PnL is worth what it
-    # is when it is realised.
-    fee, has_rate = _in_account_currency(fee, event.rate)
+    # is when it is realised. A fee in a third coin is given in the account's currency.
+    if event.fee_in != "account":
+        fee, _ = _in_account_currency(fee, event.rate)
+    has_rate = event.rate is not None
     sides: tuple[tuple[Scope, str | None], ...] = (("bot", event.bot), ("account", None))
     for scope, bot in sides:
         held = state.of(scope, bot, event.position_side)

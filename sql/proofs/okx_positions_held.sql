@@ -30,9 +30,10 @@ closed as (
 ),
 
 moved as (
-  select f.account, f.instrument, f.position_side, f.at, f.qty, f.fee + f.broker_pnl as amount
+  select f.account, f.instrument, f.position_side, f.at, f.qty,
+    case when f.fee = 0 or f.fee_currency = f.currency then f.fee + f.broker_pnl end as amount
   from evidence.fills f
-  where f.at >= getvariable('positions_from') - interval 1 second and f.fee_currency = f.currency
+  where f.at >= getvariable('positions_from') - interval 1 second
   union all by name
   select l.account, l.instrument, s.position_side, l.at, 0 as qty, l.amount
   from evidence.ledger l

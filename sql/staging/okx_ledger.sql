@@ -17,7 +17,8 @@ select
     else balance_change
   end as amount,
   instrument,
-  case when currency = account_currency then 1::decimal(38, 18) end as rate,
+  rate,
+  case when rate is null then null when currency = account_currency then 'exact' else 'estimated' end as valued,
   balance_change,
   balance_after,
   trade_id,

@@ -43,6 +43,16 @@ texts as (
     fetched_at,
     account_currency
   from rows
+),
+
+rated as (
+  select
+    t.*,
+    case when t.currency = t.account_currency then 1 else r.rate end::decimal(38, 18) as rate
+  from texts t
+  left join staging.okx_rates r
+    on r.account = t.account and r.currency = t.currency
+    and r.minute_at = date_trunc('minute', t.at)
 )
 
 select
@@ -84,4 +94,4 @@ select
     ),
     ''
   ) as reason
-from texts
+from rated
