@@ -173,6 +173,7 @@ class _Visit:
         self._minutes = minutes
         self._known = known
         self._settled_in: dict[str, str] = {}
+        self._families: set[str] = set()
         self._client = client
         self._window = window
         self._types = types
@@ -367,9 +368,9 @@ class _Visit:
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
         rows: dict[str, Row] = {}
         try:
-            for kind in self._types:
+            for query in self._listings():
                 for row in await self._client.get(
-                    "public/instruments", {"instType": kind}, check=_has("instId", "ctVal")
+                    "public/instruments", query, check=_has("instId", "ctVal")
                 ):
                     rows[str(row["instId"])] = row
         except VenueBusy as error:
@@ -381,6 +382,17 @@ class _Visit:
         yield self._statement(
             "instruments", "instrument", "complete", pages=len(self._types), rows=len(rows)
         )
+
+    def _listings(self) -> list[dict[str, str]]:
+        """Return what to ask for every instrument: of options OKX lists one family at a time."""
+        return [
+            *({"instType": name} for name in self._types if name != "OPTION"),
+            *(
+                {"instType": "OPTION", "instFamily": family}
+                for family in sorted(self._families)
+                if "OPTION" in self._types
+            ),
+        ]
 
     async def _rates(self) -> AsyncIterator[Record | Coverage]:
         """Yield the candles of the minutes in which something was paid in another currency."""
@@ -403,6 +415,8 @@ class _Visit:
         self._newest[kind] = max(newest, self._newest.get(kind, 0))
         for row in rows.values():
             self._minutes.note(kind.partition("/")[0], row)
+            if row.get("instType") == "OPTION":
+                self._families.add("-".join(str(row.get("instId")).split("-")[:2]))
         times_ms = (int(row["ts"]) for row in rows.values() if _is_number(row.get("ts")))
         latest_ms = max((ms for ms in times_ms if ms < FAR_FUTURE_MS), default=0)
         latest = datetime.fromtimestamp((latest_ms + 1) / 1000, UTC)

@@ -66,7 +66,11 @@ class MinutesWanted:
 
 
 async def candles(
-    client: OkxClient, account_currency: str, currency: str, minutes: set[int], known: Collection[str]
+    client: OkxClient,
+    account_currency: str,
+    currency: str,
+    minutes: set[int],
+    known: Collection[str],
 ) -> tuple[list[Record], int]:
     """Return the candles of these minutes that are not known yet, and how many pages they took.
 
@@ -117,7 +121,10 @@ def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Rec
         if int(start) in minutes and candle["confirm"] == "1":
             payload = payload_text({"instId": pair, "bar": "1m", **candle})
             yield Record(
-                "candle", f"{pair}/{start}", payload, datetime.fromtimestamp(int(start) // 1000, UTC)
+                "candle",
+                f"{pair}/{start}",
+                payload,
+                datetime.fromtimestamp(int(start) // 1000, UTC),
             )
 
 

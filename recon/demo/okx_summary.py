@@ -39,12 +39,13 @@ def balance_rows(account: OkxAccount, currencies: Iterable[str] = ()) -> list[Ro
     """Return the one row of `account/balance`, its details for `currencies`, or for all."""
     wanted = set(currencies)
     gains = account.unrealised()
+    margins, options = account.margins(), account.option_values()
     total = ZERO
     details: list[Row] = []
     for ccy, (balance, at_ms) in account.cash().items():
         gain = gains.get(ccy, ZERO)
         with localcontext(WIDE):
-            equity = balance + gain
+            equity = balance + gain + margins.get(ccy, ZERO) + options.get(ccy, ZERO)
             dollars = (equity * account.dollars(ccy)).quantize(DIGITS)
             total += dollars
         if not wanted or ccy in wanted:

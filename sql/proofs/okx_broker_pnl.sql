@@ -15,7 +15,22 @@ with held as (
     end as wrong
   from proofs.okx_realised r
   join config.accounts a on a.account = r.account
+  anti join proofs.okx_settled_pnl s on s.account = r.account and s.instrument = r.instrument
   where r.session_date between a.first_date and a.last_date
+  union all by name
+  select
+    account,
+    instrument as name,
+    'fills' as subject,
+    'the window' as unit,
+    realised_amount + paid_ahead - coalesce(stated_amount, 0) as difference,
+    case
+      when stated_amount is null then 'OKX leaves the PnL of a fill blank in'
+      when abs(realised_amount + paid_ahead - stated_amount) > rounding_amount
+        then 'the lots and OKX''s fillPnl and settlements differ in'
+    end as wrong
+  from proofs.okx_settled_pnl
+  where paid_ahead is not null
   union all by name
   select
     p.account,

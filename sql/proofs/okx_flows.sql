@@ -9,6 +9,7 @@ select
   l.currency,
   sum(l.qty)::decimal(38, 18) as qty,
   whole_sum(l.amount) as amount,
+  sum(l.value_amount)::decimal(38, 18) as value_amount,
   count(*) as legs
 from proofs.okx_legs l
 semi join touched.days t on t.account = l.account and t.session_date = l.session_date

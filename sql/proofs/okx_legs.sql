@@ -1,7 +1,7 @@
 -- grain: one thing that a fill or an entry did to what an account is worth
 -- view
 -- `amount` is what it added in `currency`, before what a contract itself is then worth: a contract
--- bought costs its value, a coin bought is there. `qty` is the change of the contract held. What the
+-- bought costs its value (`value_amount`), a coin bought is there. `qty` is the change of the contract held. What the
 -- settlement of a future pays is worth its position has lost, and what is moved between an account
 -- and one of its isolated positions stays its own.
 with valued as (
@@ -23,6 +23,7 @@ select
   "at",
   session_date,
   case when is_spot then 0 else qty end::decimal(38, 18) as qty,
+  value_amount,
   value_amount as amount
 from valued
 union all by name
@@ -37,4 +38,4 @@ union all by name
 select l.account, null as instrument, l.currency, l.at, l.session_date, 0 as qty, l.amount
 from evidence.ledger l
 join config.accounts a on a.account = l.account and a.venue = 'okx'
-where l.kind not in ('trade', 'settlement', 'margin')
+where l.kind not in ('trade', 'exercise', 'settlement', 'margin')

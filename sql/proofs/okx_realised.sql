@@ -9,6 +9,7 @@ with stated as (
     f.instrument,
     f.session_date,
     whole_sum(at_rate(f.broker_pnl, f.rate)) as stated_amount,
+    whole_sum(f.broker_pnl) as stated_in_settlement,
     sum(case when f.broker_pnl <> 0 then greatest(f.rate, 1) else 0 end) as closings
   from evidence.fills f
   join touched.lots t on t.account = f.account and t.instrument = f.instrument
@@ -27,6 +28,7 @@ select
   s.session_date,
   r.gross as realised_amount,
   s.stated_amount,
+  s.stated_in_settlement,
   (0.00000001 * (s.closings::decimal(20, 0) + 1))::decimal(38, 18) as rounding_amount
 from stated s
 left join lots.realised r

@@ -40,3 +40,5 @@ select
   or sub_type between 204 and 209 or sub_type between 324 and 329 as is_system
 from staging.okx_parsed_fills
 where reason is null
+union all by name
+from staging.okx_exercises
