@@ -14,8 +14,8 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Iterable,
     Collection,
+    Iterable,
     Mapping,
     Sequence,
 )

@@ -21,8 +21,8 @@ EVENTS = pa.schema(
 `key` numbers account and instrument, ascending; `seq` says which of two events at one instant was
 first, and where it doesn't, the key is handed over, as the plain kernel's order has the event's id,
 too; `kind` is 0 for a fill, 1 funding, 2 a fee, 3 any other; `bot` -1 is nobody; `side` 0 is net, 1
-long, 2 short; `fee_in` 0 is the settlement currency, 1 base, 2 unknown, 3 the account's. Null may be: qty,
-price, multiplier, is_inverse, rate.
+long, 2 short; `fee_in` 0 is the settlement currency, 1 base, 2 unknown, 3 the account's. Null may
+be: qty, price, multiplier, is_inverse, rate.
 """
 REALISED = pa.schema(
     [

@@ -91,7 +91,7 @@ class OkxAccount:
         default_factory=lambda: {one.inst_id: one for one in DEFAULT_INSTRUMENTS}
     )
     closes: dict[str, Callable[[int], Decimal | None]] = field(default_factory=dict)
-    """By pair, the close of the minute that begins at an instant (ms); None where nothing traded."""
+    """By pair, the close of the minute that begins at an instant, ms; None where nothing traded."""
     fills: Tape = field(default_factory=Tape)
     bills: Tape = field(default_factory=Tape)
     _balances: dict[str, Decimal] = field(default_factory=dict)

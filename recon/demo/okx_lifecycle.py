@@ -22,7 +22,7 @@ class OkxLife(OkxAccount):
     """An account to which everything may happen that the venue knows."""
 
     def settle(self, inst_id: str, price: Number, at: datetime) -> int:
-        """Settle a dated future: pay its gain so far, and set its average price. Return the billId."""
+        """Settle a dated future: pay its gain, and set its average price. Return the billId."""
         position = self._open[inst_id, "net"]
         self._lasts.setdefault(inst_id, exact(price))
         with localcontext(WIDE):

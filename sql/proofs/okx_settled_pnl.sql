@@ -5,7 +5,6 @@
 -- fillPnl + Σ settlements − what they have paid on what is still open. Of a position that has moved
 -- since the window ended nothing is said until it is flat or rests: `paid_ahead` is null.
 -- let: last_dates_from = select min(last_date) from config.accounts
--- let: days_from = select coalesce(min(session_date), date '9999-12-31') from touched.days
 with settled as (
   select s.account, s.instrument, sum(s.amount) as amount, any_value(a.last_date) as last_date
   from proofs.okx_settled s
