@@ -21,7 +21,7 @@ PATH = "market/history-candles"
 MINUTE_MS = 60_000
 PAGE = 100
 FIELDS = ("ts", "o", "h", "l", "c", "vol", "volCcy", "volCcyQuote", "confirm")
-PAID = frozenset({"5", "7", "8", "9", "10"})
+PAID = frozenset({"3", "5", "7", "8", "9", "10"})
 """Types of ledger entries that are PnL, and are valued where they were paid."""
 SPOT = frozenset({"SPOT", "MARGIN"})
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ import pytest
 from recon.demo.okx_instruments import Instrument, future, option, spot
 from recon.demo.okx_lifecycle import OkxLife
 from tests.fleet import BTC, ETH, NOW, OPENING, SOL, Desk, Document, Trader, one_night, rows
+from tests.lives import Life, btc_price
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DATED, DATED_LINEAR = "BTC-USD-260626", "BTC-USDT-260626"
@@ -22,10 +25,6 @@ TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT")
 INSTRUMENTS: tuple[Instrument, ...] = (
     future(DATED, 100), future(DATED_LINEAR, "0.01"), option(CALL), spot("BTC-USDT"),
 )  # fmt: skip
-
-
-def btc_price(minute_ms: int) -> Decimal:
-    return Decimal(60_000) + minute_ms // 60_000 % 500
 
 
 def life(**funds: str) -> OkxLife:
@@ -208,3 +207,15 @@ def test_it_is_proven_and_due_to_the_last_digit(events: Events, tmp_path: Path) 
         tmp_path, "select count(*) from evidence.fills where instrument_kind not in ('spot')"
     ) != [(0,)]
     assert entry["proofs"]["broker_pnl"] == ("closed" if is_contract else "absent")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_whole_life_every_number_is_the_reckoner_s(seed: int, tmp_path: Path) -> None:
+    life = Life(random.Random(f"life{seed}"))
+    life.live(120)
+    document = night(life.book, tmp_path)
+    [entry] = document["accounts"]
+    assert entry["status"] == "proven", entry["reasons"]
+    assert set(entry["proofs"].values()) == {"closed"}
+    for name in ("gross", "fees", "funding", "other"):
+        assert abs(Fraction(entry["total"][name]) - life.due[name]) < Fraction(1, 10**9), name
