@@ -1,4 +1,4 @@
-"""Random lives of an OKX account: everything that may befall it, and what it is due, reckoned slowly.
+"""Random lives of an OKX account: everything that may befall it, and what it is due by a reckoner.
 
 What is earned is reckoned in fractions, an instrument at a time, in its own currency; costs are
 worth what they were when they were paid, gains what they are when they are realised.

@@ -1,4 +1,4 @@
-"""What may befall an OKX account, each through a whole night: its figures, and that it is proven."""
+"""What may befall an OKX account, each through a whole night: its figures, and its proofs."""
 
 from __future__ import annotations
 
