@@ -9,11 +9,11 @@
 with neighbours as (
   select
     c.*,
-    lag(c.closed_at) over sides as closed_before,
-    lead(c.opened_at) over sides as opened_after
+    max(c.closed_at) over (sides rows between unbounded preceding and 1 preceding) as closed_before,
+    min(c.opened_at) over (sides rows between 1 following and unbounded following) as opened_after
   from (from evidence.closed_positions where is_closed_whole) c
   semi join touched.instruments t on t.account = c.account and t.instrument = c.instrument
-  window sides as (partition by c.account, c.instrument, c.position_side order by c.closed_at)
+  window sides as (partition by c.account, c.instrument, c.position_side order by c.closed_at, c.opened_at, c.position_id)
 ),
 
 closed as (

@@ -45,7 +45,7 @@ select
   coalesce(fee, 0) as fee,
   currency as fee_currency,
   rate,
-  rate as fee_rate,
+  case when currency = account_currency then 1 end::decimal(38, 18) as fee_rate,
   case when rate is null then null when currency = account_currency then 'exact' else 'estimated' end as valued,
   pnl as broker_pnl,
   true as is_system

@@ -15,19 +15,6 @@ select
   l.account,
   'bill' as source_kind,
   l.entry_id as source_id,
-  l.currency as instrument,
-  'the ledger shows a conversion (type ' || l.bill_type || ') of which there is one side alone' as reason
-from staging.okx_parsed_ledger l
-anti join staging.okx_parsed_ledger o
-  on o.account = l.account and o.bill_type = l.bill_type and o.currency <> l.currency
-  and sign(o.balance_change) = -sign(l.balance_change)
-  and abs(epoch_ms(o.at) - epoch_ms(l.at)) <= 1000
-where l.kind = 'conversion' and l.reason is null
-union all by name
-select
-  l.account,
-  'bill' as source_kind,
-  l.entry_id as source_id,
   l.instrument,
   'the ledger shows an exercise that does not say what was held, or of an option that is not listed'
     as reason

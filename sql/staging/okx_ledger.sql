@@ -1,4 +1,5 @@
 -- grain: one movement of cash; key: account, entry_id. Signed as cash, paid −.
+-- What is no PnL of its own is not valued.
 -- view
 select
   account,
@@ -17,8 +18,12 @@ select
     else balance_change
   end as amount,
   instrument,
-  rate,
-  case when rate is null then null when currency = account_currency then 'exact' else 'estimated' end as valued,
+  case when currency = account_currency or kind in ('funding', 'interest', 'penalty') then l.rate end
+    as rate,
+  case
+    when currency = account_currency then 'exact'
+    when kind in ('funding', 'interest', 'penalty') and l.rate is not null then 'estimated'
+  end as valued,
   balance_change,
   balance_after,
   trade_id,
@@ -26,5 +31,5 @@ select
   fee,
   size as size_qty,
   price
-from staging.okx_parsed_ledger
+from staging.okx_parsed_ledger l
 where reason is null

@@ -63,7 +63,10 @@ rated as (
   select
     k.* exclude (minute_at),
     case when k.currency = k.account_currency then 1 else r.rate end::decimal(38, 18) as rate,
-    case when k.fee_currency = k.account_currency then 1 else f.rate end::decimal(38, 18) as fee_rate
+    case
+      when k.fee_currency = k.account_currency then 1
+      when k.fee_currency not in (k.currency, coalesce(k.base_currency, k.currency)) then f.rate
+    end::decimal(38, 18) as fee_rate
   from known k
   left join staging.okx_rates r
     on r.account = k.account and r.currency = k.currency and r.minute_at = k.minute_at
