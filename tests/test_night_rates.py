@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from recon.demo.okx_lifecycle import OkxLife
+from recon.demo.okx_position import Side
 from recon.demo.okx_server import OkxServer
 from tests.fleet import AS_OF, BTC, ETH, NOW, OPENING, Desk, Document, rows, run, serving
 from tests.lives import INVERSE, btc_price
@@ -98,7 +99,7 @@ def test_many_minutes_take_their_pages(tmp_path: Path) -> None:
     book = with_candles(OkxLife(now=lambda: NOW))
     book.deposit("BTC", 10, OPENING)
     for minute in range(250):
-        side = "sell" if minute % 2 else "buy"
+        side: Side = "sell" if minute % 2 else "buy"
         book.trade(INVERSE, side, 1, 60_000, OPENING + minute * timedelta(minutes=2), fee=0)
     with serving(book) as server:
         document = run(tmp_path, server, desk=DESK, as_of=AS_OF)

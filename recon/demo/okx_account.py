@@ -33,7 +33,6 @@ from recon.demo.okx_position import (
     Side,
 )
 from recon.demo.okx_rows import (
-    LEVERAGE,
     Entry,
     bill_row,
     closed_position_row,
@@ -273,35 +272,9 @@ class OkxAccount:
             ccy: (balance, self._balance_times_ms[ccy]) for ccy, balance in self._balances.items()
         }
 
-    def unrealised(self) -> dict[str, Decimal]:
-        """Return by settlement currency the profit of open positions at their marks."""
-        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-        with localcontext(WIDE):
-            for (inst_id, _), position in self._open.items():
-                gain = position.unrealised(self.mark_price(inst_id))
-                sums[position.instrument.settle] += gain
-        return dict(sums)
-
-    def margins(self) -> dict[str, Decimal]:
-        """Return by settlement currency what isolated positions hold of their own."""
-        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-        for position in self._open.values():
-            sums[position.instrument.settle] += position.margin
-        return dict(sums)
-
-    def option_values(self) -> dict[str, Decimal]:
-        """Return by settlement currency what options are worth at their marks beyond their gain.
-
-        Their premium has been paid: what they are worth is equity, and not only what they gained.
-        """
-        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-        with localcontext(WIDE):
-            for (inst_id, _), position in self._open.items():
-                if position.instrument.inst_type == "OPTION":
-                    worth = position.instrument.notional(position.qty, self.mark_price(inst_id))
-                    gain = position.unrealised(self.mark_price(inst_id))
-                    sums[position.instrument.settle] += worth.quantize(DIGITS) - gain
-        return dict(sums)
+    def open_positions(self) -> list[tuple[Position, Decimal]]:
+        """Return what is open now, each with its mark."""
+        return [(one, self.mark_price(inst_id)) for (inst_id, _), one in self._open.items()]
 
     def dollars(self, ccy: str) -> Decimal:
         """Return the price of a coin in US dollars by some instrument's mark; 1 where unknown."""
@@ -353,12 +326,7 @@ class OkxAccount:
             cash = -deal.instrument.notional(deal.signed_qty, deal.price).quantize(DIGITS)
         margin = ZERO
         if deal.mgn_mode == "isolated":
-            if after is not None:
-                after.mgn_mode = "isolated"
-                after.margin = (
-                    abs(deal.instrument.notional(after.qty, deal.price)) / LEVERAGE
-                ).quantize(DIGITS)
-            margin = (ZERO if after is None else after.margin) - margin_before
+            margin = (ZERO if after is None else after.isolate(deal.price)) - margin_before
         facts = deal_facts(deal, pnl, fee) | {"posBalChg": text(margin)}
         bill_id = self._book(
             Entry(

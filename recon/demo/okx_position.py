@@ -18,6 +18,7 @@ WIDE = Context(prec=60)
 """Enough digits that an average, however long, never reaches the 16 decimals that are booked."""
 
 ZERO = Decimal(0)
+LEVERAGE = Decimal(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,22 @@ class Position:
         self.settled += gain
         self.updated_ms = at_ms
         return gain
+
+    def isolate(self, price: Decimal) -> Decimal:
+        """Hold a tenth of the worth at `price` as the position's own margin; return it."""
+        self.mgn_mode = "isolated"
+        worth = abs(self.instrument.notional(self.qty, price))
+        self.margin = (worth / LEVERAGE).quantize(DIGITS)
+        return self.margin
+
+    def equity(self, mark: Decimal) -> Decimal:
+        """Return what the position adds to the cash of its settlement currency.
+
+        Its gain and its own margin; of an option, whose premium is paid, all that it is worth.
+        """
+        if self.instrument.inst_type == "OPTION":
+            return self.instrument.notional(self.qty, mark).quantize(DIGITS)
+        return self.unrealised(mark) + self.margin
 
     def unrealised(self, mark: Decimal) -> Decimal:
         """Return the profit at `mark` of what is still held, in the settlement currency."""

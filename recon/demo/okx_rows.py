@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from recon.demo.okx_instruments import DIGITS, Row, text
-from recon.demo.okx_position import Deal, Position
-
-LEVERAGE = Decimal(10)
+from recon.demo.okx_position import LEVERAGE, Deal, Position
 
 
 def fill_row(deal: Deal, bill_id: int, pnl: Decimal, fee_rate: Decimal) -> Row:
