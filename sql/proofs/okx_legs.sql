@@ -4,16 +4,20 @@
 -- bought costs its value (`value_amount`), a coin bought is there. `qty` is the change of the contract held. What the
 -- settlement of a future pays is worth its position has lost, and what is moved between an account
 -- and one of its isolated positions stays its own.
-with valued as (
+with faced as (
   select
     f.*,
     f.instrument_kind in ('spot', 'margin') as is_spot,
-    case
-      when f.is_inverse then coin_value(at_rate(f.qty, f.multiplier), f.price)
-      else -at_rate(at_rate(f.qty, f.multiplier), f.price)
-    end as value_amount
+    at_rate(f.qty, f.multiplier) as face
   from evidence.fills f
   join config.accounts a on a.account = f.account and a.venue = 'okx'
+),
+
+valued as (
+  select
+    *,
+    case when is_inverse then coin_value(face, price) else -at_rate(face, price) end as value_amount
+  from faced
 )
 
 select

@@ -1,7 +1,8 @@
 -- grain: one position that OKX says it closed, held against our evidence of it; key: account,
 -- position_id. In its settlement currency. Its parts are OKX's `pnl + fee + fundingFee + liqPenalty
 -- + settledPnl`; ours are the fills and the movements of cash from its first second to its last.
--- What lies within two seconds of another position of the same instrument belongs to either, and a
+-- What lies within two seconds of another position of the same instrument belongs to either (one that
+-- was held for less is not told apart from what came after it), and a
 -- fill through zero to both, so that its fills do not end flat: there, `ours_amount` is null, and
 -- only the parts are held to the sum. So it is in long/short mode, whose funding names no side.
 -- replaces: exists (from touched.instruments t where t.account = k.account and t.instrument = k.instrument and k.closed_at >= t.from_at - interval 1 minute)
@@ -22,7 +23,8 @@ closed as (
     n.opened_at - interval 1 second as from_at,
     n.closed_at + interval 1 second as to_at,
     coalesce(n.closed_before + interval 2 second < n.opened_at, true)
-    and coalesce(n.closed_at + interval 2 second < n.opened_after, true) as is_alone
+    and coalesce(n.closed_at + interval 2 second < n.opened_after, true)
+    and n.closed_at - n.opened_at >= interval 2 second as is_alone
   from neighbours n
   join touched.instruments t
     on t.account = n.account and t.instrument = n.instrument
