@@ -15,6 +15,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Iterable,
     Mapping,
     Sequence,
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from connectors.okx_candles import MinutesWanted, candles
 from connectors.okx_client import OkxClient, OkxKey, Row, open_client
 from connectors.patience import Patience
 from connectors.payload import payload_text
@@ -73,6 +75,7 @@ class OkxConnector:
         key: OkxKey,
         *,
         instrument_types: Sequence[str] = ("SWAP",),
+        currency: str | None = None,
         is_demo: bool = False,
         base_url: str | None = None,
         now: Callable[[], datetime],
@@ -81,6 +84,8 @@ class OkxConnector:
         self.account = account
         self._key = key
         self._types = tuple(instrument_types)
+        self._currency = currency
+        self._known: Collection[str] = ()
         self._is_demo = is_demo
         self._base_url = base_url
         self._now = now
@@ -92,17 +97,23 @@ class OkxConnector:
             Promise("positions", "position", is_snapshot=True),
             Promise("balances", "balance", is_snapshot=True),
             Promise("instruments", "instrument"),
+            Promise("rates", "candle"),
         )
 
+    def remember(self, ids: Collection[str]) -> None:
+        """Take note of the candles, by id, that need not be fetched again: they do not change."""
+        self._known = ids
+
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
-        """Yield config, instruments, fills, ledger and positions, each with its coverage.
+        """Yield config, fills, ledger, positions, instruments and rates, each with its coverage.
 
         Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
         not have it. Anything less leaves a `failed` coverage statement in its place.
         """
         async with self._client() as client:
             yield await self._verified_config(client)
-            visit = _Visit(client, window, self._types, self._now)
+            minutes = MinutesWanted(self._currency)
+            visit = _Visit(client, window, self._types, self._now, minutes, self._known)
             async for item in visit.everything():
                 yield item
 
@@ -126,7 +137,10 @@ class OkxConnector:
 
     async def _past(self, window: Window, kind: str) -> list[Record | Coverage]:
         async with self._client() as client:
-            visit = _Visit(client, window, self._types, self._now, until=window.end)
+            minutes = MinutesWanted(self._currency)
+            visit = _Visit(
+                client, window, self._types, self._now, minutes, self._known, until=window.end
+            )
             return [item async for item in visit.past(kind)]
 
     def _client(self) -> AbstractAsyncContextManager[OkxClient]:
@@ -182,9 +196,15 @@ class _Visit:
         window: Window,
         types: Sequence[str],
         now: Callable[[], datetime],
+        minutes: MinutesWanted,
+        known: Collection[str],
         *,
         until: datetime | None = None,
     ) -> None:
+        self._minutes = minutes
+        self._known = known
+        self._settled_in: dict[str, str] = {}
+        self._families: set[str] = set()
         self._client = client
         self._window = window
         self._types = types
@@ -200,6 +220,8 @@ class _Visit:
         async for item in self._snapshots():
             yield item
         async for item in self._instruments():
+            yield item
+        async for item in self._rates():
             yield item
 
     def past(self, kind: str) -> AsyncIterator[Record | Coverage]:
@@ -391,23 +413,55 @@ class _Visit:
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
         rows: dict[str, Row] = {}
         try:
-            for kind in self._types:
+            for query in self._listings():
                 for row in await self._client.get(
-                    "public/instruments", {"instType": kind}, check=_has("instId", "ctVal")
+                    "public/instruments", query, check=_has("instId", "ctVal")
                 ):
                     rows[str(row["instId"])] = row
         except VenueBusy as error:
             yield self._statement("instruments", "instrument", "failed", reason=str(error))
             return
         for name, row in rows.items():
+            self._settled_in[name] = str(row.get("settleCcy") or "")
             yield Record("instrument", name, payload_text(row))
         yield self._statement(
             "instruments", "instrument", "complete", pages=len(self._types), rows=len(rows)
         )
 
+    def _listings(self) -> list[dict[str, str]]:
+        """Return what to ask for every instrument: of options OKX lists one family at a time."""
+        return [
+            *({"instType": name} for name in self._types if name != "OPTION"),
+            *(
+                {"instType": "OPTION", "instFamily": family}
+                for family in sorted(self._families)
+                if "OPTION" in self._types
+            ),
+        ]
+
+    async def _rates(self) -> AsyncIterator[Record | Coverage]:
+        """Yield the candles of the minutes in which something was paid in another currency."""
+        pages = rows = 0
+        try:
+            for currency, minutes in self._minutes.of(self._settled_in).items():
+                found, asked = await candles(
+                    self._client, str(self._minutes.currency), currency, minutes, self._known
+                )
+                for record in found:
+                    yield record
+                pages, rows = pages + asked, rows + len(found)
+        except VenueBusy as error:
+            yield self._statement("rates", "candle", "failed", reason=str(error))
+            return
+        yield self._statement("rates", "candle", "complete", pages=pages, rows=rows)
+
     def _remember(self, kind: str, rows: Mapping[str, Row]) -> None:
         newest = max(map(_number, rows.values()), default=0)
         self._newest[kind] = max(newest, self._newest.get(kind, 0))
+        for row in rows.values():
+            self._minutes.note(kind.partition("/")[0], row)
+            if row.get("instType") == "OPTION":
+                self._families.add("-".join(str(row.get("instId")).split("-")[:2]))
         times_ms = (int(row["ts"]) for row in rows.values() if _is_number(row.get("ts")))
         latest_ms = max((ms for ms in times_ms if ms < FAR_FUTURE_MS), default=0)
         latest = datetime.fromtimestamp((latest_ms + 1) / 1000, UTC)

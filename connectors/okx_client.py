@@ -35,8 +35,11 @@ METHODS: Mapping[str, str] = {
     "trade/fills": "privateGetTradeFills",
     "trade/fills-history": "privateGetTradeFillsHistory",
     "public/instruments": "publicGetPublicInstruments",
+    "market/history-candles": "publicGetMarketHistoryCandles",
 }
 """Every request that this project makes of OKX. All are reads."""
+LISTED = "-candles"
+"""How a path ends whose rows are lists, and not objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,11 @@ class OkxClient:
         except TimeoutError:
             raise VenueBusy(f"{path}: not answered within {self._patience.total_s:g} s") from None
         raise AssertionError("tenacity returns or raises")
+
+    async def get_lists(self, path: str, query: Mapping[str, str]) -> list[list[str]]:
+        """Return the rows of an answer whose rows are lists: candles. See `get`."""
+        rows: list[Any] = await self.get(path, query)
+        return rows
 
     async def _ask(
         self, path: str, query: Mapping[str, str], check: Callable[[list[Row]], None] | None
@@ -151,7 +159,7 @@ async def open_client(
 
 
 def checked_body(status: int, path: str, headers: Mapping[str, str], body: str) -> str:
-    """Return `body` if it is a whole answer: status 200, JSON, code "0", `data` a list of objects.
+    """Return `body` if it is a whole answer: status 200, JSON, code "0", `data` a list of rows.
 
     Raises VenueBusy or VenueRefused, by the venue's code first and the HTTP status second.
     """
@@ -167,7 +175,8 @@ def checked_body(status: int, path: str, headers: Mapping[str, str], body: str) 
     if answer is None:
         raise VenueBusy(f"{path}: not JSON: {' '.join(body[:60].split())!r}")
     rows = answer.get("data")
-    if code != "0" or not isinstance(rows, list) or not all(isinstance(r, dict) for r in rows):
+    shape = list if path.endswith(LISTED) else dict
+    if code != "0" or not isinstance(rows, list) or not all(isinstance(r, shape) for r in rows):
         raise VenueBusy(f"{path}: not a whole answer (code {code!r}, data {type(rows).__name__})")
     check_clock(headers)
     return body

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from typing import Protocol, runtime_checkable
 
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
@@ -42,4 +42,13 @@ class Historian(Connector, Protocol):
 
         Nothing that only says how things stand now. Errors are those of `fetch`.
         """
+        ...
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A source some of whose records never change, and are fetched once: OKX's candles."""
+
+    def remember(self, ids: Collection[str]) -> None:
+        """Take the ids of those that have landed."""
         ...

@@ -223,7 +223,20 @@ class DocumentBuilder:
         if rows:
             by_size = sorted(rows, key=lambda row: row["difference"].copy_abs())
             differences["cash"] = {row["name"]: text(row["difference"]) for row in by_size}
-        proofs["broker_pnl"] = "absent"
+        for name in ("broker_pnl", "equity"):
+            rows = self._warehouse.rows(
+                f"select name, place, difference, is_closed from proofs.{name} "
+                "where account = ? order by all",
+                [account.id],
+            )
+            broken = [row for row in rows if not row["is_closed"]]
+            proofs[name] = _proof(broken, bool(rows) and _has(coverage, "fills", "ledger"))
+            reasons += _listed(
+                f"{name}: {row['name']}: {row['place']} ({text(row['difference'])})"
+                for row in broken
+            )
+            if broken:
+                differences[name] = {row["name"]: text(row["difference"]) for row in broken}
         return proofs, differences, reasons
 
     def _has_lost_rows(self, account: str) -> bool:

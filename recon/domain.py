@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 CoverageStatus = Literal["complete", "partial", "failed"]
 """How much of what was asked for was served. Only `complete` may end as "agreed"."""
 
-Evidence = Literal["fills", "ledger", "positions", "balances", "instruments", "books"]
+Evidence = Literal["fills", "ledger", "positions", "balances", "instruments", "rates", "books"]
 """What a coverage statement speaks of. The first three are shown in the document."""
 
 Clock = Callable[[], datetime]

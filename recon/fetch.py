@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from connectors.protocol import Connector
+from connectors.protocol import Connector, Remembering
 from recon.books import unpack
 from recon.coverage import reach
 from recon.domain import Coverage, Record, Table, Window
@@ -134,6 +134,17 @@ def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
     if len(reached) < len(known):
         return plan.window
     return _overlapping(plan, min(reached))
+
+
+def remind(warehouse: Warehouse, plan: AccountPlan) -> None:
+    """Tell an account's source which candles have landed: they are not fetched again."""
+    if isinstance(plan.source, Remembering):
+        rows = warehouse.rows(
+            "select distinct id from raw.records where venue = ? and account = ?"
+            " and kind = 'candle' and \"at\" >= ?",
+            [plan.source.venue, plan.source.account, plan.window.start.replace(tzinfo=None)],
+        )
+        plan.source.remember(frozenset(row["id"] for row in rows))
 
 
 def _overlapping(plan: AccountPlan, reached: datetime) -> Window:

@@ -224,12 +224,22 @@ def _neighbours(warehouse: Warehouse, run: str, whole: Collection[str]) -> list[
 
 
 def _unread(warehouse: Warehouse) -> list[Again]:
-    """Return the records that no night could read yet: each tries again."""
+    """Return the records that no night could read, or value, yet: each tries again.
+
+    IBKR's rows are valued together, or not at all; OKX's by what may come later, as a candle does.
+    """
     if not warehouse.has("evidence", "quarantine"):
         return []
     rows = warehouse.rows(
-        "select a.venue, q.account, null as since, q.kind, q.id "
-        "from evidence.quarantine q join config.accounts a on a.account = q.account"
+        """
+        select a.venue, q.account, null as since, q.kind, q.id
+        from evidence.quarantine q join config.accounts a on a.account = q.account
+        union
+        select a.venue, f.account, null, f.source_kind, f.source_id
+        from evidence.findings f
+        join config.accounts a on a.account = f.account and a.venue = 'okx'
+        where f.source_kind in ('fill', 'bill')
+        """
     )
     return [Again(**row) for row in rows]
 

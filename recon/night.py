@@ -21,7 +21,7 @@ from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
 from recon.domain import Clock
 from recon.errors import UsageError
-from recon.fetch import BooksWanted, Haul, fetch_all, unread, unread_books
+from recon.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
 from recon.judgement import Tolerance
 from recon.ledger import Break, Ledger
 from recon.models import build, configure, note_told
@@ -120,6 +120,8 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
     """Fetch what is not known yet; of an account that was not proven, the whole window again."""
     if not night.is_fetching:
         return []
+    for one in plan.accounts:
+        remind(warehouse, one)
     wanted = {
         one.account.id: one.window
         if ledger.was_unproven(one.account.id)

@@ -273,9 +273,10 @@ def _fill(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
         qty += to_units(event.amount)
     value, is_priced = _value(state, qty, event.price)
     # Costs are what they were in the account's currency when they were paid; PnL is worth what it
-    # is when it is realised.
-    fee, has_rate = _in_account_currency(fee, event.rate)
-    is_paid &= has_rate
+    # is when it is realised. A fee in a third coin is given in the account's currency.
+    if event.fee_in != "account":
+        fee, _ = _in_account_currency(fee, event.rate)
+    is_paid &= event.rate is not None
     sides: tuple[tuple[Scope, str | None], ...] = (("bot", event.bot), ("account", None))
     for scope, bot in sides:
         held = state.of(scope, bot, event.position_side)

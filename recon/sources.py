@@ -40,6 +40,7 @@ def account_source(
             account.id,
             key,
             instrument_types=account.instrument_types,
+            currency=account.currency,
             is_demo=account.mode == "demo",
             base_url=account.base_url,
             now=now,

@@ -71,6 +71,17 @@ class World:
             "fee": f"-0.{self.rng.randint(0, 999):03}",
         }  # fmt: skip
         size, price = str(self.rng.randint(1, 9)), f"{self.rng.randint(50, 150)}.5"
+        if self.rng.random() < 0.1:
+            self.close(account, number, instrument, at)
+            return
+        if self.rng.random() < 0.1:  # a settlement, a side of a conversion
+            bill_type = self.rng.choice(["34", "4"])
+            self.final[account, "bill", str(number)] = {
+                "instId": instrument if bill_type == "34" else "", "instType": "",
+                "ts": terms["ts"], "ccy": self.rng.choice(["USDT", "BTC"]), "type": bill_type,
+                "bal": str(number), "balChg": f"{self.rng.randint(-90, 90)}.25",
+            }  # fmt: skip
+            return
         if self.rng.random() < 0.2:  # funding, and at times interest of no instrument
             is_funding = self.rng.random() < 0.7
             self.final[account, "bill", str(number)] = {
@@ -90,12 +101,23 @@ class World:
                 "balChg": terms["fee"], "bal": str(number),
             }  # fmt: skip
 
+    def close(self, account: str, number: int, instrument: str, at: datetime) -> None:
+        """Have the venue state a closed position, whether or not its fills are there."""
+        opened = at - timedelta(minutes=self.rng.choice([0, 5, 300, 4000]))
+        self.final[account, "position-history", str(number)] = {
+            "instId": instrument, "posSide": "net", "ts": ms(at), "uTime": ms(at),
+            "cTime": ms(opened), "closeTotalPos": "3", "type": self.rng.choice(["1", "2", "3"]),
+            "pnl": "4", "fee": "-1", "fundingFee": "0", "liqPenalty": "", "settledPnl": "",
+            "realizedPnl": self.rng.choice(["3", "2"]),
+        }  # fmt: skip
+
     def earlier(self, name: Name) -> dict[str, Any]:
         """Return what the venue said of a record before it put it right."""
         row = dict(self.final[name])
         wrong: Sequence[dict[str, str]] = [
             {"fee": "-7"}, {"instId": "ETH-USDT-SWAP"}, {"ts": row["ts"][:-7] + "0000000"},
             {"fillSz": "3", "sz": "3"}, {"fee": "?", "balChg": "?"}, {"ccy": "USDC"},
+            {"cTime": row.get("cTime", "0")[:-8] + "00000000", "balChg": "7"},
         ]  # fmt: skip
         row.update({k: v for k, v in self.rng.choice(wrong).items() if k in row})
         return row

@@ -674,7 +674,7 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "account", "status", "currency", "coverage", "proofs", "total", "unowned", "netting",
     }  # fmt: skip
     assert set(entry["coverage"]) == {"fills", "ledger", "positions"}
-    assert set(entry["proofs"]) == {"positions", "cash", "broker_pnl"}
+    assert set(entry["proofs"]) == {"positions", "cash", "broker_pnl", "equity"}
     assert set(entry["total"]) == TRUTH | {"unrealised"}
     assert set(entry["unowned"]) == {"net", "fills"}
     [bot] = document["bots"]

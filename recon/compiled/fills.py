@@ -9,7 +9,7 @@ import numpy as np
 from recon.compiled.books import append_lot, book_of, oldest_taken, pnl_of, touch
 from recon.compiled.jit import inlined
 from recon.compiled.limbs import NOUGHT, Money, is_nought, is_too_much, minus, plus, share, signed
-from recon.compiled.schemas import BASE, BOT, NOBODY, UNKNOWN
+from recon.compiled.schemas import BASE, BOT, IN_ACCOUNT, NOBODY, UNKNOWN
 from recon.compiled.state import MOST_QTY, Given, Held, add_to, load, store
 from recon.compiled.values import (
     at_rate,
@@ -48,7 +48,8 @@ def book_fill(held: Held, given: Given, row: int) -> None:
         qty = scaled(held, load(given.qty[row]))
     value = value_of(state, abs(qty), price, price_digits)
     part, whole = rate_parts(state, rate, is_rated)
-    fee = at_rate(state, fee, part, whole)
+    if given.fee_in[row] != IN_ACCOUNT:
+        fee = at_rate(state, fee, part, whole)
     state.is_failed |= is_too_much(fee)
     if qty == 0 or abs(qty) >= MOST_QTY or state.is_failed:
         state.is_failed = True

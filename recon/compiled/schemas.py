@@ -21,9 +21,9 @@ EVENTS = pa.schema(
 `key` numbers account and instrument, ascending; `seq` says which of two events at one instant was
 first, and where it doesn't, the key is handed over, as the plain kernel's order has the event's id,
 too; `kind` is 0 for a fill, 1 funding, 2 a fee, 3 other cash; `bot` -1 is nobody; `side` 0 is net,
-1 long, 2 short; `fee_in` 0 is the settlement currency, 1 base, 2 unknown. Null may be: qty, price,
-multiplier, is_inverse, rate. A key is handed over as well where anything of another kind happened
-to it, and where something of it cannot be valued.
+1 long, 2 short; `fee_in` 0 is the settlement currency, 1 base, 2 unknown, 3 the account's. Null may
+be: qty, price, multiplier, is_inverse, rate. A key is handed over as well where anything of another
+kind happened to it, and where something of it cannot be valued.
 """
 REALISED = pa.schema(
     [
@@ -55,4 +55,4 @@ AVERAGE, FIFO = 0, 1
 FILL, FUNDING, FEE, OTHER_CASH = 0, 1, 2, 3
 BOT, ACCOUNT = 0, 1
 NOBODY = -1
-BASE, UNKNOWN = 1, 2
+BASE, UNKNOWN, IN_ACCOUNT = 1, 2, 3

@@ -22,7 +22,16 @@ from recon.demo.okx_instruments import (
     exact,
     text,
 )
-from recon.demo.okx_position import WIDE, ZERO, Deal, ExecType, Position, PositionSide, Side
+from recon.demo.okx_position import (
+    WIDE,
+    ZERO,
+    Deal,
+    ExecType,
+    MarginMode,
+    Position,
+    PositionSide,
+    Side,
+)
 from recon.demo.okx_rows import (
     Entry,
     bill_row,
@@ -80,6 +89,8 @@ class OkxAccount:
     instruments: dict[str, Instrument] = field(
         default_factory=lambda: {one.inst_id: one for one in DEFAULT_INSTRUMENTS}
     )
+    closes: dict[str, Callable[[int], Decimal | None]] = field(default_factory=dict)
+    """By pair, the close of the minute that begins at an instant, ms; None where nothing traded."""
     fills: Tape = field(default_factory=Tape)
     bills: Tape = field(default_factory=Tape)
     _balances: dict[str, Decimal] = field(default_factory=dict)
@@ -126,8 +137,12 @@ class OkxAccount:
         tag: str = "",
         exec_type: ExecType = "T",
         pos_side: PositionSide = "net",
+        mgn_mode: MarginMode = "cross",
+        fee_ccy: str = "",
     ) -> int:
         """Fill an order and return the billId. `contracts` are coins for spot.
+
+        `fee_ccy` names a third coin to charge the fee in, with an entry of its own.
 
         `fee` and `fee_rate` are signed as cash: negative is charged. Without either the rate is
         -0.0005 for a taker, -0.0002 for a maker. ValueError where the position mode forbids it.
@@ -147,6 +162,8 @@ class OkxAccount:
             tag=tag,
             exec_type=exec_type,
             pos_side=pos_side,
+            mgn_mode=mgn_mode,
+            third_coin=fee_ccy,
         )
         self._check(deal)
         with localcontext(WIDE):
@@ -219,8 +236,11 @@ class OkxAccount:
             if position is not None:
                 position.funding += change
                 position.updated_ms = to_ms(at)
+                if position.mgn_mode == "isolated":
+                    position.margin += change
             held = ZERO if position is None else abs(position.qty)
-        return self._book_funding(instrument, change, to_ms(at), held)
+        mode = "cross" if position is None else position.mgn_mode
+        return self._book_funding(instrument, change, to_ms(at), held, mode)
 
     def mark_price(self, inst_id: str) -> Decimal:
         """Return the mark, else the last traded price. KeyError where there is neither."""
@@ -252,14 +272,9 @@ class OkxAccount:
             ccy: (balance, self._balance_times_ms[ccy]) for ccy, balance in self._balances.items()
         }
 
-    def unrealised(self) -> dict[str, Decimal]:
-        """Return by settlement currency the profit of open positions at their marks."""
-        sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-        with localcontext(WIDE):
-            for (inst_id, _), position in self._open.items():
-                gain = position.unrealised(self.mark_price(inst_id))
-                sums[position.instrument.settle] += gain
-        return dict(sums)
+    def open_positions(self) -> list[tuple[Position, Decimal]]:
+        """Return what is open now, each with its mark."""
+        return [(one, self.mark_price(inst_id)) for (inst_id, _), one in self._open.items()]
 
     def dollars(self, ccy: str) -> Decimal:
         """Return the price of a coin in US dollars by some instrument's mark; 1 where unknown."""
@@ -289,20 +304,45 @@ class OkxAccount:
         if instrument.inst_type == "SPOT":
             pnl, bill_id = ZERO, self._exchange(deal)
         else:
-            pnl = self._move_position(deal)
-            facts = deal_facts(deal, pnl, deal.fee)
-            bill_id = self._book(
-                Entry(
-                    instrument.settle,
-                    pnl + deal.fee,
-                    deal.at_ms,
-                    deal.bill_type,
-                    deal.sub_type,
-                    facts,
-                )
-            )
-        self.fills.append(bill_id, deal.at_ms, fill_row(deal, bill_id, pnl, fee_rate))
+            pnl, bill_id = self._trade_contract(deal)
+        self._filled(deal, bill_id, pnl, fee_rate)
         return bill_id
+
+    def _filled(self, deal: Deal, bill_id: int, pnl: Decimal, fee_rate: Decimal = ZERO) -> None:
+        self.fills.append(bill_id, deal.at_ms, fill_row(deal, bill_id, pnl, fee_rate))
+
+    def _trade_contract(self, deal: Deal) -> tuple[Decimal, int]:
+        """Move the position and the cash; return the profit that was booked, and the billId."""
+        key = (deal.instrument.inst_id, deal.pos_side)
+        before = self._open.get(key)
+        margin_before = ZERO if before is None else before.margin
+        fee = ZERO if deal.third_coin else deal.fee
+        pnl = self._move_position(replace(deal, fee=fee))
+        after = self._open.get(key)
+        cash = pnl
+        if (
+            deal.instrument.inst_type == "OPTION"
+        ):  # the premium is paid, and what it buys is worth it
+            cash = -deal.instrument.notional(deal.signed_qty, deal.price).quantize(DIGITS)
+        margin = ZERO
+        if deal.mgn_mode == "isolated":
+            margin = (ZERO if after is None else after.isolate(deal.price)) - margin_before
+        facts = deal_facts(deal, pnl, fee) | {"posBalChg": text(margin)}
+        bill_id = self._book(
+            Entry(
+                *(deal.instrument.settle, cash + fee - margin, deal.at_ms),
+                *(deal.bill_type, deal.sub_type, facts),
+            )
+        )
+        if deal.third_coin:
+            self._charge_apart(deal)
+        return pnl, bill_id
+
+    def _charge_apart(self, deal: Deal) -> None:
+        facts = deal_facts(deal, ZERO, deal.fee) | {"sz": text(abs(deal.fee))}
+        self._book(
+            Entry(deal.third_coin, deal.fee, deal.at_ms, deal.bill_type, deal.sub_type, facts)
+        )
 
     def _exchange(self, deal: Deal) -> int:
         # One leg a currency, each told from its own side; the fill carries the first leg's billId.
@@ -314,6 +354,8 @@ class OkxAccount:
             facts = deal_facts(deal, ZERO, fee) | {"sz": text(abs(change))}
             sub_type = "1" if change > 0 else "2"
             bill_ids.append(self._book(Entry(ccy, change + fee, deal.at_ms, "2", sub_type, facts)))
+        if deal.third_coin:
+            self._charge_apart(deal)
         return bill_ids[0]
 
     def _move_position(self, deal: Deal) -> Decimal:
@@ -353,18 +395,28 @@ class OkxAccount:
 
     def _retire(self, key: tuple[str, str], position: Position) -> None:
         del self._open[key]
+        self._retired(position)
+
+    def _retired(self, position: Position) -> None:
+        """Note a position that is flat, and open no more."""
+        key = (position.instrument.inst_id, position.pos_side)
         self._position_ids[key] = (position.pos_id, position.updated_ms)
         self._closed.append((position.updated_ms, closed_position_row(position)))
 
     def _book_funding(
-        self, instrument: Instrument, change: Decimal, at_ms: int, held: Decimal
+        self,
+        instrument: Instrument,
+        change: Decimal,
+        at_ms: int,
+        held: Decimal,
+        mgn_mode: MarginMode,
     ) -> int:
         mark = self._marks.get(instrument.inst_id, self._lasts.get(instrument.inst_id))
         facts = {
             "fee": "0",
             "instId": instrument.inst_id,
             "instType": instrument.inst_type,
-            "mgnMode": "cross",
+            "mgnMode": mgn_mode,
             # The venue repeats the amount as pnl: who sums pnl over all types counts it as profit.
             "pnl": text(change),
             "posBal": "0",
@@ -373,7 +425,10 @@ class OkxAccount:
             "sz": text(held),
         }
         sub_type = "173" if change < 0 else "174"
-        return self._book(Entry(instrument.settle, change, at_ms, "8", sub_type, facts))
+        moved = change
+        if mgn_mode == "isolated":
+            moved, facts["posBalChg"] = ZERO, text(change)
+        return self._book(Entry(instrument.settle, moved, at_ms, "8", sub_type, facts))
 
     def _book(self, entry: Entry) -> int:
         with localcontext(WIDE):

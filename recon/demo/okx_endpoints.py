@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from recon.demo.okx_account import OkxAccount, to_ms
-from recon.demo.okx_instruments import Row
+from recon.demo.okx_instruments import Row, text
 from recon.demo.okx_summary import balance_rows, config_rows
 from recon.demo.okx_tape import Cut, Tape
 
 PREFIX = "/api/v5/"
 PAGE_ROWS = 100
 DAY_MS = 24 * 3600 * 1000
+MINUTE_MS = 60_000
 THREE_MONTHS_MS = 90 * DAY_MS
 
 Query = Mapping[str, str]
@@ -108,6 +110,28 @@ def _instruments(asked: Asked) -> list[Row]:
     return [row for row in rows if not inst_id or row["instId"] == inst_id]
 
 
+def _candles(asked: Asked) -> list[Any]:
+    """Return finished one-minute candles, newest first, between `before` and `after`, exclusive."""
+    pair = _require(asked.query, "instId")
+    close_of = asked.account.closes.get(pair)
+    if close_of is None:
+        raise Refusal(200, "51001", "Instrument ID does not exist.")
+    now_ms = to_ms(asked.account.now())
+    after = min(_whole(asked.query, "after") or now_ms, now_ms)
+    before = _whole(asked.query, "before") or 0
+    limit = min(PAGE_ROWS, _whole(asked.query, "limit") or PAGE_ROWS)
+    rows: list[Any] = []
+    start = (after - 1) // MINUTE_MS * MINUTE_MS
+    while start > before and len(rows) < limit:
+        close = close_of(start)
+        if close is not None:
+            rows.append([str(start), *[text(close)] * 4, "1", "1", "1", "1"])
+        start -= MINUTE_MS
+        if after - start > limit * 10 * MINUTE_MS:
+            break
+    return rows
+
+
 def _time(asked: Asked) -> list[Row]:
     return [{"ts": str(to_ms(asked.clock()))}]
 
@@ -159,6 +183,7 @@ _PRIVATE: Mapping[str, Endpoint] = {
 }
 _PUBLIC: Mapping[str, Endpoint] = {
     "public/instruments": Endpoint(_instruments, 20, 2, is_public=True),
+    "market/history-candles": Endpoint(_candles, 20, 2, is_public=True),
     "public/time": Endpoint(_time, 10, 2, is_public=True),
 }
 ENDPOINTS: Mapping[str, Endpoint] = {

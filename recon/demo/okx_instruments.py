@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
 Row = dict[str, object]
 Number = Decimal | str | int
-InstrumentType = Literal["SPOT", "SWAP"]
+InstrumentType = Literal["SPOT", "SWAP", "FUTURES", "OPTION"]
 ContractType = Literal["linear", "inverse", ""]
 
 DIGITS = Decimal(1).scaleb(-16)
@@ -54,7 +54,8 @@ class Instrument:
     @property
     def settle(self) -> str:
         """The currency that profit, fees and funding are booked in; the quote for spot."""
-        return self.base if self.ct_type == "inverse" else self.quote
+        is_in_coin = self.ct_type == "inverse" or self.inst_type == "OPTION"
+        return self.base if is_in_coin else self.quote
 
     @property
     def face(self) -> Decimal:
@@ -100,6 +101,29 @@ def swap(inst_id: str, ct_val: Number, ct_mult: Number = 1, lot: Number = "0.01"
     )
 
 
+def future(inst_id: str, ct_val: Number, ct_mult: Number = 1, lot: Number = 1) -> Instrument:
+    """Make a dated future, for example BTC-USD-260626; inverse where its quote is USD."""
+    base, quote, _ = inst_id.split("-")
+    terms = swap(f"{base}-{quote}-SWAP", ct_val, ct_mult, lot)
+    return replace(terms, inst_id=inst_id, inst_type="FUTURES")
+
+
+def option(inst_id: str, ct_mult: Number = "0.01") -> Instrument:
+    """Make an option on one coin a contract times `ct_mult`; its premium is paid in that coin."""
+    base, quote, *_ = inst_id.split("-")
+    return Instrument(
+        inst_id,
+        "OPTION",
+        base,
+        quote,
+        "",
+        Decimal(1),
+        exact(ct_mult),
+        Decimal(1),
+        Decimal("0.0001"),
+    )
+
+
 def spot(inst_id: str, lot: Number = "0.000001") -> Instrument:
     """Make a spot pair."""
     base, quote = inst_id.split("-")
@@ -117,7 +141,7 @@ DEFAULT_INSTRUMENTS = (
 
 
 def _instrument_row(instrument: Instrument) -> Row:
-    is_swap = instrument.inst_type == "SWAP"
+    is_swap = instrument.inst_type != "SPOT"
     face_ccy = instrument.quote if instrument.ct_type == "inverse" else instrument.base
     row: Row = dict.fromkeys(_EMPTY_TERMS, "")
     row |= dict.fromkeys(_SIZE_LIMITS, "100000000")

@@ -11,12 +11,14 @@ from recon.demo.okx_instruments import DIGITS, Instrument
 Side = Literal["buy", "sell"]
 PositionSide = Literal["net", "long", "short"]
 ExecType = Literal["T", "M", ""]
-DealKind = Literal["trade", "liquidation", "adl"]
+DealKind = Literal["trade", "liquidation", "adl", "delivery"]
+MarginMode = Literal["cross", "isolated"]
 
 WIDE = Context(prec=60)
 """Enough digits that an average, however long, never reaches the 16 decimals that are booked."""
 
 ZERO = Decimal(0)
+LEVERAGE = Decimal(10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Deal:
     exec_type: ExecType = "T"
     pos_side: PositionSide = "net"
     kind: DealKind = "trade"
+    mgn_mode: MarginMode = "cross"
+    third_coin: str = ""
 
     @property
     def signed_qty(self) -> Decimal:
@@ -44,14 +48,16 @@ class Deal:
 
     @property
     def fee_currency(self) -> str:
-        """The coin that the fee is paid in: for spot, the one that is received."""
+        """The coin that the fee is paid in: a third one, or for spot the one that is received."""
+        if self.third_coin:
+            return self.third_coin
         spot_buy = self.instrument.inst_type == "SPOT" and self.side == "buy"
         return self.instrument.base if spot_buy else self.instrument.settle
 
     @property
     def bill_type(self) -> str:
         """The `type` of the deal's bill."""
-        return {"trade": "2", "liquidation": "5", "adl": "9"}[self.kind]
+        return {"trade": "2", "liquidation": "5", "adl": "9", "delivery": "3"}[self.kind]
 
     @property
     def sub_type(self) -> str:
@@ -63,6 +69,8 @@ class Deal:
                 self.pos_side
             ]
             return opens if is_first else closes
+        if self.kind == "delivery":
+            return "112" if self.side == "sell" else "113"
         first = {"liquidation": 104, "adl": 125}[self.kind]
         offset = {"net": 2 if is_first else 3, "long": 0, "short": 1}[self.pos_side]
         return str(first + offset)
@@ -92,14 +100,18 @@ class Position:
     max_qty: Decimal = ZERO
     last_trade_id: int = 0
     close_type: str = "1"
+    mgn_mode: MarginMode = "cross"
+    margin: Decimal = ZERO
+    settled: Decimal = ZERO
+    unsettled_basis: Decimal = ZERO
     _unrounded_pnl: Decimal = ZERO
     _closed_entry: Decimal = ZERO
     _closed_exit: Decimal = field(default=ZERO)
 
     @property
     def realised(self) -> Decimal:
-        """The sum that the venue states as realizedPnl; settledPnl is none for a perpetual."""
-        return self.pnl + self.fee + self.funding + self.liq_penalty
+        """The sum that the venue states as realizedPnl; settledPnl is a dated future's alone."""
+        return self.pnl + self.fee + self.funding + self.liq_penalty + self.settled
 
     def closable(self, signed_qty: Decimal) -> Decimal:
         """Return how much (>= 0) of a deal of that signed quantity would close this position."""
@@ -111,6 +123,7 @@ class Position:
         held = abs(self.qty)
         worth = self.instrument.worth(deal.price)
         self.basis = (self.basis * held + worth * qty) / (held + qty)
+        self.unsettled_basis = (self.unsettled_basis * held + worth * qty) / (held + qty)
         self.qty += qty.copy_sign(deal.signed_qty)
         self.max_qty = max(self.max_qty, abs(self.qty))
         self._touch(deal, fee)
@@ -131,7 +144,8 @@ class Position:
         self.closed_qty += qty
         self.qty -= sign * qty
         self._touch(deal, fee)
-        whole, part = {"trade": ("2", "1"), "liquidation": ("3", "4"), "adl": ("6", "5")}[deal.kind]
+        kind = "trade" if deal.kind == "delivery" else deal.kind
+        whole, part = {"trade": ("2", "1"), "liquidation": ("3", "4"), "adl": ("6", "5")}[kind]
         self.close_type = part if self.qty else whole
         return booked
 
@@ -139,6 +153,30 @@ class Position:
         self.fee += fee
         self.updated_ms = deal.at_ms
         self.last_trade_id = deal.trade_id
+
+    def settle(self, price: Decimal, at_ms: int) -> Decimal:
+        """Pay what is unrealised at a settlement price, and begin anew there."""
+        gain = self.unrealised(price)
+        self.basis = self.instrument.worth(price)
+        self.settled += gain
+        self.updated_ms = at_ms
+        return gain
+
+    def isolate(self, price: Decimal) -> Decimal:
+        """Hold a tenth of the worth at `price` as the position's own margin; return it."""
+        self.mgn_mode = "isolated"
+        worth = abs(self.instrument.notional(self.qty, price))
+        self.margin = (worth / LEVERAGE).quantize(DIGITS)
+        return self.margin
+
+    def equity(self, mark: Decimal) -> Decimal:
+        """Return what the position adds to the cash of its settlement currency.
+
+        Its gain and its own margin; of an option, whose premium is paid, all that it is worth.
+        """
+        if self.instrument.inst_type == "OPTION":
+            return self.instrument.notional(self.qty, mark).quantize(DIGITS)
+        return self.unrealised(mark) + self.margin
 
     def unrealised(self, mark: Decimal) -> Decimal:
         """Return the profit at `mark` of what is still held, in the settlement currency."""
@@ -148,6 +186,10 @@ class Position:
     def average_price(self) -> Decimal:
         """Return the price at which what is held was opened on average."""
         return self.instrument.price(self.basis).quantize(DIGITS)
+
+    def unsettled_price(self) -> Decimal:
+        """Return the price at which what is held was opened on average, settled or not."""
+        return self.instrument.price(self.unsettled_basis).quantize(DIGITS)
 
     def average_entry(self) -> Decimal:
         """Return the average opening price of what has been closed."""

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from recon.demo.okx_instruments import DIGITS, Row, text
-from recon.demo.okx_position import Deal, Position
-
-LEVERAGE = Decimal(10)
+from recon.demo.okx_position import LEVERAGE, Deal, Position
 
 
 def fill_row(deal: Deal, bill_id: int, pnl: Decimal, fee_rate: Decimal) -> Row:
@@ -111,7 +109,7 @@ def deal_facts(deal: Deal, pnl: Decimal, fee: Decimal) -> dict[str, str]:
         "fee": text(fee),
         "instId": deal.instrument.inst_id,
         "instType": deal.instrument.inst_type,
-        "mgnMode": "cash" if is_spot else "cross",
+        "mgnMode": "cash" if is_spot else deal.mgn_mode,
         "ordId": deal.ord_id,
         "pnl": text(pnl),
         "posBal": "0",
@@ -148,9 +146,10 @@ def position_row(position: Position, mark: Decimal, last: Decimal) -> Row:
         "last": text(last),
         "lever": text(LEVERAGE),
         "markPx": text(mark),
-        "mgnMode": "cross",
+        "mgnMode": position.mgn_mode,
         "mgnRatio": "1000",
         "mmr": _booked(margin / LEVERAGE),
+        "nonSettleAvgPx": text(position.unsettled_price()) if is_future(position) else "",
         "notionalUsd": _booked(dollars if instrument.ct_type == "inverse" else notional),
         "pos": size,
         "posId": position.pos_id,
@@ -180,7 +179,7 @@ def closed_position_row(position: Position) -> Row:
         "instId": instrument.inst_id,
         "instType": instrument.inst_type,
         "lever": text(LEVERAGE),
-        "mgnMode": "cross",
+        "mgnMode": position.mgn_mode,
         "nonSettleAvgPx": "",
         "openAvgPx": text(position.average_entry()),
         "openMaxPos": text(position.max_qty),
@@ -202,8 +201,13 @@ def _realised_parts(position: Position) -> Row:
         "liqPenalty": text(position.liq_penalty),
         "pnl": text(position.pnl),
         "realizedPnl": text(position.realised),
-        "settledPnl": "",
+        "settledPnl": text(position.settled) if is_future(position) else "",
     }
+
+
+def is_future(position: Position) -> bool:
+    """Say whether a position is settled each day: only a dated future held cross is."""
+    return position.instrument.inst_type == "FUTURES" and position.mgn_mode == "cross"
 
 
 def _booked(amount: Decimal) -> str:
@@ -212,7 +216,7 @@ def _booked(amount: Decimal) -> str:
 
 _UNUSED_OF_POSITION = (
     *("baseBal", "baseBorrowed", "baseInterest", "bePx", "deltaBS", "deltaPA", "gammaBS"),
-    *("gammaPA", "interest", "liab", "liabCcy", "liqPx", "margin", "nonSettleAvgPx", "optVal"),
+    *("gammaPA", "interest", "liab", "liabCcy", "liqPx", "margin", "optVal"),
     *("pendingCloseOrdLiabVal", "posCcy", "quoteBal", "quoteBorrowed", "quoteInterest"),
     *("spotInUseAmt", "spotInUseCcy", "thetaBS", "thetaPA", "vegaBS", "vegaPA"),
 )

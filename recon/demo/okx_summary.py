@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
 
@@ -38,13 +39,18 @@ def config_rows(profile: Profile) -> list[Row]:
 def balance_rows(account: OkxAccount, currencies: Iterable[str] = ()) -> list[Row]:
     """Return the one row of `account/balance`, its details for `currencies`, or for all."""
     wanted = set(currencies)
-    gains = account.unrealised()
+    gains: defaultdict[str, Decimal] = defaultdict(Decimal)
+    worths: defaultdict[str, Decimal] = defaultdict(Decimal)
+    with localcontext(WIDE):
+        for position, mark in account.open_positions():
+            gains[position.instrument.settle] += position.unrealised(mark)
+            worths[position.instrument.settle] += position.equity(mark)
     total = ZERO
     details: list[Row] = []
     for ccy, (balance, at_ms) in account.cash().items():
-        gain = gains.get(ccy, ZERO)
+        gain = gains[ccy]
         with localcontext(WIDE):
-            equity = balance + gain
+            equity = balance + worths[ccy]
             dollars = (equity * account.dollars(ccy)).quantize(DIGITS)
             total += dollars
         if not wanted or ccy in wanted:

@@ -8,7 +8,7 @@ with raw_rows as (
 ),
 
 seen as (
-  select account, 'fill' as kind from staging.okx_fills
+  select account, 'fill' as kind from staging.okx_fills where source_kind = 'fill'
   union all select account, 'bill' from staging.okx_ledger
   union all select account, 'position' from staging.okx_parsed_positions where reason is null
   union all

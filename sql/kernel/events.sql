@@ -19,7 +19,7 @@ select
   e.multiplier,
   e.is_inverse,
   e.amount,
-  (case e.fee_in when 'base' then 1 when 'unknown' then 2 else 0 end)::tinyint as fee_in,
+  (case e.fee_in when 'base' then 1 when 'unknown' then 2 when 'account' then 3 else 0 end)::tinyint as fee_in,
   e.rate
 from touched.events e
 join touched.keys k on k.account = e.account and k.instrument = e.instrument

@@ -12,6 +12,17 @@ from proofs.short_spot s
 join config.accounts a on a.account = s.account
 where s.session_date <= a.last_date
 union
+select
+  c.account,
+  c.currency as instrument,
+  'the ledger shows a conversion of which there is one side alone' as reason
+from proofs.okx_conversions c
+semi join config.accounts a on a.account = c.account
+anti join proofs.okx_conversions o
+  on o.account = c.account and o.currency <> c.currency
+  and sign(o.balance_change) = -sign(c.balance_change)
+  and abs(epoch_ms(o.at) - epoch_ms(c.at)) <= 1000
+union
 select account, instrument, 'one symbol for two instruments or currencies: not told apart yet'
 from (
   select account, instrument, instrument_kind as category, currency from evidence.instruments

@@ -28,6 +28,9 @@ with filled as (
       end
     ) as value,
     sum(case when f.fee_currency = f.currency then f.fee else 0 end) as value_fee,
+    min(f.fee_currency) filter (
+      f.fee <> 0 and f.fee_currency not in (f.currency, coalesce(f.base_currency, f.currency))
+    ) as third_coin,
     min(f.price) as price,
     min(f.at) as filled_at
   from evidence.fills f
@@ -36,6 +39,7 @@ with filled as (
   where
     f.at >= getvariable('trades_from')
     and f.at between t.first_at - interval 1 day and t.last_at + interval 1 day
+    and f.source_kind <> 'bill'
   group by f.account, f.instrument, t.trade_id
 ),
 
@@ -43,10 +47,13 @@ entries as (
   select
     l.*,
     l.kind = 'penalty' and coalesce(l.broker_pnl, 0) = 0 and coalesce(l.fee, 0) = 0
-      as is_penalty_alone
+      as is_penalty_alone,
+    coalesce(l.currency = f.third_coin, false) as is_fee_alone
   from evidence.ledger l
   join touched.trades t
     on t.account = l.account and t.instrument = l.instrument and t.trade_id = l.trade_id
+  left join filled f
+    on f.account = l.account and f.instrument = l.instrument and f.trade_id = l.trade_id
   where
     l.at >= getvariable('trades_from')
     and l.at between t.first_at - interval 1 day and t.last_at + interval 1 day
@@ -59,15 +66,17 @@ moved as (
     e.account,
     e.instrument,
     e.trade_id,
-    min(e.currency) as currency,
+    min(e.currency) filter (not e.is_fee_alone) as currency,
     min(e.entry_id) as entry_id,
     min(e.kind) as kind,
-    count(*) filter (not e.is_penalty_alone) as entries,
+    count(*) filter (not e.is_penalty_alone and not e.is_fee_alone) as entries,
+    count(*) filter (e.is_fee_alone) as fees_alone,
+    sum(e.balance_change) filter (e.is_fee_alone) as fee_alone,
     count(*) filter (e.is_penalty_alone) as penalties,
     sum(e.balance_change) as amount,
     sum(e.fee) as fee,
     sum(coalesce(e.broker_pnl, 0)) as pnl,
-    sum(e.size_qty) as qty,
+    sum(e.size_qty) filter (not e.is_fee_alone) as qty,
     sum(e.balance_change) filter (e.currency = split_part(e.instrument, '-', 1)) as coin,
     sum(e.balance_change) filter (e.currency = split_part(e.instrument, '-', 2)) as value,
     min(e.price) as price,
@@ -94,6 +103,8 @@ told as (
         or not f.is_spot and f.fills not between m.entries and m.entries + m.penalties
         then f.fills || ' fills and ' || m.entries || ' ledger entries are trade ' || f.trade_id
         || ' of ' || f.instrument
+      when m.fees_alone > f.fills or f.third_coin is not null and coalesce(m.fee_alone, 0) <> f.fee
+        then 'fill ' || f.fill_id || ' says another fee in ' || f.third_coin || ' than the ledger'
       when f.is_spot and coalesce(m.coin, 0) not in (f.coin, f.coin_left)
         then 'fill ' || f.fill_id || ' says another size than the ledger'
       when f.is_spot and not coalesce(

@@ -85,17 +85,17 @@ where payload is not null;
 -- again. key: venue, account, kind, id. `is_restaged`: it may have been staged on an earlier night;
 -- of an account that is staged from the beginning nothing is left of these.
 create or replace view raw.due as
-select venue, account, kind, id, payload, fetched_at, true as is_restaged
+select venue, account, kind, id, payload, fetched_at, null::timestamp as "at", true as is_restaged
 from raw.standing
 union all
-select r.venue, r.account, r.kind, r.id, r.payload, r.fetched_at, r.version > 1 as is_restaged
+select r.venue, r.account, r.kind, r.id, r.payload, r.fetched_at, r.at, r.version > 1 as is_restaged
 from raw.records r
 anti join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
 anti join raw.again p
   on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
 where r.run = getvariable('run') and r.fetched_at >= getvariable('landed_at') and r.at is not null
 union all
-select venue, account, kind, id, payload, fetched_at, is_restaged
+select venue, account, kind, id, payload, fetched_at, "at", is_restaged
 from (
   select r.*, g.since >= timestamp '0002-01-01' as is_restaged
   from raw.records r

@@ -35,4 +35,4 @@ select
   instrument,
   'a fee in ' || fee_currency || ' has no known value in ' || currency as reason
 from staging.fills
-where fee <> 0 and fee_currency not in (currency, coalesce(base_currency, currency))
+where fee <> 0 and fee_currency not in (currency, coalesce(base_currency, currency)) and fee_rate is null

@@ -25,6 +25,8 @@ select
   d.account,
   d.detail ->> 'ccy' as currency,
   exact(d.detail ->> 'cashBal') as amount,
+  exact(d.detail ->> 'eq') as equity_amount,
+  exact(d.detail ->> 'upl') as unrealised_amount,
   t.taken_at
 from details d
 left join taken t on t.account = d.account

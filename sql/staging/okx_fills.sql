@@ -1,4 +1,6 @@
 -- grain: one fill; key: account, fill_id. Quantity is in contracts, bought +; the fee is cash, paid −.
+-- `valued` says how it comes to an amount in the account's currency: it is in it (exact); its fee was
+-- taken of what was bought, and is worth what that cost (converted); by the venue's candle (estimated).
 -- view
 select
   account,
@@ -19,7 +21,17 @@ select
   base_currency,
   fee,
   coalesce(fee_currency, currency) as fee_currency,
-  case when currency = account_currency then 1::decimal(38, 18) end as rate,
+  rate,
+  fee_rate,
+  case
+    when rate is null then null
+    when fee <> 0 and fee_currency not in (currency, coalesce(base_currency, currency))
+      and fee_rate is null then null
+    when currency <> account_currency then 'estimated'
+    when fee = 0 or fee_currency = currency then 'exact'
+    when fee_currency = base_currency then 'converted'
+    else 'estimated'
+  end as valued,
   order_id,
   order_tag,
   trade_id,
@@ -28,3 +40,5 @@ select
   or sub_type between 204 and 209 or sub_type between 324 and 329 as is_system
 from staging.okx_parsed_fills
 where reason is null
+union all by name
+from staging.okx_exercises

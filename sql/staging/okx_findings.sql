@@ -9,16 +9,18 @@ select
 from staging.okx_parsed_ledger l
 anti join config.instrument_types t
   on t.account = l.account and t.instrument_type = l.instrument_type
-where l.kind in ('trade', 'penalty') and l.instrument_type is not null
+where l.kind in ('trade', 'penalty', 'exercise') and l.instrument_type is not null
 union all by name
 select
-  account,
+  l.account,
   'bill' as source_kind,
-  entry_id as source_id,
-  instrument,
-  'the ledger shows a ' || kind || ' (type ' || bill_type || '), which is not valued yet' as reason
-from staging.okx_parsed_ledger
-where kind in ('settlement', 'conversion')
+  l.entry_id as source_id,
+  l.instrument,
+  'the ledger shows an exercise that does not say what was held, or of an option that is not listed'
+    as reason
+from staging.okx_parsed_ledger l
+anti join staging.okx_exercises x on x.account = l.account and x.fill_id = l.entry_id
+where l.kind = 'exercise' and l.reason is null
 union all by name
 select
   account,
@@ -39,12 +41,12 @@ select
   'bill' as source_kind,
   entry_id as source_id,
   instrument,
-  'a liquidation that moved no cash of the account: isolated ones are not valued yet' as reason
+  'a liquidation that moved no cash, neither of the account nor of the position' as reason
 from staging.okx_parsed_ledger
 where
   reason is null
   and bill_type in ('5', '9')
-  and balance_change = 0
+  and balance_change = 0 and coalesce(position_change, 0) = 0
   and (pnl <> 0 or fee <> 0)
 union all by name
 select

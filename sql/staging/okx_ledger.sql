@@ -1,4 +1,5 @@
 -- grain: one movement of cash; key: account, entry_id. Signed as cash, paid −.
+-- What is no PnL of its own is not valued.
 -- view
 select
   account,
@@ -13,11 +14,16 @@ select
   case
     when kind = 'funding' and balance_change = 0 then position_change
     when bill_type in ('5', '9')
-      then balance_change - coalesce(pnl, 0) - coalesce(fee, 0)
+      then coalesce(nullif(balance_change, 0), position_change, 0) - coalesce(pnl, 0) - coalesce(fee, 0)
     else balance_change
   end as amount,
   instrument,
-  case when currency = account_currency then 1::decimal(38, 18) end as rate,
+  case when currency = account_currency or kind in ('funding', 'interest', 'penalty') then l.rate end
+    as rate,
+  case
+    when currency = account_currency then 'exact'
+    when kind in ('funding', 'interest', 'penalty') and l.rate is not null then 'estimated'
+  end as valued,
   balance_change,
   balance_after,
   trade_id,
@@ -25,5 +31,5 @@ select
   fee,
   size as size_qty,
   price
-from staging.okx_parsed_ledger
+from staging.okx_parsed_ledger l
 where reason is null

@@ -1,6 +1,7 @@
 -- grain: one fill as OKX gave it, with a reason where it cannot be read; key: account, fill_id
 -- The key is billId: a tradeId repeats across instruments. Spot needs no contract value, and its
--- currencies stand in its name.
+-- currencies stand in its name. What is paid in another currency than the account's is worth what
+-- OKX's candle of its minute says.
 with rows as (
   select
     r.account,
@@ -52,9 +53,25 @@ known as (
     case when is_spot then 1::decimal(38, 18) else i.multiplier end as multiplier,
     case when is_spot then false else i.is_inverse end as is_inverse,
     case when is_spot then split_part(t.instrument, '-', 2) else i.currency end as currency,
-    case when is_spot then split_part(t.instrument, '-', 1) end as base_currency
+    case when is_spot then split_part(t.instrument, '-', 1) end as base_currency,
+    date_trunc('minute', t.at) as minute_at
   from texts t
   left join staging.okx_instruments i on i.account = t.account and i.instrument = t.instrument
+),
+
+rated as (
+  select
+    k.* exclude (minute_at),
+    case when k.currency = k.account_currency then 1 else r.rate end::decimal(38, 18) as rate,
+    case
+      when k.fee_currency = k.account_currency then 1
+      when k.fee_currency not in (k.currency, coalesce(k.base_currency, k.currency)) then f.rate
+    end::decimal(38, 18) as fee_rate
+  from known k
+  left join staging.okx_rates r
+    on r.account = k.account and r.currency = k.currency and r.minute_at = k.minute_at
+  left join staging.okx_rates f
+    on f.account = k.account and f.currency = k.fee_currency and f.minute_at = k.minute_at
 )
 
 select
@@ -83,4 +100,4 @@ select
     ),
     ''
   ) as reason
-from known
+from rated

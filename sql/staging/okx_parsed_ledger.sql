@@ -1,6 +1,8 @@
 -- grain: one bill as OKX gave it, with a reason where it cannot be read; key: account, entry_id
 -- `kind` by OKX's own type. What a liquidation or an ADL takes beyond its fills' PnL and fee is a
--- penalty. An isolated position's funding moves the position's balance and not the account's.
+-- penalty. An isolated position's funding moves the position's balance and not the account's, and so
+-- does what it loses when it is liquidated. A future that is delivered is a fill of the system's, and
+-- this is its entry; an option that is exercised or expires has its entry alone.
 with rows as (
   select
     r.account,
@@ -10,7 +12,7 @@ with rows as (
       '{"ts": "VARCHAR", "type": "VARCHAR", "ccy": "VARCHAR", "instId": "VARCHAR",
         "instType": "VARCHAR", "tradeId": "VARCHAR", "balChg": "VARCHAR", "bal": "VARCHAR",
         "posBalChg": "VARCHAR", "pnl": "VARCHAR", "fee": "VARCHAR", "sz": "VARCHAR",
-        "px": "VARCHAR"}'
+        "px": "VARCHAR", "subType": "VARCHAR"}'
     ) as p,
     r.fetched_at,
     a.currency as account_currency
@@ -26,6 +28,7 @@ texts as (
     utc_ms(p.ts) as "at",
     try_cast(id as hugeint) as seq,
     p.type as bill_type,
+    p.subType as sub_type,
     nullif(p.ccy, '') as currency,
     nullif(p.instId, '') as instrument,
     nullif(p.instType, '') as instrument_type,
@@ -43,6 +46,16 @@ texts as (
     fetched_at,
     account_currency
   from rows
+),
+
+rated as (
+  select
+    t.*,
+    case when t.currency = t.account_currency then 1 else r.rate end::decimal(38, 18) as rate
+  from texts t
+  left join staging.okx_rates r
+    on r.account = t.account and r.currency = t.currency
+    and r.minute_at = date_trunc('minute', t.at)
 )
 
 select
@@ -52,17 +65,22 @@ select
   case bill_type
     when '1' then 'transfer'
     when '2' then 'trade'
-    when '3' then 'settlement'
+    when '3' then case
+      when sub_type in ('112', '113') then 'trade'
+      when sub_type in ('170', '171', '172') then 'exercise'
+      when sub_type = '117' then 'penalty'
+      else 'unknown'
+    end
     when '4' then 'conversion'
     when '5' then 'penalty'
-    when '6' then 'transfer'
+    when '6' then 'margin'
     when '7' then 'interest'
     when '8' then 'funding'
     when '9' then 'penalty'
     when '10' then 'penalty'
     when '11' then 'conversion'
     when '12' then 'transfer'
-    when '13' then 'conversion'
+    when '34' then 'settlement'
     else 'unknown'
   end as kind,
   nullif(
@@ -84,4 +102,4 @@ select
     ),
     ''
   ) as reason
-from texts
+from rated

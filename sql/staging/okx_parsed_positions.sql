@@ -14,7 +14,9 @@ select
   r.payload ->> 'instType' as instrument_type,
   r.payload ->> 'pos' as qty,
   r.payload ->> 'avgPx' as avg_price,
+  exact(r.payload ->> 'nonSettleAvgPx') as unsettled_price,
   r.payload ->> 'markPx' as mark_price,
+  exact(r.payload ->> 'upl') as unrealised_amount,
   nullif(r.payload ->> 'ccy', '') as currency,
   t.taken_at,
   nullif(

@@ -7,7 +7,9 @@ select
   position_side,
   sum(case when position_side = 'short' then -exact(qty) else exact(qty) end)::decimal(38, 18) as qty,
   any_value(exact(avg_price)) as avg_price,
+  any_value(unsettled_price) as unsettled_price,
   any_value(exact(mark_price)) as mark_price,
+  whole_sum(unrealised_amount) as unrealised_amount,
   any_value(currency) as currency,
   any_value(taken_at) as taken_at,
   any_value(taken_at)::date as session_date

@@ -2,7 +2,8 @@
 -- What the lots program is fed tonight. `bot` is the owner of a fill: its order tag first, the
 -- longest that fits; else the owner of the instrument; else nobody: null. For a cash entry it is the
 -- owner of its instrument, should no bot hold it.
--- A fee is left in the currency it was charged in: `fee_in` says which side of the fill that is.
+-- A fee is left in the currency it was charged in: `fee_in` says which side of the fill that is. One
+-- in a third coin is given in the account's currency, at the rate of its minute.
 -- let: lots_from = select coalesce(min(from_session), date '9999-12-31') from touched.lots
 with fills as (
   select f.*, t.last_session
@@ -56,11 +57,15 @@ select
   f.price,
   f.multiplier,
   f.is_inverse,
-  f.fee as amount,
+  case
+    when f.fee = 0 or f.fee_currency in (f.currency, f.base_currency) or f.fee_rate is null then f.fee
+    else at_rate(f.fee, f.fee_rate)
+  end as amount,
   case
     when f.fee = 0 or f.fee_currency = f.currency then 'settlement'
     when f.fee_currency = f.base_currency then 'base'
-    else 'unknown'
+    when f.fee_rate is null then 'unknown'
+    else 'account'
   end as fee_in,
   f.rate
 from fills f

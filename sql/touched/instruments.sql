@@ -1,8 +1,12 @@
--- grain: one instrument of which a fill or a closed position changed; key: account, instrument
+-- grain: one instrument of which a fill, a closed position or what it was charged changed; key: account, instrument
+-- A closed position counts from its opening: who stood beside it, and was held to its fills, may not have.
 select account, instrument, min("at") as from_at
 from (
   select account, instrument, "at" from changes.fills
   union all
-  select account, instrument, closed_at from changes.closed_positions
+  select account, instrument, least(opened_at, closed_at) from changes.closed_positions
+  union all
+  select account, instrument, "at" from changes.ledger
+  where kind in ('funding', 'penalty', 'settlement') and instrument is not null
 )
 group by all

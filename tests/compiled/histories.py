@@ -27,7 +27,7 @@ Rows = tuple[list[SessionPnl], list[ClosingBook], list[ClosingLot]]
 START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
 KINDS = {"fill": 0, "funding": 1, "fee": 2, "opening": 4}
 SIDES = ["net", "long", "short"]
-FEES_IN = {"base": 1, "unknown": 2}
+FEES_IN = {"base": 1, "unknown": 2, "account": 3}
 BOTS = ["a", "b", "c"]
 SCOPES = ["bot", "account"]
 METHODS: list[Method] = ["average", "fifo"]
@@ -100,6 +100,8 @@ def history(rng: random.Random, key: Key, events: int, **terms: Any) -> list[Eve
         fee, fee_in = number(rng, 9, 8) * rng.choice([-1, -1, 1]), "settlement"
         if rng.random() < looks["odd"]:
             fee_in = rng.choice(["base", "unknown"])
+        if rng.random() < looks.get("in_account", 0.02):
+            fee_in = "account"
         if looks.get("is_base") or fee_in == "base":
             taken = abs(qty) // 1000 // 10**6 * 10**6
             fee, fee_in = from_units(-taken), "base"

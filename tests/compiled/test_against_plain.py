@@ -68,6 +68,7 @@ def test_what_is_ordinary_is_not_handed_over(method: Method, terms: dict[str, An
     {"other_rates": 0.1, "is_inverse": True, "qty": (5, 0), "price": (6, 1)},
     {"other_rates": 0.5, "is_base": True, "qty": (6, 4), "price": (6, 2)},
     {"other_rates": 1.0, "is_inverse": False, "qty": (9, 8), "price": (7, 2)},
+    {"other_rates": 0.8, "in_account": 0.6, "qty": (6, 4), "price": (6, 2)},
 ])  # fmt: skip
 def test_amounts_are_taken_at_their_rates(method: Method, terms: dict[str, Any]) -> None:
     rng = random.Random(10)

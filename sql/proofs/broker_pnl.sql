@@ -1,0 +1,3 @@
+-- grain: one instrument held to the broker's own realised PnL, closing ones included; key: all columns
+select account, name, place, difference, is_closed
+from proofs.okx_broker_pnl

@@ -1,0 +1,3 @@
+-- grain: one currency whose equity is held to what happened, closing ones included; key: all columns
+select account, name, place, difference, is_closed
+from proofs.okx_equity

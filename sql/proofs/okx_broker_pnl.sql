@@ -1,0 +1,67 @@
+-- grain: one instrument's realised PnL by our lots and by OKX, and one its closed positions were
+-- held to; key: account, name, subject. Accounts of another method than OKX's have no row.
+with held as (
+  select
+    r.account,
+    r.instrument as name,
+    'fills' as subject,
+    r.session_date::varchar as unit,
+    coalesce(r.realised_amount, 0) - coalesce(r.stated_amount, 0) as difference,
+    case
+      when r.stated_amount is null then 'OKX leaves the PnL of a fill blank in'
+      when r.realised_amount is null then 'the lots have no value in'
+      when abs(r.realised_amount - r.stated_amount) > r.rounding_amount
+        then 'the lots and OKX''s fillPnl differ in'
+    end as wrong
+  from proofs.okx_realised r
+  join config.accounts a on a.account = r.account
+  anti join proofs.okx_settled_pnl s on s.account = r.account and s.instrument = r.instrument
+  where r.session_date between a.first_date and a.last_date
+  union all by name
+  select
+    account,
+    instrument as name,
+    'fills' as subject,
+    'the window' as unit,
+    realised_amount + paid_ahead - coalesce(stated_amount, 0) as difference,
+    case
+      when stated_amount is null then 'OKX leaves the PnL of a fill blank in'
+      when abs(realised_amount + paid_ahead - stated_amount) > rounding_amount
+        then 'the lots and OKX''s fillPnl and settlements differ in'
+    end as wrong
+  from proofs.okx_settled_pnl
+  where paid_ahead is not null
+  union all by name
+  select
+    p.account,
+    p.instrument as name,
+    'positions' as subject,
+    'position ' || p.position_id as unit,
+    coalesce(p.ours_amount, p.parts_amount, 0) - coalesce(p.realised_amount, 0) as difference,
+    case
+      when p.realised_amount is null or p.parts_amount is null then 'OKX leaves a part blank of'
+      when abs(p.realised_amount - p.parts_amount) > p.rounding_amount
+        then 'pnl + fee + fundingFee + liqPenalty + settledPnl is not realizedPnl of'
+      when abs(p.realised_amount - p.ours_amount) > p.rounding_amount
+        then 'fills and ledger differ from realizedPnl of'
+    end as wrong
+  from proofs.okx_positions_held p
+  join config.accounts a on a.account = p.account and a.lots = 'average'
+  where p.closed_at < a.window_end
+)
+
+select
+  account,
+  name,
+  subject,
+  coalesce(
+    min(wrong || ' ' || unit) || case
+      when count(wrong) > 1 then ' and ' || (count(wrong) - 1) || ' more'
+      else ''
+    end || ': a fill is missing, doubled or altered, or its position is older than the window',
+    ''
+  ) as place,
+  sum(difference)::decimal(38, 18) as difference,
+  count(wrong) = 0 as is_closed
+from held
+group by account, name, subject

@@ -1,0 +1,131 @@
+-- grain: one currency of an account, whose equity is held to what happened to it; key: account, name
+-- equity = opening + net, in cash, + unrealised + deposits − withdrawals, in the currency itself.
+-- The first end is the window's: it begins flat, so that its equity is the cash that the chain of
+-- the ledger begins with. The last is the venue's latest statement. Fills and their cost are ours,
+-- and so is what is held; the marks are the venue's. Between its two answers, of positions and of
+-- balances, they have moved on: that much (`upl` of the one and of the other) is the venue's too.
+-- A trade of which fill and entry lie on either side of the window's first instant moved the cash
+-- inside it, or before it, and its fill was counted otherwise.
+-- let: equity_from = select min(from_session) from proofs.snapshots
+-- let: opens_from = select min(window_start) from config.accounts
+-- let: opens_to = select max(window_start) from config.accounts
+with moved as (
+  select f.account, f.instrument, f.currency, f.qty, f.amount, f.legs
+  from proofs.okx_flows f
+  join proofs.snapshots b on b.account = f.account
+  where f.session_date between b.first_date and b.from_session - 1
+  union all
+  select l.account, l.instrument, l.currency, l.qty, l.amount, 1 as legs
+  from proofs.okx_legs l
+  join proofs.snapshots b on b.account = l.account
+  where
+    l.session_date >= getvariable('equity_from')
+    and l.session_date >= b.from_session
+    and l.session_date >= b.first_date
+    and l.at < b.taken_at
+),
+
+held as (
+  select account, instrument, sum(qty) as qty
+  from moved
+  where instrument is not null
+  group by account, instrument
+),
+
+terms as (
+  select distinct account, instrument, multiplier, is_inverse, currency
+  from staging.okx_instruments
+),
+
+marked as (
+  select account, instrument, min(mark_price) as mark_price, whole_sum(unrealised_amount) as unrealised_amount
+  from staging.okx_positions
+  group by account, instrument
+),
+
+worth as (
+  select
+    h.account,
+    t.currency,
+    whole_sum(
+      case
+        when t.is_inverse then -coin_value(at_rate(h.qty, t.multiplier), m.mark_price)
+        else at_rate(at_rate(h.qty, t.multiplier), m.mark_price)
+      end
+    ) as amount,
+    whole_sum(m.unrealised_amount) as unrealised_amount
+  from held h
+  left join terms t on t.account = h.account and t.instrument = h.instrument
+  left join marked m on m.account = h.account and m.instrument = h.instrument
+  where h.qty <> 0 or m.account is not null  -- long and short of one contract may come to nothing
+  group by h.account, t.currency
+),
+
+earned as (
+  select account, currency, whole_sum(amount) as amount, sum(legs) as legs
+  from moved
+  group by account, currency
+),
+
+opened as (
+  select c.account, c.currency, arg_min(c.balance_before, c.session_date) as amount
+  from proofs.chain_sessions c
+  join config.accounts a on a.account = c.account
+  where c.session_date >= a.first_date
+  group by c.account, c.currency
+),
+
+astride as (
+  select l.account, l.currency,
+    sum(case when l.at >= a.window_start then l.balance_change else -l.balance_change end) as amount
+  from evidence.ledger l
+  join config.accounts a
+    on a.account = l.account
+    and l.at between a.window_start - interval 1 minute and a.window_start + interval 1 minute
+  semi join evidence.fills f
+    on f.account = l.account and f.instrument = l.instrument and f.trade_id = l.trade_id
+    and f.at between a.window_start - interval 1 minute and a.window_start + interval 1 minute
+    and (f.at >= a.window_start) <> (l.at >= a.window_start)
+  where
+    l.kind = 'trade'
+    and l.at between getvariable('opens_from') - interval 1 minute and getvariable('opens_to') + interval 1 minute
+  group by l.account, l.currency
+),
+
+compared as (
+  select
+    b.account,
+    b.currency as name,
+    b.equity_amount as stated_amount,
+    coalesce(o.amount, b.amount)
+    + coalesce(d.amount, 0)
+    + coalesce(e.amount, 0)
+    + case
+      when w.account is null then 0
+      else w.amount + b.unrealised_amount - w.unrealised_amount
+    end as ours_amount,
+    (0.00000001 + 0.0000000001 * coalesce(e.legs, 0)::decimal(20, 0))::decimal(38, 18) as rounding_amount
+  from staging.okx_balances b
+  join proofs.snapshots s on s.account = b.account
+  left join opened o on o.account = b.account and o.currency = b.currency
+  left join earned e on e.account = b.account and e.currency = b.currency
+  left join worth w on w.account = b.account and w.currency = b.currency
+  left join astride d on d.account = b.account and d.currency = b.currency
+  where b.equity_amount is not null
+)
+
+select
+  account,
+  name,
+  case
+    when ours_amount is null
+      then 'what is held in ' || name || ' has no known value: no mark, no unrealised PnL, or no face'
+    when abs(stated_amount - ours_amount) > rounding_amount
+      then 'fills, fees, funding, transfers and marks since the window began do not add up to the equity of '
+      || name || ' that OKX states: a fill or an entry is missing, doubled or altered, or a position is'
+      || ' older than the window'
+    else ''
+  end as place,
+  coalesce(ours_amount - stated_amount, -stated_amount)::decimal(38, 18) as difference,
+  coalesce(abs(stated_amount - ours_amount) <= rounding_amount, false) as is_closed
+from compared

@@ -1,0 +1,221 @@
+"""What may befall an OKX account, each through a whole night: its figures, and its proofs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from recon.demo.okx_instruments import Instrument, future, option, spot
+from recon.demo.okx_lifecycle import OkxLife
+from tests.fleet import BTC, ETH, NOW, OPENING, SOL, Desk, Document, Trader, one_night, rows
+from tests.lives import Life, btc_price
+
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+DATED, DATED_LINEAR = "BTC-USD-260626", "BTC-USDT-260626"
+CALL = "BTC-USD-260529-90000-C"
+INVERSE, SPOT = "BTC-USD-SWAP", "LTC-USDT"
+TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT")
+INSTRUMENTS: tuple[Instrument, ...] = (
+    future(DATED, 100), future(DATED_LINEAR, "0.01"), option(CALL), spot("BTC-USDT"),
+)  # fmt: skip
+
+
+def life(**funds: str) -> OkxLife:
+    """An account with some of each currency since the first hour, and candles of BTC and OKB."""
+    book = OkxLife(now=lambda: NOW)
+    for instrument in INSTRUMENTS:
+        book.add_instrument(instrument)
+    for ccy, amount in {"USDT": "100000", **funds}.items():
+        book.deposit(ccy, amount, OPENING)
+    book.closes["BTC-USDT"] = btc_price
+    book.closes["OKB-USDT"] = lambda _: Decimal("50.5")
+    return book
+
+
+def night(book: OkxLife, folder: Path, currency: str = "USDT") -> Document:
+    desk = Desk(instrument_types=TYPES, currency=currency)
+    return one_night(folder, book, desk=desk, bots=(Trader(),))
+
+
+class Due(NamedTuple):
+    """What an account is due in its own currency; None is not looked at."""
+
+    gross: str
+    fees: str = "0"
+    funding: str = "0"
+    other: str = "0"
+    currency: str = "USDT"
+
+
+def swaps(book: OkxLife, at: datetime) -> Due:
+    book.trade(BTC, "buy", 10, 60_000, at, fee=-3)
+    book.funding(BTC, at + HOUR, amount=-1)
+    book.trade(BTC, "sell", 4, 61_000, at + 2 * HOUR, fee="0.5")
+    book.trade(BTC, "sell", 6, 62_000, at + 3 * HOUR, fee=-2)
+    return Due("160", "-4.5", "-1")
+
+
+def settled_future(book: OkxLife, at: datetime) -> Due:
+    book.trade(DATED_LINEAR, "buy", 10, 60_000, at, fee=-3)
+    book.settle(DATED_LINEAR, 61_000, at + DAY)
+    book.trade(DATED_LINEAR, "buy", 10, 62_000, at + DAY + HOUR, fee=-3)
+    book.settle(DATED_LINEAR, 61_500, at + 2 * DAY)
+    book.trade(DATED_LINEAR, "sell", 5, 63_000, at + 3 * DAY, fee=-1)
+    book.deliver(DATED_LINEAR, 60_500, at + 4 * DAY, fee=-2)
+    return Due("25", "-9")
+
+
+def settled_and_open(book: OkxLife, at: datetime) -> Due:
+    book.trade(DATED_LINEAR, "sell", 10, 60_000, at, fee=-3)
+    book.settle(DATED_LINEAR, 59_000, at + DAY)
+    book.trade(DATED_LINEAR, "buy", 4, 58_000, at + 3 * DAY, fee=-1)
+    return Due("80", "-2.2")
+
+
+def settled_in_coin(book: OkxLife, at: datetime) -> Due:
+    book.trade(DATED, "buy", 100, 60_000, at, fee=0)
+    book.settle(DATED, 61_000, at + DAY)
+    book.deliver(DATED, 64_000, at + 2 * DAY)
+    gain = Decimal(10_000) / 60_000 - Decimal(10_000) / 64_000
+    return Due(str(gain), currency="BTC")
+
+
+def exercised(book: OkxLife, at: datetime) -> Due:
+    book.trade(CALL, "buy", 50, "0.02", at, fee="-0.0001")
+    book.trade(CALL, "sell", 20, "0.03", at + HOUR, fee="-0.0001")
+    book.exercise(CALL, "0.0437", at + DAY)
+    return Due("0.00911", "-0.0002", currency="BTC")
+
+
+def expired_worthless(book: OkxLife, at: datetime) -> Due:
+    book.trade(CALL, "sell", 50, "0.02", at, fee="-0.0001")
+    book.exercise(CALL, 0, at + DAY)
+    return Due("0.01", "-0.0001", currency="BTC")
+
+
+def open_option(book: OkxLife, at: datetime) -> Due:
+    book.trade(CALL, "buy", 50, "0.02", at, fee="-0.0001")
+    book.mark(CALL, "0.025")
+    return Due("0", currency="BTC")
+
+
+def assigned(book: OkxLife, at: datetime) -> Due:
+    book.trade(CALL, "sell", 50, "0.02", at, fee=0)
+    book.exercise(CALL, "0.0437", at + DAY)
+    return Due("-0.01185", currency="BTC")
+
+
+def reduced(book: OkxLife, at: datetime) -> Due:
+    book.trade(BTC, "buy", 10, 60_000, at, fee=-3)
+    book.reduce(BTC, 4, 61_000, at + HOUR, kind="adl")
+    book.reduce(BTC, 3, 59_000, at + 2 * HOUR, kind="liquidation")
+    book.liquidate(BTC, 58_000, at + 3 * HOUR, penalty=-7)
+    return Due("-50", "-3", other="-7")
+
+
+def isolated(book: OkxLife, at: datetime) -> Due:
+    book.trade(BTC, "buy", 10, 60_000, at, fee=-3, mgn_mode="isolated")
+    book.funding(BTC, at + HOUR, amount=-2)
+    book.trade(BTC, "sell", 4, 61_000, at + 2 * HOUR, fee=-1, mgn_mode="isolated")
+    book.trade(BTC, "sell", 6, 61_000, at + 3 * HOUR, fee=-1, mgn_mode="isolated")
+    return Due("100", "-5", "-2")
+
+
+def isolated_liquidated(book: OkxLife, at: datetime) -> Due:
+    book.trade(BTC, "buy", 10, 60_000, at, fee=-3, mgn_mode="isolated")
+    book.funding(BTC, at + HOUR, amount=-2)
+    book.liquidate_isolated(BTC, 54_500, at + 2 * HOUR)
+    return Due("-550", "-3", "-2", "-48")
+
+
+def isolated_and_open(book: OkxLife, at: datetime) -> Due:
+    book.trade(ETH, "sell", 10, 3_000, at, fee=-3, mgn_mode="isolated")
+    book.mark(ETH, 2_900)
+    return Due("0")
+
+
+def charged_in_a_third_coin(book: OkxLife, at: datetime) -> Due:
+    book.trade(BTC, "buy", 10, 60_000, at, fee="-0.1", fee_ccy="OKB")
+    book.trade(BTC, "sell", 10, 61_000, at + HOUR, fee="-0.1", fee_ccy="OKB")
+    return Due("100", "-10.1")
+
+
+def spot_charged_in_a_third_coin(book: OkxLife, at: datetime) -> Due:
+    book.trade(SPOT, "buy", 10, 60, at, fee="-0.1", fee_ccy="OKB")
+    book.trade(SPOT, "sell", 10, 70, at + HOUR, fee="0.02", fee_ccy="OKB")
+    return Due("100", "-4.04")
+
+
+def paid_in_coin(book: OkxLife, at: datetime) -> Due:
+    """BTC-USD in an account of dollars: fee and gain at the price of their minutes."""
+    book.trade(INVERSE, "buy", 100, 60_000, at, fee="-0.0001")
+    book.trade(INVERSE, "sell", 100, 64_000, at + HOUR, fee="-0.0001")
+    first, last = (btc_price(int(one.timestamp() * 1000)) for one in (at, at + HOUR))
+    gain = (Decimal(10_000) / 60_000 - Decimal(10_000) / 64_000) * last
+    return Due(str(gain), str(-(first + last) / 10_000))
+
+
+def interest_and_clawback(book: OkxLife, at: datetime) -> Due:
+    book.entry("USDT", "-1.5", at, "7", "9")
+    book.entry("BTC", "-0.001", at, "7", "9")
+    book.trade(SOL, "buy", 1, 100, at, fee=0)
+    book.trade(SOL, "sell", 1, 110, at + HOUR, fee=0)
+    book.claw_back(SOL, "-2", at + 2 * HOUR)
+    coin = btc_price(int(at.timestamp() * 1000)) / 1_000
+    return Due("10", other=str(-coin - Decimal("3.5")))
+
+
+def moved_about(book: OkxLife, at: datetime) -> Due:
+    """Deposits, withdrawals, sub-accounts, conversions: none of it is earned."""
+    book.deposit("USDT", 500, at)
+    book.deposit("USDT", -200, at + HOUR)
+    book.entry("USDT", "-300", at + 2 * HOUR, "1", "14")
+    book.entry("USDT", "40", at + 3 * HOUR, "12", "1")
+    book.convert("USDT", 610, "BTC", "0.01", at + 4 * HOUR)
+    return Due("0")
+
+
+Events = Callable[[OkxLife, datetime], Due]
+CASES: tuple[Events, ...] = (
+    swaps, settled_future, settled_and_open, settled_in_coin, exercised, expired_worthless,
+    open_option, assigned, reduced, isolated, isolated_liquidated, isolated_and_open,
+    charged_in_a_third_coin, spot_charged_in_a_third_coin, paid_in_coin, interest_and_clawback,
+    moved_about,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("events", CASES, ids=lambda case: case.__name__)
+def test_it_is_proven_and_due_to_the_last_digit(events: Events, tmp_path: Path) -> None:
+    book = life(BTC="10", OKB="10")
+    due = events(book, OPENING + DAY)
+    document = night(book, tmp_path, due.currency)
+    [entry] = document["accounts"]
+    assert entry["status"] == "proven", entry["reasons"]
+    for name in ("gross", "fees", "funding", "other"):
+        off = Decimal(entry["total"][name]) - Decimal(getattr(due, name))
+        assert abs(off) < Decimal("1e-9"), (name, entry["total"][name], getattr(due, name))
+    proofs = {"positions": "closed", "cash": "closed", "equity": "closed"}
+    assert proofs.items() <= entry["proofs"].items()
+    is_contract = rows(
+        tmp_path, "select count(*) from evidence.fills where instrument_kind not in ('spot')"
+    ) != [(0,)]
+    assert entry["proofs"]["broker_pnl"] == ("closed" if is_contract else "absent")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_whole_life_every_number_is_the_reckoner_s(seed: int, tmp_path: Path) -> None:
+    life = Life(random.Random(f"life{seed}"))
+    life.live(120)
+    document = night(life.book, tmp_path)
+    [entry] = document["accounts"]
+    assert entry["status"] == "proven", entry["reasons"]
+    assert set(entry["proofs"].values()) == {"closed"}
+    for name in ("gross", "fees", "funding", "other"):
+        assert abs(Fraction(entry["total"][name]) - life.due[name]) < Fraction(1, 10**9), name
