@@ -101,7 +101,7 @@ class Promise(NamedTuple):
     @property
     def is_of_the_past(self) -> bool:
         """Whether it speaks of what happened over time, and not of what there is now."""
-        return not self.is_snapshot and self.evidence != "instruments"
+        return not self.is_snapshot and self.evidence in {"fills", "ledger", "positions"}
 
 
 @dataclass(frozen=True, slots=True)

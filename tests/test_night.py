@@ -666,7 +666,7 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
     document = one_night(tmp_path, traded, is_paging=True)
 
     assert set(document) == {
-        "schema", "run", "as_of", "status", "accounts", "bots", "breaks", "pages",
+        "schema", "run", "as_of", "status", "accounts", "bots", "restated", "breaks", "pages",
     }  # fmt: skip
     assert document["schema"] == 1
     [entry] = document["accounts"]

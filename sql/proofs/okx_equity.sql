@@ -6,6 +6,8 @@
 -- balances, they have moved on: that much (`upl` of the one and of the other) is the venue's too.
 -- A trade of which fill and entry lie on either side of the window's first instant moved the cash
 -- inside it, or before it, and its fill was counted otherwise.
+-- A currency in which something was held before the window is left out: what that was worth when it
+-- began is not known.
 -- let: equity_from = select min(from_session) from proofs.snapshots
 -- let: opens_from = select min(window_start) from config.accounts
 -- let: opens_to = select max(window_start) from config.accounts
@@ -111,7 +113,13 @@ compared as (
   left join earned e on e.account = b.account and e.currency = b.currency
   left join worth w on w.account = b.account and w.currency = b.currency
   left join astride d on d.account = b.account and d.currency = b.currency
-  where b.equity_amount is not null
+  where
+    b.equity_amount is not null
+    and not exists (
+      from config.opening p
+      join staging.okx_instruments t on t.account = p.account and t.instrument = p.instrument
+      where p.account = b.account and t.currency = b.currency
+    )
 )
 
 select
