@@ -121,7 +121,9 @@ where is_restaged and venue <> 'books';
 create or replace view raw.revised as
 select account, kind, id
 from raw.restaged
-where kind in ('fill', 'bill', 'position-history', 'Trade', 'TradeConfirm', 'CashTransaction');
+where kind in (
+  'fill', 'bill', 'position-history', 'Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction'
+);
 
 -- what stands as this run was told it, and as every run was for an account staged from the beginning
 create or replace view raw.said as

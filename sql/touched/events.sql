@@ -23,7 +23,7 @@ tagged as (
 select
   f.account,
   f.instrument,
-  'fill' as kind,
+  case when f.to_instrument is null then 'fill' else 'exercise' end as kind,
   f.fill_id as event_id,
   f.at,
   f.seq,
@@ -40,8 +40,13 @@ select
     when f.fee_currency = f.base_currency then 'base'
     else 'unknown'
   end as fee_in,
-  f.rate
+  f.rate,
+  f.proceeds,
+  f.to_instrument,
+  f.exercise_id,
+  m.family
 from fills f
+left join touched.families m on m.account = f.account and m.instrument = f.instrument
 left join tagged t on t.account = f.account and t.fill_id = f.fill_id
 left join config.owners o on o.account = f.account and o.instrument = f.instrument
 union all by name
@@ -56,11 +61,34 @@ select
   o.bot,
   'net' as position_side,
   l.amount,
-  l.rate
+  l.rate,
+  m.family
 from evidence.ledger l
+left join touched.families m on m.account = l.account and m.instrument = l.instrument
 join touched.lots t on t.account = l.account and t.instrument = coalesce(l.instrument, '')
 left join config.owners o on o.account = l.account and o.instrument = l.instrument
 where
   l.session_date >= getvariable('lots_from')
   and l.session_date between t.from_session and t.last_session
   and l.kind in (from config.lot_kinds)
+union all by name
+select
+  e.account,
+  e.instrument,
+  e.kind,
+  e.event_id,
+  e.at,
+  e.seq,
+  e.session_date,
+  'net' as position_side,
+  e.qty,
+  0::decimal(38, 18) as amount,
+  1::decimal(38, 18) as rate,
+  e.to_instrument,
+  m.family
+from evidence.lot_events e
+join touched.lots t on t.account = e.account and t.instrument = e.instrument
+left join touched.families m on m.account = e.account and m.instrument = e.instrument
+where
+  e.session_date >= getvariable('lots_from')
+  and e.session_date between t.from_session and t.last_session
