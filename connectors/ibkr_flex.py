@@ -61,6 +61,13 @@ marks), nor one whose coming or going with the query's settings must not double 
 IDENTIFIED: Final = frozenset({"Trade", "TradeConfirm", "CashTransaction"})
 STANDING: Final = frozenset({"OpenPosition", "AccountInformation"})
 """Rows that say how something stands, and not what happened."""
+PERIODIC: Final = {
+    "ConversionRate": ("reportDate", "fromCurrency", "toCurrency"),
+    "CashReportCurrency": ("fromDate", "toDate", "levelOfDetail", "currency"),
+    "ChangeInNAV": ("fromDate", "toDate", "currency"),
+    "EquitySummaryByReportDateInBase": ("reportDate", "currency"),
+}
+"""Rows that are of a day or a period, and what tells it: a later statement restates its figures."""
 OWN_LEVELS: Final = frozenset({"", "EXECUTION", "DETAIL"})
 
 
@@ -312,7 +319,7 @@ def records(statements: Sequence[Statement]) -> Iterator[Record]:
 def _landed(statement: Statement) -> Iterator[Record]:
     seen: Counter[tuple[str, str]] = Counter()
     whole: set[tuple[str, str, str]] = set()
-    positions: list[str] = []
+    listed: dict[str, list[str]] = {"OpenPosition": [], "StatementOfFundsLine": []}
     for rows in statement.sections.values():
         is_levelled = any(attributes.get("levelOfDetail") for _, attributes in rows)
         for kind, attributes in rows:
@@ -324,16 +331,17 @@ def _landed(statement: Statement) -> Iterator[Record]:
             seen[kind, key] += 1
             count = seen[kind, key]
             identity = key if count == 1 else f"{key}#{count}"
-            if kind == "OpenPosition":
-                positions.append(identity)
+            if kind in listed:
+                listed[kind].append(identity)
             yield Record(kind, identity, payload, _happened_at(kind, attributes))
-    yield _statement_record(statement, positions)
+    yield _statement_record(statement, listed["OpenPosition"], listed["StatementOfFundsLine"])
 
 
-def _statement_record(statement: Statement, positions: list[str]) -> Record:
-    """Return the statement itself: its attributes, its sections, and the positions it states.
+def _statement_record(statement: Statement, positions: list[str], funds: list[str]) -> Record:
+    """Return the statement itself: its attributes, its sections, its positions, its lines of funds.
 
-    A position that a renewed statement of the same day no longer states is thereby gone.
+    What a renewed statement of the same day no longer states is thereby gone; and the lines of
+    funds follow from each other in the order in which they stand.
     """
     content = {
         "attributes": dict(statement.attributes),
@@ -341,6 +349,7 @@ def _statement_record(statement: Statement, positions: list[str]) -> Record:
         "from_date": statement.from_date.isoformat(),
         "to_date": statement.to_date.isoformat(),
         "positions": positions,
+        **({"funds": funds} if "StmtFunds" in statement.sections else {}),
     }
     key = f"{statement.from_date}/{statement.to_date}/{'+'.join(sorted(_evident(statement)))}"
     return Record("FlexStatement", key, payload_text(content))
@@ -368,9 +377,9 @@ def _row_id(row: Row, statement: Statement, *, is_levelled: bool) -> str:
     if kind == "OpenPosition":
         what = _text(attributes, "conid") or _text(attributes, "symbol") or "unnamed"
         return f"{statement.to_date}/{what}/{level}"
-    if kind == "ConversionRate":
-        names = ("reportDate", "fromCurrency", "toCurrency")
-        return "/".join(_text(attributes, name) for name in names)
+    if kind in PERIODIC:
+        texts = {"fromDate": str(statement.from_date), "toDate": str(statement.to_date)}
+        return "/".join(_text(attributes, name) or texts.get(name, "") for name in PERIODIC[kind])
     if kind == "AccountInformation":
         return "AccountInformation"
     # A row without a level beside rows with one may restate them: SQL must be able to tell.
@@ -388,7 +397,7 @@ def _happened_at(kind: str, attributes: Mapping[str, str]) -> datetime | None:
     """Return the day of a row that happened once, at midnight UTC; None for what is or has none."""
     if kind in STANDING:
         return None
-    for name in ("tradeDate", "reportDate", "dateTime", "date"):
+    for name in ("tradeDate", "reportDate", "dateTime", "date", "toDate"):
         try:
             found = day(attributes.get(name, ""))
         except ValueError:

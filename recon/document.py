@@ -201,7 +201,21 @@ class DocumentBuilder:
         if rows:
             by_size = sorted(rows, key=lambda row: row["difference"].copy_abs())
             differences["cash"] = {row["name"]: text(row["difference"]) for row in by_size}
-        proofs["broker_pnl"] = "absent"
+        for name in ("broker_pnl", "cash", "equity"):
+            rows = self._warehouse.rows(
+                f"select * from proofs.flex_{name} where account = ? order by name, place",
+                [account.id],
+            )
+            if not rows:
+                proofs.setdefault(name, "absent")
+                continue
+            broken = [row for row in rows if not row["is_closed"]]
+            proofs[name] = "broken" if broken else "closed"
+            reasons += _listed(f"{name}: {row['name']}: {row['place']}" for row in broken)
+            if broken:
+                differences[name] = {
+                    row["name"]: text(row["difference"] or Decimal(0)) for row in broken
+                }
         return proofs, differences, reasons
 
     def _has_lost_rows(self, account: str) -> bool:

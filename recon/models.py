@@ -115,7 +115,8 @@ def _stage(warehouse: Warehouse, run: str, rules: str) -> None:
         warehouse.select(run, [*again, *orphans])
         warehouse.build("staging")
     warehouse.prepare(
-        "evidence", ("fills", "ledger", "closed_positions", "lot_events", "stated_pnl")
+        "evidence",
+        ("fills", "ledger", "closed_positions", "lot_events", "stated_pnl", "cash_moves"),
     )
 
 

@@ -32,3 +32,7 @@ coalesce(
 -- and would read what is unknown as 0.
 create or replace macro whole_sum(amount) as
 case when count(*) = count(amount) then coalesce(sum(amount), 0)::decimal(38, 18) end;
+
+-- plain(amount): the amount as people write it, without zeros at its end.
+create or replace macro plain(amount) as
+regexp_replace(regexp_replace(amount::varchar, '(\.[0-9]*?)0+$', '\1'), '\.$', '');

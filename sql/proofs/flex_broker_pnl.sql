@@ -72,8 +72,8 @@ select
         || ' section Trades, or wait for the activity statement'
     when currencies > 1 then 'it realised PnL in several currencies: not told apart yet'
     when realised is null then 'what it realised here cannot be reckoned: see the other reasons'
-    when is_same then 'realised ' || realised || ' ' || currency || ', as IBKR says'
-    else 'realised ' || realised || ' ' || currency || ', IBKR says ' || stated
+    when is_same then 'realised ' || plain(realised) || ' ' || currency || ', as IBKR says'
+    else 'realised ' || plain(realised) || ' ' || currency || ', IBKR says ' || plain(stated)
       || ', from session ' || first_session || ' on: an execution is missing, doubled or altered, or it was'
       || ' held before `since` (set `since` to a day when it was flat)'
   end as place,
