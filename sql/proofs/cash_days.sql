@@ -13,7 +13,7 @@ select
       when m.rate = 1 then m.amount
       when m.amount = 0 then 0
       else try_cast(
-        try_cast(m.amount as decimal(20, 9)) * try_cast(m.rate as decimal(18, 9)) as decimal(38, 18)
+        try_cast(m.amount as decimal(19, 9)) * try_cast(m.rate as decimal(19, 9)) as decimal(38, 18)
       )
     end
   ) as in_base,

@@ -67,7 +67,7 @@ marked as (
         when o.rate = 1 then (
           case when o.qty > 0 then 1 else -1 end
           * (
-            (try_cast(abs(o.qty) as decimal(18, 8)) * try_cast(p.mark_price as decimal(18, 8)))::decimal(28, 10)
+            (try_cast(abs(o.qty) as decimal(19, 8)) * try_cast(p.mark_price as decimal(19, 8)))::decimal(28, 10)
             * try_cast(o.multiplier as decimal(10, 4)) - o.cost
           )
         )::decimal(38, 18)

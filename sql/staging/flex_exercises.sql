@@ -8,7 +8,7 @@ with options as (
     coalesce(underlying_conid, '') as underlying_conid,
     coalesce(underlying, '') as underlying,
     (case when put_call = 'P' then sign(qty) else -sign(qty) end)::integer as side,
-    abs(try_cast(qty as decimal(18, 4))) * try_cast(multiplier as decimal(18, 4)) as delivered
+    abs(try_cast(qty as decimal(19, 4))) * try_cast(multiplier as decimal(19, 4)) as delivered
   from staging.flex_parsed_fills f
   where verdict = 'fill' and category in ('OPT', 'WAR', 'IOPT') and price = 0
     and put_call in ('P', 'C') and strike is not null and multiplier is not null

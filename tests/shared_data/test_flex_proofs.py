@@ -62,14 +62,14 @@ def proof(stem: str, name: str, folder: Path) -> list[dict[str, object]]:
 def test_what_ibkr_says_it_realised_is_what_we_reckon(stem: str, tmp_path: Path) -> None:
     rows = proof(stem, "broker_pnl", tmp_path)
     assert bool(rows) is (stem not in NOTHING_STATED), "is there anything to compare?"
-    differing = {
-        (stem, row["name"]): row["difference"] for row in rows if not row["is_closed"]
-    }
+    differing = {(stem, row["name"]): row["difference"] for row in rows if not row["is_closed"]}
     assert differing == {key: value for key, value in NOT_REALISED.items() if key[0] == stem}
 
 
 def test_a_tender_and_the_merger_that_paid_for_it_close_to_the_cent(tmp_path: Path) -> None:
-    [row] = [row for row in proof("portfolio-01", "broker_pnl", tmp_path) if "TEN2" in str(row["name"])]
+    [row] = [
+        row for row in proof("portfolio-01", "broker_pnl", tmp_path) if "TEN2" in str(row["name"])
+    ]
     assert row["place"] == "realised 2358 CAD, as IBKR says"
 
 
