@@ -49,6 +49,13 @@ KINDS_OF: Final[Mapping[Evidence, tuple[str, ...]]] = {
     "positions": ("OpenPosition",),
 }
 
+PROVING: Final[Mapping[str, tuple[str, ...]]] = {
+    "cash": ("StmtFunds", "CashReport", "ChangeInNAV"),
+    "equity": ("EquitySummaryInBase", "ChangeInNAV"),
+    "corporate actions": ("CorporateActions",),
+}
+"""What is proven from which sections, any of them; without one it is absent, and says nothing."""
+
 IDENTITY: Final = (
     "accountId", "levelOfDetail", "assetCategory", "symbol", "conid", "currency", "type",
     "transactionType", "buySell", "dateTime", "tradeDate", "tradeTime", "quantity", "tradePrice",
@@ -281,7 +288,23 @@ class IbkrFlexFiles(_FlexConnector):
                         remedy=f"add {section} to the Flex query, and download again",
                     )
                 )
-        return items
+        return items + self._unprovable(statements)
+
+    def _unprovable(self, statements: Sequence[Statement]) -> list[CheckItem]:
+        """Say which proofs the statements cannot carry: that is no fault, but worth knowing."""
+        present = {name for found in statements for name in found.sections}
+        lacking = [
+            (what, f"add the section {' or '.join(names)} to the Flex query")
+            for what, names in PROVING.items()
+            if present.isdisjoint(names)
+        ]
+        trades = [row for found in statements for _, row in found.sections.get("Trades", [])]
+        if trades and not any("fifoPnlRealized" in row for row in trades):
+            lacking.append(("broker_pnl", "tick Realized P/L in the Flex query's section Trades"))
+        return [
+            CheckItem(f"{self.account}: {what}", is_ok=True, detail=f"nothing proves it: {remedy}")
+            for what, remedy in lacking
+        ]
 
     def _read(self) -> tuple[Statement, ...]:
         paths = sorted({path for pattern in self._patterns for path in glob.glob(pattern)})  # noqa: PTH207 - a pattern may be absolute

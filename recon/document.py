@@ -207,7 +207,8 @@ class DocumentBuilder:
                 [account.id],
             )
             if not rows:
-                proofs.setdefault(name, "absent")
+                if name == "broker_pnl":
+                    proofs[name] = "absent"
                 continue
             broken = [row for row in rows if not row["is_closed"]]
             proofs[name] = "broken" if broken else "closed"

@@ -209,8 +209,9 @@ def test_an_account_whose_broker_states_pnl_is_not_fed() -> None:
     con = duckdb.connect()
     con.sql("create schema touched; create schema config")
     con.sql(
-        "create table touched.events as select unnest(['okx', 'ibkr']) as account, 'X' as instrument,"
-        " 'fill' as kind, date '2026-01-05' as session_date, timestamp '2026-01-05' as at, 1 as seq,"
+        "create table touched.events as select unnest(['okx', 'ibkr']) as account,"
+        " 'X' as instrument, 'fill' as kind, date '2026-01-05' as session_date,"
+        " timestamp '2026-01-05' as at, 1 as seq,"
         " 'a' as bot, 'net' as position_side, 1 as qty, 1 as price, 1 as multiplier,"
         " false as is_inverse, 0 as amount, 'settlement' as fee_in, 1 as rate"
     )

@@ -147,15 +147,11 @@ def test_the_cancelled_trades_commission_stays_paid(tmp_path: Path) -> None:
     assert rows == [{"kind": "fee", "amount": Decimal("-2.4444"), "currency": "EUR"}]
 
 
-def test_the_fund_is_a_finding(tmp_path: Path) -> None:
+def test_the_fund_is_worth_what_was_paid(tmp_path: Path) -> None:
     with staged(DATA / "flex" / "portfolio-15.xml", tmp_path, "EUR") as warehouse:
-        rows = warehouse.rows("select instrument, reason from staging.flex_findings")
-    assert rows == [
-        {
-            "instrument": "009086587",
-            "reason": "proceeds are not -quantity * price * multiplier for this FUND",
-        }
-    ]
+        rows = warehouse.rows("select instrument, proceeds from staging.flex_fills")
+        assert warehouse.rows("from staging.flex_findings") == []
+    assert rows == [{"instrument": "009086587", "proceeds": Decimal(10_000)}]
 
 
 @pytest.mark.parametrize(

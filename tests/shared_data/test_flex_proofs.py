@@ -1,4 +1,4 @@
-"""IBKR's proofs over statements that none of us wrote: what they carry closes, the rest has a name."""
+"""IBKR's proofs over statements that none of us wrote: what they carry closes, or has a name."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOTHING_STATED = {
 NOT_REALISED = {
     # Bought and sold on that day (the cash report says 550 and -470 of it), and yet each execution
     # restates its own proceeds as its cost, and says that it realised 0.
-    ("reader-activity", "FDAX DEC 18"): Decimal("542"),
+    ("reader-activity", "FDAX DEC 18"): Decimal(542),
     ("reader-activity", "YM   DEC 18"): Decimal("-478.12"),
 }
 ABBREVIATED = {

@@ -369,7 +369,7 @@ def test_splits_and_other_names_change_lots(
 def test_a_merger_for_cash_is_a_fill_at_what_it_paid(warehouse: Warehouse, tmp_path: Path) -> None:
     row = action("X", "-10", "X(US01) MERGED(Acquisition) FOR USD 2.50 PER SHARE", "TC", "25")
     staged(warehouse, tmp_path, statement(extra=f"<CorporateActions>{row}</CorporateActions>"))
-    [fill] = [row for row in table(warehouse, "fills")]
+    [fill] = table(warehouse, "fills")
     assert (fill["qty"], fill["price"], fill["proceeds"]) == (-10, Decimal("2.5"), 25)
     assert fill["is_system"]
     assert table(warehouse, "lot_events") == table(warehouse, "findings") == []
