@@ -12,7 +12,7 @@ from connectors.flex_statement import Statement
 from connectors.ibkr_flex import records
 from recon.claims import keep_claims
 from recon.config import FlexAccount
-from recon.domain import Coverage
+from recon.domain import Coverage, Record
 from recon.lots import Method
 from recon.models import build, configure
 from recon.plan import Plan
@@ -47,7 +47,7 @@ def nights(
     with Warehouse(path) as warehouse:
         for number, statements in enumerate(evenings):
             with warehouse.transaction():
-                items = [*records(statements), *stated(statements)]
+                items: list[Record | Coverage] = [*records(statements), *stated(statements)]
                 warehouse.land(f"run{number}", "ibkr-flex", account.id, items, now)
                 configure(warehouse, [(account, span, NEW_YORK)], [], now)
                 keep_claims(warehouse, Plan(now.date(), (), ()), {}, {})

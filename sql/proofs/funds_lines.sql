@@ -7,9 +7,11 @@
 with listed as (
   select account, id as statement_id, unnest(ids) as source_id, generate_subscripts(ids, 1) as place
   from (
-    select account, id, (payload -> 'funds')::varchar[] as ids
-    from raw.said
-    where venue = 'ibkr-flex' and kind = 'FlexStatement' and (payload -> 'funds') is not null
+    -- As it stands: of an account made again from the beginning every version was said.
+    select t.account, t.id, (t.payload -> 'funds')::varchar[] as ids
+    from raw.tonight t
+    semi join raw.said s on s.account = t.account and s.kind = t.kind and s.id = t.id
+    where t.venue = 'ibkr-flex' and t.kind = 'FlexStatement' and (t.payload -> 'funds') is not null
   )
 ),
 
