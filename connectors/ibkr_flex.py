@@ -49,6 +49,13 @@ KINDS_OF: Final[Mapping[Evidence, tuple[str, ...]]] = {
     "positions": ("OpenPosition",),
 }
 
+PROVING: Final[Mapping[str, tuple[str, ...]]] = {
+    "cash": ("StmtFunds", "CashReport", "ChangeInNAV"),
+    "equity": ("EquitySummaryInBase", "ChangeInNAV"),
+    "corporate actions": ("CorporateActions",),
+}
+"""What is proven from which sections, any of them; without one it is absent, and says nothing."""
+
 IDENTITY: Final = (
     "accountId", "levelOfDetail", "assetCategory", "symbol", "conid", "currency", "type",
     "transactionType", "buySell", "dateTime", "tradeDate", "tradeTime", "quantity", "tradePrice",
@@ -61,6 +68,13 @@ marks), nor one whose coming or going with the query's settings must not double 
 IDENTIFIED: Final = frozenset({"Trade", "TradeConfirm", "CashTransaction"})
 STANDING: Final = frozenset({"OpenPosition", "AccountInformation"})
 """Rows that say how something stands, and not what happened."""
+PERIODIC: Final = {
+    "ConversionRate": ("reportDate", "fromCurrency", "toCurrency"),
+    "CashReportCurrency": ("fromDate", "toDate", "levelOfDetail", "currency"),
+    "ChangeInNAV": ("fromDate", "toDate", "currency"),
+    "EquitySummaryByReportDateInBase": ("reportDate", "currency"),
+}
+"""Rows that are of a day or a period, and what tells it: a later statement restates its figures."""
 OWN_LEVELS: Final = frozenset({"", "EXECUTION", "DETAIL"})
 
 
@@ -287,7 +301,23 @@ class IbkrFlexFiles(_FlexConnector):
                         remedy=f"add {section} to the Flex query, and download again",
                     )
                 )
-        return items
+        return items + self._unprovable(statements)
+
+    def _unprovable(self, statements: Sequence[Statement]) -> list[CheckItem]:
+        """Say which proofs the statements cannot carry: that is no fault, but worth knowing."""
+        present = {name for found in statements for name in found.sections}
+        lacking = [
+            (what, f"add the section {' or '.join(names)} to the Flex query")
+            for what, names in PROVING.items()
+            if present.isdisjoint(names)
+        ]
+        trades = [row for found in statements for _, row in found.sections.get("Trades", [])]
+        if trades and not any("fifoPnlRealized" in row for row in trades):
+            lacking.append(("broker_pnl", "tick Realized P/L in the Flex query's section Trades"))
+        return [
+            CheckItem(f"{self.account}: {what}", is_ok=True, detail=f"nothing proves it: {remedy}")
+            for what, remedy in lacking
+        ]
 
     def _read(self) -> tuple[Statement, ...]:
         paths = sorted({path for pattern in self._patterns for path in glob.glob(pattern)})  # noqa: PTH207 - a pattern may be absolute
@@ -325,7 +355,7 @@ def records(statements: Sequence[Statement]) -> Iterator[Record]:
 def _landed(statement: Statement) -> Iterator[Record]:
     seen: Counter[tuple[str, str]] = Counter()
     whole: set[tuple[str, str, str]] = set()
-    positions: list[str] = []
+    listed: dict[str, list[str]] = {"OpenPosition": [], "StatementOfFundsLine": []}
     for rows in statement.sections.values():
         is_levelled = any(attributes.get("levelOfDetail") for _, attributes in rows)
         for kind, attributes in rows:
@@ -337,16 +367,17 @@ def _landed(statement: Statement) -> Iterator[Record]:
             seen[kind, key] += 1
             count = seen[kind, key]
             identity = key if count == 1 else f"{key}#{count}"
-            if kind == "OpenPosition":
-                positions.append(identity)
+            if kind in listed:
+                listed[kind].append(identity)
             yield Record(kind, identity, payload, _happened_at(kind, attributes))
-    yield _statement_record(statement, positions)
+    yield _statement_record(statement, listed["OpenPosition"], listed["StatementOfFundsLine"])
 
 
-def _statement_record(statement: Statement, positions: list[str]) -> Record:
-    """Return the statement itself: its attributes, its sections, and the positions it states.
+def _statement_record(statement: Statement, positions: list[str], funds: list[str]) -> Record:
+    """Return the statement itself: its attributes, its sections, its positions, its lines of funds.
 
-    A position that a renewed statement of the same day no longer states is thereby gone.
+    What a renewed statement of the same day no longer states is thereby gone; and the lines of
+    funds follow from each other in the order in which they stand.
     """
     content = {
         "attributes": dict(statement.attributes),
@@ -354,6 +385,7 @@ def _statement_record(statement: Statement, positions: list[str]) -> Record:
         "from_date": statement.from_date.isoformat(),
         "to_date": statement.to_date.isoformat(),
         "positions": positions,
+        **({"funds": funds} if "StmtFunds" in statement.sections else {}),
     }
     key = f"{statement.from_date}/{statement.to_date}/{'+'.join(sorted(_evident(statement)))}"
     return Record("FlexStatement", key, payload_text(content))
@@ -381,9 +413,9 @@ def _row_id(row: Row, statement: Statement, *, is_levelled: bool) -> str:
     if kind == "OpenPosition":
         what = _text(attributes, "conid") or _text(attributes, "symbol") or "unnamed"
         return f"{statement.to_date}/{what}/{level}"
-    if kind == "ConversionRate":
-        names = ("reportDate", "fromCurrency", "toCurrency")
-        return "/".join(_text(attributes, name) for name in names)
+    if kind in PERIODIC:
+        texts = {"fromDate": str(statement.from_date), "toDate": str(statement.to_date)}
+        return "/".join(_text(attributes, name) or texts.get(name, "") for name in PERIODIC[kind])
     if kind == "AccountInformation":
         return "AccountInformation"
     # A row without a level beside rows with one may restate them: SQL must be able to tell.
@@ -401,7 +433,7 @@ def _happened_at(kind: str, attributes: Mapping[str, str]) -> datetime | None:
     """Return the day of a row that happened once, at midnight UTC; None for what is or has none."""
     if kind in STANDING:
         return None
-    for name in ("tradeDate", "reportDate", "dateTime", "date"):
+    for name in ("tradeDate", "reportDate", "dateTime", "date", "toDate"):
         try:
             found = day(attributes.get(name, ""))
         except ValueError:

@@ -40,6 +40,8 @@ NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
     None,
 )
 """What an account without evidence of its fills or its ledger adds up to: unknown, and never 0."""
+COMPARED = {"broker_pnl": "broker_pnl", "cash": "flex_cash", "equity": "equity"}
+"""The proofs of which a query gives all that it compared: no row is no evidence."""
 MAX_REASONS = 8
 """Reasons of one kind that are spelt out; the rest are counted."""
 
@@ -195,49 +197,58 @@ class DocumentBuilder:
     def _proofs(
         self, account: Account, coverage: Mapping[Evidence, CoverageStatus]
     ) -> tuple[dict[str, ProofStatus], dict[str, dict[str, str]], list[str]]:
-        proofs: dict[str, ProofStatus] = {}
-        differences: dict[str, dict[str, str]] = {}
-        reasons: list[str] = []
+        """Return what closes, by how much the others do not, by name, and why in words."""
+        has_fills, has_ledger = _has(coverage, "fills"), _has(coverage, "ledger")
+        compared = {
+            "positions": self._positions(account),
+            "cash": self._warehouse.rows(
+                "select currency as name, place, difference, false as is_closed "
+                "from proofs.cash where account = ? order by abs(difference), place",
+                [account.id],
+            ),
+        }
+        status: dict[str, ProofStatus] = {
+            "positions": _proof(compared["positions"], _has(coverage, "positions", "fills")),
+            "cash": _proof(compared["cash"], _has(coverage, "balances", "ledger")),
+        }
+        for name, query in COMPARED.items():
+            rows = self._warehouse.rows(
+                f"select name, place, difference, is_closed from proofs.{query} "
+                "where account = ? order by all",
+                [account.id],
+            )
+            if name not in status or rows:
+                compared[name] = [row for row in rows if not row["is_closed"]]
+                status[name] = _proof(compared[name], bool(rows) and has_fills and has_ledger)
+        differences = {
+            name: {row["name"]: text(row["difference"] or Decimal(0)) for row in rows}
+            for name, rows in compared.items()
+            if rows
+        }
+        reasons = [
+            line
+            for name, rows in compared.items()
+            for line in _listed(f"{name}: {_told(row)}" for row in rows)
+        ]
+        return status, differences, reasons
+
+    def _positions(self, account: Account) -> list[dict[str, Any]]:
+        """Return the instruments whose fills do not add up to the statement."""
         rows = self._warehouse.rows(
             "select instrument as name, filled_qty, statement_qty, difference "
             "from proofs.positions where account = ? order by 1",
             [account.id],
         )
-        proofs["positions"] = _proof(rows, _has(coverage, "positions", "fills"))
-        reasons += _listed(
-            f"positions: the fills of {row['name']} add up to {text(row['filled_qty'])}, "
-            f"the statement says {text(row['statement_qty'])}: a fill is missing, or the position "
-            f"is older than since = {account.since} (set `since` to a day when it was flat, or "
-            "name what was held then in [[accounts.opening]])"
+        return [
+            row
+            | {
+                "place": f"the fills add up to {text(row['filled_qty'])}, "
+                f"the statement says {text(row['statement_qty'])}: a fill is missing, or the "
+                f"position is older than since = {account.since} (set `since` to a day when it "
+                "was flat, or name what was held then in [[accounts.opening]])"
+            }
             for row in rows
-        )
-        if rows:
-            differences["positions"] = {row["name"]: text(row["difference"]) for row in rows}
-        rows = self._warehouse.rows(
-            "select currency as name, place, difference from proofs.cash where account = ? "
-            "order by 1, 2",
-            [account.id],
-        )
-        proofs["cash"] = _proof(rows, _has(coverage, "balances", "ledger"))
-        reasons += _listed(f"cash: {row['place']} ({text(row['difference'])})" for row in rows)
-        if rows:
-            by_size = sorted(rows, key=lambda row: row["difference"].copy_abs())
-            differences["cash"] = {row["name"]: text(row["difference"]) for row in by_size}
-        for name in ("broker_pnl", "equity"):
-            rows = self._warehouse.rows(
-                f"select name, place, difference, is_closed from proofs.{name} "
-                "where account = ? order by all",
-                [account.id],
-            )
-            broken = [row for row in rows if not row["is_closed"]]
-            proofs[name] = _proof(broken, bool(rows) and _has(coverage, "fills", "ledger"))
-            reasons += _listed(
-                f"{name}: {row['name']}: {row['place']} ({text(row['difference'])})"
-                for row in broken
-            )
-            if broken:
-                differences[name] = {row["name"]: text(row["difference"]) for row in broken}
-        return proofs, differences, reasons
+        ]
 
     def _has_lost_rows(self, account: str) -> bool:
         """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
@@ -437,6 +448,13 @@ def _worse(one: CoverageStatus, other: CoverageStatus) -> CoverageStatus:
 def _has(coverage: Mapping[Evidence, CoverageStatus], *evidence: Evidence) -> bool:
     """Return whether there is any of each kind of evidence at all."""
     return all(coverage.get(name, "failed") != "failed" for name in evidence)
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """Say what does not close, and by how much."""
+    if row["difference"] is None:
+        return f"{row['name']}: {row['place']}"
+    return f"{row['name']}: {row['place']} ({text(row['difference'])})"
 
 
 def _proof(rows: Sequence[object], has_evidence: bool) -> ProofStatus:  # noqa: FBT001

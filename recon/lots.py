@@ -18,6 +18,9 @@ Rules, from the contract:
   and released with the quantity that it opened.
 - *Funding* is carried by the position as a whole and released in proportion as it is closed. With
   no position open it counts at once, as every other cost without a quantity always does.
+- *Splits* change the quantity of open lots, in proportion, and nothing of what they cost.
+- *Handing over*: an option that is exercised or assigned leaves at what it cost, and lots whose
+  paper was renamed go on under another name, as they are: neither realises anything.
 - *Inverse contracts* settle in coin: a fill's value is quantity · multiplier / price, and a long
   gains entry value − exit value. The caller gives the value and says that it is inverse.
 """
@@ -119,6 +122,41 @@ class Book:
             return NOTHING
         return NOTHING._replace(funding=amount)
 
+    def adjust(self, change: int) -> bool:
+        """Let a corporate action change the position by signed `change`; say whether it can.
+
+        Each open lot's quantity changes in proportion, the sum exactly; cost and fees stay. A
+        position that it would close, turn or find flat is left alone.
+        """
+        after = self.qty + change
+        if self.qty * after <= 0:
+            return False
+        sizes = split(abs(after), [lot.left for lot in self.lots])
+        largest = sizes.index(max(sizes))
+        lots = [Lot(size, *_kept(lot)) for size, lot in zip(sizes, self.lots, strict=True)]
+        for lot in lots:
+            if not lot.qty:  # less than a unit is left of it: its cost stays with the others
+                lots[largest].value += lot.value
+                lots[largest].fee += lot.fee
+        self.lots = deque(lot for lot in lots if lot.qty)
+        self.qty = after
+        return True
+
+    def give(self, qty: int) -> tuple[int, int]:
+        """Take unsigned `qty` out of the position at cost; return its value and its fee."""
+        value, fee = self._take(qty)
+        self.qty -= qty if self.qty > 0 else -qty
+        return value, fee
+
+    def move(self, other: Book) -> None:
+        """Hand every lot over, as it is, to a book that is flat."""
+        if other.qty:
+            raise ValueError("lots go on in a book that is flat")
+        given = deque(Lot(lot.left, *_kept(lot)) for lot in self.lots)
+        self.first_lot += len(self.lots)
+        other.lots, other.qty, other.funding = given, self.qty, other.funding + self.funding
+        self.lots, self.qty, self.funding = deque(), 0, 0
+
     def _open(self, qty: int, value: int, fee: int) -> None:
         if self.method == "fifo" or not self.lots:
             self.lots.append(Lot(qty, value, fee))
@@ -155,6 +193,14 @@ class Book:
         if pool.left:
             self.lots.append(Lot(pool.left, pool.value - value, pool.fee - fee))
         return value, fee
+
+
+def _kept(lot: Lot) -> tuple[int, int]:
+    """Return the value and the fee of what nothing has consumed of a lot."""
+    return (
+        lot.value - _share(lot.value, lot.consumed, lot.qty),
+        lot.fee - _share(lot.fee, lot.consumed, lot.qty),
+    )
 
 
 def _share(amount: int, part: int, whole: int) -> int:

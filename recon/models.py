@@ -26,6 +26,8 @@ from recon.warehouse import Again, Warehouse
 TIME = pa.timestamp("us")
 LOT_KINDS = ("funding", "interest", "dividend", "tax", "fee", "penalty")
 """Movements of cash that are PnL of a position or of the account."""
+BROKER_METHODS: Mapping[str, Method] = {"ibkr-flex": "fifo"}
+"""Venues that state what each fill realised, and the lot method by which they reckon it."""
 RELATED = {"ibkr-flex": timedelta(days=40), "ibkr-tws": timedelta(days=8)}
 """Venues whose rows are read in the light of their neighbours, and how far back those may lie: a
 cancel and its trade, a confirmation and the statement that restates it, an execution and what
@@ -151,7 +153,10 @@ def _stage(warehouse: Warehouse, run: str, rules: str) -> None:
         _forget(warehouse, orphans)
         warehouse.select(run, [*again, *orphans])
         warehouse.build("staging")
-    warehouse.prepare("evidence", ("fills", "ledger", "closed_positions"))
+    warehouse.prepare(
+        "evidence",
+        ("fills", "ledger", "closed_positions", "lot_events", "stated_pnl", "cash_moves"),
+    )
 
 
 def _rules(warehouse: Warehouse) -> str:
@@ -308,6 +313,7 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 "venue": account.venue,
                 "currency": account.currency,
                 "lots": account.lots,
+                "broker_lots": BROKER_METHODS.get(account.venue),
                 "calendar": account.calendar or "UTC",
                 "is_by_trade_date": account.calendar is not None,
                 "first_date": window.first.date,
@@ -323,6 +329,7 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 ("venue", pa.string()),
                 ("currency", pa.string()),
                 ("lots", pa.string()),
+                ("broker_lots", pa.string()),
                 ("calendar", pa.string()),
                 ("is_by_trade_date", pa.bool_()),
                 ("first_date", pa.date32()),

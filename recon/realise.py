@@ -3,7 +3,14 @@
 Pure: events come in, in the order in which they happened, and what each session realised and how it
 left the lots goes out. Each event books on two sides: on the lots of whoever owns it (scope `bot`,
 with bot None for what nobody owns), and on the account's own, where bots that trade one instrument
-net each other (scope `account`).
+net each other (scope `account`). Where the broker says what each fill realised, it books on a third
+(scope `broker`): the account's position again, by the broker's own lot method and in the
+instrument's own currency, so that the two can be compared to the last digit.
+
+Instruments that hand lots to each other are one *family* and are run together, in the order in
+which things happened: an option and the stock that its exercise delivers, a paper's old name and
+its new one. What an exercised option had cost goes to what was delivered; renamed lots go on as
+they were.
 
 A run may begin anywhere: given how an earlier session left an instrument's books, it goes on from
 there, and what it gives is what a run over everything would have given for the same sessions.
@@ -23,7 +30,8 @@ from recon.errors import IdentityError
 from recon.exact import SCALE, to_units
 from recon.lots import NOTHING, Book, Lot, Method, Realised, split
 
-Scope = Literal["bot", "account"]
+Scope = Literal["bot", "account", "broker"]
+FILLS = ("fill", "exercise")
 TOO_MUCH = SCALE * 10**15
 """An amount that no account moves, and from which sums would not fit any more."""
 
@@ -32,6 +40,10 @@ class Event(NamedTuple):
     """One thing that happened to an account's lots, in the columns of `touched.events`.
 
     `qty` is signed, bought +; `amount` is the fee of a fill, or a cash entry's amount, paid -.
+    `kind` is `fill`, a kind of cash entry, or one of: `exercise`, a fill by which an option leaves
+    at what it cost; `split`, which changes the position by `qty`; `move`, by which all of it,
+    `qty`, goes on as `to_instrument`. `proceeds` is the unsigned value of a fill that isn't
+    quantity times price. `exercise_id` names what an exercise and the fill that delivers it share.
     """
 
     account: str
@@ -49,13 +61,18 @@ class Event(NamedTuple):
     amount: Decimal
     fee_in: str | None
     rate: Decimal | None
+    proceeds: Decimal | None = None
+    to_instrument: str | None = None
+    exercise_id: str | None = None
+    family: str | None = None
 
 
 class SessionPnl(NamedTuple):
     """What one owner realised on one instrument in one session; key: all before `fills`.
 
-    Money in units of 10^-18 of the account's currency, signed as cash; None where a part of it
-    cannot be valued: unknown, and never 0. `closed_qty` is unsigned, in units of 10^-18.
+    Money in units of 10^-18 of the account's currency (scope `broker`: the instrument's), signed as
+    cash; None where a part of it cannot be valued: unknown, and never 0. `closed_qty` is unsigned,
+    in units of 10^-18.
     """
 
     account: str
@@ -159,61 +176,113 @@ class _Instrument:
     is_inverse: bool = False
     multiplier: Decimal = Decimal(1)
     rate: Decimal | None = None
+    brokers: Method | None = None
 
     def of(self, scope: Scope, bot: str | None, side: str) -> _Held:
-        new = _Held(scope, bot, side, Book(self.method, self.is_inverse))
+        method = self.brokers if scope == "broker" and self.brokers else self.method
+        new = _Held(scope, bot, side, Book(method, self.is_inverse))
         return self.held.setdefault((scope, bot, side), new)
+
+    def sides(self, bot: str | None) -> list[tuple[Scope, str | None]]:
+        """Return whose books a fill of `bot` is booked in."""
+        sides: list[tuple[Scope, str | None]] = [("bot", bot), ("account", None)]
+        return [*sides, ("broker", None)] if self.brokers else sides
 
     def open_books(self, scope: Scope) -> list[_Held]:
         """Return the open books of a scope; of the account there is one owner."""
         return [held for held in self.held.values() if held.scope == scope and held.book.qty]
 
 
+@dataclass(slots=True)
+class _Premium:
+    """What exercised options had cost, waiting for what they deliver: `left`, in its quantity.
+
+    `cash` is signed, received +, in the instrument's currency; `fee` is signed as cash.
+    """
+
+    cash: int = 0
+    fee: int = 0
+    left: int = 0
+    is_known: bool = True
+
+    def take(self, qty: int) -> tuple[int, int]:
+        """Return the cash and the fee that go with `qty` of what is delivered."""
+        if qty >= self.left:
+            taken = self.cash, self.fee
+        else:
+            taken = tuple(split(part, [qty, self.left - qty])[0] for part in (self.cash, self.fee))  # type: ignore[assignment]
+        self.cash, self.fee, self.left = self.cash - taken[0], self.fee - taken[1], self.left - qty
+        return taken
+
+
+@dataclass(slots=True)
+class _Family:
+    """The instruments of one account that hand lots to each other: most often one alone."""
+
+    account: str
+    method: Method
+    brokers: Method | None
+    opening: Mapping[Key, Opening]
+    states: dict[str, _Instrument] = field(default_factory=dict)
+    premiums: dict[tuple[str, Scope], _Premium] = field(default_factory=dict)
+
+    def of(self, instrument: str) -> _Instrument:
+        if instrument not in self.states:
+            key = self.account, instrument
+            new = _Instrument(key, self.method, brokers=self.brokers)
+            self.states[instrument] = _restored(new, self.opening.get(key))
+        return self.states[instrument]
+
+
 def realise(
     events: Iterable[Event],
     methods: Mapping[str, Method],
     opening: Mapping[Key, Opening] | None = None,
+    brokers: Mapping[str, Method] | None = None,
 ) -> Iterator[SessionPnl | ClosingBook | ClosingLot]:
     """Yield what each session realised and how it left the books it touched.
 
-    `events` are ordered by account and instrument, then by session, then as they happened;
-    `methods` gives each account's lot method; `opening` how the books of an instrument were left
-    before its first event: nothing where they were never traded. Raises ValueError for an unordered
-    run.
+    `events` are ordered by account and family, then by session, then as they happened; `methods`
+    gives each account's lot method; `opening` how the books of an instrument were left before its
+    first event: nothing where they were never traded; `brokers` by which method an account's broker
+    states what it realised, where it does. Raises ValueError for an unordered run.
     """
     last: Key | None = None
-    for key, run in groupby(events, lambda event: (event.account, event.instrument)):
+    for key, run in groupby(
+        events, lambda event: (event.account, event.family or event.instrument)
+    ):
         if last is not None and key <= last:
             raise ValueError(f"events are out of order at {key}")
         last = key
-        state = _restored(key, methods[key[0]], (opening or {}).get(key))
+        family = _Family(key[0], methods[key[0]], (brokers or {}).get(key[0]), opening or {})
         latest: tuple[date, datetime] | None = None
         for session_date, day in groupby(run, lambda event: event.session_date):
-            sums: dict[tuple[Scope, str | None], SessionPnl] = {}
+            sums: dict[tuple[str, Scope, str | None], SessionPnl] = {}
             for event in day:
                 if latest is not None and (session_date, event.at) < latest:
                     raise ValueError(f"events are out of order at {event.event_id}")
                 latest = session_date, event.at
-                for row in _booked(state, event):
-                    owner = row.scope, row.bot
+                for row in _booked(family, event):
+                    owner = row.instrument, row.scope, row.bot
                     sums[owner] = _added(sums[owner], row) if owner in sums else row
             yield from sums.values()
-            yield from _closing(state, session_date)
-        _assert_no_netting_alone(state)
+            for state in family.states.values():
+                yield from _closing(state, session_date)
+        _assert_no_netting_alone(family)
 
 
-def _restored(key: Key, method: Method, opening: Opening | None) -> _Instrument:
-    state = _Instrument(key, method)
+def _restored(state: _Instrument, opening: Opening | None) -> _Instrument:
     if opening is None:
         return state
     lots: dict[int, list[Lot]] = {}
     for row in opening.lots:
         lots.setdefault(row.book, []).append(Lot(row.qty, row.value, row.fee, row.consumed))
     for book in opening.books:
-        restored = Book(method, book.is_inverse, book.qty, book.funding, book.first_lot)
+        restored = state.of(book.scope, book.bot, book.position_side).book
+        restored.is_inverse, restored.qty = book.is_inverse, book.qty
+        restored.funding, restored.first_lot = book.funding, book.first_lot
         restored.lots.extend(lots.get(book.book, ()))
-        held = _Held(book.scope, book.bot, book.position_side, restored, book.is_valued)
-        state.held[book.scope, book.bot, book.position_side] = held
+        state.of(book.scope, book.bot, book.position_side).is_valued = book.is_valued
     latest = max(opening.books, key=lambda book: book.session_date)
     state.is_inverse, state.multiplier = latest.is_inverse, latest.multiplier
     state.rate = latest.rate
@@ -230,10 +299,22 @@ def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
     )
 
 
-def _booked(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
+def _booked(family: _Family, event: Event) -> Iterator[SessionPnl]:
+    state = family.of(event.instrument)
     if event.kind in ("fill", "opening"):
-        yield from _fill(state, event)
-        return
+        yield from _fill(family, state, event)
+    elif event.kind == "exercise":
+        yield from _exercise(family, state, event)
+    elif event.kind == "split":
+        _split(state, event)
+    elif event.kind == "move":
+        _move(state, family.of(event.to_instrument or ""), event)
+    else:
+        yield from _entry(state, event)
+
+
+def _entry(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
+    """Book a cash entry for those who hold the instrument, and for the account."""
     amount, is_known = _in_account_currency(to_units(event.amount), event.rate)
     by_owner: dict[str | None, list[tuple[_Held, int]]] = {}
     for held, share in shared(amount, state.open_books("bot")):
@@ -256,10 +337,51 @@ def shared(amount: int, held: Sequence[_Held]) -> list[tuple[_Held, int]]:
     return list(zip(held, split(amount, weights), strict=True)) if weights else []
 
 
-def _fill(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
+def _fill(family: _Family, state: _Instrument, event: Event) -> Iterator[SessionPnl]:
     """Book a fill, or a lot that was open before the window began, whose price may be unknown."""
-    is_without_price = event.price is None and event.kind == "fill"
-    if event.qty is None or event.multiplier is None or is_without_price:
+    fill = _read_fill(state, event)
+    for scope, bot in state.sides(event.bot):
+        # Costs are what they were in the account's currency when they were paid; PnL is worth what
+        # it is when it is realised. The broker's own method knows no other currency.
+        rate = Decimal(1) if scope == "broker" else event.rate
+        # A fee in a third coin is given in the account's currency.
+        is_converted = event.fee_in == "account"
+        paid = fill.fee if is_converted else _in_account_currency(fill.fee, rate)[0]
+        is_paid, worth, is_priced = fill.is_paid and rate is not None, fill.value, fill.is_priced
+        if event.exercise_id is not None:
+            premium = family.premiums.get((event.exercise_id, scope), _Premium(is_known=False))
+            cash, carried = premium.take(abs(fill.qty))
+            worth, paid = worth - cash if fill.qty > 0 else worth + cash, paid + carried
+            is_priced &= premium.is_known
+        held = state.of(scope, bot, event.position_side)
+        held.touch()
+        realised = held.book.fill(fill.qty, worth, paid)
+        carried = paid - realised.fees - realised.funding
+        gross, _ = _in_account_currency(realised.gross, rate)
+        is_known = is_paid and (not realised.closed_qty or (is_priced and held.is_valued))
+        has_turned = bool(realised.closed_qty) and held.book.qty * fill.qty >= 0
+        is_cost_known = is_paid and is_priced and (held.is_valued or has_turned)
+        held.is_valued = is_cost_known or not held.book.qty
+        realised = realised._replace(gross=gross)
+        yield _row(event, scope, bot, realised, carried, is_known=is_known)
+
+
+class _Fill(NamedTuple):
+    """What a fill says, in units of 10^-18: its signed quantity, its unsigned value, its fee.
+
+    Value and fee are as it settles; `is_priced` and `is_paid` say whether they are known.
+    """
+
+    qty: int
+    value: int
+    fee: int
+    is_priced: bool
+    is_paid: bool
+
+
+def _read_fill(state: _Instrument, event: Event) -> _Fill:
+    has_value = event.price is not None or event.proceeds is not None
+    if event.qty is None or event.multiplier is None or not (has_value or event.kind == "opening"):
         raise IdentityError(
             f"fill {event.event_id} was staged without quantity, price or multiplier"
         )
@@ -267,29 +389,78 @@ def _fill(state: _Instrument, event: Event) -> Iterator[SessionPnl]:
     state.rate = event.rate
     qty, fee = to_units(event.qty), to_units(event.amount)
     is_paid = event.fee_in != "unknown"
+    if event.proceeds is not None:
+        return _Fill(qty, to_units(event.proceeds), fee, is_priced=True, is_paid=is_paid)
     if event.fee_in == "base":
         # What the fee took was never ours: the position grows by what is left, at the same price.
         fee, is_paid = _value(state, fee, event.price)
         qty += to_units(event.amount)
     value, is_priced = _value(state, qty, event.price)
-    # Costs are what they were in the account's currency when they were paid; PnL is worth what it
-    # is when it is realised. A fee in a third coin is given in the account's currency.
-    if event.fee_in != "account":
-        fee, _ = _in_account_currency(fee, event.rate)
-    is_paid &= event.rate is not None
-    sides: tuple[tuple[Scope, str | None], ...] = (("bot", event.bot), ("account", None))
-    for scope, bot in sides:
+    return _Fill(qty, abs(value), fee, is_priced, is_paid)
+
+
+def _exercise(family: _Family, state: _Instrument, event: Event) -> Iterator[SessionPnl]:
+    """Let an option leave at what it cost; that, and its fees, wait for what it delivers.
+
+    Of more than is held the cost is not known, and so neither is what is delivered worth.
+    """
+    fill = _read_fill(state, event)
+    multiplier = to_units(event.multiplier or Decimal(0))
+    for scope, bot in state.sides(event.bot):
+        rate = Decimal(1) if scope == "broker" else event.rate
+        paid, has_rate = _in_account_currency(fill.fee, rate)
         held = state.of(scope, bot, event.position_side)
         held.touch()
-        realised = held.book.fill(qty, abs(value), fee)
-        carried = fee - realised.fees - realised.funding
-        gross, _ = _in_account_currency(realised.gross, event.rate)
-        is_known = is_paid and (not realised.closed_qty or (is_priced and held.is_valued))
-        has_turned = bool(realised.closed_qty) and held.book.qty * qty >= 0
-        is_cost_known = is_paid and is_priced and (held.is_valued or has_turned)
-        held.is_valued = is_cost_known or not held.book.qty
-        realised = realised._replace(gross=gross)
-        yield _row(event, scope, bot, realised, carried, is_known=is_known)
+        size = min(abs(fill.qty), abs(held.book.qty)) if held.book.qty * fill.qty < 0 else 0
+        is_known = held.is_valued and has_rate and size == abs(fill.qty)
+        cost, carried = held.book.give(size)
+        if size < abs(fill.qty):
+            held.book.fill(fill.qty + size if fill.qty < 0 else fill.qty - size, 0, 0)
+        held.is_valued = is_known or not held.book.qty
+        premium = family.premiums.setdefault((event.exercise_id or "", scope), _Premium())
+        premium.cash += cost if fill.qty > 0 else -cost
+        premium.fee += carried + paid
+        premium.left += abs(fill.qty) * multiplier // SCALE
+        premium.is_known &= is_known
+        yield _row(
+            event, scope, bot, NOTHING._replace(closed_qty=size), -carried, is_known=is_known
+        )
+
+
+def _split(state: _Instrument, event: Event) -> None:
+    """Change what every owner holds in proportion; where nothing is held, nothing is known."""
+    change = to_units(event.qty or Decimal(0))
+    for scope, bot in state.sides(event.bot):
+        shares = shared(change, state.open_books(scope))
+        for held, share in shares:
+            held.touch()
+            held.is_valued &= held.book.adjust(share)
+        if not shares:
+            held = state.of(scope, bot, event.position_side)
+            held.touch()
+            held.is_valued = False
+
+
+def _move(old: _Instrument, new: _Instrument, event: Event) -> None:
+    """Let every lot go on under another name; all of them, and where none are, or not at all."""
+    moved = to_units(event.qty or Decimal(0))
+    held = [one for one in old.held.values() if one.book.qty]
+    is_whole = sum(one.book.qty for one in held if one.scope == "account") == -moved
+    targets = [new.of(one.scope, one.bot, one.side) for one in held]
+    if is_whole and not any(target.book.qty for target in targets):
+        for one, target in zip(held, targets, strict=True):
+            one.touch()
+            target.touch()
+            one.book.move(target.book)
+            target.is_valued, one.is_valued = one.is_valued, True
+        new.multiplier, new.rate = old.multiplier, old.rate
+        return
+    for state in (old, new):
+        for scope, bot in state.sides(event.bot):
+            books = [one for one in state.held.values() if one.scope == scope]
+            for one in books or [state.of(scope, bot, event.position_side)]:
+                one.touch()
+                one.is_valued = False
 
 
 def _cash(
@@ -341,7 +512,7 @@ def _row(
         money = (None,) * len(money)
     return SessionPnl(
         *(event.account, event.instrument, scope, bot, event.session_date),
-        *(int(event.kind == "fill"), realised.closed_qty, *money),
+        *(int(event.kind in FILLS), realised.closed_qty, *money),
     )
 
 
@@ -371,14 +542,21 @@ def _closing(state: _Instrument, session_date: date) -> Iterator[ClosingBook | C
                 yield ClosingLot(*state.key, number, lot, session_date, *left)
 
 
-def _assert_no_netting_alone(state: _Instrument) -> None:
-    """Assert that under one bot a pair the owner's lots are the account's own, to the unit."""
-    owners = {held.bot for held in state.held.values() if held.scope == "bot"}
+def _assert_no_netting_alone(family: _Family) -> None:
+    """Assert that under one bot a family the owner's lots are the account's own, to the unit."""
+    owners = {
+        held.bot
+        for state in family.states.values()
+        for held in state.held.values()
+        if held.scope == "bot"
+    }
     if len(owners) != 1:
         return
     [owner] = owners
-    for held in state.held.values():
-        if held.scope == "account":
+    for state in family.states.values():
+        for held in state.held.values():
+            if held.scope != "account":
+                continue
             own, book = state.held["bot", owner, held.side].book, held.book
             if (own.qty, own.cost, own.carried_fees) != (book.qty, book.cost, book.carried_fees):
                 raise IdentityError(

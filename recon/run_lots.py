@@ -53,7 +53,11 @@ LOTS = pa.schema(
 )  # fmt: skip
 UNTIL = pa.field("until_session", DAY)
 THROUGH = pa.schema([("account", pa.string()), ("last_session", DAY)])
-IN_ORDER = "order by e.account, e.instrument, e.session_date, e.at, e.seq, e.event_id"
+IN_ORDER = """
+  order by e.account, coalesce(e.family, e.instrument), e.session_date, e.at,
+    e.kind <> 'exercise', e.seq, e.event_id
+"""
+"""An exercise stands before what it delivers at the same instant."""
 
 
 class Told(NamedTuple):
@@ -101,7 +105,7 @@ def _run_plain(
     )
     opening = _opening(warehouse)
     rows: dict[type, list[Any]] = {SessionPnl: [], ClosingBook: [], ClosingLot: []}
-    for item in realise(events, methods, opening):
+    for item in realise(events, methods, opening, _brokers(warehouse)):
         rows[type(item)].append(item)
     return Told(
         _from_units(rows[SessionPnl], REALISED),
@@ -131,10 +135,29 @@ def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> Told:
         _named(warehouse, outcome.books, BOOKS),
         _named(warehouse, outcome.lots, LOTS),
     )
-    if not outcome.handed_over:
+    handed_over = [*outcome.handed_over, *_not_compiled(warehouse)]
+    if not handed_over:
         return told
-    plain = _run_plain(warehouse, methods, outcome.handed_over)
+    plain = _run_plain(warehouse, methods, handed_over)
     return Told(*(pa.concat_tables(both) for both in zip(told, plain, strict=True)))
+
+
+def _brokers(warehouse: Warehouse) -> dict[str, Method]:
+    """Return by which method an account's broker states what it realised, where it does."""
+    rows = warehouse.rows("select account, broker_lots from config.accounts")
+    return {row["account"]: row["broker_lots"] for row in rows if row["broker_lots"]}
+
+
+def _not_compiled(warehouse: Warehouse) -> list[int]:
+    """Return the keys that the compiled kernel is not fed.
+
+    It knows neither the broker's own lots nor corporate actions.
+    """
+    rows = warehouse.rows(
+        "select key from touched.keys "
+        "semi join (from config.accounts where broker_lots is not null) using (account)"
+    )
+    return [row["key"] for row in rows]
 
 
 def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa.Table:
@@ -148,7 +171,8 @@ def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa
     columns = ", ".join(
         f"{codes.get(column, f's.{column}')} as {column}" for column in schema.names
     )
-    query = f"select {columns} {_before(name)} order by k.key, {order}"
+    compiled = "and s.account in (select account from config.accounts where broker_lots is null)"
+    query = f"select {columns} {_before(name)} {compiled} order by k.key, {order}"
     return warehouse.arrow(query).cast(schema)
 
 

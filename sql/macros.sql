@@ -68,3 +68,7 @@ case
       ) as decimal(38, 0)
     ) * 0.000000000000000001
 end;
+
+-- plain(amount): the amount as people write it, without zeros at its end.
+create or replace macro plain(amount) as
+regexp_replace(regexp_replace(amount::varchar, '(\.[0-9]*?)0+$', '\1'), '\.$', '');

@@ -41,6 +41,8 @@ BOTS = [
 SECTION = {
     "Trade": "Trades", "CashTransaction": "CashTransactions", "TradeConfirm": "TradeConfirms",
     "OpenPosition": "OpenPositions", "CorporateAction": "CorporateActions",
+    "StatementOfFundsLine": "StmtFunds", "CashReportCurrency": "CashReport",
+    "ConversionRate": "ConversionRates",
 }  # fmt: skip
 UNREAD = {"proofs.trades"}
 """Read of accounts alone whose venue states balances."""
@@ -159,13 +161,56 @@ class World:
             self.add(account, day, "CashTransaction", whole)
         if rng.random() < 0.1:
             self.add(account, day, "CashTransaction", {**row, "levelOfDetail": ""})
-        if rng.random() < 0.1:
-            action = {"symbol": "AAA", "type": "FS", "description": self.new()}
-            self.add(account, day, "CorporateAction", action)
+        if rng.random() < 0.3:
+            self.action(account, day)
+        if rng.random() < 0.5:
+            self.told(account, day)
+
+    def action(self, account: str, day: date) -> None:
+        """Add a split, another name, a merger for cash, or what nobody understands."""
+        rng = self.rng
+        row = {
+            "assetCategory": "STK", "currency": "USD", "multiplier": "1", "proceeds": "0",
+            "fxRateToBase": "1", "fifoPnlRealized": "0", "dateTime": f"{day:%Y%m%d};093000",
+        }  # fmt: skip
+        kind, qty = rng.choice(["FS", "IC", "TC", "SO"]), rng.choice(["2", "5", "9"])
+        said = f"AAA(US{self.new()}) {kind}"
+        old = row | {"symbol": "AAA", "type": kind, "description": f"{said} (AAA, A, US1)"}
+        if kind == "IC":
+            self.add(account, day, "CorporateAction", old | {"quantity": f"-{qty}"})
+            new = {"symbol": "BBB", "quantity": qty, "description": f"{said} (BBB, B, US2)"}
+            self.add(account, day, "CorporateAction", old | new)
+        elif kind == "TC":
+            merged = {"quantity": f"-{qty}", "proceeds": "70", "fifoPnlRealized": "7"}
+            self.add(account, day, "CorporateAction", old | merged)
+        else:
+            self.add(account, day, "CorporateAction", old | {"quantity": qty})
+
+    def told(self, account: str, day: date) -> None:
+        """Add what IBKR says of cash and of rates, right or wrong."""
+        rng = self.rng
+        for _ in range(rng.randint(1, 3)):
+            self.add(account, day, "StatementOfFundsLine", {
+                "currency": rng.choice(["USD", "EUR"]), "levelOfDetail": "Currency",
+                "activityCode": rng.choice(["BUY", "DIV", "WITH", "ODD"]),
+                "amount": str(rng.randint(-9, 9)), "balance": str(rng.randint(-9, 9)),
+                "date": f"{day:%Y%m%d}", "transactionID": self.new(),
+            })  # fmt: skip
+        self.add(account, day, "CashReportCurrency", {
+            "currency": "USD", "levelOfDetail": "Currency", "startingCash": "0",
+            "endingCash": str(rng.randint(1, 9)), "commissions": "-1",
+            "fromDate": f"{day - timedelta(3):%Y%m%d}", "toDate": f"{day:%Y%m%d}",
+        })  # fmt: skip
+        self.add(account, day, "ConversionRate", {
+            "fromCurrency": "EUR", "toCurrency": "USD", "rate": f"1.{day:%m%d}",
+        })  # fmt: skip
 
     def publish(self, account: str) -> None:
         """Cut the days into statements; some days lie in two, and some confirmations in none."""
-        evident = frozenset({"Trade", "CashTransaction", "CorporateAction"})
+        evident = frozenset({
+            "Trade", "CashTransaction", "CorporateAction", "StatementOfFundsLine",
+            "CashReportCurrency", "ConversionRate",
+        })  # fmt: skip
         day = FIRST - timedelta(days=7)
         while day <= LAST:
             length = self.rng.choice([1, 1, 5, 20])

@@ -175,3 +175,52 @@ def test_a_split_sums_to_the_whole(amount: int, weights: list[int]) -> None:
     for part, weight in zip(parts, weights, strict=True):
         ideal = Fraction(amount) * weight / sum(weights)
         assert abs(part - ideal) <= len(weights)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 10**20), st.integers(0, 10**22), st.integers(-(10**18), 0)),
+             min_size=1, max_size=6),
+    st.integers(-(10**20), 10**21),
+    st.sampled_from(["fifo", "average"]),
+    st.integers(1, 10**20),
+)  # fmt: skip
+def test_a_split_changes_the_quantity_and_nothing_else(
+    fills: list[tuple[int, int, int]], change: int, method: Method, sold: int
+) -> None:
+    book = Book(method)
+    for qty, value, fee in fills:
+        book.fill(qty, value, fee)
+    if sold < book.qty:
+        book.fill(-sold, sold, 0)
+    before = (book.qty, book.cost, book.carried_fees)
+    if book.adjust(change):
+        assert (book.qty, book.cost, book.carried_fees) == (before[0] + change, *before[1:])
+        assert book.qty > 0
+        assert sum(lot.left for lot in book.lots) == book.qty
+        realised = book.fill(-book.qty, 0, 0)
+        assert (realised.gross, realised.fees) == (-before[1], before[2])
+        assert (book.cost, book.carried_fees) == (0, 0)
+    else:
+        assert before[0] + change <= 0
+        assert (book.qty, book.cost, book.carried_fees) == before
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_renamed_lots_go_on_as_they_were(side: int) -> None:
+    old, new, plain = Book("fifo"), Book("fifo"), Book("fifo")
+    for book in (old, plain):
+        book.fill(3 * side, 30, -1)
+        book.fill(5 * side, 80, -2)
+        book.fill(-1 * side, 11, 0)
+    old.move(new)
+    assert (old.qty, old.cost, old.carried_fees) == (0, 0, 0)
+    assert new.fill(-4 * side, 60, 0) == plain.fill(-4 * side, 60, 0)
+    with pytest.raises(ValueError, match="flat"):
+        plain.move(new)
+
+
+def test_what_is_given_leaves_at_cost() -> None:
+    book = Book("fifo")
+    book.fill(-4, 40, -4)
+    assert book.give(3) == (30, -3)
+    assert (book.qty, book.cost, book.carried_fees) == (-1, 10, -1)

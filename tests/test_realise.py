@@ -244,3 +244,108 @@ def test_disorder_is_refused() -> None:
         realised([fill(2, "a", "1", "1"), fill(1, "a", "1", "1")])
     with pytest.raises(ValueError, match="out of order"):
         realised([fill(1, "a", "1", "1"), fill(1, "a", "1", "1")._replace(instrument="ABC")])
+
+
+def by(items: Sequence[object], scope: str, name: str) -> dict[str, Decimal]:
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for row in items:
+        if isinstance(row, SessionPnl) and row.scope == scope:
+            totals[row.instrument] += Decimal(getattr(row, name)) / SCALE
+    return dict(totals)
+
+
+def test_the_broker_s_side_is_its_own_method_in_the_instrument_s_currency() -> None:
+    events = [
+        fill(1, "a", "1", "10", rate=Decimal("1.1"), amount=Decimal(-1)),
+        fill(2, "b", "1", "20", rate=Decimal("1.1")),
+        fill(3, "b", "-1", "30", rate=Decimal("1.2"), amount=Decimal(-2)),
+    ]
+    items = list(realise(events, {"okx": "average"}, brokers={"okx": "fifo"}))
+    assert by(items, "broker", "gross") == {"BTC": Decimal(20)}
+    assert by(items, "broker", "fees") == {"BTC": Decimal(-3)}
+    assert by(items, "account", "gross") == {"BTC": Decimal(18)}
+    assert not any(
+        row.scope == "broker"
+        for row in realise(events, {"okx": "fifo"})
+        if isinstance(row, SessionPnl)
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "stock", "price", "realised"),
+    [
+        # Sold a put for 5 and took 10 at 50: they cost 495, and the fees of both.
+        (("-1", "5"), "10", "50", {"bought": Decimal(600) - Decimal(450)}),
+        # Bought a call for 5 and took 10 at 50: they cost 550.
+        (("1", "5"), "10", "50", {"bought": Decimal(600) - Decimal(550)}),
+        # Sold a call for 5 and delivered 10 at 50: they brought 550.
+        (("-1", "5"), "-10", "50", {"bought": Decimal(550) - Decimal(600)}),
+    ],
+)
+def test_an_option_s_premium_goes_into_what_it_delivers(
+    option: tuple[str, str], stock: str, price: str, realised: dict[str, Decimal]
+) -> None:
+    family: dict[str, Any] = {"family": "S", "instrument": "S C"}
+    back = str(-Decimal(option[0]))
+    events = [
+        fill(1, "a", *option, multiplier=Decimal(10), amount=Decimal(-1), **family),
+        fill(2, "a", back, "0", multiplier=Decimal(10), kind="exercise", to_instrument="S",
+             exercise_id="x", **family),
+        fill(2, "a", stock, price, instrument="S", exercise_id="x", family="S", amount=Decimal(-2)),
+        fill(3, "a", str(-Decimal(stock)), "60", instrument="S", family="S"),
+    ]  # fmt: skip
+    items = list(realise(events, {"okx": "fifo"}, brokers={"okx": "fifo"}))
+    for scope in ("bot", "account", "broker"):
+        assert by(items, scope, "gross") == {"S C": Decimal(0), "S": realised["bought"]}
+        assert by(items, scope, "fees") == {"S C": Decimal(0), "S": Decimal(-3)}
+        assert sum(by(items, scope, "carried").values()) == 0
+
+
+def test_an_exercise_of_more_than_is_held_is_not_valued() -> None:
+    events = [
+        fill(1, "a", "-1", "0", instrument="O", family="O", to_instrument="S", exercise_id="x")
+        ._replace(kind="exercise"),
+        fill(1, "a", "1", "50", instrument="S", exercise_id="x", family="O"),
+    ]  # fmt: skip
+    items = list(realise(events, {"okx": "fifo"}))
+    rows = [item for item in items if isinstance(item, SessionPnl) and item.instrument == "O"]
+    assert {row.gross for row in rows} == {None}
+    books = [item for item in items if isinstance(item, ClosingBook) and item.instrument == "S"]
+    assert {book.is_valued for book in books} == {False}
+
+
+def test_splits_and_other_names_conserve_cost_for_every_owner() -> None:
+    change = fill(0, None, "0", "0")
+    events = [
+        fill(1, "a", "3", "10", family="BTC", amount=Decimal(-1)),
+        fill(2, "b", "1", "20", family="BTC"),
+        change._replace(kind="split", event_id="s", at=START + timedelta(minutes=3),
+                        qty=Decimal(8), family="BTC"),
+        change._replace(kind="move", event_id="m", at=START + timedelta(minutes=4),
+                        qty=Decimal(-12), to_instrument="NEW", family="BTC"),
+        fill(5, "a", "-9", "5", instrument="NEW", family="BTC"),
+        fill(6, "b", "-3", "5", instrument="NEW", family="BTC"),
+    ]  # fmt: skip
+    items = list(realise(events, {"okx": "fifo"}, brokers={"okx": "fifo"}))
+    rows = [item for item in items if isinstance(item, SessionPnl) and item.instrument == "NEW"]
+    assert sums([row for row in rows if row.scope == "bot"], "gross") == {
+        "a": Decimal(15), "b": Decimal(-5),
+    }  # fmt: skip
+    assert (
+        by(items, "account", "gross")["NEW"] == by(items, "broker", "gross")["NEW"] == Decimal(10)
+    )
+    assert by(items, "account", "fees")["NEW"] == Decimal(-1)
+    last = {(b.instrument, b.book): b for b in items if isinstance(b, ClosingBook)}
+    assert {book.qty for book in last.values()} == {0}
+
+
+@pytest.mark.parametrize("kind", ["split", "move"])
+def test_what_does_not_fit_what_is_held_is_not_valued(kind: str) -> None:
+    events = [
+        fill(1, "a", "3", "10", family="BTC"),
+        fill(2, None, "0", "0", family="BTC", to_instrument="NEW" if kind == "move" else None)
+        ._replace(kind=kind, qty=Decimal(-4)),
+        fill(3, "a", "-1", "12", family="BTC"),
+    ]  # fmt: skip
+    rows = [item for item in realise(events, {"okx": "fifo"}) if isinstance(item, SessionPnl)]
+    assert rows[-1].gross is None

@@ -1,5 +1,6 @@
 -- grain: one owner's realised PnL of one session; key: account, scope, bot, session_date
 -- scope 'bot': bot is null for what nobody owns. scope 'account': the broker's own, netted figure.
+-- What the broker's own method gives, scope 'broker', is in the instruments' currencies: proofs/.
 -- `carried` is the change in costs paid on what is still open.
 -- replaces: exists (from touched.sessions t where t.account = k.account and k.session_date >= t.from_session)
 select
@@ -17,4 +18,5 @@ select
 from lots.realised r
 join touched.sessions t on t.account = r.account
 where r.session_date >= getvariable('lots_from') and r.session_date >= t.from_session
+  and r.scope <> 'broker'
 group by r.account, r.scope, r.bot, r.session_date

@@ -18,3 +18,4 @@ where
   b.session_date <= a.last_date and b.until_session > a.last_date
   and b.until_session > getvariable('first_last_date')
   and b.qty <> 0
+  and b.scope <> 'broker'

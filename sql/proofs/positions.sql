@@ -31,9 +31,21 @@ with flows as (
   )
 ),
 
+-- A split changes the quantity, another name takes all of it away and gives it to the new one.
+renamed as (
+  select e.account, unnest([e.instrument, e.to_instrument]) as instrument, unnest([e.qty, -e.qty]) as qty
+  from evidence.lot_events e
+  join proofs.snapshots b on b.account = e.account
+  where
+    e.session_date >= getvariable('flows_from')
+    and e.session_date >= b.from_session
+    and e.session_date >= b.first_date
+    and e.session_date <= b.session_date
+),
+
 filled as (
   select account, instrument, position_side, sum(qty) as qty
-  from flows
+  from (from flows union all by name select *, 'net' as position_side from renamed where instrument is not null)
   anti join (from evidence.instruments where instrument_kind in ('spot', 'margin')) using (account, instrument)
   group by account, instrument, position_side
 )

@@ -132,8 +132,8 @@ create or replace view raw.revised as
 select account, kind, id
 from raw.restaged
 where kind in (
-  'fill', 'bill', 'position-history', 'Trade', 'TradeConfirm', 'CashTransaction', 'execution',
-  'trade', 'funding'
+  'fill', 'bill', 'position-history', 'Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction',
+  'execution', 'trade', 'funding'
 );
 
 -- what stands as this run was told it, and as every run was for an account staged from the beginning

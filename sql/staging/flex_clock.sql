@@ -6,7 +6,11 @@ with rows as (
   select payload
   from raw.tonight
   where venue = 'ibkr-flex'
-    and kind in ('Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction', 'FlexStatement')
+    and kind in (
+      'Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction', 'FlexStatement',
+      'ConversionRate', 'StatementOfFundsLine', 'CashReportCurrency', 'ChangeInNAV',
+      'EquitySummaryByReportDateInBase', 'TransactionTax'
+    )
 ),
 
 texts as (
@@ -15,6 +19,8 @@ texts as (
   select payload ->> 'tradeDate' from rows
   union
   select payload ->> 'reportDate' from rows
+  union
+  select unnest([payload ->> 'date', payload ->> 'fromDate', payload ->> 'toDate']) from rows
   union
   select (payload ->> 'tradeDate') || ';' || (payload ->> 'tradeTime') from rows
   union

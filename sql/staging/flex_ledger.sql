@@ -14,6 +14,7 @@ select
   amount,
   instrument,
   rate,
+  valued,
   null::decimal(38, 18) as balance_after,
   trade_id
 from staging.flex_parsed_ledger e
@@ -31,15 +32,45 @@ select
   fee_currency as currency,
   fee as amount,
   instrument,
-  -- fxRateToBase is the trade currency's; the commission's own is known where they are the same.
-  case
-    when fee_currency = account_currency then 1::decimal(38, 18)
-    when fee_currency = currency then rate
-  end as rate,
+  fee_rate as rate,
+  fee_valued as valued,
   null::decimal(38, 18) as balance_after,
   trade_id
 from staging.flex_parsed_fills e
 where verdict = 'conversion' and fee <> 0
+union all by name
+-- Money changed for money: both sides, and PnL of neither.
+select
+  account,
+  kind as source_kind,
+  id as source_id,
+  'conversion/' || id || '/' || leg.currency as entry_id,
+  e.at,
+  seq,
+  session_date,
+  'conversion' as kind,
+  leg.currency,
+  leg.amount,
+  instrument,
+  case
+    when leg.currency = account_currency then 1::decimal(38, 18)
+    when leg.currency = e.currency then rate
+  end as rate,
+  case when leg.currency = account_currency then 'exact' when leg.currency = e.currency then valued end
+    as valued,
+  null::decimal(38, 18) as balance_after,
+  trade_id
+from (
+  select
+    *,
+    unnest([
+      {'currency': split_part(instrument, '.', 1), 'amount': qty},
+      {'currency': currency, 'amount': proceeds}
+    ]) as leg
+  from staging.flex_parsed_fills
+  where verdict = 'conversion' and proceeds is not null
+    and split_part(instrument, '.', 2) = currency and split_part(instrument, '.', 1) <> currency
+) e
 union all by name
 select
   account,
@@ -54,10 +85,8 @@ select
   fee_currency as currency,
   sum(fee)::decimal(38, 18) as amount,
   min(instrument) as instrument,
-  min(case
-    when fee_currency = account_currency then 1::decimal(38, 18)
-    when fee_currency = currency then rate
-  end) as rate,
+  min(fee_rate) as rate,
+  max(fee_valued) as valued,
   null::decimal(38, 18) as balance_after,
   min(trade_id) as trade_id
 from staging.flex_parsed_fills e

@@ -18,6 +18,11 @@ with texts as (
     coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
     coalesce(trim(r.payload ->> 'symbol'), '') as instrument,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
+    nullif(r.payload ->> 'conid', '') as conid,
+    nullif(r.payload ->> 'underlyingConid', '') as underlying_conid,
+    nullif(trim(r.payload ->> 'underlyingSymbol'), '') as underlying,
+    r.payload ->> 'putCall' as put_call,
+    exact(r.payload ->> 'strike') as strike,
     nullif(r.payload ->> 'tradeDate', '') as trade_date_text,
     coalesce(
       nullif(r.payload ->> 'dateTime', ''),
@@ -79,7 +84,7 @@ numbers as (
     case
       when currency = account_currency then 1::decimal(38, 18)
       when is_in_base and exact(rate_text) > 0 then exact(rate_text)
-    end as rate,
+    end as own_rate,
     transaction_type = 'TradeCancel' or list_contains(notes, 'Ca') as is_cancel,
     -- Products are taken in few enough digits to fit; the check allows for what that rounds.
     case
@@ -112,6 +117,41 @@ dated as (
   from numbers n
   asof left join config.sessions s
     on s.account = n.account and n.trade_date <= s.session_date
+),
+
+-- The trade's own rate to the account's currency, else the statement's of its day, else of the
+-- session that its day belongs to.
+rated as (
+  select
+    d.*,
+    coalesce(d.own_rate, t.rate, s.rate) as rate,
+    case
+      when d.currency = d.account_currency then 'exact'
+      when d.own_rate is not null or t.rate is not null then 'converted'
+      when s.rate is not null then 'estimated'
+    end as valued,
+    case
+      when d.fee_currency = d.account_currency then 1::decimal(38, 18)
+      when d.fee_currency = d.currency then coalesce(d.own_rate, t.rate, s.rate)
+      else coalesce(ft.rate, fs.rate)
+    end as fee_rate,
+    case
+      when d.fee_currency = d.account_currency then 'exact'
+      when d.fee_currency = d.currency and d.own_rate is not null then 'converted'
+      when d.fee_currency = d.currency and t.rate is not null then 'converted'
+      when d.fee_currency = d.currency and s.rate is not null then 'estimated'
+      when ft.rate is not null then 'converted'
+      when fs.rate is not null then 'estimated'
+    end as fee_valued
+  from dated d
+  left join staging.flex_rates t
+    on t.account = d.account and t.currency = d.currency and t.day = d.trade_date
+  left join staging.flex_rates s
+    on s.account = d.account and s.currency = d.currency and s.day = d.session_date
+  left join staging.flex_rates ft
+    on ft.account = d.account and ft.currency = d.fee_currency and ft.day = d.trade_date
+  left join staging.flex_rates fs
+    on fs.account = d.account and fs.currency = d.fee_currency and fs.day = d.session_date
 ),
 
 judged as (
@@ -158,7 +198,7 @@ judged as (
       case when category not in ('FUND', 'BOND', 'CASH') and abs(proceeds + value) > 0.01
         then 'proceeds ' || proceeds_text || ' are not -quantity * price * multiplier' end
     ), '') as flaws
-  from dated d
+  from rated d
 ),
 
 executions as (

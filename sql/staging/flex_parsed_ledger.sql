@@ -96,11 +96,19 @@ judged as (
 
 select
   j.* exclude (is_restated, flaws),
+  -- Its own rate to the account's currency, else the statement's of its day, else of its session.
   case
-    when amount is null or currency = '' then null
-    when currency = account_currency then 1::decimal(38, 18)
+    when amount is null or j.currency = '' then null
+    when j.currency = account_currency then 1::decimal(38, 18)
     when is_in_base and exact(rate_text) > 0 then exact(rate_text)
+    else coalesce(t.rate, s.rate)
   end as rate,
+  case
+    when amount is null or j.currency = '' then null
+    when j.currency = account_currency then 'exact'
+    when is_in_base and exact(rate_text) > 0 or t.rate is not null then 'converted'
+    when s.rate is not null then 'estimated'
+  end as valued,
   -- Of the row alone, so that it is the same whatever is staged beside it; ties go by the id.
   coalesce(transaction_number, 0)::hugeint as seq,
   case
@@ -110,3 +118,7 @@ select
   end as verdict,
   case when not is_restated then flaws end as reason
 from judged j
+left join staging.flex_rates t
+  on t.account = j.account and t.currency = j.currency and t.day = j.any_date
+left join staging.flex_rates s
+  on s.account = j.account and s.currency = j.currency and s.day = j.session_date

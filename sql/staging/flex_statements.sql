@@ -10,6 +10,7 @@ select
   c.at as generated_at,
   list_contains((r.payload -> 'sections')::varchar[], 'Trades') as has_trades,
   list_contains((r.payload -> 'sections')::varchar[], 'OpenPositions') as has_positions,
+  list_contains((r.payload -> 'sections')::varchar[], 'StmtFunds') as has_funds,
   (r.payload -> 'positions')::varchar[] as positions,
   row_number() over (
     partition by r.account, list_contains((r.payload -> 'sections')::varchar[], 'OpenPositions')

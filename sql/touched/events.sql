@@ -46,7 +46,7 @@ tagged as (
 select
   f.account,
   f.instrument,
-  'fill' as kind,
+  case when f.to_instrument is null then 'fill' else 'exercise' end as kind,
   f.fill_id as event_id,
   f.at,
   f.seq,
@@ -67,8 +67,13 @@ select
     when f.fee_rate is null then 'unknown'
     else 'account'
   end as fee_in,
-  f.rate
+  f.rate,
+  f.proceeds,
+  f.to_instrument,
+  f.exercise_id,
+  m.family
 from fills f
+left join touched.families m on m.account = f.account and m.instrument = f.instrument
 left join tagged t on t.account = f.account and t.fill_id = f.fill_id
 left join config.owners o on o.account = f.account and o.instrument = f.instrument
 union all by name
@@ -83,8 +88,10 @@ select
   o.bot,
   'net' as position_side,
   l.amount,
-  l.rate
+  l.rate,
+  m.family
 from evidence.ledger l
+left join touched.families m on m.account = l.account and m.instrument = l.instrument
 join touched.lots t on t.account = l.account and t.instrument = coalesce(l.instrument, '')
 left join config.owners o on o.account = l.account and o.instrument = l.instrument
 where
@@ -108,7 +115,30 @@ select
   o.is_inverse,
   0::decimal(38, 18) as amount,
   'settlement' as fee_in,
-  o.rate
+  o.rate,
+  m.family
 from opened o
 join config.accounts a on a.account = o.account
+left join touched.families m on m.account = o.account and m.instrument = o.instrument
 left join config.owners w on w.account = o.account and w.instrument = o.instrument
+union all by name
+select
+  e.account,
+  e.instrument,
+  e.kind,
+  e.event_id,
+  e.at,
+  e.seq,
+  e.session_date,
+  'net' as position_side,
+  e.qty,
+  0::decimal(38, 18) as amount,
+  1::decimal(38, 18) as rate,
+  e.to_instrument,
+  m.family
+from evidence.lot_events e
+join touched.lots t on t.account = e.account and t.instrument = e.instrument
+left join touched.families m on m.account = e.account and m.instrument = e.instrument
+where
+  e.session_date >= getvariable('lots_from')
+  and e.session_date between t.from_session and t.last_session

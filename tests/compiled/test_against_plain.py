@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from recon.lots import Method
-from recon.realise import realise
+from recon.realise import Event, realise
 from recon.resources import sql_root
 
 pytest.importorskip("numba", reason="the extra for volume is not installed")
@@ -111,7 +111,9 @@ def test_long_histories_of_few_sessions(method: Method) -> None:
 def test_more_than_is_told_at_once() -> None:
     rng = random.Random(5)
     terms: dict[str, Any] = {"qty": (6, 4), "price": (6, 2), "odd": 0.0, "is_inverse": False}
-    few = histories(rng, 1, 200, **terms)
+    few: list[Event] = []
+    while len(few) < 150:
+        few = histories(rng, 1, 200, **terms)
     events = [e._replace(instrument=f"{n:05}") for n in range(400) for e in few]
     keys = keys_of(events)
     outcome = realise_compiled([batch_of(events, keys)], codes_of(events, "fifo"))
@@ -196,9 +198,35 @@ def test_duckdb_feeds_it(method: Method) -> None:
         " (row_number() over (order by account, instrument) - 1)::integer as key"
         " from (select distinct account, instrument from events)"
     )
+    con.sql(
+        "create table config.accounts as"
+        " select account, case when account = 'stated' then 'fifo' end as broker_lots"
+        " from (select account from events union select 'stated')"
+    )
     con.sql("create table bots as select unnest(['a', 'b', 'c']) as bot, unnest([0, 1, 2]) as code")
     stream = con.sql(EVENTS_QUERY).to_arrow_reader(100)
     outcome = realise_compiled(stream, codes_of(events, method))
     gone = [keys[key] for key in outcome.handed_over]
     plain = list(realise(events, methods(events, method)))
     assert decoded(outcome, keys) == sorted_out(plain, gone)
+
+
+def test_an_account_whose_broker_states_pnl_is_not_fed() -> None:
+    """Its lots are booked on a third side, and corporate actions may change them."""
+    con = duckdb.connect()
+    con.sql("create schema touched; create schema config")
+    con.sql("create table config.lot_kinds (kind varchar)")
+    con.sql(
+        "create table touched.events as select unnest(['okx', 'ibkr']) as account,"
+        " 'X' as instrument, 'fill' as kind, date '2026-01-05' as session_date,"
+        " timestamp '2026-01-05' as at, 1 as seq,"
+        " 'a' as bot, 'net' as position_side, 1 as qty, 1 as price, 1 as multiplier,"
+        " false as is_inverse, 0 as amount, 'settlement' as fee_in, 1 as rate"
+    )
+    con.sql("create table touched.keys as select unnest(['okx', 'ibkr']) as account, 'X' as"
+            " instrument, unnest([0, 1]) as key")  # fmt: skip
+    con.sql("create table touched.bots as select 'a' as bot, 0 as code")
+    con.sql("create table config.accounts as select unnest(['okx', 'ibkr']) as account,"
+            " unnest([null, 'fifo']) as broker_lots")  # fmt: skip
+    assert con.sql(EVENTS_QUERY).fetchall()[0][0] == 0
+    assert len(con.sql(EVENTS_QUERY).fetchall()) == 1

@@ -321,8 +321,19 @@ def test_check_of_files_names_the_missing_sections(tmp_path: Path) -> None:
     source = IbkrFlexFiles("ib", patterns=[str(tmp_path / "*.xml")], calendar=XNYS)
     items = asyncio.run(source.check())
     assert [(item.is_ok, item.subject) for item in items] == [
-        (True, "ib"), (False, "ib: ledger"), (False, "ib: positions"),
+        (True, "ib"), (False, "ib: ledger"), (False, "ib: positions"), (True, "ib: cash"),
+        (True, "ib: equity"), (True, "ib: corporate actions"),
     ]  # fmt: skip
+
+
+def test_check_of_files_says_which_proofs_there_cannot_be(tmp_path: Path) -> None:
+    trade = '<Trades><Trade levelOfDetail="EXECUTION" symbol="X"/></Trades>'
+    (tmp_path / "a.xml").write_text(document(statement(trade + "<StmtFunds/><CorporateActions/>")))
+    source = IbkrFlexFiles("ib", patterns=[str(tmp_path / "*.xml")], calendar=XNYS)
+    told = {item.subject: item.detail for item in asyncio.run(source.check()) if item.is_ok}
+    assert told.keys() == {"ib", "ib: equity", "ib: broker_pnl"}
+    assert "EquitySummaryInBase or ChangeInNAV" in told["ib: equity"]
+    assert "Realized P/L" in told["ib: broker_pnl"]
 
 
 def test_a_section_that_no_statement_has_is_failed_and_named(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def test_every_well_formed_statement_loads(path: Path, tmp_path: Path) -> None:
         [(fills, fees, lost)] = warehouse.rows_in_order(
             """
             select
-              (select count(*) from evidence.fills),
+              (select count(*) from evidence.fills
+               where source_kind in ('Trade', 'TradeConfirm')),
               (select count(*) from staging.flex_parsed_fills where reason is null),
               (select count(*) from evidence.quarantine where kind in ('Trade', 'TradeConfirm'))
             """

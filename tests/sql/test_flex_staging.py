@@ -111,6 +111,7 @@ def test_a_fill_has_every_column_with_its_sign(warehouse: Warehouse, tmp_path: P
             "multiplier": Decimal(1), "is_inverse": False, "currency": "USD",
             "fee": Decimal(-1), "fee_currency": "USD", "rate": Decimal(1), "order_id": "O1",
             "order_tag": "bot-7", "trade_id": "T1", "broker_pnl": Decimal(0), "is_system": False,
+            "valued": "exact", "proceeds": None, "to_instrument": None, "exercise_id": None,
         }
     ]  # fmt: skip
     assert table(warehouse, "quarantine") == table(warehouse, "findings") == []
@@ -261,17 +262,24 @@ def test_conversions_are_no_positions_but_their_commission_is_paid(
     free = {**forex, "ibCommission": "0", "transactionID": "2"}
     staged(warehouse, tmp_path, statement(forex, free))
     assert table(warehouse, "fills") == []
-    assert [(row["kind"], row["amount"]) for row in table(warehouse, "ledger")] == [
-        ("fee", Decimal(-2))
-    ]
-    assert "FX conversions" in reasons(warehouse, "findings")
+    rows = [(row["kind"], row["currency"], row["amount"]) for row in table(warehouse, "ledger")]
+    assert sorted(rows) == [
+        ("conversion", "EUR", Decimal(10)), ("conversion", "EUR", Decimal(10)),
+        ("conversion", "USD", Decimal(-25)), ("conversion", "USD", Decimal(-25)),
+        ("fee", "USD", Decimal(-2)),
+    ]  # fmt: skip
+    assert table(warehouse, "findings") == []
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"notes": "A;P"}, "assignment/exercise"),
-        ({"assetCategory": "FUND", "proceeds": "-20", "netCash": "-21"}, "for this FUND"),
+        ({"notes": "A;P"}, "without its other leg"),
+        (
+            {"assetCategory": "FUND", "proceeds": "", "netCash": ""},
+            "proceeds of a FUND are missing",
+        ),
+        ({"assetCategory": "BOND", "proceeds": "-20", "netCash": "-21"}, "for this BOND"),
         ({"netCash": "-28"}, "a charge is missing"),
         ({"fxRateToBase": "0.9"}, "base currency is another"),
         ({"ibCommissionCurrency": "EUR", "taxes": "-1"}, "taxes are in USD"),
@@ -299,6 +307,158 @@ def test_a_corporate_action_is_a_finding_by_symbol(warehouse: Warehouse, tmp_pat
     assert [(row["instrument"], row["reason"]) for row in table(warehouse, "findings")] == [
         ("X", "corporate action not valued: FS")
     ]
+
+
+def action(symbol: str, qty: str, headline: str, type_: str = "", proceeds: str = "0") -> str:
+    return (
+        f'<CorporateAction symbol="{symbol}" assetCategory="STK" currency="USD" fxRateToBase="1" '
+        f'multiplier="1" type="{type_}" quantity="{qty}" proceeds="{proceeds}" '
+        f'fifoPnlRealized="0" dateTime="20260105;202500" reportDate="20260106" '
+        f'description="{headline} ({symbol}, A COMPANY, US0000000001)"/>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([action("X", "10", "X(US01) SPLIT 2 FOR 1", "FS")], [("split", "X", Decimal(10), None)]),
+        (
+            [
+                action("X.OLD", "-10", "X(US01) SPLIT 1 FOR 5", "RS"),
+                action("X", "2", "X(US01) SPLIT 1 FOR 5", "RS"),
+            ],
+            [("split", "X", Decimal(-8), None)],
+        ),
+        (
+            [
+                action("X", "-10", "X(US01) CUSIP/ISIN CHANGE TO (US02)", "IC"),
+                action("Y", "10", "X(US01) CUSIP/ISIN CHANGE TO (US02)", "IC"),
+            ],
+            [("move", "X", Decimal(-10), "Y")],
+        ),
+        (
+            [
+                action("X", "10", "X(US01) TENDERED TO US02 1 FOR 1"),
+                action("X.TEN", "-10", "X(US01) TENDERED TO US02 1 FOR 1"),
+            ],
+            [("move", "X", Decimal(10), "X.TEN")],
+        ),
+        (
+            [
+                action("X", "-10", "X(US01) SPLIT 3 FOR 1"),
+                action("Y", "30", "X(US01) SPLIT 3 FOR 1"),
+            ],
+            [("move", "X", Decimal(-10), "Y"), ("split", "Y", Decimal(20), None)],
+        ),
+    ],
+)
+def test_splits_and_other_names_change_lots(
+    warehouse: Warehouse, tmp_path: Path, rows: list[str], expected: list[tuple[object, ...]]
+) -> None:
+    extra = f"<CorporateActions>{''.join(rows)}</CorporateActions>"
+    staged(warehouse, tmp_path, statement(extra=extra))
+    found = [
+        (row["kind"], row["instrument"], row["qty"], row["to_instrument"])
+        for row in table(warehouse, "lot_events")
+    ]
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    assert table(warehouse, "findings") == []
+    assert {row["session_date"] for row in table(warehouse, "lot_events")} == {date(2026, 1, 6)}
+
+
+def test_a_merger_for_cash_is_a_fill_at_what_it_paid(warehouse: Warehouse, tmp_path: Path) -> None:
+    row = action("X", "-10", "X(US01) MERGED(Acquisition) FOR USD 2.50 PER SHARE", "TC", "25")
+    staged(warehouse, tmp_path, statement(extra=f"<CorporateActions>{row}</CorporateActions>"))
+    [fill] = table(warehouse, "fills")
+    assert (fill["qty"], fill["price"], fill["proceeds"]) == (-10, Decimal("2.5"), 25)
+    assert fill["is_system"]
+    assert table(warehouse, "lot_events") == table(warehouse, "findings") == []
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [action("X", "5", "X(US01) SPINOFF 1 FOR 2", "SO")],
+        [action("X", "5", "X(US01) STOCK DIVIDEND 1 FOR 2", "SD")],
+        [action("X", "-10", "X(US01) DELISTED", "DW")],
+        [
+            action("X", "-10", "X(US01) MERGED(Acquisition) WITH US02 1 FOR 2", "TC"),
+            action("Y", "5", "X(US01) MERGED(Acquisition) WITH US02 1 FOR 2", "TC"),
+        ],
+        [
+            action("X", "-10", "X(US01) TENDERED TO US02 1 FOR 2", "TO"),
+            action("Y", "5", "X(US01) TENDERED TO US02 1 FOR 2", "TO"),
+        ],
+    ],
+)
+def test_any_other_corporate_action_is_named(
+    warehouse: Warehouse, tmp_path: Path, rows: list[str]
+) -> None:
+    extra = f"<CorporateActions>{''.join(rows)}</CorporateActions>"
+    staged(warehouse, tmp_path, statement(extra=extra))
+    assert len(table(warehouse, "findings")) == len(rows)
+    assert "corporate action not valued" in reasons(warehouse, "findings")
+    assert table(warehouse, "lot_events") == []
+
+
+OPTION = {
+    "assetCategory": "OPT", "symbol": "X P50", "multiplier": "100", "quantity": "1",
+    "tradePrice": "0", "proceeds": "0", "netCash": "0", "ibCommission": "0", "notes": "A",
+    "transactionType": "BookTrade", "putCall": "P", "strike": "50", "underlyingSymbol": "X",
+    "transactionID": "9", "tradeID": "T9", "dateTime": "20260106;162000", "tradeDate": "20260106",
+}  # fmt: skip
+DELIVERED = {
+    "quantity": "100", "tradePrice": "50", "proceeds": "-5000", "netCash": "-5000", "notes": "A",
+    "ibCommission": "-2", "transactionType": "BookTrade", "transactionID": "8", "tradeID": "T8",
+    "dateTime": "20260106;162000", "tradeDate": "20260106",
+}  # fmt: skip
+
+
+def test_an_assignment_is_two_legs(warehouse: Warehouse, tmp_path: Path) -> None:
+    staged(warehouse, tmp_path, statement(OPTION, DELIVERED))
+    option, stock = sorted(
+        table(warehouse, "fills"), key=lambda row: row["instrument"], reverse=True
+    )
+    assert (option["to_instrument"], stock["to_instrument"]) == ("X", None)
+    assert option["exercise_id"] == stock["exercise_id"] is not None
+    assert table(warehouse, "findings") == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quantity": "200", "proceeds": "-10000", "netCash": "-10000"},
+        {"quantity": "-100", "proceeds": "5000", "netCash": "5000"},
+        {"dateTime": "20260106;161000"},
+        {"tradePrice": "49", "proceeds": "-4900", "netCash": "-4900"},
+    ],
+)
+def test_legs_that_do_not_fit_are_named(
+    warehouse: Warehouse, tmp_path: Path, changes: Changes
+) -> None:
+    staged(warehouse, tmp_path, statement(OPTION, {**DELIVERED, **changes}))
+    assert "without its other leg" in reasons(warehouse, "findings")
+    assert {row["exercise_id"] for row in table(warehouse, "fills")} == {None}
+
+
+def test_a_rate_is_the_trades_own_then_the_days_and_never_guessed(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    rates = (
+        '<ConversionRates><ConversionRate reportDate="20260105" fromCurrency="EUR" '
+        'toCurrency="USD" rate="1.08"/></ConversionRates>'
+    )
+    own = {"currency": "EUR", "ibCommissionCurrency": "EUR"}
+    of_the_day = {**own, "fxRateToBase": "", "transactionID": "2"}
+    none = {"currency": "CHF", "ibCommissionCurrency": "CHF", "fxRateToBase": ""}
+    trades = ({**own, "fxRateToBase": "1.1"}, of_the_day, {**none, "transactionID": "3"})
+    of_the_session = {**of_the_day, "transactionID": "4", "tradeDate": "20260104"}
+    staged(warehouse, tmp_path, statement(*trades, of_the_session, extra=rates))
+    rows = {row["fill_id"]: (row["rate"], row["valued"]) for row in table(warehouse, "fills")}
+    assert rows == {
+        "1": (Decimal("1.1"), "converted"), "2": (Decimal("1.08"), "converted"),
+        "3": (None, None), "4": (Decimal("1.08"), "estimated"),
+    }  # fmt: skip
 
 
 CONFIRM = (

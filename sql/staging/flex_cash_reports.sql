@@ -1,0 +1,44 @@
+-- grain: what IBKR's cash report says of a kind of movement in a period; key: account, source_id, kind
+-- One currency a report, never their sum in the base currency. `change` is ending − starting.
+-- A field that the report hasn't is null: the query asks for all of them, or they say nothing.
+with texts as (
+  select
+    r.account,
+    r.id as source_id,
+    coalesce(r.payload ->> 'currency', '') as currency,
+    f.day as from_date,
+    t.day as to_date,
+    r.payload
+  from raw.tonight r
+  join config.accounts a on a.venue = r.venue and a.account = r.account
+  left join staging.flex_clock f on f.text = r.payload ->> 'fromDate'
+  left join staging.flex_clock t on t.text = r.payload ->> 'toDate'
+  where r.venue = 'ibkr-flex' and r.kind = 'CashReportCurrency'
+    and r.payload ->> 'currency' not in ('', 'BASE_SUMMARY')
+    and coalesce(r.payload ->> 'levelOfDetail', '') <> 'BaseCurrency'
+),
+
+fields (kind, field) as (
+  values
+    ('commission', 'commissions'),
+    ('trade', 'netTradesSales'), ('trade', 'netTradesPurchases'),
+    ('transfer', 'depositWithdrawals'), ('transfer', 'accountTransfers'),
+    ('transfer', 'internalTransfers'),
+    ('dividend', 'dividends'), ('dividend', 'paymentInLieu'),
+    ('tax', 'withholdingTax'), ('tax', 'withholding871m'),
+    ('interest', 'brokerInterest'), ('interest', 'bondInterest'),
+    ('fee', 'otherFees'), ('fee', 'advisorFees'), ('fee', 'brokerFees'), ('fee', 'clientFees'),
+    ('transaction tax', 'transactionTax'), ('transaction tax', 'salesTax'),
+    ('settlement', 'cashSettlingMtm'), ('settlement', 'realizedVm'), ('settlement', 'cfdCharges')
+)
+
+select t.account, t.source_id, t.currency, t.from_date, t.to_date, f.kind,
+  sum(exact(t.payload ->> f.field))::decimal(38, 18) as stated
+from texts t
+cross join fields f
+group by all
+having count(exact(t.payload ->> f.field)) > 0
+union all
+select account, source_id, currency, from_date, to_date, 'change',
+  exact(payload ->> 'endingCash') - exact(payload ->> 'startingCash')
+from texts
