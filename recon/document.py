@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from functools import reduce
 from typing import Any
@@ -61,6 +61,8 @@ class _Judged:
 
     status: AccountStatus
     session: str
+    starts_at: datetime
+    since: date
     has_truth: bool
     entry: dict[str, Any]
 
@@ -77,6 +79,7 @@ class DocumentBuilder:
         bots: Sequence[Bot],
         fetched: Mapping[str, Fetched],
         unreadable_books: Mapping[str, str],
+        beats: Mapping[str, datetime] | None = None,
     ) -> None:
         self._warehouse = warehouse
         self._run = run
@@ -85,6 +88,7 @@ class DocumentBuilder:
         self._bots = bots
         self._fetched = fetched
         self._unreadable = unreadable_books
+        self._beats = beats or {}
 
     def build(self, as_of: date) -> tuple[dict[str, Any], list[Break]]:
         """Return the document, without breaks and pages yet, and the breaks that were found."""
@@ -151,11 +155,12 @@ class DocumentBuilder:
             "proven_window": _stretch(proven_window(self._warehouse, account, promises)),
             "proofs": {**proofs, **({"difference": differences} if differences else {})},
             "total": total,
+            "valued": self._valued(account),
             "unowned": unowned,
             "netting": netting,
             "reasons": reasons,
         }
-        return _Judged(status, entry["session"], has_truth, entry)
+        return _Judged(status, entry["session"], window.last.start, account.since, has_truth, entry)
 
     def _coverage(
         self,
@@ -310,6 +315,24 @@ class DocumentBuilder:
         total = _money(own) | {"unrealised": _shown(self._unrealised(account.id))}
         return total, {"net": _shown(nobody["net"]), "fills": nobody["fills"]}, _shown(netting)
 
+    def _valued(self, account: Account) -> dict[str, int]:
+        """Return how the window's fills and costs were valued in the account's currency: how many.
+
+        `exact` in that currency, `converted` at a rate of their own, `estimated` by the venue's
+        candles; `unknown` where there is no rate.
+        """
+        rows = self._warehouse.rows(
+            """
+            select coalesce(v.valued, 'unknown') as valued, sum(v.n)::bigint as n
+            from pnl.valued v
+            join config.accounts a on a.account = v.account
+            where v.account = ? and v.session_date between a.first_date and a.last_date
+            group by all order by all
+            """,
+            [account.id],
+        )
+        return {row["valued"]: row["n"] for row in rows}
+
     def _unrealised(self, account: str) -> Decimal | None:
         """Return Σ over open lots of value at the statement's mark − cost; None where unknown.
 
@@ -361,6 +384,9 @@ class DocumentBuilder:
         for span, row in spans.items():
             entries[span], compared[span] = _divergence(bot, row, account.has_truth)
         status = bot_status(account.status, compared.values(), self._tolerance)
+        alarms = self._alarms(bot, account, spans)
+        if alarms and status == "agreed":
+            status = "unproven"
         breaks = [
             Break(
                 *(bot.account, bot.id, span, entries[span]["amount"]),
@@ -379,9 +405,35 @@ class DocumentBuilder:
             "total": entries["total"],
             "day": entries["day"],
             "causes": _causes(entries["total"], int(spans["total"]["trades"])),
-            "reasons": self._why(bot, account.status, status),
+            "reasons": [*self._why(bot, account.status, status), *alarms],
         }
         return entry, breaks
+
+    def _alarms(
+        self, bot: Bot, account: _Judged, spans: Mapping[str, Mapping[str, Any]]
+    ) -> list[str]:
+        """Return what says that a bot traded, where the broker shows not one fill of it.
+
+        An empty answer is what a broken source gives, too: so it is believed of a bot that is
+        quiet, and not of one that is not.
+        """
+        if not account.has_truth:
+            return []
+        closed, beat = int(spans["day"]["trades"]), self._beats.get(bot.id)
+        alarms = []
+        if closed and not spans["day"]["fills"]:
+            alarms.append(
+                f"its books show {closed} trades closed in session {account.session}, and the "
+                "broker not one fill: is it the right account, and are its instruments or its "
+                "order_tag named?"
+            )
+        if beat is not None and beat >= account.starts_at and not spans["total"]["fills"]:
+            alarms.append(
+                f"it is alive (its heartbeat is of {beat:%Y-%m-%d %H:%M} UTC), and the broker shows "
+                f"not one fill of it since {account.since}: is it the right account, and are its "
+                "instruments or its order_tag named?"
+            )
+        return alarms
 
     def _why(self, bot: Bot, account: AccountStatus, status: BotStatus) -> list[str]:
         if bot.id in self._unreadable:

@@ -28,6 +28,9 @@ LOT_KINDS = ("funding", "interest", "dividend", "tax", "fee", "penalty")
 """Movements of cash that are PnL of a position or of the account."""
 BROKER_METHODS: Mapping[str, Method] = {"ibkr-flex": "fifo"}
 """Venues that state what each fill realised, and the lot method by which they reckon it."""
+QUERIES = {"okx": "okx_", "ibkr-flex": "flex_", "ibkr-tws": "tws_"}
+"""What the queries of a venue's own begin with; those of any other venue, with `OTHERS`."""
+OTHERS = "ccxt_"
 RELATED = {"ibkr-flex": timedelta(days=40), "ibkr-tws": timedelta(days=8)}
 """Venues whose rows are read in the light of their neighbours, and how far back those may lie: a
 cancel and its trade, a confirmation and the statement that restates it, an execution and what
@@ -115,9 +118,9 @@ def build(
     What nothing has changed of is left alone. Raises IdentityError where an audit finds a row.
     """
     stage = stage or Stages()
-    rules = _rules(warehouse)
+    rules, empty = _rules(warehouse), _without(warehouse)
     with stage("stage"):
-        _stage(warehouse, run, rules)
+        _stage(warehouse, run, rules, empty)
     with stage("evidence"):
         warehouse.build("changes")
         warehouse.build("evidence")
@@ -127,7 +130,7 @@ def build(
         warehouse.keep("told", name, columns)
     for folder in ("pnl", "restated", "proofs", "breaks"):
         with stage(folder):
-            warehouse.build(folder)
+            warehouse.build(folder, empty=empty)
     with stage("audits"):
         _audit(warehouse)
     _note_recipes(warehouse, rules)
@@ -139,7 +142,14 @@ def note_told(warehouse: Warehouse, accounts: Collection[str]) -> None:
     warehouse.build("told")
 
 
-def _stage(warehouse: Warehouse, run: str, rules: str) -> None:
+def _without(warehouse: Warehouse) -> list[str]:
+    """Return what the queries of venues begin with that no account is of."""
+    rows = warehouse.rows("select distinct venue from config.accounts")
+    here = {QUERIES.get(row["venue"], OTHERS) for row in rows}
+    return [prefix for prefix in (*QUERIES.values(), OTHERS) if prefix not in here]
+
+
+def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -> None:
     """Stage what came tonight, and what has to be staged again."""
     if warehouse.rows("select recipe from raw.recipes where account = ''") != [{"recipe": rules}]:
         warehouse.drop(DERIVED)
@@ -148,11 +158,11 @@ def _stage(warehouse: Warehouse, run: str, rules: str) -> None:
     again += _neighbours(warehouse, run, {one.account for one in again})
     again += _unread(warehouse)
     warehouse.select(run, again)
-    warehouse.build("staging")
+    warehouse.build("staging", empty=empty)
     if orphans := _orphans(warehouse, run, again):
         _forget(warehouse, orphans)
         warehouse.select(run, [*again, *orphans])
-        warehouse.build("staging")
+        warehouse.build("staging", empty=empty)
     warehouse.prepare(
         "evidence",
         ("fills", "ledger", "closed_positions", "lot_events", "stated_pnl", "cash_moves"),

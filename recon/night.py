@@ -22,6 +22,7 @@ from recon.document import DocumentBuilder, Fetched
 from recon.domain import Clock
 from recon.errors import UsageError
 from recon.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
+from recon.heartbeats import last_beats
 from recon.judgement import Tolerance
 from recon.ledger import Break, Ledger
 from recon.models import build, configure, note_told
@@ -184,6 +185,7 @@ def _judge(
         [one.bot for one in plan.bots],
         fetched,
         unreadable,
+        last_beats(night.config),
     ).build(plan.as_of)
 
 

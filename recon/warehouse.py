@@ -171,10 +171,11 @@ class Warehouse:
         with self.registered("no_rows", columns.empty_table()):
             self._keep(f"{quoted(schema)}.{quoted(name)}", "from no_rows")
 
-    def build(self, folder: str) -> None:
+    def build(self, folder: str, *, empty: Collection[str] = ()) -> None:
         """Make each query of `sql/<folder>` a table, in the order in which they need each other.
 
         A table is made anew, unless its query says which rows it replaces: then the others stay.
+        Queries whose names begin with one of `empty` have nothing to read, and are not asked.
         """
         self._db.execute(f"create schema if not exists {quoted(folder)}")
         texts = dict(self.queries(folder))
@@ -183,8 +184,13 @@ class Warehouse:
             for variable in _said(text, LETS):
                 self._let(variable)
             replaced = _said(text, REPLACES)
+            what = "view" if VIEW in text.splitlines() else "table"
+            if not replaced and what == "table" and name.startswith(tuple(empty)):
+                if not self.has(folder, name):
+                    self._keep(table, text)
+                self._db.execute(f"delete from {table}")
+                continue
             if not replaced:
-                what = "view" if VIEW in text.splitlines() else "table"
                 self._db.execute(f"create or replace {what} {table} as {text}")
                 continue
             self._keep(table, text)

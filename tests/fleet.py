@@ -74,6 +74,7 @@ class Trader:
     order_tag: str | None = None
     recognises: str = "close"
     claims: Sequence[tuple[datetime, str]] | None = ()
+    more: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +196,7 @@ def write_folder(
         parts.append(
             f'[[bots]]\nid = "{bot.id}"\naccount = "{bot.account}"\ninstruments = [{owned}]\n'
             f'{tag}recognises = "{bot.recognises}"\nmapping = "mapping"\n'
-            f'books = "sqlite:///vaults/{bot.id}.sqlite"\n'
+            f'books = "sqlite:///vaults/{bot.id}.sqlite"\n{bot.more}'
         )
         if bot.claims is not None:
             write_vault(folder / "vaults" / f"{bot.id}.sqlite", bot.claims)

@@ -65,7 +65,8 @@ DOCUMENT = {
         "coverage": {"fills": "failed", "ledger": "partial", "positions": "complete"},
         "proofs": {"positions": "broken", "cash": "absent", "difference": {"positions": {}}},
         "total": dict.fromkeys(["net", "carried", "unrealised"]),
-        "unowned": {"net": None, "fills": None}, "netting": None, "proven_window": None,
+        "unowned": {"net": None, "fills": None}, "netting": None,
+        "proven_window": None, "valued": {},
         "reasons": ["the key [bold]says[/bold] trade"],
     }],
     "bots": [{

@@ -657,9 +657,9 @@ def test_every_number_is_decimal_text(traded: OkxAccount, tmp_path: Path) -> Non
 
 SPAN = {"claimed", "truth", "amount", "pct"}
 TRUTH = {"gross", "fees", "funding", "other", "net", "carried"}
-WORDS = {"session", "reasons", "proven_window"}
-"""What the document says beyond the contract: which session it was, and why, in words, and over
-which time the evidence is whole."""
+WORDS = {"session", "reasons", "proven_window", "valued"}
+"""What the document says beyond the contract: which session it was, and why, in words, over which
+time the evidence is whole, and how it was valued."""
 
 
 def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path) -> None:

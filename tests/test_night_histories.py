@@ -182,15 +182,17 @@ TRADE = (
     'multiplier="1" tradeID="{n}" transactionID="{n}" ibOrderID="{order}" reportDate="20260505" '
     'tradeDate="20260505" dateTime="20260505;1000{n:02d}" quantity="{qty}" tradePrice="{price}" '
     'proceeds="{proceeds}" taxes="0" ibCommission="-1" ibCommissionCurrency="USD" '
-    'netCash="{net}" fifoPnlRealized="0" transactionType="ExchTrade" notes="" '
+    'netCash="{net}" fifoPnlRealized="{pnl}" transactionType="ExchTrade" notes="" '
     'buySell="{side}" levelOfDetail="{level}" />'
 )
 
 
-def trade(n: int, qty: int, price: int, *, level: str = "EXECUTION", who: str = "U1") -> str:
+def trade(
+    n: int, qty: int, price: int, *, pnl: int = 0, level: str = "EXECUTION", who: str = "U1"
+) -> str:
     return TRADE.format(
         n=n, order=n + 100, qty=qty, price=price, proceeds=-qty * price, net=-qty * price - 1,
-        side="BUY" if qty > 0 else "SELL", level=level, who=who,
+        side="BUY" if qty > 0 else "SELL", level=level, who=who, pnl=pnl,
     )  # fmt: skip
 
 
@@ -221,7 +223,7 @@ def summary(level: str) -> str:
     )
 
 
-TRIP = trade(1, 5, 100) + trade(2, -5, 110)
+TRIP = trade(1, 5, 100) + trade(2, -5, 110, pnl=48)
 WRONG: dict[str, tuple[Callable[[], str], str]] = {
     "orders only": (
         lambda: statement(TRIP + trade(3, 1, 100, level="ORDER")),

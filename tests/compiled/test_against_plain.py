@@ -112,8 +112,8 @@ def test_more_than_is_told_at_once() -> None:
     rng = random.Random(5)
     terms: dict[str, Any] = {"qty": (6, 4), "price": (6, 2), "odd": 0.0, "is_inverse": False}
     few: list[Event] = []
-    while len(few) < 150:
-        few = histories(rng, 1, 200, **terms)
+    while len(few) < 300:
+        few = histories(rng, 1, 400, **terms)
     events = [e._replace(instrument=f"{n:05}") for n in range(400) for e in few]
     keys = keys_of(events)
     outcome = realise_compiled([batch_of(events, keys)], codes_of(events, "fifo"))
