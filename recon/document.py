@@ -429,9 +429,9 @@ class DocumentBuilder:
             )
         if beat is not None and beat >= account.starts_at and not spans["total"]["fills"]:
             alarms.append(
-                f"it is alive (its heartbeat is of {beat:%Y-%m-%d %H:%M} UTC), and the broker shows "
-                f"not one fill of it since {account.since}: is it the right account, and are its "
-                "instruments or its order_tag named?"
+                f"it is alive (its heartbeat is of {beat:%Y-%m-%d %H:%M} UTC), and the broker "
+                f"shows not one fill of it since {account.since}: is it the right account, and are "
+                "its instruments or its order_tag named?"
             )
         return alarms
 
