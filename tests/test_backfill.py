@@ -111,7 +111,10 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         assert landed(tmp_path) == landed(tmp_path / "whole")
 
 
-def test_what_a_venue_has_forgotten_is_said(tmp_path: Path) -> None:
+def test_what_a_venue_has_forgotten_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recon.backfill, "PIECE", 40 * DAY)
     long_ago = Desk(since=(NOW - 120 * DAY).date())
     with serving(account()) as server, unpaced():
         done = fill(tmp_path, server, long_ago)

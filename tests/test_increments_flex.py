@@ -326,7 +326,7 @@ def arrive(world: World, path: Path, nights: int) -> None:
 
 
 @pytest.mark.parametrize("has_unvalued", [False, True])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_any_order_of_statements_is_one_full_recomputation(
     seed: int, tmp_path: Path, *, has_unvalued: bool
 ) -> None:

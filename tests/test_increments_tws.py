@@ -91,7 +91,7 @@ def chunks(rng: random.Random, messages: Sequence[Message]) -> list[list[Message
     return [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_any_order_of_messages_is_one_full_recomputation(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     final = everything(rng, rng.choice([4, 20, 50]))
