@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -209,7 +210,7 @@ def test_it_is_proven_and_due_to_the_last_digit(events: Events, tmp_path: Path) 
     assert entry["proofs"]["broker_pnl"] == ("closed" if is_contract else "absent")
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "4"))))
 def test_of_a_whole_life_every_number_is_the_reckoner_s(seed: int, tmp_path: Path) -> None:
     life = Life(random.Random(f"life{seed}"))
     life.live(120)
