@@ -22,12 +22,12 @@ from recon.domain import (
     CoverageStatus,
     Evidence,
     Promise,
-    ProofStatus,
     Window,
 )
 from recon.exact import EXACT, percentage, quotient, text
 from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
 from recon.ledger import Break
+from recon.proofs import has_each, listed, prove
 from recon.restatement import restated
 from recon.warehouse import Warehouse
 
@@ -40,10 +40,6 @@ NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
     None,
 )
 """What an account without evidence of its fills or its ledger adds up to: unknown, and never 0."""
-COMPARED = {"broker_pnl": "broker_pnl", "cash": "flex_cash", "equity": "equity"}
-"""The proofs of which a query gives all that it compared: no row is no evidence."""
-MAX_REASONS = 8
-"""Reasons of one kind that are spelt out; the rest are counted."""
 
 
 @dataclass(slots=True)
@@ -127,11 +123,11 @@ class DocumentBuilder:
         coverage, reasons = self._coverage(account, window, promises, fetched, vouched)
         if fetched.reason:
             reasons.insert(0, fetched.reason)
-        proofs, differences, broken = self._proofs(account, coverage)
+        proofs, differences, broken = prove(self._warehouse, account, coverage)
         reasons += broken + self._open_reasons(account.id)
         if told:
             proofs["confirmed"], coverage["ledger"] = told.status, told.ledger
-            reasons += _listed(told.reasons)
+            reasons += listed(told.reasons)
             if told.differences:
                 differences["confirmed"] = dict(told.differences)
         status = account_status(
@@ -142,7 +138,7 @@ class DocumentBuilder:
         )
         has_truth = (
             fetched.is_reached
-            and _has(coverage, "fills", "ledger")
+            and has_each(coverage, "fills", "ledger")
             and not self._has_lost_rows(account.id)
         )
         total, unowned, netting = self._sums(account) if has_truth else NO_SUMS
@@ -199,62 +195,6 @@ class DocumentBuilder:
                 reasons.append(reason)
         return coverage, reasons
 
-    def _proofs(
-        self, account: Account, coverage: Mapping[Evidence, CoverageStatus]
-    ) -> tuple[dict[str, ProofStatus], dict[str, dict[str, str]], list[str]]:
-        """Return what closes, by how much the others do not, by name, and why in words."""
-        has_fills, has_ledger = _has(coverage, "fills"), _has(coverage, "ledger")
-        compared = {
-            "positions": self._positions(account),
-            "cash": self._warehouse.rows(
-                "select currency as name, place, difference, false as is_closed "
-                "from proofs.cash where account = ? order by abs(difference), place",
-                [account.id],
-            ),
-        }
-        status: dict[str, ProofStatus] = {
-            "positions": _proof(compared["positions"], _has(coverage, "positions", "fills")),
-            "cash": _proof(compared["cash"], _has(coverage, "balances", "ledger")),
-        }
-        for name, query in COMPARED.items():
-            rows = self._warehouse.rows(
-                f"select name, place, difference, is_closed from proofs.{query} "
-                "where account = ? order by all",
-                [account.id],
-            )
-            if name not in status or rows:
-                compared[name] = [row for row in rows if not row["is_closed"]]
-                status[name] = _proof(compared[name], bool(rows) and has_fills and has_ledger)
-        differences = {
-            name: {row["name"]: text(row["difference"] or Decimal(0)) for row in rows}
-            for name, rows in compared.items()
-            if rows
-        }
-        reasons = [
-            line
-            for name, rows in compared.items()
-            for line in _listed(f"{name}: {_told(row)}" for row in rows)
-        ]
-        return status, differences, reasons
-
-    def _positions(self, account: Account) -> list[dict[str, Any]]:
-        """Return the instruments whose fills do not add up to the statement."""
-        rows = self._warehouse.rows(
-            "select instrument as name, filled_qty, statement_qty, difference "
-            "from proofs.positions where account = ? order by 1",
-            [account.id],
-        )
-        return [
-            row
-            | {
-                "place": f"the fills add up to {text(row['filled_qty'])}, "
-                f"the statement says {text(row['statement_qty'])}: a fill is missing, or the "
-                f"position is older than since = {account.since} (set `since` to a day when it "
-                "was flat, or name what was held then in [[accounts.opening]])"
-            }
-            for row in rows
-        ]
-
     def _has_lost_rows(self, account: str) -> bool:
         """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
         return bool(
@@ -290,12 +230,12 @@ class DocumentBuilder:
             [account],
         )
         return [
-            *_listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in quarantined),
-            *_listed(
+            *listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in quarantined),
+            *listed(
                 f"{row['instrument']}: {row['reason']}" if row["instrument"] else row["reason"]
                 for row in findings
             ),
-            *_listed(f"{row['instrument']}: {row['reason']}" for row in unvalued),
+            *listed(f"{row['instrument']}: {row['reason']}" for row in unvalued),
         ]
 
     def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
@@ -497,24 +437,6 @@ def _worse(one: CoverageStatus, other: CoverageStatus) -> CoverageStatus:
     return max(one, other, key=order.index)
 
 
-def _has(coverage: Mapping[Evidence, CoverageStatus], *evidence: Evidence) -> bool:
-    """Return whether there is any of each kind of evidence at all."""
-    return all(coverage.get(name, "failed") != "failed" for name in evidence)
-
-
-def _told(row: Mapping[str, Any]) -> str:
-    """Say what does not close, and by how much."""
-    if row["difference"] is None:
-        return f"{row['name']}: {row['place']}"
-    return f"{row['name']}: {row['place']} ({text(row['difference'])})"
-
-
-def _proof(rows: Sequence[object], has_evidence: bool) -> ProofStatus:  # noqa: FBT001
-    if not has_evidence:
-        return "absent"
-    return "broken" if rows else "closed"
-
-
 def _divergence(
     bot: Bot,
     row: Mapping[str, Any],
@@ -557,10 +479,3 @@ def _money(row: Mapping[str, Any]) -> dict[str, str | None]:
 
 def _shown(value: Decimal | None) -> str | None:
     return None if value is None else text(value)
-
-
-def _listed(reasons: Any) -> list[str]:
-    """Return the first few reasons, and how many more there are."""
-    every = list(reasons)
-    rest = len(every) - MAX_REASONS
-    return every if rest <= 0 else [*every[:MAX_REASONS], f"… and {rest} more like it"]
