@@ -15,7 +15,7 @@ import json
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -225,6 +225,8 @@ class IbkrFlex(_FlexConnector):
     `patience` and `pauses` bound and space the requests. Raises ConfigError for a `base_url` that
     would send the token in the clear.
     """
+
+    piece = timedelta(days=90)
 
     def __init__(  # noqa: PLR0913 - one plain value for each thing that the configuration names
         self,

@@ -68,6 +68,7 @@ class OkxConnector:
     """One OKX account. Only reads leave here, and only with a key that can do nothing else."""
 
     venue = "okx"
+    piece = timedelta(days=7)
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection
+from datetime import timedelta
 from typing import Protocol, runtime_checkable
 
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
@@ -35,7 +36,12 @@ class Connector(Protocol):
 
 @runtime_checkable
 class Historian(Connector, Protocol):
-    """A source that can be asked for a stretch of the past, and for no more than that."""
+    """A source that can be asked for a stretch of the past, and for no more than that.
+
+    `piece` is how much is best asked for at once: what is lost when it is stopped.
+    """
+
+    piece: timedelta
 
     def history(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
         """Yield what happened inside the window, then what was covered of each such promise.

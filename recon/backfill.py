@@ -24,9 +24,6 @@ from recon.progress import Progress
 from recon.state import locked_state
 from recon.warehouse import Warehouse
 
-PIECE = timedelta(days=7)
-"""How much of the past is asked for at once: what is lost when it is stopped."""
-
 
 @dataclass(slots=True)
 class Filled:
@@ -79,7 +76,7 @@ class _Filler:
                 "what it serves, `recon run` reads"
             )
             return filled
-        pieces = list(pieces_of(plan, since or plan.account.since))
+        pieces = list(pieces_of(plan, since or plan.account.since, plan.source.piece))
         missing = [piece for piece in pieces if not self._is_known(plan, piece)]
         filled.pieces, filled.known = len(pieces), len(pieces) - len(missing)
         try:
@@ -124,11 +121,11 @@ class _Filler:
         return all(instant is not None and instant >= piece.end for instant in known)
 
 
-def pieces_of(plan: AccountPlan, since: date) -> Iterator[Window]:
+def pieces_of(plan: AccountPlan, since: date, piece: timedelta) -> Iterator[Window]:
     """Yield the sessions from `since` through the last that has ended, some days at a time."""
     days, last = plan.days, plan.window.last
     first = days.session_on_or_after(since)
     while first.date <= last.date:
-        end = min(days.session(first.date + PIECE - timedelta(days=1)), last, key=lambda s: s.date)
+        end = min(days.session(first.date + piece - timedelta(days=1)), last, key=lambda s: s.date)
         yield Window(first, end)
         first = days.session_on_or_after(end.date + timedelta(days=1))

@@ -11,7 +11,7 @@ from unittest import mock
 
 import pytest
 
-import recon.backfill
+from connectors.okx import OkxConnector
 from recon.backfill import Filled, backfill, pieces_of
 from recon.cli import run_cli
 from recon.config import load
@@ -42,7 +42,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recon.backfill, "PIECE", 3 * DAY)
+    monkeypatch.setattr(OkxConnector, "piece", 3 * DAY)
 
 
 def fill(folder: Path, server: Any, desk: Desk | None = None, since: date | None = None) -> Filled:
@@ -114,7 +114,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
 def test_what_a_venue_has_forgotten_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recon.backfill, "PIECE", 40 * DAY)
+    monkeypatch.setattr(OkxConnector, "piece", 40 * DAY)
     long_ago = Desk(since=(NOW - 120 * DAY).date())
     with serving(account()) as server, unpaced():
         done = fill(tmp_path, server, long_ago)
@@ -149,7 +149,7 @@ def test_pieces_join_and_end_with_the_window(tmp_path: Path) -> None:
     with serving(account()) as server:
         config = load(write_folder(tmp_path, [(Desk(), server)], [], ""))
     [plan] = make_plan(config, as_of=None, accounts=(), now=lambda: NOW, patience=None).accounts
-    pieces = list(pieces_of(plan, plan.account.since))
+    pieces = list(pieces_of(plan, plan.account.since, 3 * DAY))
     assert pieces[0].start == plan.window.start
     assert pieces[-1].end == plan.window.end
     assert all(a.end == b.start for a, b in pairwise(pieces))

@@ -126,6 +126,21 @@ def test_the_whole_conversation_ends_in_rows_and_complete_coverage(tmp_path: Pat
     assert [step for step, _ in requests] == ["SendRequest"] + ["GetStatement"] * 3
 
 
+def test_the_past_is_asked_for_by_its_days(tmp_path: Path) -> None:
+    first, last = WINDOW.first.date, WINDOW.last.date
+
+    async def past(period: str) -> list[Record | Coverage]:
+        statements = {"1": document(), f"1/{period}": document(statement())}
+        async with FlexServer(statements, token=TOKEN) as server:
+            return [item async for item in served(tmp_path, server).history(WINDOW)]
+
+    items = asyncio.run(past(f"{first:%Y%m%d}/{last:%Y%m%d}"))
+    assert list(records(items, "Trade")) == ["11"]
+    assert {(c.served_from, c.served_to) for c in coverage(items)} == {(WINDOW.start, WINDOW.end)}
+    with pytest.raises(VenueRefused, match="1003"):
+        asyncio.run(past("20200101/20200102"))
+
+
 @pytest.mark.parametrize(
     "fault",
     [
