@@ -13,7 +13,7 @@ import tests.fleet
 from tests.fleet import NOW, OPENING, Document, Trader, account, rows, run, serving, unpaced
 
 MAPPING = f"-- watermark: trades(closed) text\n{tests.fleet.MAPPING}"
-LONG_AGO, LATELY = OPENING, NOW - timedelta(hours=20)
+LONG_AGO, LATELY = OPENING, NOW - timedelta(hours=44)
 
 
 @pytest.fixture(autouse=True)
