@@ -132,7 +132,7 @@ def build(
         with stage(folder):
             warehouse.build(folder, empty=empty)
     with stage("audits"):
-        _audit(warehouse)
+        _audit(warehouse, empty)
     _note_recipes(warehouse, rules)
 
 
@@ -308,9 +308,11 @@ def _recipes(warehouse: Warehouse) -> str:
     return dict(warehouse.queries("raw"))["recipes"]
 
 
-def _audit(warehouse: Warehouse) -> None:
-    """Run every check of `sql/audits`: each returns the rows that are wrong."""
+def _audit(warehouse: Warehouse, empty: Collection[str]) -> None:
+    """Run the checks of `sql/audits`, but of `empty` venues: each gives the rows that are wrong."""
     for name, query in warehouse.queries("audits"):
+        if name.startswith(tuple(empty)):
+            continue
         if rows := warehouse.rows(query):
             raise IdentityError(f"audit {name} found {len(rows)} wrong rows, the first: {rows[0]}")
 

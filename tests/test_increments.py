@@ -246,7 +246,7 @@ def interrupted(
         night(warehouse, run, as_of, rows, **asked)
 
 
-def _stop(_warehouse: Warehouse) -> None:
+def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 

@@ -1,7 +1,8 @@
 -- grain: what one session did to what an account is worth, by contract and currency; key: account,
 -- session_date, instrument (null: no contract), currency. See okx_legs.
--- replaces: (k.account, k.session_date) in (from touched.days)
--- let: days_from = select coalesce(min(session_date), date '9999-12-31') from touched.days
+-- replaces: exists (from touched.flows t where t.account = k.account and t.session_date = k.session_date and t.instrument is not distinct from k.instrument)
+-- let: flows_from = select coalesce(min(session_date), date '9999-12-31') from touched.flows
+-- let: flows_to = select max(session_date) from touched.flows
 select
   l.account,
   l.session_date,
@@ -12,6 +13,8 @@ select
   sum(l.value_amount)::decimal(38, 18) as value_amount,
   count(*) as legs
 from proofs.okx_legs l
-semi join touched.days t on t.account = l.account and t.session_date = l.session_date
-where l.session_date >= getvariable('days_from')
+semi join touched.flows t
+  on t.account = l.account and t.session_date = l.session_date
+  and t.instrument is not distinct from l.instrument
+where l.session_date between getvariable('flows_from') and getvariable('flows_to')
 group by all
