@@ -56,6 +56,7 @@ class Life:
             self.book.add_instrument(instrument)
         self.book.closes["BTC-USDT"] = btc_price
         self.book.closes["OKB-USDT"] = lambda _: Decimal("50.5")
+        self.book.profile.acct_lv = "3"
         for ccy, amount in {"USDT": 900_000, "BTC": 90, "OKB": 900}.items():
             self.book.deposit(ccy, amount, OPENING - timedelta(days=2))  # before the window
 
@@ -83,13 +84,13 @@ class Life:
     def _trade(self, at: datetime) -> None:
         name = self.rng.choice([*PRICES, *CALLS])
         qty = self.rng.choice([-7, -3, -1, 1, 2, 5])
-        if name == COIN and self.held(name) + qty < 0:
-            return
         if name in CALLS:
             price = Fraction(self.rng.randint(100, 400), 10_000)
         else:
             price = Fraction(PRICES[name] * self.rng.randint(9_000, 11_000), 10_000)
         terms: dict[str, Any] = {"mgn_mode": "isolated"} if name == SOL else {}
+        if name == COIN:  # what is not there is borrowed
+            terms["is_on_margin"] = self.held(name) + qty < 0 or self.rng.random() < 0.5
         fee = Fraction(self.rng.randint(-900, 90), 10**7 if name in IN_COIN else 10**4)
         paid = fee * self._rate(name, at)
         if name != COIN and self.rng.random() < 0.15:

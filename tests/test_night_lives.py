@@ -22,7 +22,7 @@ DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DATED, DATED_LINEAR = "BTC-USD-260626", "BTC-USDT-260626"
 CALL = "BTC-USD-260529-90000-C"
 INVERSE, SPOT = "BTC-USD-SWAP", "LTC-USDT"
-TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT")
+TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT", "MARGIN")
 INSTRUMENTS: tuple[Instrument, ...] = (
     future(DATED, 100), future(DATED_LINEAR, "0.01"), option(CALL), spot("BTC-USDT"),
 )  # fmt: skip
@@ -163,6 +163,23 @@ def paid_in_coin(book: OkxLife, at: datetime) -> Due:
     return Due(str(gain), str(-(first + last) / 10_000))
 
 
+def on_margin(book: OkxLife, at: datetime) -> Due:
+    """Borrowed coins are sold and bought back in multi-currency mode; interest is paid in coin."""
+    book.profile.acct_lv = "3"
+    book.closes["LTC-USDT"] = lambda _: Decimal(65)
+    book.trade(SPOT, "sell", 10, 70, at, fee="-0.7", is_on_margin=True)
+    book.entry("LTC", "-0.02", at + HOUR, "7", "9")
+    book.trade(SPOT, "buy", "10.02", 60, at + 2 * HOUR, fee=0, is_on_margin=True)
+    return Due("100", "-0.7", other="-1.3")
+
+
+def on_margin_and_open(book: OkxLife, at: datetime) -> Due:
+    book.profile.acct_lv = "4"
+    book.trade(SPOT, "buy", 4, 60, at, fee="-0.004")
+    book.trade(SPOT, "sell", 10, 70, at + HOUR, fee=0, is_on_margin=True)
+    return Due("39.96", "-0.24")
+
+
 def interest_and_clawback(book: OkxLife, at: datetime) -> Due:
     book.entry("USDT", "-1.5", at, "7", "9")
     book.entry("BTC", "-0.001", at, "7", "9")
@@ -187,8 +204,8 @@ Events = Callable[[OkxLife, datetime], Due]
 CASES: tuple[Events, ...] = (
     swaps, settled_future, settled_and_open, settled_in_coin, exercised, expired_worthless,
     open_option, assigned, reduced, isolated, isolated_liquidated, isolated_and_open,
-    charged_in_a_third_coin, spot_charged_in_a_third_coin, paid_in_coin, interest_and_clawback,
-    moved_about,
+    on_margin, on_margin_and_open, charged_in_a_third_coin, spot_charged_in_a_third_coin,
+    paid_in_coin, interest_and_clawback, moved_about,
 )  # fmt: skip
 
 
@@ -205,9 +222,18 @@ def test_it_is_proven_and_due_to_the_last_digit(events: Events, tmp_path: Path) 
     proofs = {"positions": "closed", "cash": "closed", "equity": "closed"}
     assert proofs.items() <= entry["proofs"].items()
     is_contract = rows(
-        tmp_path, "select count(*) from evidence.fills where instrument_kind not in ('spot')"
+        tmp_path,
+        "select count(*) from evidence.fills where instrument_kind not in ('spot', 'margin')",
     ) != [(0,)]
     assert entry["proofs"]["broker_pnl"] == ("closed" if is_contract else "absent")
+
+
+def test_what_margin_borrows_elsewhere_is_named_and_not_valued(tmp_path: Path) -> None:
+    book = life()
+    book.trade(SPOT, "sell", 10, 70, OPENING + DAY, fee=0, is_on_margin=True)
+    [entry] = night(book, tmp_path)["accounts"]
+    assert entry["status"] == "unproven"
+    assert any("neither in multi-currency nor in portfolio mode" in why for why in entry["reasons"])
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "4"))))

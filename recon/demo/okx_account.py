@@ -139,10 +139,12 @@ class OkxAccount:
         pos_side: PositionSide = "net",
         mgn_mode: MarginMode = "cross",
         fee_ccy: str = "",
+        is_on_margin: bool = False,
     ) -> int:
         """Fill an order and return the billId. `contracts` are coins for spot.
 
-        `fee_ccy` names a third coin to charge the fee in, with an entry of its own.
+        `fee_ccy` names a third coin to charge the fee in, with an entry of its own. `is_on_margin`
+        trades a spot pair with coins that may be borrowed, as multi-currency mode does.
 
         `fee` and `fee_rate` are signed as cash: negative is charged. Without either the rate is
         -0.0005 for a taker, -0.0002 for a maker. ValueError where the position mode forbids it.
@@ -164,6 +166,7 @@ class OkxAccount:
             pos_side=pos_side,
             mgn_mode=mgn_mode,
             third_coin=fee_ccy,
+            is_on_margin=is_on_margin,
         )
         self._check(deal)
         with localcontext(WIDE):

@@ -105,6 +105,7 @@ def _instruments(asked: Asked) -> list[Row]:
     if inst_type == "OPTION" and not family:
         raise Refusal(400, "50015", "Either parameter instFamily or uly is required.")
     rows = [one.row() for one in asked.account.instruments.values()]
+    rows += [row | {"instType": "MARGIN"} for row in rows if row["instType"] == "SPOT"]
     rows = [row for row in rows if row["instType"] == inst_type]
     rows = [row for row in rows if not family or row["instFamily"] == family]
     return [row for row in rows if not inst_id or row["instId"] == inst_id]

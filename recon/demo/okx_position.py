@@ -40,6 +40,12 @@ class Deal:
     kind: DealKind = "trade"
     mgn_mode: MarginMode = "cross"
     third_coin: str = ""
+    is_on_margin: bool = False
+
+    @property
+    def inst_type(self) -> str:
+        """The type that the venue calls it by: a coin that may be borrowed is MARGIN."""
+        return "MARGIN" if self.is_on_margin else self.instrument.inst_type
 
     @property
     def signed_qty(self) -> Decimal:

@@ -15,7 +15,7 @@ def fill_row(deal: Deal, bill_id: int, pnl: Decimal, fee_rate: Decimal) -> Row:
     is_spot = deal.instrument.inst_type == "SPOT"
     mark = "" if is_spot else text(deal.price)
     return {
-        "instType": deal.instrument.inst_type,
+        "instType": deal.inst_type,
         "instId": deal.instrument.inst_id,
         "tradeId": str(deal.trade_id),
         "ordId": deal.ord_id,
@@ -102,14 +102,13 @@ def bill_row(entry: Entry, bill_id: int, balance: Decimal) -> Row:
 
 def deal_facts(deal: Deal, pnl: Decimal, fee: Decimal) -> dict[str, str]:
     """Return the keys by which a bill tells its deal; `pnl` and `fee` are this leg's."""
-    is_spot = deal.instrument.inst_type == "SPOT"
     return {
         "clOrdId": deal.cl_ord_id,
         "execType": deal.exec_type,
         "fee": text(fee),
         "instId": deal.instrument.inst_id,
-        "instType": deal.instrument.inst_type,
-        "mgnMode": "cash" if is_spot else deal.mgn_mode,
+        "instType": deal.inst_type,
+        "mgnMode": "cash" if deal.inst_type == "SPOT" else deal.mgn_mode,
         "ordId": deal.ord_id,
         "pnl": text(pnl),
         "posBal": "0",

@@ -27,6 +27,7 @@ select
   exact(d.detail ->> 'cashBal') as amount,
   exact(d.detail ->> 'eq') as equity_amount,
   exact(d.detail ->> 'upl') as unrealised_amount,
+  coalesce(exact(d.detail ->> 'interest'), 0) as interest_amount,
   t.taken_at
 from details d
 left join taken t on t.account = d.account

@@ -1,6 +1,6 @@
 -- grain: one position that OKX says was closed, or partly closed, inside the window; key: account,
 -- position_id (posId/uTime). A row that cannot be read is left out: it proves nothing, and its
--- coverage says that it came. What OKX leaves blank is no part of its sum (`settledPnl` of anything
+-- coverage says that it came; nor is a MARGIN position one of a contract (okx_findings). What OKX leaves blank is no part of its sum (`settledPnl` of anything
 -- but futures); what is there and cannot be read leaves the whole sum unknown.
 select
   r.account,
@@ -27,6 +27,7 @@ join config.accounts a on a.venue = r.venue and a.account = r.account
 where
   r.venue = 'okx'
   and r.kind = 'position-history'
+  and r.payload ->> 'instType' is distinct from 'MARGIN'
   and utc_ms(r.payload ->> 'cTime') >= a.window_start
   and utc_ms(r.payload ->> 'uTime') is not null
   and exact(r.payload ->> 'closeTotalPos') > 0

@@ -58,11 +58,38 @@ select
 from staging.okx_parsed_ledger
 where kind = 'unknown'
 union all by name
+-- In multi-currency and portfolio mode (acctLv 3 and 4) a coin that is borrowed is a balance below 0,
+-- and its trades are those of spot. Elsewhere, and isolated, it is a position of its own.
 select
-  account,
+  f.account,
   'fill' as source_kind,
-  fill_id as source_id,
-  instrument,
-  'MARGIN trades are not valued yet' as reason
-from staging.okx_parsed_fills
-where instrument_kind = 'margin'
+  f.fill_id as source_id,
+  f.instrument,
+  'MARGIN trades of an account that is neither in multi-currency nor in portfolio mode (acctLv): what'
+  || ' they borrow is a position of its own, which is not valued' as reason
+from staging.okx_parsed_fills f
+where
+  f.instrument_kind = 'margin'
+  and not exists (
+    from raw.tonight c
+    where
+      c.venue = 'okx' and c.account = f.account and c.kind = 'config'
+      and c.payload ->> 'acctLv' in ('3', '4')
+  )
+union all by name
+select
+  r.account,
+  r.kind as source_kind,
+  r.id as source_id,
+  r.payload ->> 'instId' as instrument,
+  'OKX shows a MARGIN position of its own (isolated, or of an account in one currency): it is not valued'
+    as reason
+from raw.tonight r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+where
+  r.venue = 'okx'
+  and r.payload ->> 'instType' = 'MARGIN'
+  and (
+    r.kind = 'position' and coalesce(exact(r.payload ->> 'pos') <> 0, true)
+    or r.kind = 'position-history' and coalesce(utc_ms(r.payload ->> 'uTime') >= a.window_start, true)
+  )

@@ -1,6 +1,6 @@
 -- grain: one open position of the latest snapshot; key: account, instrument, position_side
 -- A short side's quantity is positive at OKX and negative here. The same instrument held cross and
--- isolated is one position.
+-- isolated is one position. One on MARGIN is a finding (okx_findings).
 select
   account,
   instrument,
@@ -14,6 +14,6 @@ select
   any_value(taken_at) as taken_at,
   any_value(taken_at)::date as session_date
 from staging.okx_parsed_positions
-where reason is null
+where reason is null and instrument_type is distinct from 'MARGIN'
 group by account, instrument, position_side
 having sum(exact(qty)) <> 0
