@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _SCIENTIFIC = r"^(?P<sign>-?)(?P<lead>[0-9])(?:\.(?P<rest>[0-9]+))?e\+?(?P<exponent>-?[0-9]+)$"
+MAX_DIGITS = 38
+"""How many digits DuckDB's widest decimal has."""
 _WHOLE_FROM = 1e16
 """From here on a float is written without a point: 10000000000000000, but 1000000000000000.0."""
 
@@ -27,6 +29,11 @@ class Digits:
         """Count the digits before the point of one number."""
         whole, _, _ = plain.lstrip("-").partition(".")
         self.whole = max(self.whole, len(whole.lstrip("0")))
+
+    def duckdb_type(self) -> str:
+        """Return the DuckDB type that holds such numbers exactly: a decimal, else text."""
+        fits = self.whole + self.places <= MAX_DIGITS
+        return f"DECIMAL({MAX_DIGITS},{self.places})" if fits else "VARCHAR"
 
 
 def integers_text(integers: pa.Array, digits: Digits) -> pa.Array:
@@ -57,6 +64,22 @@ def floats_text(floats: pa.Array, digits: Digits) -> pa.Array:
     is_bare = pc.and_(pc.less(point, 0), pc.less(pc.abs(floats), _WHOLE_FROM))
     if pc.any(is_bare).as_py():
         text = pc.binary_join_element_wise(text, pc.if_else(is_bare, ".0", ""), "")
+    return text
+
+
+def plain_numbers(text: pa.Array, digits: Digits) -> pa.Array:
+    """Return text that writes finite numbers, without exponents. Their digits are counted."""
+    text = pc.utf8_lower(text)
+    if pc.any(is_scientific := pc.match_substring(text, "e")).as_py():
+        expanded = _expanded(text.filter(is_scientific))
+        text = pc.replace_with_mask(text, pc.fill_null(is_scientific, fill_value=False), expanded)
+    unsigned = pc.utf8_ltrim(text, "-")
+    point = pc.find_substring(unsigned, ".")
+    size = pc.binary_length(unsigned)
+    whole = pc.if_else(pc.less(point, 0), size, point)
+    places = pc.if_else(pc.less(point, 0), 0, pc.subtract(pc.subtract(size, point), 1))
+    digits.whole = max(digits.whole, pc.max(whole).as_py() or 0)
+    digits.places = max(digits.places, pc.max(places).as_py() or 0)
     return text
 
 

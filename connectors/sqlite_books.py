@@ -10,9 +10,9 @@ from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from connectors.payload import payload_text
+from connectors.snapshot import UnreadableError, books_coverage, schema_record
 from connectors.sqlite_above import conditions_above
-from connectors.sqlite_snapshot import SqliteFile, UnreadableError, place_for_a_copy
+from connectors.sqlite_snapshot import SqliteFile, place_for_a_copy
 from connectors.sqlite_tables import column_names, read_table, table_names
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
 from recon.watermarks import Above
@@ -80,10 +80,10 @@ class SqliteBooks:
                 (partly if name in conditions else rows)[kind] = table.rows.num_rows
                 rows["schema"] += 1
                 yield Table(kind, table.rows)
-                yield Record("schema", name, payload_text({"columns": table.columns}))
-        yield _coverage(window, taken_at, rows, is_snapshot=True)
+                yield schema_record(name, table)
+        yield books_coverage(window, taken_at, rows, is_snapshot=True)
         if partly:
-            yield _coverage(window, taken_at, partly, is_snapshot=False)
+            yield books_coverage(window, taken_at, partly, is_snapshot=False)
 
     async def check(self) -> list[CheckItem]:
         """Take one snapshot and name its tables, or say what is in the way."""
@@ -117,20 +117,3 @@ class SqliteBooks:
     def _tables(self, copy: sqlite3.Connection) -> list[str]:
         with self._file.readably():
             return [name for name in table_names(copy) if self._is_wanted(name)]
-
-
-def _coverage(
-    window: Window, taken_at: datetime, rows: dict[str, int], *, is_snapshot: bool
-) -> Coverage:
-    return Coverage(
-        evidence="books",
-        kinds=tuple(rows),
-        status="complete",
-        asked_from=window.start,
-        asked_to=window.end,
-        served_from=window.start,
-        served_to=taken_at,
-        pages=1,
-        rows=sum(rows.values()),
-        is_snapshot=is_snapshot,
-    )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
-from recon.errors import BooksError
+from connectors.snapshot import UnreadableError
 
 _RETRY_S = 0.05
 _RESTING_TRIES = 3
@@ -23,15 +23,6 @@ _WAL_VERSIONS = slice(18, 20)
 
 _ABOUT_VALUES = re.compile(r"value (missing )?(in|from) |^CHECK constraint failed")
 """What quick_check also reports: values that break the bot's own rules, not a broken file."""
-
-
-class UnreadableError(BooksError):
-    """The books cannot be read: what is the matter, and what to do, told apart for `check`."""
-
-    def __init__(self, path: Path, what: str, remedy: str) -> None:
-        super().__init__(f"{path} {what}: {remedy}")
-        self.what = f"{path} {what}"
-        self.remedy = remedy
 
 
 class SqliteFile:

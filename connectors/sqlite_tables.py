@@ -18,15 +18,14 @@ from urllib.parse import quote
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow_text import Digits, floats_text, integers_text, lenient_utf8
-from connectors.sqlite_snapshot import UnreadableError
+from connectors.arrow_text import MAX_DIGITS, Digits, floats_text, integers_text, lenient_utf8
+from connectors.snapshot import TableRows, UnreadableError
 from recon.errors import BooksError
 from recon.identifiers import quoted
 
 _BATCH_ROWS = 16_384
 _COLUMNS_AT_ONCE = 6
 """How many columns' classes are looked for together: 5^6 combinations at most to remember."""
-_MAX_DIGITS = 38
 _ROWIDS = ("rowid", "_rowid_", "oid")
 
 ArrowType = Literal["integer", "float", "text"]
@@ -79,8 +78,7 @@ class _Column:
         if "blob" in self.classes:
             return "BLOB"
         if "real" in self.classes:
-            fits = self.digits.whole + self.digits.places <= _MAX_DIGITS
-            return f"DECIMAL({_MAX_DIGITS},{self.digits.places})" if fits else "VARCHAR"
+            return self.digits.duckdb_type()
         if "BOOL" in self.declared.upper() and (self.is_boolean or not is_number):
             return "BOOLEAN"
         return "BIGINT" if is_number else self._declared_type()
@@ -91,20 +89,8 @@ class _Column:
         if "INT" in declared:
             return "BIGINT"
         if any(word in declared for word in ("REAL", "FLOA", "DOUB", "NUM", "DEC")):
-            return f"DECIMAL({_MAX_DIGITS},18)"
+            return f"DECIMAL({MAX_DIGITS},18)"
         return "VARCHAR"
-
-
-@dataclass(frozen=True, slots=True)
-class TableRows:
-    """The rows of one table: `rows` is `id` and its columns, all text; `columns` names and types.
-
-    The types hold every value of the table, also where only some of its rows were read, except for
-    the places of its decimals, which are those of the rows read.
-    """
-
-    rows: pa.Table
-    columns: list[tuple[str, str]]
 
 
 def table_names(books: sqlite3.Connection) -> list[str]:

@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
+from connectors import csv_books, json_books, parquet_books
+from connectors.books_files import FileReader, Parse
 from connectors.ccxt_client import ExchangeKey, ExchangeSettings
 from connectors.ccxt_exchange import CcxtExchange
 from connectors.flex_service import BASE_URL, FLEX_PATIENCE
@@ -17,6 +19,7 @@ from connectors.okx import OkxConnector
 from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.protocol import Connector
+from connectors.snapshot import WholeBooks
 from connectors.sqlite_books import SqliteBooks
 from connectors.tws_client import TwsAddress
 from recon.config import Account, Bot, CcxtAccount, Config, OkxAccount, TwsAccount
@@ -131,25 +134,44 @@ def books_source(
 
     `above` says how they are read in part; without it they are always read whole.
 
-    Raises ConfigError for a kind of books that is not read yet.
+    Raises ConfigError for a kind of books that there is not.
     """
     scheme, separator, _ = bot.books.partition("://")
-    if not separator or scheme != "sqlite":
-        raise ConfigError(
-            f'{config.path}: bots.{bot.id}.books: {bot.books!r}: use "sqlite:///path" '
-            '(relative to the file) or "sqlite:////absolute/path"; other kinds are not read yet'
-        )
-    path = books_path(bot.books, config.folder)
-    return SqliteBooks(bot.id, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
+    if separator and scheme == "sqlite":
+        path = books_path(bot.books, config.folder)
+        return SqliteBooks(bot.id, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
+    if separator and scheme in _FILES:
+        return WholeBooks(bot.id, _files(bot.books, config), now=now, is_wanted=is_wanted)
+    raise ConfigError(
+        f'{config.path}: bots.{bot.id}.books: use "sqlite:///path" (relative to the file) or '
+        f'"sqlite:////absolute/path"; or {", ".join(_FILES)} in place of sqlite'
+    )
+
+
+_FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {
+    "csv": (csv_books.parse_csv, csv_books.SUFFIXES),
+    "parquet": (parquet_books.parse_parquet, parquet_books.SUFFIXES),
+    "json": (json_books.parse_json, json_books.SUFFIXES),
+}
+"""How the files of a kind of books are read, and how their names end."""
+
+
+def _files(url: str, config: Config) -> FileReader:
+    """Return what reads the files that a URL names; `#name` after them names their table."""
+    parse, suffixes = _FILES[url.partition("://")[0]]
+    written, _, table = url.rpartition("#")
+    if not written or not table.replace("_", "").isalnum():
+        written, table = url, ""
+    return FileReader(books_path(written, config.folder), parse, suffixes, table or None)
 
 
 def books_path(url: str, folder: Path) -> Path:
-    """Return the file that a sqlite:/// URL names; a relative one is relative to `folder`.
+    """Return the path that a URL names after three slashes; a relative one is in `folder`.
 
     What follows the three slashes is a path as it is, `?` and `#` included; only %-escapes are
     undone where the path as written does not exist.
     """
-    written = url.removeprefix("sqlite://").removeprefix("/")
+    written = url.partition("://")[2].removeprefix("/")
     path = folder / written
     if path.exists() or "%" not in written:
         return path

@@ -65,7 +65,9 @@ def test_a_venue_that_says_no_is_quoted(tmp_path: Path, capsys: pytest.CaptureFi
     ("old", "new", "expected"),
     [
         ("sqlite:///vaults/btc.sqlite", "sqlite:///vaults/typo.sqlite", "typo.sqlite"),
-        ("sqlite:///vaults/btc.sqlite", "mysql://host/db", "other kinds are not read yet"),
+        ("sqlite:///vaults/btc.sqlite", "mysql://host/db", 'books: use "sqlite:///path"'),
+        ("sqlite:///vaults/btc.sqlite", "csv:///vaults/*.csv", "vaults/*.csv matches no file"),
+        ("sqlite:///vaults/btc.sqlite", "json:///recon.toml", "is not whole JSON"),
         ('mapping = "mapping"', 'mapping = "nonesuch"', "neither shipped nor a folder"),
         ('mapping = "mapping"', 'mapping = "freqtrade"', "does not fit these books"),
     ],
@@ -81,6 +83,31 @@ def test_books_that_cannot_be_read_say_so(
     assert not items["bot btc"]["ok"]
     assert expected in items["bot btc"]["detail"]
     assert not (tmp_path / "vaults" / "typo.sqlite").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "content"),
+    [
+        ("csv:///vaults", "trades.csv", "id,closed,pnl\n1,2026-05-14 10:00:00,1.50\n"),
+        ("csv:///vaults/b-*.csv#trades", "b-1.csv", "id;closed;pnl\n1;2026-05-14 10:00:00;1.5\n"),
+        (
+            "json:///vaults/bot.json",
+            "bot.json",
+            '{"trades": {"1": {"id": 1, "closed": "2026-05-14 10:00:00", "pnl": 1.5}}}',
+        ),
+    ],
+)
+def test_books_in_files_are_read(
+    url: str, name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(account()) as server:
+        path = folder_of(tmp_path, server, Trader(claims=None))
+        path.write_text(path.read_text().replace("sqlite:///vaults/btc.sqlite", url))
+        (tmp_path / "vaults").mkdir()
+        (tmp_path / "vaults" / name).write_text(content)
+        code, items = check(path, capsys)
+    assert items["bot btc"]["detail"].startswith("1 closed trades")
+    assert code == ExitCode.AGREED
 
 
 def test_channels_are_looked_at_and_their_secrets_not_shown(

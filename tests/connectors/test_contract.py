@@ -12,15 +12,22 @@ from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
+from connectors.books_files import FileReader
+from connectors.csv_books import parse_csv
 from connectors.flex_service import Pauses
 from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
 from connectors.ibkr_tws import IbkrTws
+from connectors.json_books import parse_json
 from connectors.okx import OkxConnector
 from connectors.okx_client import OkxKey
+from connectors.parquet_books import parse_parquet
 from connectors.patience import Patience
 from connectors.protocol import Connector
+from connectors.snapshot import WholeBooks
 from connectors.sqlite_books import SqliteBooks
 from connectors.tws_client import TwsAddress
 from recon.demo.flex_server import Fault as FlexFault
@@ -128,6 +135,26 @@ def sqlite_books(write: Callable[[Path], object]) -> Opening:
     return opened
 
 
+def file_books(name: str, content: str | bytes | None) -> Opening:
+    """Open books in one file, of the kind that the end of its name says."""
+    parse = {"csv": parse_csv, "json": parse_json, "parquet": parse_parquet}[Path(name).suffix[1:]]
+
+    @asynccontextmanager
+    async def opened(folder: Path) -> AsyncIterator[Connector]:
+        path = folder / name
+        if content is not None:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
+        yield WholeBooks("bot", FileReader(path, parse, (path.suffix,)), now=lambda: NOW)
+
+    return opened
+
+
+def parquet_file(rows: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    parquet.write_table(rows, sink)
+    return bytes(sink.getvalue().to_pybytes())
+
+
 def tws(account: TwsAccount | None = None, faults: TwsFaults | None = None) -> Opening:
     @asynccontextmanager
     async def opened(_folder: Path) -> AsyncIterator[Connector]:
@@ -186,6 +213,14 @@ SOUND: dict[str, Opening] = {
     "tws, nothing happened today": tws(),
     "tws, commissions come late": tws(TWS_DAY, TwsFaults(commission_delay_s=0.02)),
     "sqlite books": sqlite_books(trades_of_every_type),
+    "csv books": file_books("trades.csv", 'id,pnl,note\n1,0.10,"a ""b""\n"\n1,0.10,\n1,0.10,\n'),
+    "parquet books": file_books(
+        "trades.parquet",
+        parquet_file(pa.table({"id": [1, 2, 2], "pnl": [1e-9, None, float("nan")]})),
+    ),
+    "json books": file_books(
+        "trades.json", '{"all": {"1": {"pnl": 1e-9, "fee": {"cost": 0.1}}, "2": {}}, "v": 3}'
+    ),
 }
 BROKEN: dict[str, Opening] = {
     "okx down": okx(("*", "status_502")),
@@ -227,6 +262,12 @@ BROKEN: dict[str, Opening] = {
     "no books": sqlite_books(lambda _path: None),
     "books are no database": sqlite_books(lambda path: path.write_text("not a database" * 99)),
     "books are empty": sqlite_books(lambda path: path.touch()),
+    "no csv books": file_books("trades.csv", None),
+    "csv books cut off": file_books("trades.csv", "id,pnl\n1,0.10\n2,0."),
+    "parquet books cut off": file_books(
+        "trades.parquet", parquet_file(pa.table({"id": [1, 2]}))[:-9]
+    ),
+    "json books cut off": file_books("trades.json", '{"all": {"1": {"pnl": 1e-9'),
 }
 
 

@@ -1,0 +1,184 @@
+"""What every kind of a bot's books comes to: tables of text with their columns."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from connectors.payload import payload_text
+from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
+from recon.errors import BooksError
+
+READ_LIMIT_S = 300.0
+"""How long one reading of a bot's books may take, from the first byte to the last."""
+
+IsWanted = Callable[[str], bool]
+"""Says of a table's name whether the mapping asks for it: no other table is read."""
+
+
+class UnreadableError(BooksError):
+    """The books cannot be read: what is the matter, and what to do, told apart for `check`."""
+
+    def __init__(self, source: Path | str, what: str, remedy: str) -> None:
+        super().__init__(f"{source} {what}: {remedy}")
+        self.what = f"{source} {what}"
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """The rows of one table: `rows` is `id` and its columns, all text; `columns` names and types.
+
+    The types hold every value of the table, also where only some of its rows were read, except for
+    the places of its decimals, which are those of the rows read.
+    """
+
+    rows: pa.Table
+    columns: list[tuple[str, str]]
+
+
+class Reader(Protocol):
+    """One kind of books. `source` is how errors name them; it shows no secret."""
+
+    source: str
+
+    async def read(self, is_wanted: IsWanted) -> Mapping[str, TableRows]:
+        """Return every wanted table as it stands, by name.
+
+        Nothing of the bot's is created, locked or changed. Raises UnreadableError.
+        """
+        ...
+
+
+class WholeBooks:
+    """Read all wanted tables of one bot's books, all of their rows, within `limit_s`.
+
+    `reader` knows the kind of books; `now` gives the time in UTC.
+    """
+
+    venue = "books"
+    promises: tuple[Promise, ...] = (Promise("books", "schema", is_snapshot=True),)
+
+    def __init__(
+        self,
+        bot: str,
+        reader: Reader,
+        *,
+        now: Callable[[], datetime],
+        is_wanted: IsWanted = lambda _table: True,
+        limit_s: float = READ_LIMIT_S,
+    ) -> None:
+        self.account = bot
+        self._reader = reader
+        self._now = now
+        self._is_wanted = is_wanted
+        self._limit_s = limit_s
+
+    async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
+        """Yield each table's rows and its columns, then the coverage of the snapshot.
+
+        The shapes are those of `SqliteBooks.fetch`. Raises BooksError, which names the books and
+        the remedy, where anything cannot be read.
+        """
+        taken_at = self._now()
+        rows = {"schema": 0}
+        for name, table in (await self._read()).items():
+            rows[f"table:{name}"] = table.rows.num_rows
+            rows["schema"] += 1
+            yield Table(f"table:{name}", table.rows)
+            yield schema_record(name, table)
+        yield books_coverage(window, taken_at, rows, is_snapshot=True)
+
+    async def check(self) -> list[CheckItem]:
+        """Read the books once and name their tables, or say what is in the way."""
+        subject = f"books of {self.account}"
+        try:
+            tables = await self._read()
+        except UnreadableError as error:
+            return [CheckItem(subject, is_ok=False, detail=error.what, remedy=error.remedy)]
+        detail = f"{self._reader.source} holds {len(tables)} tables: {', '.join(tables)}"
+        return [CheckItem(subject, is_ok=True, detail=detail)]
+
+    async def _read(self) -> Mapping[str, TableRows]:
+        source = self._reader.source
+        try:
+            async with asyncio.timeout(self._limit_s):
+                tables = await self._reader.read(self._is_wanted)
+        except TimeoutError:
+            what = f"took longer than {self._limit_s:g} s to read"
+            raise UnreadableError(source, what, "see that its disk or server answers") from None
+        if not tables:
+            remedy = "see that `books` names what the bot writes"
+            raise UnreadableError(source, "holds no table that is asked for", remedy)
+        refuse_twins(source, "table", tables)
+        return tables
+
+
+def schema_record(name: str, table: TableRows) -> Record:
+    """Return the record of a table's columns, in the table's order."""
+    return Record("schema", name, payload_text({"columns": table.columns}))
+
+
+def books_coverage(
+    window: Window, taken_at: datetime, rows: Mapping[str, int], *, is_snapshot: bool
+) -> Coverage:
+    """Return the statement that these kinds were read whole at `taken_at`, so many rows each."""
+    return Coverage(
+        evidence="books",
+        kinds=tuple(rows),
+        status="complete",
+        asked_from=window.start,
+        asked_to=window.end,
+        served_from=window.start,
+        served_to=taken_at,
+        pages=1,
+        rows=sum(rows.values()),
+        is_snapshot=is_snapshot,
+    )
+
+
+def with_ids(columns: Mapping[str, pa.Array], ids: list[str] | None = None) -> pa.Table:
+    """Return columns of text as a table whose first column is each row's id.
+
+    Without `ids` a row's id is a hash of what it says, then `#2`, `#3` for equal rows: so it stays
+    the same wherever the row stands, and a row that says something else is another row.
+    """
+    rows = list(columns.values())
+    if ids is None:
+        ids = _hashes(columns)
+    schema = pa.schema([("id", pa.string()), *((name, pa.string()) for name in columns)])
+    return pa.Table.from_arrays(
+        [pa.chunked_array([pa.array(ids, pa.string())]), *rows], schema=schema
+    )
+
+
+def _hashes(columns: Mapping[str, pa.Array]) -> list[str]:
+    names = sorted(columns)
+    seen: Counter[str] = Counter()
+    ids = []
+    for row in zip(*(columns[name].to_pylist() for name in names), strict=True):
+        said = json.dumps(
+            [[name, one] for name, one in zip(names, row, strict=True) if one is not None]
+        )
+        digest = hashlib.sha256(said.encode()).hexdigest()[:32]
+        seen[digest] += 1
+        ids.append(digest if seen[digest] == 1 else f"{digest}#{seen[digest]}")
+    return ids
+
+
+def refuse_twins(source: Path | str, what: str, names: Mapping[str, object] | list[str]) -> None:
+    """Refuse names that differ in their case at most: SQL would take one for the other."""
+    counted = Counter(name.lower() for name in names)
+    if twice := [name for name in names if counted[name.lower()] > 1]:
+        shown = ", ".join(repr(name) for name in twice)
+        remedy = f"give each {what} a name of its own"
+        raise UnreadableError(source, f"has {what}s that SQL cannot tell apart ({shown})", remedy)
