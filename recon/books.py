@@ -1,10 +1,7 @@
 """Run a mapping over the snapshot of a bot's own books: its trades, fills and positions.
 
-A mapping is a folder of queries, each a single `select` over the schema `bot`. Besides the macros
-of `sql/macros.sql` they have one function of their own, `exact_product(a, b, …)`: the product of
-its arguments (decimals, integers, text that writes a number; any null makes it null), exact, then
-rounded once, half to even, to decimal(38, 18). DuckDB's own `*` refuses decimals whose scales add
-up to more than 38, which a float's noise digits do. Of one argument it is that number, rounded.
+A mapping is a folder of queries, each a single `select` over the schema `bot`, with the macros of
+`sql/macros.sql` and the functions of `recon/mapping_functions.py`.
 """
 
 from __future__ import annotations
@@ -25,9 +22,10 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from recon.domain import Coverage, Record, Table
 from recon.errors import BooksError
 from recon.exact import PLACES
-from recon.exact_product import NUMBER, exact_products
+from recon.exact_product import NUMBER
 from recon.identifiers import quoted
-from recon.mappings import BooksMapping, Schema, query_text
+from recon.mapping_functions import MAPPING_FUNCTIONS
+from recon.mappings import BooksMapping, Columns, Schema, query_text
 from recon.resources import sql_root
 
 _MONEY = pa.decimal128(38, PLACES)
@@ -261,7 +259,7 @@ def read_books(
     answers: dict[str, pa.Table] = {}
     problems: list[Problem] = []
     with closing(duckdb.connect(":memory:", config=_SEALED)) as books, _limited(books, limit_s):
-        _load(books, schema, tables)
+        _load(books, schema, tables, variant.optional)
         for query, path in variant.queries.items():
             _run(books, query, path)
             answers[query] = _answer(books, query)
@@ -275,23 +273,38 @@ def read_books(
     )
 
 
-def _load(books: duckdb.DuckDBPyConnection, schema: Schema, tables: Mapping[str, pa.Table]) -> None:
-    """Fill schema `bot`, then lock the door: from here on SQL reaches no file and no setting."""
+def _load(
+    books: duckdb.DuckDBPyConnection,
+    schema: Schema,
+    tables: Mapping[str, pa.Table],
+    optional: Columns,
+) -> None:
+    """Fill schema `bot`, then lock the door: from here on SQL reaches no file and no setting.
+
+    What of the `optional` columns is not there is null.
+    """
     books.execute("set timezone = 'UTC'")
     books.execute("create schema bot")
-    books.create_function(
-        "exact_product",
-        exact_products,
-        None,
-        f"DECIMAL(38, {PLACES})",
-        type=PythonUDFType.ARROW,
-        null_handling=FunctionNullHandling.SPECIAL,
-    )
+    for name, function in MAPPING_FUNCTIONS.items():
+        books.create_function(
+            name,
+            function.call,
+            function.parameters,
+            function.returns,
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
     books.execute((sql_root() / "macros.sql").read_text(encoding="utf-8"))
     for table, columns in schema.items():
         # SQLite allows an empty name, which no query here can say.
         if named := [column for column in columns if table and column[0]]:
             _load_table(books, table, named, tables[table])
+    for table, names in optional.items():
+        place = f"bot.{quoted(table)}"
+        declared = [f"{quoted(name)} varchar" for name in sorted(names)]
+        books.execute(f"create table if not exists {place} ({', '.join(declared)})")
+        for one in declared:
+            books.execute(f"alter table {place} add column if not exists {one}")
     books.execute("set enable_external_access = false")
     books.execute("set lock_configuration = true")
 

@@ -1,11 +1,14 @@
 """A mapping: queries over a bot's own books, and which of its variants fits them.
 
-The comments of a query say which columns it needs (`-- requires: table(column, …); …`), and which
-rows of these tables may change (`recon.watermarks`).
+The comments of a query say which columns it needs (`-- requires: table(column, …); …`), which it
+reads as null where the books lack them (`-- optional: table(column, …); …`), and which rows of
+these tables may change (`recon.watermarks`). An optional table that is not there has no rows: that
+is for what the bot keeps elsewhere then.
 """
 
 from __future__ import annotations
 
+import csv
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,25 +22,39 @@ from recon.watermarks import Watermarks, read_watermarks
 QUERIES = ("trades", "fills", "positions")
 """The queries of a mapping, of which only the first must be there."""
 
-_REQUIRES = re.compile(r"^--\s*requires:\s*(.+)$", re.MULTILINE)
-_REQUIRED_TABLE = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
+_COLUMNS_LINE = re.compile(r"^--\s*(requires|optional):\s*(.+)$", re.MULTILINE)
+_NAMED_TABLE = re.compile(r'\bbot\s*\.\s*(?:(\w+)|"((?:[^"]|"")+)")', re.IGNORECASE)
+_TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
+
+CAUSES = frozenset({
+    "fee_missing", "fee_rate_guessed", "fee_currency_value", "funding_missing",
+    "funding_misplaced", "price", "quantity", "duplicate", "phantom", "unrecorded", "adopted",
+    "multiplier", "side", "arithmetic", "lot_method", "currency", "correction", "timing",
+    "dividend", "tax", "interest", "deleted",
+})  # fmt: skip
+"""What a bias may be the cause of."""
 
 Schema = Mapping[str, Sequence[tuple[str, str]]]
 """The columns of each of a bot's tables: their names and DuckDB types, in the table's order."""
 
+Columns = Mapping[str, frozenset[str]]
+"""Names of columns, by table; all in lower case."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One set of a mapping's queries, and the columns they need: `requires[table]`, lower case.
+    """One set of a mapping's queries, and the columns they need and may do without.
 
     `queries` are their files, by name (`trades`, and `fills` and `positions` where there are any).
     A query that its folder lacks is that of the nearest folder above, up to the mapping's own: so
-    variants share what is the same for them.
+    variants share what is the same for them. That one is `mapping`.
     """
 
+    mapping: Path
     folder: Path
     queries: Mapping[str, Path]
-    requires: Mapping[str, frozenset[str]]
+    requires: Columns
+    optional: Columns
     watermarks: Watermarks
 
     def missing(self, schema: Schema) -> list[str]:
@@ -51,6 +68,10 @@ class Variant:
             for table, columns in sorted(self.requires.items())
             for column in sorted(columns - present.get(table, set()))
         ]
+
+    def biases(self) -> dict[str, str]:
+        """Return its mapping's biases: see `biases`."""
+        return _read_biases(self.mapping / "biases.csv")
 
     @property
     def weight(self) -> int:
@@ -66,15 +87,16 @@ class BooksMapping:
     variants: tuple[Variant, ...]
 
     def reads(self, table: str) -> bool:
-        """Return whether any of its queries has the name of `table` in it.
+        """Return whether any of its queries names `table`, as bot.table or bot."table".
 
         What no query names is not snapshotted: a bot may keep its keys beside its trades.
         """
-        return any(
-            table.lower() in query_text(path).lower()
+        return table.lower() in {
+            (plain or within.replace('""', '"')).lower()
             for variant in self.variants
             for path in variant.queries.values()
-        )
+            for plain, within in _NAMED_TABLE.findall(query_text(path))
+        }
 
     def watermarks(self, columns: Mapping[str, Sequence[str]]) -> Watermarks:
         """Return the watermarks of the variant that fits tables with these columns, as `choose`."""
@@ -102,8 +124,7 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
 
     Raises ConfigError, which lists the shipped ones, where there is none.
     """
-    root = sql_root() / "books"
-    shipped = {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+    shipped = _shipped()
     if name_or_folder == "auto":
         variants = [one for folder in shipped.values() for one in _variants(folder)]
     else:
@@ -114,6 +135,35 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
             f"name auto, {', '.join(shipped)}, or such a folder, relative to {base}"
         )
     return BooksMapping(name_or_folder, tuple(variants))
+
+
+def biases(name_or_folder: str, base: Path = Path()) -> dict[str, str]:
+    """Return in which ways a mapping's bot is known to be wrong: a sentence by cause, of `CAUSES`.
+
+    They are the file `biases.csv` of a shipped mapping, or of a folder relative to `base`; none
+    where there is no such file. Raises ConfigError for a file that is not one.
+    """
+    return _read_biases((_shipped().get(name_or_folder) or base / name_or_folder) / "biases.csv")
+
+
+def _shipped() -> dict[str, Path]:
+    root = sql_root() / "books"
+    return {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
+
+
+def _read_biases(path: Path) -> dict[str, str]:
+    if not path.exists():
+        return {}
+    rows = list(csv.reader(query_text(path).splitlines()))
+    if rows[:1] != [["cause", "says"]] or any(len(row) != 2 for row in rows):  # noqa: PLR2004
+        raise ConfigError(f"{path}: begin it with `cause,says`, and give each row these two")
+    causes = [cause for cause, _ in rows[1:]]
+    if unknown := sorted(set(causes) - CAUSES):
+        known = ", ".join(sorted(CAUSES))
+        raise ConfigError(f"{path}: {unknown[0]!r} is no cause: use one of {known}")
+    if len(set(causes)) < len(causes):
+        raise ConfigError(f"{path}: name each cause once")
+    return dict(zip(causes, (says for _, says in rows[1:]), strict=True))
 
 
 def _variants(mapping: Path) -> list[Variant]:
@@ -129,10 +179,10 @@ def _variant(mapping: Path, folder: Path) -> Variant:
     texts = {path: query_text(path) for path in queries.values()}
     watermarks = read_watermarks(texts)
     # What a watermark asks for must be there, as anything that the query itself reads.
-    requires = _requires(queries["trades"], texts[queries["trades"]])
+    requires = _columns("requires", {path: texts[path] for path in [queries["trades"]]})
     for table, columns in watermarks.requires.items():
         requires[table] = requires.get(table, frozenset()) | columns
-    return Variant(folder, queries, requires, watermarks)
+    return Variant(mapping, folder, queries, requires, _columns("optional", texts), watermarks)
 
 
 def _query(mapping: Path, folder: Path, name: str) -> Path | None:
@@ -144,17 +194,19 @@ def _query(mapping: Path, folder: Path, name: str) -> Path | None:
     return None
 
 
-def _requires(path: Path, text: str) -> dict[str, frozenset[str]]:
-    """Read `-- requires: table(column, …); …` from a query's comments."""
-    needed: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    for line in _REQUIRES.findall(text):
-        for part in line.rstrip(" ;").split(";"):
-            match = _REQUIRED_TABLE.fullmatch(part)
-            if match is None:
-                raise ConfigError(f"{path}: write `-- requires: table(column, …); …`, not {part!r}")
-            columns = frozenset(name.strip().lower() for name in match[2].split(","))
-            needed[match[1].lower()] |= columns
-    return dict(needed)
+def _columns(word: str, texts: Mapping[Path, str]) -> dict[str, frozenset[str]]:
+    """Read the lines `-- word: table(column, …); …` of queries' comments."""
+    named: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for path, text in texts.items():
+        for line in (line for found, line in _COLUMNS_LINE.findall(text) if found == word):
+            for part in line.rstrip(" ;").split(";"):
+                match = _TABLE_OF_COLUMNS.fullmatch(part)
+                if match is None:
+                    shape = f"-- {word}: table(column, …); …"
+                    raise ConfigError(f"{path}: write `{shape}`, not {part!r}")
+                columns = frozenset(name.strip().lower() for name in match[2].split(","))
+                named[match[1].lower()] |= columns
+    return dict(named)
 
 
 def query_text(path: Path) -> str:

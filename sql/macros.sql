@@ -21,6 +21,27 @@ coalesce(text, '') <> '' and exact(text) is null;
 create or replace macro utc_ms(text) as
 case when regexp_full_match(text, '[0-9]{1,15}') then make_timestamp(try_cast(text as bigint) * 1000) end;
 
+-- instant(number): the instant of a bot's number of seconds, or of milliseconds, since 1970, to the
+-- microsecond; null for 0 and for what is no number.
+create or replace macro instant(number) as
+case
+  when nullif(abs(exact(number::varchar)), 0) < 100000000000
+    then make_timestamp((exact(number::varchar)::decimal(30, 6) * 1000000)::bigint)
+  when abs(exact(number::varchar)) < 100000000000000
+    then make_timestamp((exact(number::varchar)::decimal(30, 3) * 1000)::bigint)
+end;
+
+-- instrument_of_pair(market, pair): what OKX, or ccxt elsewhere, calls a pair that a bot writes with a
+-- dash (BTC-USDT), on a market whose name says whether it is perpetual.
+create or replace macro instrument_of_pair(market, pair) as
+case
+  when starts_with(lower(market), 'okx')
+    then pair || if(contains(lower(market), 'perpetual'), '-SWAP', '')
+  when not contains(lower(market), 'perpetual') then replace(pair, '-', '/')
+  when starts_with(lower(market), 'hyperliquid') then split_part(pair, '-', 1) || '/USDC:USDC'
+  else replace(pair, '-', '/') || ':' || split_part(pair, '-', 2)
+end;
+
 -- is_okx_time(at, fetched_at): not before the venue opened, and not after the answer came. False,
 -- and never null, for no time at all.
 create or replace macro is_okx_time(happened_at, fetched_at) as

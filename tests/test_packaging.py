@@ -26,6 +26,7 @@ NAMED_BY_THE_USER = (
     *("recon", "connectors", "sql", "tests", "cron"),
     *("pyproject.toml", "README.md"),
 )
+KINDS = (".py", ".sql", ".md", "biases.csv", "py.typed")
 REGISTRIES = ("pypi" + ".org", "python" + "hosted.org", "simple" + "/ --index")
 
 
@@ -76,7 +77,7 @@ def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
         names = [name for name in archive.namelist() if ".dist-info/" not in name]
         licences = [name for name in archive.namelist() if name.endswith("LICENSE")]
     assert [name for name in names if not name.startswith(("recon/", "connectors/"))] == []
-    assert [name for name in names if not name.endswith((".py", ".sql", ".md", "py.typed"))] == []
+    assert [name for name in names if not name.endswith(KINDS)] == []
     assert licences
 
 
