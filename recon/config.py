@@ -12,6 +12,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -87,6 +88,16 @@ def _zone(value: str) -> str:
         raise ValueError(
             f'{value!r} is no time zone: use a name such as "America/New_York"'
         ) from None
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True):
+        raise ValueError(
+            "a password is never written here: take it out, and name it as "
+            'books_password = { env = "NAME" }'
+        )
+    return url
 
 
 Money = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0, allow_inf_nan=False)]
@@ -247,7 +258,8 @@ class Bot(_Section):
     account: str
     instruments: tuple[str, ...] = ()
     order_tag: str | None = Field(default=None, min_length=1)
-    books: str
+    books: Annotated[str, AfterValidator(_without_password)]
+    books_password: Secret | None = None
     mapping: str = "auto"
     recognises: Literal["close", "payment"] = "close"
     heartbeat: Heartbeat | None = None

@@ -18,6 +18,7 @@ from connectors.ibkr_tws import IbkrTws
 from connectors.okx import OkxConnector
 from connectors.okx_client import OkxKey
 from connectors.patience import Patience
+from connectors.postgres_books import PostgresReader
 from connectors.protocol import Connector
 from connectors.snapshot import WholeBooks
 from connectors.sqlite_books import SqliteBooks
@@ -142,9 +143,13 @@ def books_source(
         return SqliteBooks(bot.id, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
     if separator and scheme in _FILES:
         return WholeBooks(bot.id, _files(bot.books, config), now=now, is_wanted=is_wanted)
+    if separator and scheme == "postgresql":
+        reader = PostgresReader(bot.books, _written(bot.books_password))
+        return WholeBooks(bot.id, reader, now=now, is_wanted=is_wanted)
     raise ConfigError(
         f'{config.path}: bots.{bot.id}.books: use "sqlite:///path" (relative to the file) or '
-        f'"sqlite:////absolute/path"; or {", ".join(_FILES)} in place of sqlite'
+        f'"sqlite:////absolute/path"; or {", ".join(_FILES)} in place of sqlite; or '
+        '"postgresql://user@host/database"'
     )
 
 

@@ -12,6 +12,7 @@ from recon.demo.okx_faults import Fault
 from recon.demo.okx_server import OkxServer
 from recon.errors import ExitCode
 from tests.fleet import NOW, OPENING, Desk, Trader, account, serving, write_folder
+from tests.servers.postgres import PASSWORD, PostgresServer
 
 
 def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -108,6 +109,31 @@ def test_books_in_files_are_read(
         code, items = check(path, capsys)
     assert items["bot btc"]["detail"].startswith("1 closed trades")
     assert code == ExitCode.AGREED
+
+
+def test_books_on_a_server_are_read_with_a_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], postgres: PostgresServer
+) -> None:
+    database = postgres.database(
+        "create table trades (id int primary key, closed timestamp, pnl numeric)",
+        "insert into trades values (1, '2026-05-14 10:00', 1.50)",
+        "create table bot_keys (secret text)",
+    )
+    (tmp_path / "password").write_text(PASSWORD)
+    (tmp_path / "password").chmod(0o600)
+    with serving(account()) as server:
+        more = 'books_password = { file = "password" }\n'
+        path = folder_of(tmp_path, server, Trader(claims=None, more=more))
+        url = postgres.url(database)
+        path.write_text(path.read_text().replace("sqlite:///vaults/btc.sqlite", url))
+        code, items = check(path, capsys)
+        assert items["bot btc"]["detail"].startswith("1 closed trades")
+        assert code == ExitCode.AGREED
+        (tmp_path / "password").write_text("canary")
+        code, items = check(path, capsys)
+    assert code == ExitCode.UNPROVEN
+    assert "password authentication failed" in items["bot btc"]["detail"]
+    assert "canary" not in json.dumps(items)
 
 
 def test_channels_are_looked_at_and_their_secrets_not_shown(

@@ -150,6 +150,21 @@ def test_it_is_frozen(path: Path) -> None:
         ("[recon]", "[recon", "not valid TOML"),
         ("[recon]", "path = 1\n[recon]", "path: an unknown key"),
         ('recognises = "close"', 'recognises = "never"', "bots.btc-quantum.recognises: "),
+        (
+            "sqlite:///vaults/btc-quantum.sqlite",
+            "postgresql://bot:canary@host/db",
+            "bots.btc-quantum.books: a password is never written here: take it out",
+        ),
+        (
+            "sqlite:///vaults/btc-quantum.sqlite",
+            "postgresql:///db?host=/run&password=canary",
+            "bots.btc-quantum.books: a password is never written here: take it out",
+        ),
+        (
+            'recognises = "close"',
+            'books_password = "canary"',
+            "bots.btc-quantum.books_password: a secret is never written here",
+        ),
     ],
 )
 def test_a_mistake_names_file_key_and_remedy(path: Path, old: str, new: str, expected: str) -> None:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from connectors.postgres_books import PostgresReader
+from connectors.snapshot import WholeBooks
 from connectors.sqlite_books import SqliteBooks
 from recon.books import BooksTables, Problem, read_books, unpack
 from recon.domain import Coverage, Record, Session, Table, Window
 from recon.errors import BooksError
 from recon.mappings import find_mapping
 from recon.resources import sql_root
+from tests import bots
+from tests.bots import mapped
 from tests.freqtrade import (
+    ERAS,
     LONG_SWAP,
     ORDERS_2021,
     ORDERS_2022,
@@ -25,11 +31,13 @@ from tests.freqtrade import (
     TRADES_2021,
     TRADES_2022,
     TRADES_TODAY,
+    Freqtrade,
     Row,
     order,
     without,
     write,
 )  # fmt: skip
+from tests.servers.postgres import PASSWORD, PostgresServer
 
 NOW = datetime(2026, 5, 15, tzinfo=UTC)
 DAY = Session(date(2026, 5, 14), datetime(2026, 5, 14, tzinfo=UTC), NOW)
@@ -220,3 +228,35 @@ class TestFreqtrade:
         )
         with pytest.raises(BooksError, match=r"no_orders, lacks trades\.close_rate:"):
             freqtrade(tmp_path, trades, [row])
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_on_postgresql_it_says_the_same(era: str, tmp_path: Path, postgres: PostgresServer) -> None:
+    bot = Freqtrade(tmp_path / "bot.sqlite", era, seed=7)
+    bot.live(NOW - timedelta(days=9), NOW, events=60)
+    tables = {"trades": (bot.trades_declared, bot.trades)}
+    if bot.orders_declared:
+        tables["orders"] = (bot.orders_declared, bot.orders)
+    database = postgres.database(
+        *(f"create table {name} ({_typed(declared)})" for name, (declared, _) in tables.items())
+    )
+    with closing(postgres.connected(database)) as server:
+        for name, (declared, rows) in tables.items():
+            columns = [one.split()[0] for one in declared.split(",")]
+            query = f"insert into {name} values ({', '.join(['%s'] * len(columns))})"
+            for row in rows.values():
+                flags = {one: None if row.get(one) is None else bool(row[one]) for one in _FLAGS}
+                server.execute(query.encode(), [{**row, **flags}.get(one) for one in columns])
+    reader = PostgresReader(postgres.url(database), PASSWORD)
+    there = mapped("auto", bots.snapshot(WholeBooks("b", reader, now=lambda: NOW)))
+    here = mapped("auto", snapshot(bot.path))
+    assert here.trades.num_rows > 10
+    assert there == here
+
+
+_FLAGS = ("is_open", "is_short")
+
+
+def _typed(declared: str) -> str:
+    """Return the columns as SQLAlchemy declares them to PostgreSQL."""
+    return declared.replace(" float", " double precision").replace(" datetime", " timestamp")

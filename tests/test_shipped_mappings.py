@@ -23,6 +23,8 @@ from tests.bots import (
     sqlite_snapshot,
 )
 from tests.freqtrade import ERAS, write
+from tests.servers.postgres import PostgresServer
+from tests.test_jesse import written as jesse_written
 from tests.test_octobot import trade, transaction
 from tests.test_passivbot import fill
 
@@ -53,6 +55,7 @@ BOTS: dict[str, tuple[str, Callable[[Path], list[Item]]]] = {
     "freqtrade today": ("freqtrade/with_shorts/today", freqtrade("today")),
     "hummingbot": ("hummingbot", of_sqlite(HUMMINGBOT)),
     "hummingbot 2020": ("hummingbot", of_sqlite(HUMMINGBOT_2020)),
+    "jesse": ("jesse", lambda _folder: []),  # on a server
     "go-trader": ("go-trader", of_sqlite(GO_TRADER)),
     "octobot": (
         "octobot/trades",
@@ -75,13 +78,19 @@ BOTS: dict[str, tuple[str, Callable[[Path], list[Item]]]] = {
 }
 
 
-def schema_of(name: str, folder: Path) -> Schema:
-    return unpack(BOTS[name][1](folder))[0]
+def schema_of(name: str, folder: Path, server: PostgresServer) -> Schema:
+    return unpack(items_of(name, folder, server))[0]
+
+
+def items_of(name: str, folder: Path, server: PostgresServer) -> list[Item]:
+    return jesse_written(server) if name == "jesse" else BOTS[name][1](folder)
 
 
 @pytest.mark.parametrize("name", BOTS)
-def test_auto_recognises_it_by_its_columns(name: str, tmp_path: Path) -> None:
-    items = BOTS[name][1](tmp_path)
+def test_auto_recognises_it_by_its_columns(
+    name: str, tmp_path: Path, postgres: PostgresServer
+) -> None:
+    items = items_of(name, tmp_path, postgres)
     answers = read_books(find_mapping("auto", tmp_path), *unpack(items))
     assert answers.variant == BOOKS / BOTS[name][0]
     assert answers.trades.schema == ANSWERS["trades"]
@@ -95,15 +104,17 @@ OF_TWO_BOTS = [
 
 
 @pytest.mark.parametrize(("one", "other"), OF_TWO_BOTS)
-def test_no_mapping_takes_the_books_of_another_bot(one: str, other: str, tmp_path: Path) -> None:
+def test_no_mapping_takes_the_books_of_another_bot(
+    one: str, other: str, tmp_path: Path, postgres: PostgresServer
+) -> None:
     mapping = BOTS[one][0].partition("/")[0]
     with pytest.raises(BooksError, match="does not fit these books"):
-        find_mapping(mapping, tmp_path).choose(schema_of(other, tmp_path))
+        find_mapping(mapping, tmp_path).choose(schema_of(other, tmp_path, postgres))
 
 
 def test_every_variant_is_one_of_a_bot_here() -> None:
     kept = {BOOKS / folder for folder, _ in BOTS.values()}
-    assert {folder for _, folder in VARIANTS} <= kept | {BOOKS / "jesse"}
+    assert {folder for _, folder in VARIANTS} == kept
 
 
 def test_nothing_is_read_but_what_a_query_names(tmp_path: Path) -> None:

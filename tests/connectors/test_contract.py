@@ -26,6 +26,7 @@ from connectors.okx import OkxConnector
 from connectors.okx_client import OkxKey
 from connectors.parquet_books import parse_parquet
 from connectors.patience import Patience
+from connectors.postgres_books import PostgresReader
 from connectors.protocol import Connector
 from connectors.snapshot import WholeBooks
 from connectors.sqlite_books import SqliteBooks
@@ -41,6 +42,7 @@ from recon.sessions import UtcDays, calendar, window
 from tests.exchanges import SERVERS, busy_book, connector
 from tests.fleet import AS_OF, BTC, NOW, SINCE, account, book_all, deals, round_trips
 from tests.servers.ccxt_server import FaultKind as CcxtFaultKind
+from tests.servers.postgres import PASSWORD, PostgresServer
 from tests.servers.tws_server import EXECUTIONS, POSITIONS, SPY, VALUES, TwsAccount, TwsServer, fill
 from tests.servers.tws_server import Faults as TwsFaults
 
@@ -149,6 +151,23 @@ def file_books(name: str, content: str | bytes | None) -> Opening:
     return opened
 
 
+@asynccontextmanager
+async def postgres_books(_folder: Path) -> AsyncIterator[Connector]:
+    with PostgresServer() as server:
+        database = server.database(
+            "create table t (id int primary key, pnl double precision, at timestamptz, raw bytea)",
+            "insert into t values (1, 1e-9, '2026-05-14 12:00+02', '\\x00ff'), (2, 'nan', null, null)",
+            "create table bare (a text)",
+            "insert into bare values (''), (''), (null)",
+        )
+        yield WholeBooks("bot", PostgresReader(server.url(database), PASSWORD), now=lambda: NOW)
+
+
+@asynccontextmanager
+async def no_postgres(_folder: Path) -> AsyncIterator[Connector]:
+    yield WholeBooks("bot", PostgresReader("postgresql://u@127.0.0.1:1/b"), now=lambda: NOW)
+
+
 def parquet_file(rows: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
     parquet.write_table(rows, sink)
@@ -213,6 +232,7 @@ SOUND: dict[str, Opening] = {
     "tws, nothing happened today": tws(),
     "tws, commissions come late": tws(TWS_DAY, TwsFaults(commission_delay_s=0.02)),
     "sqlite books": sqlite_books(trades_of_every_type),
+    "postgres books": postgres_books,
     "csv books": file_books("trades.csv", 'id,pnl,note\n1,0.10,"a ""b""\n"\n1,0.10,\n1,0.10,\n'),
     "parquet books": file_books(
         "trades.parquet",
@@ -262,6 +282,7 @@ BROKEN: dict[str, Opening] = {
     "no books": sqlite_books(lambda _path: None),
     "books are no database": sqlite_books(lambda path: path.write_text("not a database" * 99)),
     "books are empty": sqlite_books(lambda path: path.touch()),
+    "no postgres": no_postgres,
     "no csv books": file_books("trades.csv", None),
     "csv books cut off": file_books("trades.csv", "id,pnl\n1,0.10\n2,0."),
     "parquet books cut off": file_books(

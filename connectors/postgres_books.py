@@ -1,0 +1,207 @@
+"""A bot's own PostgreSQL database, read in one read-only transaction that sees one instant.
+
+Every value comes as the text that the server writes, floats by their shortest digits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.arrow_columns import Kind, Texts, texts
+from connectors.arrow_text import Digits, plain_numbers
+from connectors.csv_books import csv_columns
+from connectors.snapshot import IsWanted, TableRows, UnreadableError, refuse_twins, with_ids
+from recon.identifiers import quoted
+
+if TYPE_CHECKING:
+    import psycopg
+
+CONNECT_LIMIT_S = 10
+LOCK_LIMIT_S = 5
+STATEMENT_LIMIT_S = 120
+
+_KINDS: dict[str, Kind] = {
+    "int2": "BIGINT",
+    "int4": "BIGINT",
+    "int8": "BIGINT",
+    "numeric": "DECIMAL",
+    "float4": "DECIMAL",
+    "float8": "DECIMAL",
+    "bool": "BOOLEAN",
+    "bytea": "BLOB",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "timestamptz": "TIMESTAMP WITH TIME ZONE",
+}
+"""What values of a type are, by the server's name of it. All others are text."""
+
+_FLOATS = {"float4": pa.float32(), "float8": pa.float64()}
+
+_SETTINGS = {
+    "statement_timeout": f"{STATEMENT_LIMIT_S}s",
+    "lock_timeout": f"{LOCK_LIMIT_S}s",
+    "idle_in_transaction_session_timeout": f"{STATEMENT_LIMIT_S}s",
+    "extra_float_digits": "3",
+    "datestyle": "ISO",
+    "timezone": "UTC",
+    "row_security": "off",  # rows that a policy hides are an error, and not missing without a word
+}
+_TABLES = """
+select c.oid, n.nspname, c.relname
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
+  and pg_catalog.pg_table_is_visible(c.oid)
+  and n.nspname <> 'information_schema' and n.nspname not like 'pg\\_%'
+order by c.relname
+"""
+_COLUMNS = """
+select a.attname, coalesce(b.typname, t.typname),
+  coalesce(array_position(i.indkey::smallint[], a.attnum), -1)
+from pg_catalog.pg_attribute a
+join pg_catalog.pg_type t on t.oid = a.atttypid
+left join pg_catalog.pg_type b on b.oid = nullif(t.typbasetype, 0)
+left join pg_catalog.pg_index i on i.indrelid = a.attrelid and i.indisprimary
+where a.attrelid = %s and a.attnum > 0 and not a.attisdropped
+order by a.attnum
+"""
+
+
+class _Column(NamedTuple):
+    """A column: its name, the server's name of its type, its place in the primary key or -1."""
+
+    name: str
+    type: str
+    key_place: int
+
+    @property
+    def kind(self) -> Kind:
+        return _KINDS.get(self.type, "VARCHAR")
+
+    @property
+    def expression(self) -> str:
+        """Return the text of its value; what is not a number is null."""
+        if self.kind == "BLOB":
+            return f"encode({quoted(self.name)}, 'hex')"
+        text = f"{quoted(self.name)}::text"
+        return f"nullif({text}, 'NaN')" if self.kind == "DECIMAL" else text
+
+
+class PostgresReader:
+    """Read the tables and views that a user sees without naming a schema.
+
+    `url` is libpq's; the password is never in it. Raises UnreadableError for a URL that is none.
+    """
+
+    def __init__(self, url: str, password: str = "") -> None:
+        self._url = url
+        self._password = password
+        self.source = url.partition("?")[0]
+
+    async def read(self, is_wanted: IsWanted) -> dict[str, TableRows]:
+        """Return every wanted table, all as of one instant. Raises UnreadableError."""
+        async with self._connected() as books:
+            tables: dict[str, TableRows] = {}
+            found = await (await books.execute(_TABLES)).fetchall()
+            for oid, schema, name in found:
+                if is_wanted(name):
+                    place = f"{quoted(schema)}.{quoted(name)}"
+                    tables[name] = await self._table(books, oid, place)
+            return tables
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """Give a connection inside a transaction that may only read; nothing is kept of it."""
+        try:
+            import psycopg  # noqa: PLC0415 - an extra, loaded where such books are read
+        except ImportError:
+            remedy = "run  pip install 'recon[postgres]'"
+            raise UnreadableError(self.source, "needs the library psycopg", remedy) from None
+        with self._readably():
+            books = await psycopg.AsyncConnection.connect(
+                self._url,
+                password=self._password or None,
+                connect_timeout=CONNECT_LIMIT_S,
+                application_name="recon",
+                client_encoding="utf8",
+            )
+            try:
+                await books.set_read_only(True)
+                await books.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+                for name, value in _SETTINGS.items():
+                    await books.execute("select set_config(%s, %s, true)", [name, value])
+                yield books
+            finally:
+                await books.close()
+
+    async def _table(self, books: psycopg.AsyncConnection[Any], oid: int, place: str) -> TableRows:
+        columns = [_Column(*row) for row in await (await books.execute(_COLUMNS, [oid])).fetchall()]
+        refuse_twins(f"{self.source} {place}", "column", [one.name for one in columns])
+        key = sorted((one for one in columns if one.key_place >= 0), key=lambda one: one.key_place)
+        literals = ", ".join(f"quote_nullable({quoted(one.name)}::text)" for one in key)
+        chosen = [f"concat_ws(',', {literals})" if key else "null::text"]
+        chosen += [one.expression for one in columns]
+        names = [f"c{number}" for number in range(len(chosen))]
+        content = bytearray(",".join(names).encode() + b"\n")
+        query = f"copy (select {', '.join(chosen)} from {place}) to stdout (format csv)"
+        async with books.cursor() as cursor, cursor.copy(query.encode()) as rows:
+            async for block in rows:
+                content += block
+        found, _ = csv_columns(f"{self.source} {place}", bytes(content), names)
+        read = {
+            column.name: self._texts(place, column, found[name].values)
+            for name, column in zip(names[1:], columns, strict=True)
+        }
+        ids = found["c0"].values.to_pylist() if key else None
+        return TableRows(
+            with_ids({name: one.values for name, one in read.items()}, ids),
+            [(name, one.duckdb_type()) for name, one in read.items()],
+        )
+
+    def _texts(self, place: str, column: _Column, values: pa.ChunkedArray) -> Texts:
+        if column.kind != "DECIMAL":
+            return Texts(values, column.kind)
+        if pc.any(pc.match_substring(values, "Infinity")).as_py():
+            what = f"holds an infinite number ({place}, column {column.name})"
+            raise UnreadableError(self.source, what, "correct that row")
+        if column.type in _FLOATS:
+            return texts(values.cast(_FLOATS[column.type]))
+        digits = Digits()
+        plain = [plain_numbers(chunk, digits) for chunk in values.chunks]
+        return Texts(pa.chunked_array(plain, pa.string()), "DECIMAL", digits)
+
+    @contextmanager
+    def _readably(self) -> Iterator[None]:
+        """Turn what the server or the network says into an error for the person who reads it."""
+        import psycopg  # noqa: PLC0415
+
+        try:
+            yield
+        except psycopg.Error as error:
+            told = _REASONS.get(error.sqlstate or "", _UNREAD)
+            said = " ".join(str(error).split())
+            if self._password:
+                said = said.replace(self._password, "…")
+            raise UnreadableError(self.source, f"{told[0]} ({said[:300]})", told[1]) from None
+
+
+_UNREAD = (
+    "cannot be read",
+    "see that it runs, and what `books` (host, database, user) and `books_password` name",
+)
+_REASONS = {
+    "42501": (
+        "may not be read",
+        "grant its user select on that table, and bypassrls where it has policies",
+    ),
+    "55P03": (f"was locked for {LOCK_LIMIT_S} s", "run again when the bot is not upgraded"),
+    "57014": (
+        f"took longer than {STATEMENT_LIMIT_S} s",
+        "run again, or let a view hold what is needed",
+    ),
+}
+"""What an SQLSTATE means, and what to do. A connection that was not made has none."""
