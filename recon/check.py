@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from connectors.protocol import Connector
-from recon.books import read_books, unpack
+from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.config import Account, Bot, Config
 from recon.domain import CheckItem, Window
 from recon.errors import ReconError
@@ -69,21 +70,46 @@ def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:
 
 
 async def _read(subject: str, source: Connector, mapping: BooksMapping) -> CheckItem:
-    items = [item async for item in source.fetch(_today())]
+    items = [item async for item in source.fetch(today())]
     tables = read_books(mapping, *unpack(items))
     if tables.problems:
-        first = tables.problems[0]
         return CheckItem(
             subject,
-            f"{len(tables.problems)} rows cannot be taken, the first: "
-            f"{first.query} {first.key}: {first.reason}",
-            remedy="correct the mapping, or the row",
+            f"{len(tables.problems)} rows cannot be taken: {_told(tables.problems)}",
+            remedy="correct the mapping, or the rows",
+            notes=_lacking(tables),
         )
     return CheckItem(
         subject,
         f"{tables.trades.num_rows} closed trades, read by {tables.variant.name}",
         is_ok=True,
+        notes=_lacking(tables),
     )
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    """Say what is the matter with rows: how many of each query, and the first of them."""
+    kinds: dict[tuple[str, str], list[str | None]] = {}
+    for one in problems:
+        kinds.setdefault((one.query, one.reason), []).append(one.key)
+    return "; ".join(
+        f"{reason} in {len(keys)} of {query}.sql (the first: {keys[0]})"
+        for (query, reason), keys in kinds.items()
+    )
+
+
+def _lacking(tables: BooksTables) -> tuple[str, ...]:
+    """Say what a mapping leaves out: columns that are null throughout, and whole queries."""
+    notes = []
+    for query in ANSWERS:
+        rows = getattr(tables, query)
+        if rows is None:
+            notes.append(f"the mapping has no {query}.sql: nothing is held against it")
+        elif not rows.num_rows:
+            notes.append(f"{query}.sql gives no row")
+        elif unknown := [name for name in rows.column_names if rows[name].null_count == len(rows)]:
+            notes.append(f"{query}.sql knows nothing of {', '.join(unknown)}")
+    return tuple(notes)
 
 
 def _check_channels(config: Config) -> list[CheckItem]:
@@ -100,7 +126,8 @@ def _check_channels(config: Config) -> list[CheckItem]:
     return items
 
 
-def _today() -> Window:
+def today() -> Window:
+    """Return the last session that has ended: what books that are read whole are asked for."""
     session = last_ended(calendar(None), _now())
     return Window(session, session)
 

@@ -219,6 +219,47 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     return play(folder, is_json=is_json)
 
 
+@cli.group()
+def mapping() -> None:
+    """Make a mapping of one's own: what a bot's books mean."""
+
+
+@mapping.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--bot", metavar="ID", help="Whose books it is for, by the configuration.")
+@click.option("--books", metavar="URL", help="Or the books themselves: sqlite:///path.")
+@config_option
+@json_option
+@verbose_option
+def new(
+    folder: Path,
+    bot: str | None,
+    books: str | None,
+    config_path: Path,
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Write a mapping to begin with into FOLDER: its queries, and what the books hold.
+
+    Nothing is overwritten. `recon check` tells what it still lacks.
+    """
+    _log(verbosity)
+    if (bot is None) == (books is None):
+        raise UsageError("name the books either by --bot ID or by --books URL")
+    config = None if bot is None else _load(config_path)
+    from recon.check import today  # noqa: PLC0415
+    from recon.skeleton import books_of, write_skeleton  # noqa: PLC0415
+
+    source = books_of(config, bot or "", books or "", now=lambda: datetime.now(UTC))
+    paths = write_skeleton(folder, source, today())
+    if is_json:
+        _print_json({"schema": 1, "written": [str(path) for path in paths]})
+    else:
+        for path in paths:
+            click.echo(path)
+    return ExitCode.AGREED
+
+
 def run_cli(arguments: Sequence[str]) -> int:
     """Run one command; return its exit status. Every error is one for the person who reads it."""
     try:

@@ -137,19 +137,47 @@ def books_source(
 
     Raises ConfigError for a kind of books that there is not.
     """
-    scheme, separator, _ = bot.books.partition("://")
+    try:
+        return books_at(
+            bot.books,
+            config.folder,
+            now,
+            is_wanted,
+            bot=bot.id,
+            password=_written(bot.books_password),
+            scratch=scratch,
+            above=above,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{config.path}: bots.{bot.id}.books: {error}") from None
+
+
+def books_at(
+    url: str,
+    folder: Path,
+    now: Clock,
+    is_wanted: Callable[[str], bool],
+    *,
+    bot: str = "books",
+    password: str = "",
+    scratch: Path | None = None,
+    above: Above | None = None,
+) -> Connector:
+    """Return the connector of the books that a URL names; a relative path is in `folder`.
+
+    Raises ConfigError for a kind of books that there is not.
+    """
+    scheme, separator, _ = url.partition("://")
     if separator and scheme == "sqlite":
-        path = books_path(bot.books, config.folder)
-        return SqliteBooks(bot.id, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
+        path = books_path(url, folder)
+        return SqliteBooks(bot, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
     if separator and scheme in _FILES:
-        return WholeBooks(bot.id, _files(bot.books, config), now=now, is_wanted=is_wanted)
+        return WholeBooks(bot, _files(url, folder), now=now, is_wanted=is_wanted)
     if separator and scheme == "postgresql":
-        reader = PostgresReader(bot.books, _written(bot.books_password))
-        return WholeBooks(bot.id, reader, now=now, is_wanted=is_wanted)
+        return WholeBooks(bot, PostgresReader(url, password), now=now, is_wanted=is_wanted)
     raise ConfigError(
-        f'{config.path}: bots.{bot.id}.books: use "sqlite:///path" (relative to the file) or '
-        f'"sqlite:////absolute/path"; or {", ".join(_FILES)} in place of sqlite; or '
-        '"postgresql://user@host/database"'
+        'use "sqlite:///path" (relative to the file) or "sqlite:////absolute/path"; or '
+        f'{", ".join(_FILES)} in place of sqlite; or "postgresql://user@host/database"'
     )
 
 
@@ -161,13 +189,13 @@ _FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {
 """How the files of a kind of books are read, and how their names end."""
 
 
-def _files(url: str, config: Config) -> FileReader:
+def _files(url: str, folder: Path) -> FileReader:
     """Return what reads the files that a URL names; `#name` after them names their table."""
     parse, suffixes = _FILES[url.partition("://")[0]]
     written, _, table = url.rpartition("#")
     if not written or not table.replace("_", "").isalnum():
         written, table = url, ""
-    return FileReader(books_path(written, config.folder), parse, suffixes, table or None)
+    return FileReader(books_path(written, folder), parse, suffixes, table or None)
 
 
 def books_path(url: str, folder: Path) -> Path:

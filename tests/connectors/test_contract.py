@@ -156,7 +156,8 @@ async def postgres_books(_folder: Path) -> AsyncIterator[Connector]:
     with PostgresServer() as server:
         database = server.database(
             "create table t (id int primary key, pnl double precision, at timestamptz, raw bytea)",
-            "insert into t values (1, 1e-9, '2026-05-14 12:00+02', '\\x00ff'), (2, 'nan', null, null)",
+            "insert into t values (1, 1e-9, '2026-05-14 12:00+02', '\\x00ff')",
+            "insert into t values (2, 'nan', null, null)",
             "create table bare (a text)",
             "insert into bare values (''), (''), (null)",
         )
