@@ -66,7 +66,10 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Trader:
-    """One bot of recon.toml, and its vault: `claims` are (closed at, pnl); None is no vault."""
+    """One bot of recon.toml, and its vault: `claims` are (closed at, pnl); None is no vault.
+
+    `books` are others than the vault.
+    """
 
     id: str = "btc"
     account: str = "okx"
@@ -74,6 +77,7 @@ class Trader:
     order_tag: str | None = None
     recognises: str = "close"
     claims: Sequence[tuple[datetime, str]] | None = ()
+    books: str | None = None
     more: str = ""
 
 
@@ -196,7 +200,7 @@ def write_folder(
         parts.append(
             f'[[bots]]\nid = "{bot.id}"\naccount = "{bot.account}"\ninstruments = [{owned}]\n'
             f'{tag}recognises = "{bot.recognises}"\nmapping = "mapping"\n'
-            f'books = "sqlite:///vaults/{bot.id}.sqlite"\n{bot.more}'
+            f'books = "{bot.books or f"sqlite:///vaults/{bot.id}.sqlite"}"\n{bot.more}'
         )
         if bot.claims is not None:
             write_vault(folder / "vaults" / f"{bot.id}.sqlite", bot.claims)

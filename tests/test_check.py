@@ -102,8 +102,7 @@ def test_books_in_files_are_read(
     url: str, name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(account()) as server:
-        path = folder_of(tmp_path, server, Trader(claims=None))
-        path.write_text(path.read_text().replace("sqlite:///vaults/btc.sqlite", url))
+        path = folder_of(tmp_path, server, Trader(claims=None, books=url))
         (tmp_path / "vaults").mkdir()
         (tmp_path / "vaults" / name).write_text(content)
         code, items = check(path, capsys)
@@ -123,9 +122,8 @@ def test_books_on_a_server_are_read_with_a_password(
     (tmp_path / "password").chmod(0o600)
     with serving(account()) as server:
         more = 'books_password = { file = "password" }\n'
-        path = folder_of(tmp_path, server, Trader(claims=None, more=more))
-        url = postgres.url(database)
-        path.write_text(path.read_text().replace("sqlite:///vaults/btc.sqlite", url))
+        bot = Trader(claims=None, books=postgres.url(database), more=more)
+        path = folder_of(tmp_path, server, bot)
         code, items = check(path, capsys)
         assert items["bot btc"]["detail"].startswith("1 closed trades")
         assert code == ExitCode.AGREED
