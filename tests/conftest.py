@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +16,29 @@ if TYPE_CHECKING:
 
 settings.register_profile("recon", deadline=None)
 settings.load_profile("recon")
+
+
+AsNobody = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def as_nobody(tmp_path: Path) -> AsNobody:
+    """Give what takes away the powers of root for a while, for whom every file is readable."""
+
+    @contextmanager
+    def powerless() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        for folder in (tmp_path, *tmp_path.parents[:2]):
+            folder.chmod(0o755)
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+
+    return powerless
 
 
 @pytest.fixture(scope="session")

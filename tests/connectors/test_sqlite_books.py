@@ -9,7 +9,6 @@ import sqlite3
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from connectors.protocol import Connector
 from connectors.sqlite_books import SqliteBooks
 from recon.domain import Coverage, Record, Session, Table, Window
 from recon.errors import BooksError
+from tests.conftest import AsNobody
 
 NOW = datetime(2026, 5, 15, 2, 30, tzinfo=UTC)
 DAY = Session(date(2026, 5, 14), NOW - timedelta(hours=26, minutes=30), NOW - timedelta(hours=2.5))
@@ -272,29 +272,10 @@ def test_a_row_that_breaks_the_bots_own_rules_is_no_corruption(tmp_path: Path) -
     assert rows_of(fetched(path)[0], "t") == {"1": {"a": "2"}}
 
 
-@pytest.fixture
-def as_nobody() -> Iterator[None]:
-    """Take away the powers of root, for whom every file is readable."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def test_a_file_without_permission_is_refused(tmp_path: Path, bot: Path, as_nobody: None) -> None:
-    if os.getuid() == 0:
-        os.seteuid(0)
-        for folder in (tmp_path, *tmp_path.parents[:2]):
-            folder.chmod(0o755)
-        bot.chmod(0)
-        os.seteuid(65534)
-    else:
-        bot.chmod(0)
-    assert "may not be read" in refusal(bot)
+def test_a_file_without_permission_is_refused(bot: Path, as_nobody: AsNobody) -> None:
+    bot.chmod(0)
+    with as_nobody():
+        assert "may not be read" in refusal(bot)
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])
