@@ -88,7 +88,7 @@ def _are_parts(trades: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, 
 def _by_looks(
     booked: Iterable[Mapping[str, Any]], of_trade: Mapping[Key, Sequence[Mapping[str, Any]]]
 ) -> Iterable[Key]:
-    """Yield the trades without a fill that are in every word another one that has some."""
+    """Yield the trades without orders and fills that say all that another one does, which has some."""
     booked = list(booked)
     real = {
         (trade["bot"], *(trade[name] for name in SAME))
@@ -97,7 +97,8 @@ def _by_looks(
     }
     for trade in booked:
         looks = trade["bot"], *(trade[name] for name in SAME)
-        if not of_trade.get((trade["bot"], trade["trade_id"])) and looks in real:
+        has_fills = bool(of_trade.get((trade["bot"], trade["trade_id"])))
+        if not has_fills and not trade["order_ids"] and looks in real:
             yield trade["bot"], trade["trade_id"]
 
 
