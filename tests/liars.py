@@ -18,6 +18,7 @@ from typing import Any
 
 from recon.demo.okx_account import OkxAccount
 from recon.demo.okx_instruments import swap
+from recon.demo.okx_position import Side
 from tests.fleet import NOW, OPENING, Row, Trader
 
 IN_THE_ROW = ("side", "multiplier", "quantity", "price", "fee_missing", "fee_rate_guessed",
@@ -79,7 +80,7 @@ class Liar:
         return Trader(id=f"bot{self.number}", instruments=(self.instrument,), trades=self.rows)
 
     def live(self, trips: int) -> None:
-        """Trade so many times at the venue, one trade after the other, and book each, as it does."""
+        """Trade so many times at the venue, one trade after the other, and book each."""
         step = (NOW - timedelta(hours=6) - OPENING) / trips
         for turn in range(trips):
             trip = self._trade(OPENING + timedelta(hours=1) + step * turn, step, f"{turn}")
@@ -98,9 +99,9 @@ class Liar:
             for index, size in enumerate(sizes):
                 price = Fraction(rng.randint(9_000, 11_000), 10)
                 fee = Fraction(-rng.randint(1, 900), 1000)
-                side = "buy" if sign * (1 if place == 0 else -1) > 0 else "sell"
+                side: Side = "buy" if sign * (1 if place == 0 else -1) > 0 else "sell"
                 self.book.trade(
-                    *(self.instrument, side, size, written(price)),
+                    self.instrument, side, size, written(price),
                     at + step * place / 2 + timedelta(seconds=index),
                     fee=written(fee), ord_id=order,
                 )  # fmt: skip

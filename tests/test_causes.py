@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+from datetime import timedelta
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
-from tests.fleet import account, one_night
-from tests.liars import LIES, Liar, planted
+from tests.fleet import AS_OF, account, one_night, run, serving
+from tests.liars import LIES, Liar, planted, written
 
 TRIPS = 12
 ROUNDED = Fraction(1, 10**12)
@@ -50,3 +51,18 @@ def test_every_mixture_of_lies_is_taken_apart(seed: int, tmp_path: Path) -> None
         tmp_path,
         [Liar(rng, number, rng.sample(LIES, rng.randint(2, 6)), book) for number in range(25)],
     )
+
+
+def test_a_row_that_an_earlier_night_had_was_deleted(tmp_path: Path) -> None:
+    book = account()
+    liar = Liar(random.Random("deleted"), 1, [], book)
+    liar.live(4)
+    with serving(book) as server:
+        before = run(tmp_path, server, bots=[liar.bot], as_of=AS_OF - timedelta(days=1))
+        gone = liar.rows.pop(1)
+        edited = Fraction(liar.rows[0]["pnl"]) + 5
+        liar.rows[0]["pnl"] = written(edited)
+        after = run(tmp_path, server, bots=[liar.bot])
+    assert before["bots"][0]["causes"] == [{"cause": "unexplained", "amount": "0", "trades": 0}]
+    causes = {one["cause"]: Fraction(one["amount"]) for one in after["bots"][0]["causes"]}
+    assert causes == {"deleted": -Fraction(gone["pnl"]), "arithmetic": 5, "unexplained": 0}

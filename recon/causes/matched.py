@@ -24,13 +24,14 @@ Key = tuple[str, str]
 class Matched:
     """The trades of each fill, by the fill's id, in the order in which they were opened.
 
-    `twice` are the trades that are another one booked again. `unnamed` are those that could be told
-    to be at the broker only by an order, and have none there.
+    `matched` are the trades that have a fill, `twice` those that are another one booked again, and
+    `deleted` the fills, each with its bot, of trades that were in the books on an earlier night.
     """
 
     trades_of: Mapping[str, Sequence[Trade]]
     matched: Collection[Key]
     twice: Collection[Key]
+    deleted: Collection[Key]
 
 
 def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> Matched:
@@ -55,7 +56,8 @@ def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> M
             one = Trade(*key, trade["side"], _wants(trade, of_trade[key]))
             for name in dict.fromkeys(row["event_id"] for row in of_trade[key]):
                 trades_of[name].append(one)
-    return Matched(trades_of, {key for key, rows in of_trade.items() if rows}, twice)
+    deleted = {(row["bot"], row["event_id"]) for row in warehouse.rows("from causes.deleted")}
+    return Matched(trades_of, {key for key, rows in of_trade.items() if rows}, twice, deleted)
 
 
 def _by_orders(
@@ -88,7 +90,7 @@ def _are_parts(trades: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, 
 def _by_looks(
     booked: Iterable[Mapping[str, Any]], of_trade: Mapping[Key, Sequence[Mapping[str, Any]]]
 ) -> Iterable[Key]:
-    """Yield the trades without orders and fills that say all that another one does, which has some."""
+    """Yield the trades without orders and fills that say what one that has fills says."""
     booked = list(booked)
     real = {
         (trade["bot"], *(trade[name] for name in SAME))

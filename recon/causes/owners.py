@@ -1,7 +1,7 @@
-"""Which of the broker's fills are which trade's: a trade owns lots as a bot does, and so do the rest.
+"""Which of the broker's fills are which trade's: a trade owns lots as a bot does.
 
-Pure. Once every fill of a bot has the trade for its owner that it belongs to, the lots program tells
-what each trade realised, what the fills that no trade has did, and what lies between them and the
+Pure. Once every fill of a bot has the trade that it belongs to for its owner, the lots program
+tells what each trade realised, what the fills of no trade did, and what lies between these and the
 bot's own figure, just as it tells bots, unowned and netting.
 """
 
@@ -17,7 +17,7 @@ from recon.lots import split
 from recon.realise import Event
 
 SEPARATOR = "\x00"
-"""Between a bot and a trade of its: what it has outside of any trade is its rest, the empty trade."""
+"""Between a bot and a trade of its own: what is in no trade is its rest, the empty trade."""
 
 
 class Trade(NamedTuple):
@@ -62,7 +62,7 @@ class _Book:
     """Of the rest, what nothing has closed yet: all of one side, the oldest first."""
 
     def fill(self, number: int, qty: int, trades: Sequence[Trade]) -> None:
-        """Split one fill among its trades: what closes one is that one's, the rest opens the next."""
+        """Split one fill among its trades: what closes one is its, what is left opens the next."""
         for place, trade in enumerate(trades):
             if not qty:
                 return
@@ -107,7 +107,7 @@ class _Book:
         return _signed(part, qty)
 
     def _entry_from_rest(self, trade_id: str, qty: int) -> int:
-        """Give a trade whose entry the books do not name what the rest has open, the oldest first."""
+        """Give a trade whose entry is not named what the rest has open, the oldest first."""
         taken = 0
         while self.rest and self.rest[0].open_qty * qty < 0 and abs(taken) < abs(qty):
             share = self.rest[0]

@@ -132,6 +132,8 @@ def _of_nobody(event: Event, amount: int, matched: Matched, bot: str, *, is_syst
         return Step(ENTRIES.get(event.kind, "unrecorded"), -amount, says)
     what = "a fill of the venue's own (liquidation, ADL, delivery)" if is_system else "a fill"
     says = f"{what}, {event.event_id} of {event.at:%Y-%m-%d %H:%M} UTC, is in no trade of the books"
+    if (bot, event.event_id) in matched.deleted:
+        return Step("deleted", -amount, f"{says} any more: an earlier night had it")
     others = sorted({one.bot for one in matched.trades_of.get(event.event_id, ())} - {bot})
     if others:
         return Step("adopted", -amount, f"{says}; {', '.join(others)} has it")
@@ -216,7 +218,7 @@ def _without_fills(trade: Mapping[str, Any], pnl: int) -> Step:
 
 
 def _close(case: Case, claimed: Mapping[date, int]) -> None:
-    """Name what is between the trades and the bot's lots, and hold the sum against the difference."""
+    """Name what is between trades and lots, and hold the sum against the difference."""
     sums: dict[date, int] = defaultdict(int)
     if not case.is_known:
         case.found.clear()
@@ -239,7 +241,7 @@ def _close(case: Case, claimed: Mapping[date, int]) -> None:
 
 
 def _note_lots(case: Case, session: date, amount: int) -> None:
-    """Note what pairs trades otherwise than the account's lots do; noise goes to the largest cause."""
+    """Note what pairs trades otherwise than the account's lots; noise goes to the largest cause."""
     largest = max(
         (place for place, one in enumerate(case.found) if one.session_date == session),
         key=lambda place: abs(case.found[place].amount),

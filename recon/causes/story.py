@@ -80,9 +80,9 @@ class Story:
 class Case:
     """One bot whose claim and truth are not the same.
 
-    `truth` is what it realised by session, `own` what its trades and the rest of its fills did, each
-    by itself; `stories` are its trades by its own fills, `seen` those in which others' fills are, by
-    all of them. Where something is not known, `is_known` is False, and nothing is explained.
+    `truth` is what it realised by session, `own` what its trades and the rest of its fills did,
+    each by itself; `stories` are its trades by its own fills, `seen` those in which others' fills
+    are, by all of them. Where something is not known, `is_known` is False: nothing is explained.
     """
 
     bot: str
