@@ -60,6 +60,7 @@ class Liar:
     number: int
     lies: Sequence[str]
     book: OkxAccount
+    names_orders: bool = True
     planted: dict[str, Fraction] = field(default_factory=lambda: defaultdict(Fraction))
     rows: list[Row] = field(default_factory=list)
     instrument: str = ""
@@ -170,7 +171,7 @@ class Liar:
             "fee": written(fee),
             "funding": written(funding),
             "pnl": written(gross + fee + funding + odd),
-            "order_ids": ",".join(trip.orders),
+            "order_ids": ",".join(trip.orders) if self.names_orders else None,
         }
 
     def _costs(self, trip: Trip, told: set[str]) -> tuple[Fraction, Fraction]:

@@ -24,14 +24,16 @@ Key = tuple[str, str]
 class Matched:
     """The trades of each fill, by the fill's id, in the order in which they were opened.
 
-    `matched` are the trades that have a fill, `twice` those that are another one booked again, and
-    `deleted` the fills, each with its bot, of trades that were in the books on an earlier night.
+    `twice` are the trades that are another one booked again, and `deleted` the fills, each with its
+    bot, of trades that were in the books on an earlier night. `corrected` gives a fill by account
+    and id as it was told first, `restated` the trades of which the broker restated something else.
     """
 
     trades_of: Mapping[str, Sequence[Trade]]
-    matched: Collection[Key]
     twice: Collection[Key]
     deleted: Collection[Key]
+    corrected: Mapping[Key, Mapping[str, Any]]
+    restated: Collection[Key]
 
 
 def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> Matched:
@@ -57,7 +59,14 @@ def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> M
             for name in dict.fromkeys(row["event_id"] for row in of_trade[key]):
                 trades_of[name].append(one)
     deleted = {(row["bot"], row["event_id"]) for row in warehouse.rows("from causes.deleted")}
-    return Matched(trades_of, {key for key, rows in of_trade.items() if rows}, twice, deleted)
+    corrected = {
+        (row["account"], row["event_id"]): row for row in warehouse.rows("from causes.corrected")
+    }
+    untold = {name for (_, name), row in corrected.items() if row["price"] is None}
+    restated = {
+        key for key, rows in of_trade.items() if any(row["event_id"] in untold for row in rows)
+    }
+    return Matched(trades_of, twice, deleted, corrected, restated)
 
 
 def _by_orders(

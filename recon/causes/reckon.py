@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from recon.causes.matched import Matched, read_matched
-from recon.causes.owners import SEPARATOR, own
+from recon.causes.owners import SEPARATOR, Trade, own
 from recon.causes.story import Case, Story
 from recon.causes.walk import Booked, Cause, Step, walk
 from recon.errors import IdentityError
@@ -37,6 +37,8 @@ ENTRIES: Mapping[str, Cause] = {
 }  # fmt: skip
 """What an entry of the ledger is called that no trade of the books has, by its kind."""
 
+RESTATED = ("price", "quantity", "fee_rate_guessed", "phantom")
+"""What a restatement of the broker's looks like from the books, where it is not told as one."""
 MOST_NAMES = 3
 """Orders of a trade that are named."""
 SYSTEM = (
@@ -146,28 +148,60 @@ def _tell_with_others(
     matched: Matched,
     methods: Mapping[str, Method],
 ) -> None:
-    """Tell again, by all of their fills, the trades whose books name fills that are another's."""
+    """Tell again the trades that have another's fills, and those of which a fill was restated.
+
+    By all of their fills; and by what these were told to be at first.
+    """
     for case in cases.values():
-        foreign = {
-            trade
-            for event in events
-            for trade in matched.trades_of.get(event.event_id, ())
-            if trade.bot == case.bot != event.bot
-        }
-        trades_of = {
-            (case.bot, name): [one for one in trades if one in foreign]
-            for name, trades in matched.trades_of.items()
-        }
         theirs = [
-            event._replace(bot=case.bot)
+            (
+                event,
+                [one for one in matched.trades_of.get(event.event_id, ()) if one.bot == case.bot],
+            )
             for event in events
-            if event.account == case.account and trades_of.get((case.bot, event.event_id))
+            if event.account == case.account
         ]
-        owned = own(theirs, trades_of, [case.bot])
-        for event, row in realise_each((one.event for one in owned), methods):
-            trade_id = (row.bot or "").partition(SEPARATOR)[2]
-            if row.scope == "bot" and trade_id:
-                case.seen.setdefault(trade_id, Story(case.is_by_payment)).book(event, row)
+        foreign = {trade for event, trades in theirs if event.bot != case.bot for trade in trades}
+        case.seen = _told(case, theirs, foreign, methods)
+        restated = {
+            trade
+            for event, trades in theirs
+            if matched.corrected.get((case.account, event.event_id))
+            for trade in trades
+        }
+        first = [
+            (_as_first_told(event, matched.corrected.get((case.account, event.event_id))), trades)
+            for event, trades in theirs
+        ]
+        case.first = _told(case, first, restated, methods)
+
+
+def _told(
+    case: Case,
+    theirs: Sequence[tuple[Event, Sequence[Trade]]],
+    some: Collection[Trade],
+    methods: Mapping[str, Method],
+) -> dict[str, Story]:
+    """Return the stories of some trades, by all the fills that they are matched with."""
+    stories: dict[str, Story] = {}
+    chosen = [
+        (event._replace(bot=case.bot), [one for one in trades if one in some])
+        for event, trades in theirs
+        if any(one in some for one in trades)
+    ]
+    trades_of = {(case.bot, event.event_id): trades for event, trades in chosen}
+    owned = own([event for event, _ in chosen], trades_of, [case.bot])
+    for event, row in realise_each((one.event for one in owned), methods):
+        trade_id = (row.bot or "").partition(SEPARATOR)[2]
+        if row.scope == "bot" and trade_id:
+            stories.setdefault(trade_id, Story(case.is_by_payment)).book(event, row)
+    return stories
+
+
+def _as_first_told(event: Event, first: Mapping[str, Any] | None) -> Event:
+    if first is None or None in (first["qty"], first["price"], first["amount"]):
+        return event
+    return event._replace(qty=first["qty"], price=first["price"], amount=first["amount"])
 
 
 def _explain(case: Case, matched: Matched) -> None:
@@ -202,9 +236,33 @@ def _steps(case: Case, trade: Mapping[str, Any], matched: Matched) -> list[Step]
     if seen is None:
         return [_without_fills(trade, pnl)]
     booked = Booked(**{name: trade[name] for name in Booked._fields})
-    steps = walk(booked, seen.actual())
     others = seen.net - (0 if story is None else story.net)
-    return [*steps, Step("adopted", others, "its orders are another's")]
+    return [
+        *_with_corrections(walk(booked, seen.actual()), case, key[1], booked, matched),
+        Step("adopted", others, "its orders are another's"),
+    ]
+
+
+def _with_corrections(
+    steps: list[Step], case: Case, trade_id: str, booked: Booked, matched: Matched
+) -> list[Step]:
+    """Take the broker's own restatement for the cause, where the books have what it told first.
+
+    Where it does not say what that was, whatever is of quantity, price and fee is taken for it.
+    """
+    first, now = case.first.get(trade_id), case.seen.get(trade_id) or case.stories.get(trade_id)
+    if first is not None and now is not None:
+        before = walk(booked, first.actual())
+        if len(before) < len(steps):
+            says = "the broker restated a fill of it after it had been told"
+            return [*before, Step("correction", first.net - now.net, says)]
+    if (case.bot, trade_id) in matched.restated:
+        says = "the broker cancelled or corrected a fill of it"
+        return [
+            Step("correction", one.amount, f"{says}: {one.says}") if one.cause in RESTATED else one
+            for one in steps
+        ]
+    return steps
 
 
 def _without_fills(trade: Mapping[str, Any], pnl: int) -> Step:

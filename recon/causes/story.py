@@ -82,7 +82,8 @@ class Case:
 
     `truth` is what it realised by session, `own` what its trades and the rest of its fills did,
     each by itself; `stories` are its trades by its own fills, `seen` those in which others' fills
-    are, by all of them. Where something is not known, `is_known` is False: nothing is explained.
+    are, by all of them, and `first` those restated since, as they were told first. Where something
+    is not known, `is_known` is False: nothing is explained.
     """
 
     bot: str
@@ -95,6 +96,7 @@ class Case:
     own: dict[date, int] = field(default_factory=lambda: defaultdict(int))
     stories: dict[str, Story] = field(default_factory=dict)
     seen: dict[str, Story] = field(default_factory=dict)
+    first: dict[str, Story] = field(default_factory=dict)
     found: list[Found] = field(default_factory=list)
     is_known: bool = True
 

@@ -13,7 +13,7 @@ near as (
   select
     l.bot, l.trade_id, l.is_exit, l.qty as leg_qty, f.account, f.instrument, f.order_id, f.side, f.qty, f.multiplier,
     f.last_at,
-    l.qty in (f.qty, f.qty * f.multiplier) as is_same_qty,
+    l.qty in (f.qty, at_rate(f.qty, f.multiplier)) as is_same_qty,
     abs(epoch_ms(l."at") - epoch_ms(f.last_at)) as apart_ms
   from (select *, unnest([bucket - 1, bucket, bucket + 1]) as near_bucket from causes.legs) l
   join free f
