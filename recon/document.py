@@ -13,6 +13,7 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
+from recon.causes.told import causes_of
 from recon.config import Account, Bot, TwsAccount
 from recon.confirmation import confirm
 from recon.coverage import Interval, common, reach, unbroken
@@ -323,6 +324,9 @@ class DocumentBuilder:
         compared: dict[str, tuple[Decimal | None, Decimal | None]] = {}
         for span, row in spans.items():
             entries[span], compared[span] = _divergence(bot, row, account.has_truth)
+            entries[span]["causes"] = causes_of(
+                self._warehouse, bot.id, span, entries[span]["amount"]
+            )
         status = bot_status(account.status, compared.values(), self._tolerance)
         alarms = self._alarms(bot, account, spans)
         if alarms and status == "agreed":
@@ -344,7 +348,7 @@ class DocumentBuilder:
             "status": status,
             "total": entries["total"],
             "day": entries["day"],
-            "causes": _causes(entries["total"], int(spans["total"]["trades"])),
+            "causes": entries["total"].pop("causes"),
             "reasons": [*self._why(bot, account.status, status), *alarms],
         }
         return entry, breaks
@@ -464,13 +468,6 @@ def _divergence(
         "pct": None if pct is None else f"{pct:f}",
     }
     return entry, (amount, measure)
-
-
-def _causes(total: Mapping[str, Any], trades: int) -> list[dict[str, Any]]:
-    """Return the causes of a divergence, which sum to it. So far all of it is unexplained."""
-    if total["amount"] is None:
-        return []
-    return [{"cause": "unexplained", "amount": total["amount"], "trades": trades}]
 
 
 def _money(row: Mapping[str, Any]) -> dict[str, str | None]:

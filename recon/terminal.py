@@ -14,6 +14,7 @@ from rich.table import Table
 
 from recon.domain import CheckItem
 from recon.exact import rounded
+from recon.paging.page import causes_in_words
 
 COLOURS = {
     "agreed": "green", "proven": "green", "closed": "green", "complete": "green",
@@ -45,6 +46,10 @@ def print_document(
         name = item.get("bot") or item["account"]
         for reason in item["reasons"]:
             out.print(f"{escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
+    for bot in document["bots"]:
+        if bot["status"] == "diverged":
+            why = causes_in_words(bot["causes"])
+            out.print(f"{escape(bot['bot'])}: {escape(why)}", highlight=False, soft_wrap=True)
     for item in document["restated"]:
         whose = item["bot"] or item["account"]
         out.print(
