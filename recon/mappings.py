@@ -14,7 +14,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from recon.causes.walk import Cause
 from recon.errors import BooksError, ConfigError
 from recon.resources import sql_root
 from recon.watermarks import Watermarks, read_watermarks
@@ -26,12 +28,7 @@ _COLUMNS_LINE = re.compile(r"^--\s*(requires|optional):\s*(.+)$", re.MULTILINE)
 _NAMED_TABLE = re.compile(r'\bbot\s*\.\s*(?:(\w+)|"((?:[^"]|"")+)")', re.IGNORECASE)
 _TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
 
-CAUSES = frozenset({
-    "fee_missing", "fee_rate_guessed", "fee_currency_value", "funding_missing",
-    "funding_misplaced", "price", "quantity", "duplicate", "phantom", "unrecorded", "adopted",
-    "multiplier", "side", "arithmetic", "lot_method", "currency", "correction", "timing",
-    "dividend", "tax", "interest", "deleted",
-})  # fmt: skip
+CAUSES = frozenset(get_args(Cause)) - {"unexplained"}
 """What a bias may be the cause of."""
 
 Schema = Mapping[str, Sequence[tuple[str, str]]]
