@@ -42,8 +42,10 @@ RESTATED = ("price", "quantity", "fee_rate_guessed", "phantom")
 MOST_NAMES = 3
 """Orders of a trade that are named."""
 SYSTEM = (
-    "select event_id from evidence.events semi join causes.bots using (account) where is_system"
+    "select event_id from evidence.events semi join breaks.differing using (account) "
+    "where is_system"
 )
+"""The fills that are the venues' own."""
 
 
 def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
@@ -51,9 +53,9 @@ def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
 
     Raises IdentityError where they do not add up to the difference, session by session.
     """
-    warehouse.build("causes")
     cases = _cases(warehouse)
     if cases:
+        warehouse.build("causes")
         booked = warehouse.rows("from causes.booked order by bot, opened_at, trade_id")
         for row in booked:
             cases[row["bot"]].booked.append(row)
@@ -79,13 +81,13 @@ def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
 
 def _cases(warehouse: Warehouse) -> dict[str, Case]:
     rows = warehouse.rows(
-        "select b.bot, b.account, b.is_by_payment, a.first_date, a.last_date from causes.bots b "
+        "select b.bot, b.account, b.is_by_payment, a.first_date, a.last_date from breaks.differing b "
         "join config.accounts a on a.account = b.account order by b.bot"
     )
     cases = {row["bot"]: Case(**row) for row in rows}
     for row in warehouse.rows(
         "select p.bot, p.session_date, p.net, p.carried from pnl.by_session p "
-        "join causes.bots b on b.bot = p.bot where p.scope = 'bot'"
+        "join breaks.differing b on b.bot = p.bot where p.scope = 'bot'"
     ):
         case = cases[row["bot"]]
         paid = [row["net"], *([row["carried"]] if case.is_by_payment else [])]
