@@ -666,7 +666,8 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
     document = one_night(tmp_path, traded, is_paging=True)
 
     assert set(document) == {
-        "schema", "run", "as_of", "status", "accounts", "bots", "restated", "breaks", "pages",
+        "schema", "run", "as_of", "status", "accounts", "bots", "restated", "breaks", "journal",
+        "pages",
     }  # fmt: skip
     assert document["schema"] == 1
     [entry] = document["accounts"]
@@ -678,14 +679,17 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
     assert set(entry["total"]) == TRUTH | {"unrealised"}
     assert set(entry["unowned"]) == {"net", "fills"}
     [bot] = document["bots"]
-    assert set(bot) - WORDS == {"bot", "account", "status", "total", "day", "causes"}
+    assert set(bot) - WORDS == {
+        "bot", "account", "status", "total", "day", "signed_off", "causes",
+    }  # fmt: skip
     for span in ("total", "day"):
         assert set(bot[span]) == SPAN
         assert set(bot[span]["truth"]) == TRUTH
     assert all(set(cause) <= {"cause", "amount", "trades"} for cause in bot["causes"])
     [item] = document["breaks"]
     assert set(item) == {
-        "break", "bot", "kind", "amount", "first_seen", "age_sessions", "status",
+        "break", "bot", "account", "kind", "session", "amount", "first_seen", "last_seen",
+        "age_sessions", "severity", "status", "reopened", "who", "at", "why",
     }  # fmt: skip
     [page] = document["pages"]
     assert {"page", "status"} <= set(page)
