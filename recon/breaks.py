@@ -258,7 +258,7 @@ def _met(db: sqlite3.Connection, sighting: Sighting, before: _Life | None, item:
 
 
 def _why_cleared(life: _Life, sighting: Sighting) -> str:
-    if life.session and life.session < sighting.session.isoformat():
+    if life.session and sighting.age(life.account, date.fromisoformat(life.session)):
         return f"a later session was judged: what is left of {life.session} is in the window"
     return sighting.judged[life.owner]
 
