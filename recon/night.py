@@ -240,9 +240,11 @@ def _note_breaks(
 
 
 def _why_none(bot: Mapping[str, Any]) -> str:
+    """Return why a bot that was judged has no break where none was found."""
     signed = bot["signed_off"]
-    beyond = f" beyond what {signed['by']} signed off as of {signed['as_of']}" if signed else ""
-    return f"the evidence agrees, within the tolerance{beyond}"
+    if signed is None:
+        return "the evidence agrees, within the tolerance"
+    return f"within the tolerance beyond what {signed['by']} signed off as of {signed['as_of']}"
 
 
 def _sessions_between(days: Calendar, first: date, last: date) -> int:

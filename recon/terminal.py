@@ -57,32 +57,28 @@ def print_document(
 
 
 def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print breaks, one a row, with who did what to each last."""
+    """Print breaks, two lines each, with who did what to it last, and why."""
     out = console or _console()
     if not shown:
         out.print("no breaks")
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     table.add_column("break", no_wrap=True)
-    for name in ("bot", "account", "kind"):
-        table.add_column(name, overflow="fold")
+    table.add_column("bot, account", overflow="fold")
+    table.add_column("kind", no_wrap=True)
     table.add_column("amount", justify="right", overflow="fold")
-    table.add_column("first seen", no_wrap=True)
-    table.add_column("age", justify="right")
-    for name in ("severity", "status", "who, when, why"):
-        table.add_column(name, overflow="fold")
+    table.add_column("first seen, age", overflow="fold")
+    table.add_column("status", overflow="fold")
+    table.add_column("who, when, why", overflow="fold")
     for item in shown:
         table.add_row(
             item["break"],
-            escape(item["bot"]),
-            escape(item["account"]),
-            " ".join(filter(None, [item["kind"], item["session"]])),
-            _number(item["amount"]),
-            item["first_seen"],
-            str(item["age_sessions"]),
-            _status(item["severity"] or UNKNOWN),
+            f"{escape(item['bot'])}\n{escape(item['account'])}",
+            f"{item['kind']}\n{item['session'] or ''}",
+            f"{_number(item['amount'])}\n{_status(item['severity'] or UNKNOWN)}",
+            f"{item['first_seen']}\n{_age(item)}",
             _standing(item),
-            escape(f"{item['who']}, {item['at'][:16].replace('T', ' ')}: {item['why']}"),
+            escape(f"{item['who']}, {item['at'][:16].replace('T', ' ')}\n{item['why']}"),
         )
     out.print(table)
 
@@ -237,12 +233,15 @@ def _told(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _break(item: Mapping[str, Any]) -> str:
     """Say in a line how a break stands; of a night before there were severities, what it knew."""
-    age = f"{item['age_sessions']} sessions old" if item["age_sessions"] else "new"
     known = [_status(item["severity"])] if item.get("severity") else []
     return (
         f"break {item['break']}: {escape(item['bot'])} {item['kind']} {_number(item['amount'])}, "
-        f"{', '.join([age, *known, _standing(item)])}"
+        f"{', '.join([_age(item), *known, _standing(item)])}"
     )
+
+
+def _age(item: Mapping[str, Any]) -> str:
+    return f"{item['age_sessions']} sessions old" if item["age_sessions"] else "new"
 
 
 def _standing(item: Mapping[str, Any]) -> str:

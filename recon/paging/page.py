@@ -81,6 +81,7 @@ def _next(document: Mapping[str, Any], config_path: str) -> str:
     return (
         f"as of {document['as_of']}, run {document['run']}. Next:\n"
         f"  recon run --config {config} --as-of {document['as_of']} --no-fetch --no-page\n"
+        f"  recon breaks --config {config}\n"
         f"  recon check --config {config}"
     )
 
