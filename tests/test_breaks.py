@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recon.baseline import Signature
 from recon.breaks import Break
 from recon.errors import UsageError
 from recon.ledger import Ledger
@@ -156,6 +157,14 @@ def test_a_break_that_is_not_there_is_a_usage_error_that_lists_what_is(
     [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
     with pytest.raises(UsageError, match=f"  {item['break']}  btc total"):
         acknowledge(ledger, name)
+
+
+def test_a_bot_that_is_called_like_a_break_says_nothing_of_it(ledger: Ledger) -> None:
+    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
+    difference = {"account": "okx", "as_of": "2026-05-11", "amount": "1.00", "day": None}
+    ledger.sign_off(item["break"], difference, Signature("anna", "ops", "old", AT))
+    assert ledger.breaks() == [item]
+    assert ledger.audit()[1] == []
 
 
 def test_of_a_break_that_has_ended_there_is_nothing_to_say(ledger: Ledger) -> None:

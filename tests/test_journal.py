@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recon.baseline import Signature
-from recon.journal import GENESIS, verify
+from recon.journal import GENESIS, Entry, verify
 from recon.ledger import Ledger
 from tests.sightings import off_by, sighting
 
@@ -98,7 +98,7 @@ def test_the_file_itself_refuses_everything_but_another_entry(
 
 
 def flips(value: object) -> Iterator[object]:
-    """Yield a value with one byte altered: its first, its middle, its last, each in three ways."""
+    """Yield a value with one byte altered, put in or left out: its first, its middle, its last."""
     if isinstance(value, int):
         yield from (value ^ 1, value ^ 64, value ^ 0x80, -value)
         return
@@ -106,6 +106,8 @@ def flips(value: object) -> Iterator[object]:
     for place in {0, len(said) // 2, len(said) - 1}:
         for bit in (0x01, 0x20, 0x80):  # another letter, another case, and no UTF-8 at all
             yield said[:place] + bytes([said[place] ^ bit]) + said[place + 1 :]
+        yield said[:place] + b"\xff" + said[place:]
+        yield said[:place] + said[place + 1 :]
 
 
 @pytest.mark.parametrize("column", COLUMNS)
@@ -141,7 +143,26 @@ def test_an_entry_that_was_taken_out_is_found_wherever_it_stood(
         with closing(without_its_guard(path, tmp_path)) as db:
             db.execute("delete from journal where entry = ?", (entry,))
         with Ledger(tmp_path / "altered.sqlite") as ledger:
-            assert ledger.audit()[0].altered == entry
+            audit, _ = ledger.audit()
+        assert (audit.altered, audit.end.entries) == (entry, entry - 1)
+        assert audit.reason == f"entry {entry} is not there: {entry + 1} stands in its place"
+
+
+def test_an_entry_whose_hash_was_worked_out_again_no_longer_carries_the_next(
+    path: Path, tmp_path: Path, raw: sqlite3.Connection
+) -> None:
+    rows = raw.execute("select * from journal order by entry").fetchall()
+    before = GENESIS
+    for row in rows[:-1]:
+        entry = Entry(*row)
+        forged = entry._replace(why="never said")
+        with closing(without_its_guard(path, tmp_path)) as db:
+            db.execute(
+                "update journal set why = ?, hash = ? where entry = ?",
+                (forged.why, forged.hashed(before), entry.entry),
+            )
+            assert verify(db).altered == entry.entry + 1
+        before = entry.hash
 
 
 def test_a_tail_that_was_cut_off_is_noticed_against_a_head_kept_elsewhere(
