@@ -311,6 +311,7 @@ def _save(db: sqlite3.Connection, life: _Life) -> None:
 
 def _life(db: sqlite3.Connection, prefix: str) -> _Life:
     """Return the one break that stands and whose id begins so; UsageError names what there is."""
+    prefix = prefix.strip().lower()
     rows = db.execute(f"select {', '.join(COLUMNS)} from breaks order by bot, kind, session")
     lives = [_Life(*row) for row in rows]
     standing = [life for life in lives if life.status in STANDING]

@@ -148,6 +148,7 @@ def test_a_break_is_named_by_the_beginning_of_its_id(ledger: Ledger) -> None:
     length = next(n for n in range(1, 13) if len({each[:n] for each in ids}) == len(ids))
     for id_ in ids:
         assert acknowledge(ledger, id_[:length])["break"] == id_
+        assert acknowledge(ledger, f" {id_.upper()}")["break"] == id_
 
 
 @pytest.mark.parametrize("name", ["", "nonsense", "%", "_"])

@@ -22,7 +22,7 @@ from recon.commands.options import (
     read_date,
     verbose_option,
 )
-from recon.errors import ExitCode, UsageError
+from recon.errors import EvidenceError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from recon.config import Config
@@ -206,14 +206,25 @@ COMMANDS = (breaks, ack, resolve, sign_off, audit)
 
 @contextmanager
 def _ledger(config: Config) -> Iterator[Ledger]:
-    """Open the control ledger that runs have left. Raises UsageError where there is none."""
+    """Open the control ledger that runs have left.
+
+    Raises UsageError where there is none, EvidenceError for a file that SQLite cannot use.
+    """
+    import sqlite3  # noqa: PLC0415
+
     from recon.ledger import Ledger  # noqa: PLC0415
 
     path = config.state / "ledger.sqlite"
     if not path.exists():
         raise UsageError(f"{path}: there is no control ledger yet: `recon run` makes it")
-    with Ledger(path) as ledger:
-        yield ledger
+    try:
+        with Ledger(path) as ledger:
+            yield ledger
+    except sqlite3.DatabaseError as error:
+        raise EvidenceError(
+            f"{path}: cannot be used ({error}): try again if it is locked; if it is damaged, keep "
+            "a copy of it, and restore it from a backup"
+        ) from error
 
 
 def _signer(by: str | None) -> tuple[str, str]:

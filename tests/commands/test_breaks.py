@@ -259,6 +259,16 @@ def test_an_altered_journal_is_three_and_says_where(bare: Desk) -> None:
     assert "FAIL entry 3 is not as it was written" in out
 
 
+@pytest.mark.parametrize("name", CALLS)
+def test_a_ledger_that_is_damaged_is_three_and_is_left_alone(bare: Desk, name: str) -> None:
+    bare.run()
+    whole = bare.ledger.read_bytes()
+    damaged = whole[:4096] + bytes(len(whole) - 4096)
+    bare.ledger.write_bytes(damaged)
+    assert "cannot be used" in bare.refused(*CALLS[name], status=ExitCode.UNPROVEN)
+    assert bare.ledger.read_bytes() == damaged
+
+
 def test_a_head_that_is_not_there_is_three(desk: Desk) -> None:
     found = desk.json("audit", "--head", "f" * 64, status=ExitCode.UNPROVEN)
     assert "no entry has the hash ffff" in found["problems"][0]
