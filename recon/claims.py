@@ -1,8 +1,9 @@
 """Claims: what each bot's own books say, if they can be read, and were read late enough.
 
-Schema `books` keeps every bot's answers. A night on which a bot's books were read in part asks the
-mapping of that part alone: of its rows as they were, and as they are, and puts the one answer in
-the other's place. Otherwise, and in any doubt, it asks of all that is kept.
+Schema `books` keeps every bot's answers, `known` those of the last time that they could be read,
+and `earlier` what they were before they changed. A night on which a bot's books were read in part
+asks the mapping of that part alone: of its rows as they were, and as they are, and puts the one
+answer in the other's place. Otherwise, and in any doubt, it asks of all that is kept.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ def keep_claims(
         if bot.id in unreadable:
             _forget(warehouse, bot)
     warehouse.build("claims")
+    known = ANSWERS["trades"].append(pa.field("bot", pa.string()))
+    warehouse.keep("known", "trades", known.append(pa.field("recipe", pa.string())))
+    for folder in ("earlier", "known"):  # what is known is what it was, until what changed is noted
+        warehouse.build(folder)
     return unreadable
 
 

@@ -114,6 +114,53 @@ def _show_run(document: dict[str, Any], *, is_json: bool, verbosity: int) -> Non
 
 
 @cli.command()
+@click.argument("bot")
+@config_option
+@click.option("--as-of", metavar="DATE", help="The session to explain [default: the last ended].")
+@click.option("--trade", metavar="ID", help="Show this trade [default: those that are off most].")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write every cause of every trade to this file.",
+)
+@json_option
+@verbose_option
+def explain(
+    bot: str,
+    config_path: Path,
+    as_of: str | None,
+    trade: str | None,
+    csv_path: Path | None,
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Say why BOT shows something else than is true: causes, then trades beside their fills.
+
+    From what earlier runs stored; nothing is fetched.
+    """
+    log(verbosity)
+    session = None if as_of is None else read_date(as_of)
+    config = load_config(config_path)
+    from recon.explanation import explain as explained  # noqa: PLC0415
+    from recon.explanation import write_evidence  # noqa: PLC0415
+    from recon.judgement import EXIT_CODES  # noqa: PLC0415
+    from recon.night import Night  # noqa: PLC0415
+
+    told = explained(Night(config, as_of=session), bot, trade)
+    if csv_path is not None:
+        write_evidence(csv_path, told)
+        click.echo(f"evidence: {csv_path}", err=True)
+    if is_json:
+        print_json(told)
+    else:
+        from recon.waterfall import print_explanation  # noqa: PLC0415
+
+        print_explanation(told)
+    return EXIT_CODES[told["status"]]
+
+
+@cli.command()
 @config_option
 @json_option
 @verbose_option

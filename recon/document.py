@@ -15,6 +15,7 @@ from typing import Any
 
 from recon.baseline import SignedOff
 from recon.breaks import Break
+from recon.causes.told import causes_of
 from recon.config import Account, Bot, TwsAccount
 from recon.confirmation import confirm
 from recon.coverage import Interval, common, reach, unbroken
@@ -336,6 +337,9 @@ class DocumentBuilder:
             entries[span], (amount, truth) = _divergence(bot, row, account.has_truth)
             counted = signed.beyond(span, account.session, amount) if signed else amount
             compared[span] = counted, truth
+            entries[span]["causes"] = causes_of(
+                self._warehouse, bot.id, span, entries[span]["amount"]
+            )
         status = bot_status(account.status, compared.values(), self._tolerance)
         alarms = self._alarms(bot, account, spans)
         if alarms and status == "agreed":
@@ -359,7 +363,7 @@ class DocumentBuilder:
             "total": entries["total"],
             "day": entries["day"],
             "signed_off": signed and _signed(signed, compared["total"][0]),
-            "causes": _causes(entries["total"], int(spans["total"]["trades"])),
+            "causes": entries["total"].pop("causes"),
             "reasons": [*self._why(bot, account.status, status), *alarms],
         }
         return entry, breaks
@@ -479,13 +483,6 @@ def _divergence(
         "pct": None if pct is None else f"{pct:f}",
     }
     return entry, (amount, measure)
-
-
-def _causes(total: Mapping[str, Any], trades: int) -> list[dict[str, Any]]:
-    """Return the causes of a divergence, which sum to it. So far all of it is unexplained."""
-    if total["amount"] is None:
-        return []
-    return [{"cause": "unexplained", "amount": total["amount"], "trades": trades}]
 
 
 def _signed(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from recon import __version__
+from recon.causes.reckon import find_causes
 from recon.config import Account as AccountSettings
 from recon.config import Bot, CcxtAccount, OkxAccount, TwsAccount
 from recon.domain import Window
@@ -45,7 +46,7 @@ TOLD = pa.schema(
 )  # fmt: skip
 TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
 DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "restated", "proofs",
-           "breaks")  # fmt: skip
+           "breaks", "causes")  # fmt: skip
 
 
 def configure(
@@ -96,8 +97,8 @@ def configure(
         "config",
         "bots",
         _table(
-            ("bot", "account", "order_tag"),
-            [(bot.id, bot.account, bot.order_tag) for bot in bots],
+            ("bot", "account", "order_tag", "recognises"),
+            [(bot.id, bot.account, bot.order_tag, bot.recognises) for bot in bots],
         ),
     )
     warehouse.store(
@@ -131,6 +132,8 @@ def build(
     for folder in ("pnl", "restated", "proofs", "breaks"):
         with stage(folder):
             warehouse.build(folder, empty=empty)
+    with stage("causes"):
+        find_causes(warehouse, methods)
     with stage("audits"):
         _audit(warehouse, empty)
     _note_recipes(warehouse, rules)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,44 @@ def run_night(night: Night) -> dict[str, Any]:
             ledger.end_run(run, night.now(), document)
             _report(state, night, document)
     return document
+
+
+class _UndoneError(Exception):
+    """Ends a transaction of which nothing is to stay."""
+
+
+@contextmanager
+def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehouse]]:
+    """Judge a bot's account again, from what is stored; then nothing of it stays.
+
+    Yields the document and the warehouse as that night would leave it. Raises UsageError for a bot
+    that is not configured, or before any run.
+    """
+    account = next((one.account for one in night.config.bots if one.id == bot), None)
+    if account is None:
+        names = ", ".join(one.id for one in night.config.bots) or "none"
+        raise UsageError(f"there is no bot {bot!r} in the configuration: {names}")
+    plan = make_plan(
+        night.config, as_of=night.as_of, accounts=[account], now=night.now, patience=night.patience
+    )
+    path = night.config.state / "warehouse.duckdb"
+    if not path.exists():
+        raise UsageError(f"there is no evidence in {path.parent} yet: run recon run first")
+    quiet = replace(night, is_fetching=False, is_paging=False)
+    with (
+        locked_state(night.config.state) as state,
+        Ledger(state / "ledger.sqlite") as ledger,
+        Warehouse(state / path.name) as warehouse,
+    ):
+        try:
+            with warehouse.transaction():
+                unreadable = _model(quiet, plan, "", [], {}, warehouse)
+                signed = _signed_off(night.config, plan, ledger)
+                document, _ = _judge(quiet, plan, "", [], unreadable, signed, warehouse)
+                yield document, warehouse
+                raise _UndoneError
+        except _UndoneError:
+            return
 
 
 def read_back(

@@ -247,21 +247,10 @@ def realise(
     first event: nothing where they were never traded; `brokers` by which method an account's broker
     states what it realised, where it does. Raises ValueError for an unordered run.
     """
-    last: Key | None = None
-    for key, run in groupby(
-        events, lambda event: (event.account, event.family or event.instrument)
-    ):
-        if last is not None and key <= last:
-            raise ValueError(f"events are out of order at {key}")
-        last = key
-        family = _Family(key[0], methods[key[0]], (brokers or {}).get(key[0]), opening or {})
-        latest: tuple[date, datetime] | None = None
-        for session_date, day in groupby(run, lambda event: event.session_date):
+    for family, run in _families(events, methods, opening or {}, brokers or {}):
+        for session_date, day in groupby(_ordered(run), lambda event: event.session_date):
             sums: dict[tuple[str, Scope, str | None], SessionPnl] = {}
             for event in day:
-                if latest is not None and (session_date, event.at) < latest:
-                    raise ValueError(f"events are out of order at {event.event_id}")
-                latest = session_date, event.at
                 for row in _booked(family, event):
                     owner = row.instrument, row.scope, row.bot
                     sums[owner] = _added(sums[owner], row) if owner in sums else row
@@ -269,6 +258,46 @@ def realise(
             for state in family.states.values():
                 yield from _closing(state, session_date)
         _assert_no_netting_alone(family)
+
+
+def realise_each(
+    events: Iterable[Event], methods: Mapping[str, Method]
+) -> Iterator[tuple[Event, SessionPnl]]:
+    """Yield what each event realised for each of its owners, from the first one on.
+
+    Ordered as for `realise`, whose sums by session these are: what a divergence is explained by.
+    """
+    for family, run in _families(events, methods, {}, {}):
+        for event in _ordered(run):
+            for row in _booked(family, event):
+                yield event, row
+
+
+def _families(
+    events: Iterable[Event],
+    methods: Mapping[str, Method],
+    opening: Mapping[Key, Opening],
+    brokers: Mapping[str, Method],
+) -> Iterator[tuple[_Family, Iterator[Event]]]:
+    """Yield each family that has events, as it was left before, and its events."""
+    last: Key | None = None
+    for key, run in groupby(
+        events, lambda event: (event.account, event.family or event.instrument)
+    ):
+        if last is not None and key <= last:
+            raise ValueError(f"events are out of order at {key}")
+        last = key
+        yield _Family(key[0], methods[key[0]], brokers.get(key[0]), opening), run
+
+
+def _ordered(run: Iterable[Event]) -> Iterator[Event]:
+    """Yield the events of a family; raise ValueError where one is out of order."""
+    latest: tuple[date, datetime] | None = None
+    for event in run:
+        if latest is not None and (event.session_date, event.at) < latest:
+            raise ValueError(f"events are out of order at {event.event_id}")
+        latest = event.session_date, event.at
+        yield event
 
 
 def _restored(state: _Instrument, opening: Opening | None) -> _Instrument:

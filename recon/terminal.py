@@ -14,6 +14,7 @@ from rich.table import Table
 
 from recon.domain import CheckItem
 from recon.exact import rounded
+from recon.paging.page import causes_in_words
 
 COLOURS = {
     "agreed": "green", "proven": "green", "closed": "green", "complete": "green",
@@ -214,7 +215,10 @@ def _grouped(said: Mapping[str, str]) -> str:
 
 
 def _told(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for all that was restated, that was signed off, and that stands as a break."""
+    """Yield a line for each cause, what was restated, what was signed off, and each break."""
+    for bot in document["bots"]:
+        if bot["status"] == "diverged":
+            yield f"{escape(bot['bot'])}: {escape(causes_in_words(bot['causes']))}"
     for item in document["restated"]:
         whose = item["bot"] or item["account"]
         yield (

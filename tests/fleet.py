@@ -49,7 +49,15 @@ select
 from bot.trades
 """
 
+COLUMNS = ("trade_id", "instrument", "side", "qty", "opened_at", "closed_at", "entry_price",
+           "exit_price", "gross", "fee", "funding", "pnl", "order_ids")  # fmt: skip
+WHOLE_MAPPING = f"""
+select {", ".join(COLUMNS[:-1])}, string_split(order_ids, ',') as order_ids from bot.trades
+"""
+"""A vault that has every column of the contract, as text."""
+
 Document = dict[str, Any]
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,10 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Trader:
-    """One bot of recon.toml, and its vault: `claims` are (closed at, pnl); None is no vault."""
+    """One bot of recon.toml, and its vault: `claims` are (closed at, pnl); None is no vault.
+
+    `trades` are rows of every column, in the place of claims.
+    """
 
     id: str = "btc"
     account: str = "okx"
@@ -74,6 +85,7 @@ class Trader:
     order_tag: str | None = None
     recognises: str = "close"
     claims: Sequence[tuple[datetime, str]] | None = ()
+    trades: Sequence[Row] | None = None
     more: str = ""
 
 
@@ -167,12 +179,27 @@ def write_vault(path: Path, claims: Sequence[tuple[datetime, str]]) -> None:
         vault.commit()
 
 
+def write_trades(path: Path, trades: Sequence[Row]) -> None:
+    """Write a bot's books anew, of every column; a column that a row lacks is null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with closing(sqlite3.connect(path)) as vault:
+        vault.execute(f"create table trades ({', '.join(f'{name} text' for name in COLUMNS)})")
+        vault.executemany(
+            f"insert into trades values ({', '.join('?' * len(COLUMNS))})",
+            [[row.get(name) for name in COLUMNS] for row in trades],
+        )
+        vault.commit()
+
+
 def write_folder(
     folder: Path, desks: Sequence[tuple[Desk, OkxServer]], bots: Sequence[Trader], settings: str
 ) -> Path:
     """Write recon.toml, its secrets (0600), the mapping and every vault; return recon.toml."""
     (folder / "mapping").mkdir(parents=True, exist_ok=True)
+    (folder / "whole").mkdir(exist_ok=True)
     (folder / "mapping" / "trades.sql").write_text(MAPPING, encoding="utf-8")
+    (folder / "whole" / "trades.sql").write_text(WHOLE_MAPPING, encoding="utf-8")
     parts = [f'[recon]\nstate = "state"\n{settings}\n']
     for desk, server in desks:
         secrets = {
@@ -195,10 +222,13 @@ def write_folder(
         tag = "" if bot.order_tag is None else f'order_tag = "{bot.order_tag}"\n'
         parts.append(
             f'[[bots]]\nid = "{bot.id}"\naccount = "{bot.account}"\ninstruments = [{owned}]\n'
-            f'{tag}recognises = "{bot.recognises}"\nmapping = "mapping"\n'
+            f'{tag}recognises = "{bot.recognises}"\n'
+            f'mapping = "{"mapping" if bot.trades is None else "whole"}"\n'
             f'books = "sqlite:///vaults/{bot.id}.sqlite"\n{bot.more}'
         )
-        if bot.claims is not None:
+        if bot.trades is not None:
+            write_trades(folder / "vaults" / f"{bot.id}.sqlite", bot.trades)
+        elif bot.claims is not None:
             write_vault(folder / "vaults" / f"{bot.id}.sqlite", bot.claims)
     path = folder / "recon.toml"
     path.write_text("\n".join(parts), encoding="utf-8")

@@ -143,6 +143,8 @@ def test_what_was_signed_off_stops_counting_and_is_shown_for_ever(desk: Desk) ->
             "amount": "500.00", "beyond": "0", "as_of": "2026-05-14", "by": "anna",
             "reason": "an old sin",
         }  # fmt: skip
+    explained = desk.said("explain", "btc", "--as-of", str(AS_OF + 7 * DAY))
+    assert (explained["status"], explained["total"]["amount"]) == ("agreed", "500.00")
     [gone] = desk.said("breaks", "--all")["breaks"]
     assert "beyond what anna signed off as of 2026-05-14" in gone["why"]
 

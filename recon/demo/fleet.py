@@ -37,6 +37,8 @@ class Planted(NamedTuple):
     gross: Decimal
     fees: Decimal
     funding: Decimal
+    causes: Mapping[str, Decimal]
+    """What the difference is made of; nothing else may be."""
 
     @property
     def net(self) -> Decimal:
@@ -90,11 +92,16 @@ class Fleet:
         gross, realised = self.basket.gross, self.basket.realised
         return {
             "btc-quantum": Planted(
-                "diverged", sum((row.pnl for row in self.btc_rows()), ZERO), *btc
+                "diverged",
+                sum((row.pnl for row in self.btc_rows()), ZERO),
+                *btc,
+                {"fee_missing": -btc_quantum.FEES, "price": btc_quantum.MISSED},
             ),
-            "eth-honest": Planted("agreed", sum(eth, ZERO), *eth),
-            "sol-forgetful": Planted("diverged", sol[0] + sol[1], *sol),
-            "basket": Planted("agreed", realised, gross, realised - gross, ZERO),
+            "eth-honest": Planted("agreed", sum(eth, ZERO), *eth, {}),
+            "sol-forgetful": Planted(
+                "diverged", sol[0] + sol[1], *sol, {"funding_missing": -sol[2]}
+            ),
+            "basket": Planted("agreed", realised, gross, realised - gross, ZERO, {}),
         }
 
 

@@ -27,6 +27,7 @@ from rich.panel import Panel
 from connectors.patience import Patience
 from recon.config import load
 from recon.demo.background import in_background
+from recon.demo.btc_quantum import PARTIAL_TRIP
 from recon.demo.channel import Channel, ReceivedPage
 from recon.demo.fleet import Fleet, Planted, build_fleet, story_day
 from recon.demo.flex_server import FlexServer
@@ -34,9 +35,11 @@ from recon.demo.folder import Addresses, fill_folder, make_folder
 from recon.demo.okx_faults import Fault
 from recon.demo.okx_server import OkxServer
 from recon.errors import ExitCode, ReconError
+from recon.explanation import explain
 from recon.night import Night, run_night
 from recon.progress import progress
 from recon.terminal import PIPE_WIDTH, print_document
+from recon.waterfall import print_explanation
 
 QUERY_ID = "100200"
 PATIENCE = Patience(
@@ -53,6 +56,8 @@ Four bots, two brokers, forty days, all of it on this machine (127.0.0.1).
 OKX throttles, and fails twice on the way (502, 50011); IBKR's statement is not
 ready at first. Now a night is run, as cron would run it.
 """
+LARGEST = str(PARTIAL_TRIP)
+"""The trade of btc-quantum's that the end of the story shows."""
 AFTER = """
 [bold]btc-quantum shows +1309.00 and lost 373.00.[/] Of the 1682.00 between them 1650.00 are
 fees that its record_trade() never subtracted, and 32.00 one closing order that
@@ -170,6 +175,9 @@ def _differences_of(bot: Mapping[str, Any], due: Planted) -> Iterator[str]:
     for name, (found, wanted) in figures.items():
         if found is None or Decimal(found) != wanted:
             yield f"{bot['bot']}: {name} is {found}, and not {wanted}"
+    causes = {row["cause"]: Decimal(row["amount"]) for row in bot["causes"]}
+    if causes != {**due.causes, "unexplained": Decimal(0)}:
+        yield f"{bot['bot']}: its causes are {causes}, and not {due.causes}"
 
 
 def _narrate_end(narration: Console, folder: Path, played: _Played, as_of: date) -> None:
@@ -193,14 +201,19 @@ def _narrate_end(narration: Console, folder: Path, played: _Played, as_of: date)
     warehouse = shlex.quote(str(lying["warehouse (DuckDB)"]))
     narration.print("or, with DuckDB's own command line:")
     narration.print(f'  duckdb -readonly {escape(warehouse)} "from pnl.by_session"', soft_wrap=True)
+    narration.print("\n[bold]Why btc-quantum shows what it shows[/]")
+    config = load(folder / "recon.toml")
+    print_explanation(explain(Night(config, as_of=as_of), "btc-quantum", LARGEST), narration)
 
 
 def suggested(folder: Path, as_of: date) -> list[str]:
     """Return commands that work once the venues are gone, on the days that are stored."""
     run = f"{_program()} run --config {shlex.quote(str(folder / 'recon.toml'))}"
     stored = "--no-fetch --no-page"
+    config = shlex.quote(str(folder / "recon.toml"))
     return [
         f"{run} --as-of {as_of} {stored}",
+        f"{_program()} explain sol-forgetful --config {config} --as-of {as_of}",
         f"{run} --as-of {as_of} {stored} --json",
         f"{run} --as-of {as_of - timedelta(days=7)} {stored}",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 MAX_BODY = 3500
@@ -59,7 +59,18 @@ def _diverged(bot: Mapping[str, Any], currency: str) -> str:
             + ", ".join(f"{name} {truth[name]}" for name in ("gross", "fees", "funding", "other"))
             + f": net {truth['net']}",
         ]
-    return "\n".join(lines)
+    return "\n".join([*lines, f"because: {causes_in_words(bot['causes'])}"])
+
+
+def causes_in_words(causes: Sequence[Mapping[str, Any]]) -> str:
+    """Return the causes of a divergence in one line, the largest first."""
+    parts = [
+        f"{row['cause']} {row['amount']}"
+        + (f" ({row['trades']} trade{'s'[: row['trades'] != 1]})" if row["trades"] else "")
+        for row in causes
+        if row["amount"] != "0"
+    ]
+    return ", ".join(parts) or "no cause is known"
 
 
 def _signed_off(bot: Mapping[str, Any], span: str) -> list[str]:
@@ -80,7 +91,13 @@ def _next(document: Mapping[str, Any], config_path: str) -> str:
     config = shlex.quote(config_path)
     return (
         f"as of {document['as_of']}, run {document['run']}. Next:\n"
-        f"  recon run --config {config} --as-of {document['as_of']} --no-fetch --no-page\n"
+        + "".join(
+            f"  recon explain {shlex.quote(bot['bot'])} --config {config} "
+            f"--as-of {document['as_of']}\n"
+            for bot in document["bots"]
+            if bot["status"] == "diverged"
+        )
+        + f"  recon run --config {config} --as-of {document['as_of']} --no-fetch --no-page\n"
         f"  recon breaks --config {config}\n"
         f"  recon check --config {config}"
     )

@@ -1,0 +1,197 @@
+"""Which of the broker's fills are which trade's: a trade owns lots as a bot does.
+
+Pure. Once every fill of a bot has the trade that it belongs to for its owner, the lots program
+tells what each trade realised, what the fills of no trade did, and what lies between these and the
+bot's own figure, just as it tells bots, unowned and netting.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from recon.exact import from_units, to_units
+from recon.lots import split
+from recon.realise import Event
+
+SEPARATOR = "\x00"
+"""Between a bot and a trade of its own: what is in no trade is its rest, the empty trade."""
+
+
+class Trade(NamedTuple):
+    """A trade that fills may belong to. `wants`: its quantity in contracts, units; None unknown."""
+
+    bot: str
+    trade_id: str
+    side: str | None = None
+    wants: int | None = None
+
+
+class Owned(NamedTuple):
+    """An event with its owner. `is_recorded` is False where the bot's books know nothing of it."""
+
+    event: Event
+    is_recorded: bool
+
+
+@dataclass(slots=True)
+class _Share:
+    """The part of a fill that one owner has; `qty` signed, in units, without a fee taken in coin.
+
+    `open_qty` is what of it, in the rest, nothing has closed yet.
+    """
+
+    number: int
+    qty: int
+    trade_id: str
+    is_recorded: bool
+    open_qty: int = 0
+
+
+@dataclass(slots=True)
+class _Book:
+    """One instrument and position side of a bot: what each of its trades holds, and the rest."""
+
+    shares: dict[int, list[_Share]] = field(default_factory=lambda: defaultdict(list))
+    held: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    entered: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    first: dict[str, int] = field(default_factory=dict)
+    rest: deque[_Share] = field(default_factory=deque)
+    """Of the rest, what nothing has closed yet: all of one side, the oldest first."""
+
+    def fill(self, number: int, qty: int, trades: Sequence[Trade]) -> None:
+        """Split one fill among its trades: what closes one is its, what is left opens the next."""
+        for place, trade in enumerate(trades):
+            if not qty:
+                return
+            part = self._part(trade, qty, is_last=place == len(trades) - 1)
+            if part:
+                self.shares[number].append(_Share(number, part, trade.trade_id, is_recorded=True))
+                self.held[trade.trade_id] += part
+                self.first.setdefault(trade.trade_id, number)
+                qty -= part
+        if qty:
+            self._add_to_rest(_Share(number, qty, "", bool(trades), qty))
+
+    def close_what_is_left(self) -> None:
+        """Let fills that no trade has close what trades have left open, the oldest first."""
+        left = deque((name, held) for name, held in self.held.items() if held)
+        for share in self.rest:
+            for _ in range(len(left)):
+                name, held = left.popleft()
+                if held * share.open_qty < 0 and self.first[name] < share.number:
+                    part = _signed(min(abs(held), abs(share.open_qty)), share.open_qty)
+                    self._give(share, part, name, is_recorded=share.is_recorded)
+                    held += part
+                if held:
+                    left.append((name, held))
+
+    def _part(self, trade: Trade, qty: int, *, is_last: bool) -> int:
+        """Return how much of a fill is one trade's, signed."""
+        name = trade.trade_id
+        held = self.held[name]
+        if held * qty < 0:
+            return _signed(min(abs(held), abs(qty)), qty)
+        is_exit = trade.side is not None and (trade.side == "long") != (qty > 0)
+        if is_exit and not held:
+            if found := self._entry_from_rest(name, qty):
+                return found
+            if self.entered[name]:
+                return 0  # it is closed already
+        part = abs(qty)
+        if trade.wants is not None and not is_last:
+            part = min(part, max(0, trade.wants - self.entered[name]))
+        self.entered[name] += part
+        return _signed(part, qty)
+
+    def _entry_from_rest(self, trade_id: str, qty: int) -> int:
+        """Give a trade whose entry is not named what the rest has open, the oldest first."""
+        taken = 0
+        while self.rest and self.rest[0].open_qty * qty < 0 and abs(taken) < abs(qty):
+            share = self.rest[0]
+            part = _signed(min(abs(share.open_qty), abs(qty) - abs(taken)), share.open_qty)
+            self._give(share, part, trade_id, is_recorded=True)
+            taken += part
+            if not share.open_qty:
+                self.rest.popleft()
+        self.entered[trade_id] += abs(taken)
+        self.held[trade_id] += taken
+        return -taken
+
+    def _give(self, share: _Share, part: int, trade_id: str, *, is_recorded: bool) -> None:
+        share.qty -= part
+        share.open_qty -= part
+        self.shares[share.number].append(_Share(share.number, part, trade_id, is_recorded))
+
+    def _add_to_rest(self, share: _Share) -> None:
+        while self.rest and self.rest[0].open_qty * share.open_qty < 0:
+            oldest = self.rest[0]
+            part = min(abs(oldest.open_qty), abs(share.open_qty))
+            oldest.open_qty -= _signed(part, oldest.open_qty)
+            share.open_qty -= _signed(part, share.open_qty)
+            if not oldest.open_qty:
+                self.rest.popleft()
+        self.shares[share.number].append(share)
+        if share.open_qty:
+            self.rest.append(share)
+
+
+def own(
+    events: Sequence[Event],
+    trades_of: Mapping[tuple[str, str], Sequence[Trade]],
+    bots: Collection[str],
+) -> list[Owned]:
+    """Return the events of these bots with trades for owners, and all others as they are.
+
+    `events` are ordered as they happened; `trades_of` gives the trades of a fill by bot and id, the
+    first opened first. A fill that belongs to several is as many events.
+    """
+    books: dict[tuple[str, str, str], _Book] = defaultdict(_Book)
+    for number, event in enumerate(events):
+        if event.bot in bots and event.kind in ("fill", "opening"):
+            key = str(event.bot), event.instrument, event.position_side
+            trades = trades_of.get((str(event.bot), event.event_id), ())
+            books[key].fill(number, _effective(event), trades)
+    shares: dict[int, list[_Share]] = {}
+    for book in books.values():
+        book.close_what_is_left()
+        shares.update(book.shares)
+    owned: list[Owned] = []
+    for number, event in enumerate(events):
+        if number in shares:
+            owned += _parts(event, [one for one in shares[number] if one.qty])
+        elif event.bot in bots:
+            owned.append(Owned(event._replace(bot=f"{event.bot}{SEPARATOR}"), is_recorded=False))
+        else:
+            owned.append(Owned(event, is_recorded=True))
+    return owned
+
+
+def _effective(event: Event) -> int:
+    """Return what the position moved by: a fee in coin takes its part of what was bought."""
+    qty = to_units(event.qty) if event.qty is not None else 0
+    return qty + to_units(event.amount) if event.fee_in == "base" else qty
+
+
+def _parts(event: Event, shares: Sequence[_Share]) -> list[Owned]:
+    """Return one event a share; their quantities, fees and proceeds add up to the event's own."""
+    weights = [one.qty for one in shares]
+    fees = split(to_units(event.amount), weights)
+    paid = None if event.proceeds is None else split(to_units(event.proceeds), weights)
+    owned = []
+    for place, (share, fee) in enumerate(zip(shares, fees, strict=True)):
+        taken = fee if event.fee_in == "base" else 0
+        part = event._replace(
+            bot=f"{event.bot}{SEPARATOR}{share.trade_id}",
+            qty=from_units(share.qty - taken),
+            amount=from_units(fee),
+            proceeds=None if paid is None else from_units(paid[place]),
+        )
+        owned.append(Owned(part, share.is_recorded))
+    return owned
+
+
+def _signed(size: int, like: int) -> int:
+    return size if like > 0 else -size

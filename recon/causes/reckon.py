@@ -1,0 +1,313 @@
+"""The causes of tonight's divergences: each bot's, by session and trade, adding up to the unit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+
+from recon.causes.matched import Matched, read_matched
+from recon.causes.owners import SEPARATOR, Trade, own
+from recon.causes.story import Case, Story
+from recon.causes.walk import Booked, Cause, Step, walk
+from recon.errors import IdentityError
+from recon.exact import PLACES, from_units, to_units
+from recon.identifiers import quoted
+from recon.lots import Method
+from recon.realise import Event, realise_each
+from recon.run_lots import IN_ORDER
+from recon.warehouse import Warehouse
+
+FOUND = pa.schema(
+    [
+        ("bot", pa.string()), ("session_date", pa.date32()), ("trade_id", pa.string()),
+        ("instrument", pa.string()), ("cause", pa.string()),
+        ("amount", pa.decimal128(38, PLACES)), ("says", pa.string()),
+    ]
+)  # fmt: skip
+"""Every cause that was found; `trade_id` is null for what no trade has."""
+NOISE = 10**6
+"""What rounding may leave of a session, in units of 10^-18: it goes to its largest cause."""
+ENTRIES: Mapping[str, Cause] = {
+    "dividend": "dividend", "tax": "tax", "interest": "interest", "fee": "fee_missing",
+    "funding": "funding_missing",
+}  # fmt: skip
+"""What an entry of the ledger is called that no trade of the books has, by its kind."""
+
+RESTATED = ("price", "quantity", "fee_rate_guessed", "phantom")
+"""What a restatement of the broker's looks like from the books, where it is not told as one."""
+MOST_NAMES = 3
+"""Orders of a trade that are named."""
+SYSTEM = (
+    "select event_id from evidence.events semi join causes.bots using (account) where is_system"
+)
+
+
+def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
+    """Make `causes.found`: why each bot whose claim is not its truth says something else.
+
+    Raises IdentityError where they do not add up to the difference, session by session.
+    """
+    warehouse.build("causes")
+    cases = _cases(warehouse)
+    if cases:
+        booked = warehouse.rows("from causes.booked order by bot, opened_at, trade_id")
+        for row in booked:
+            cases[row["bot"]].booked.append(row)
+        events = [
+            Event(*row)
+            for row in warehouse.rows_in_order(
+                f"select {', '.join(map(quoted, Event._fields))} from causes.events e {IN_ORDER}"
+            )
+        ]
+        system = {row["event_id"] for row in warehouse.rows(SYSTEM)}
+        matched = read_matched(warehouse, booked)
+        _tell(cases, events, matched, methods, system)
+        _tell_with_others(cases, events, matched, methods)
+        for case in cases.values():
+            _explain(case, matched)
+    rows = [
+        one._asdict() | {"amount": from_units(one.amount)}
+        for case in cases.values()
+        for one in case.found
+    ]
+    warehouse.store("causes", "found", pa.Table.from_pylist(rows, schema=FOUND))
+
+
+def _cases(warehouse: Warehouse) -> dict[str, Case]:
+    rows = warehouse.rows(
+        "select b.bot, b.account, b.is_by_payment, a.first_date, a.last_date from causes.bots b "
+        "join config.accounts a on a.account = b.account order by b.bot"
+    )
+    cases = {row["bot"]: Case(**row) for row in rows}
+    for row in warehouse.rows(
+        "select p.bot, p.session_date, p.net, p.carried from pnl.by_session p "
+        "join causes.bots b on b.bot = p.bot where p.scope = 'bot'"
+    ):
+        case = cases[row["bot"]]
+        paid = [row["net"], *([row["carried"]] if case.is_by_payment else [])]
+        case.is_known &= None not in paid
+        case.truth[row["session_date"]] = sum(to_units(one) for one in paid if one is not None)
+    return cases
+
+
+def _tell(
+    cases: Mapping[str, Case],
+    events: Sequence[Event],
+    matched: Matched,
+    methods: Mapping[str, Method],
+    system: Collection[str],
+) -> None:
+    """Have the lots tell what each trade of these bots realised, and what the rest did."""
+    trades_of = {
+        (trade.bot, name): [one for one in trades if one.bot == trade.bot]
+        for name, trades in matched.trades_of.items()
+        for trade in trades
+    }
+    owned = own(events, trades_of, cases)
+    recorded = {id(one.event) for one in owned if one.is_recorded}
+    for event, row in realise_each((one.event for one in owned), methods):
+        bot, separator, trade_id = (row.bot or "").partition(SEPARATOR)
+        if row.scope != "bot" or not separator:
+            continue
+        case = cases[bot]
+        amount = case.measure(row)
+        if case.first_date <= row.session_date <= case.last_date:
+            case.own[row.session_date] += amount
+        is_fill = event.kind in ("fill", "opening")
+        if trade_id and (id(event) in recorded if is_fill else event.kind == "funding"):
+            case.story(trade_id).book(event, row)
+        else:
+            step = _of_nobody(event, amount, matched, bot, is_system=event.event_id in system)
+            case.note(
+                row.session_date, step, trade_id=trade_id or None, instrument=row.instrument or None
+            )
+
+
+def _of_nobody(event: Event, amount: int, matched: Matched, bot: str, *, is_system: bool) -> Step:
+    """Return the cause of what a fill or an entry realised that no trade of the books has."""
+    if event.kind not in ("fill", "opening"):
+        says = f"{event.kind} of {event.at:%Y-%m-%d %H:%M} UTC is in no trade of the books"
+        return Step(ENTRIES.get(event.kind, "unrecorded"), -amount, says)
+    what = "a fill of the venue's own (liquidation, ADL, delivery)" if is_system else "a fill"
+    says = f"{what}, {event.event_id} of {event.at:%Y-%m-%d %H:%M} UTC, is in no trade of the books"
+    if (bot, event.event_id) in matched.deleted:
+        return Step("deleted", -amount, f"{says} any more: an earlier night had it")
+    others = sorted({one.bot for one in matched.trades_of.get(event.event_id, ())} - {bot})
+    if others:
+        return Step("adopted", -amount, f"{says}; {', '.join(others)} has it")
+    return Step("unrecorded", -amount, says)
+
+
+def _tell_with_others(
+    cases: Mapping[str, Case],
+    events: Sequence[Event],
+    matched: Matched,
+    methods: Mapping[str, Method],
+) -> None:
+    """Tell again the trades that have another's fills, and those of which a fill was restated.
+
+    By all of their fills; and by what these were told to be at first.
+    """
+    for case in cases.values():
+        theirs = [
+            (
+                event,
+                [one for one in matched.trades_of.get(event.event_id, ()) if one.bot == case.bot],
+            )
+            for event in events
+            if event.account == case.account
+        ]
+        foreign = {trade for event, trades in theirs if event.bot != case.bot for trade in trades}
+        case.seen = _told(case, theirs, foreign, methods)
+        restated = {
+            trade
+            for event, trades in theirs
+            if matched.corrected.get((case.account, event.event_id))
+            for trade in trades
+        }
+        first = [
+            (_as_first_told(event, matched.corrected.get((case.account, event.event_id))), trades)
+            for event, trades in theirs
+        ]
+        case.first = _told(case, first, restated, methods)
+
+
+def _told(
+    case: Case,
+    theirs: Sequence[tuple[Event, Sequence[Trade]]],
+    some: Collection[Trade],
+    methods: Mapping[str, Method],
+) -> dict[str, Story]:
+    """Return the stories of some trades, by all the fills that they are matched with."""
+    stories: dict[str, Story] = {}
+    chosen = [
+        (event._replace(bot=case.bot), [one for one in trades if one in some])
+        for event, trades in theirs
+        if any(one in some for one in trades)
+    ]
+    trades_of = {(case.bot, event.event_id): trades for event, trades in chosen}
+    owned = own([event for event, _ in chosen], trades_of, [case.bot])
+    for event, row in realise_each((one.event for one in owned), methods):
+        trade_id = (row.bot or "").partition(SEPARATOR)[2]
+        if row.scope == "bot" and trade_id:
+            stories.setdefault(trade_id, Story(case.is_by_payment)).book(event, row)
+    return stories
+
+
+def _as_first_told(event: Event, first: Mapping[str, Any] | None) -> Event:
+    if first is None or None in (first["qty"], first["price"], first["amount"]):
+        return event
+    return event._replace(qty=first["qty"], price=first["price"], amount=first["amount"])
+
+
+def _explain(case: Case, matched: Matched) -> None:
+    """Find the causes of one bot's difference, trade by trade, and what is left between them."""
+    claimed: dict[date, int] = defaultdict(int)
+    for trade in case.booked:
+        session, name = trade["session_date"], trade["trade_id"]
+        is_counted = session is not None and case.first_date <= session <= case.last_date
+        moved: dict[date, int] = defaultdict(int)
+        story = case.stories.get(name)
+        if story is not None:
+            for other, amount in story.by_session.items():
+                moved[other] -= amount
+        if is_counted:
+            claimed[session] += to_units(trade["pnl"])
+            moved[session] += 0 if story is None else story.net
+            for step in _steps(case, trade, matched):
+                case.note(session, step, trade_id=name, instrument=trade["instrument"])
+        for other, amount in moved.items():
+            step = Step("timing", amount, f"the books have it in session {session}")
+            case.note(other, step, trade_id=name, instrument=trade["instrument"])
+    _close(case, claimed)
+
+
+def _steps(case: Case, trade: Mapping[str, Any], matched: Matched) -> list[Step]:
+    """Return the causes between a trade's row and what its own fills realised."""
+    key, pnl = (case.bot, trade["trade_id"]), to_units(trade["pnl"])
+    if key in matched.twice:
+        return [Step("duplicate", pnl, "it is in the books twice")]
+    story = case.stories.get(key[1])
+    seen = case.seen.get(key[1], story)
+    if seen is None:
+        return [_without_fills(trade, pnl)]
+    booked = Booked(**{name: trade[name] for name in Booked._fields})
+    others = seen.net - (0 if story is None else story.net)
+    return [
+        *_with_corrections(walk(booked, seen.actual()), case, key[1], booked, matched),
+        Step("adopted", others, "its orders are another's"),
+    ]
+
+
+def _with_corrections(
+    steps: list[Step], case: Case, trade_id: str, booked: Booked, matched: Matched
+) -> list[Step]:
+    """Take the broker's own restatement for the cause, where the books have what it told first.
+
+    Where it does not say what that was, whatever is of quantity, price and fee is taken for it.
+    """
+    first, now = case.first.get(trade_id), case.seen.get(trade_id) or case.stories.get(trade_id)
+    if first is not None and now is not None:
+        before = walk(booked, first.actual())
+        if len(before) < len(steps):
+            says = "the broker restated a fill of it after it had been told"
+            return [*before, Step("correction", first.net - now.net, says)]
+    if (case.bot, trade_id) in matched.restated:
+        says = "the broker cancelled or corrected a fill of it"
+        return [
+            Step("correction", one.amount, f"{says}: {one.says}") if one.cause in RESTATED else one
+            for one in steps
+        ]
+    return steps
+
+
+def _without_fills(trade: Mapping[str, Any], pnl: int) -> Step:
+    """Return what a trade is of which the broker has no fill."""
+    if trade["order_ids"]:
+        names = ", ".join(map(str, trade["order_ids"][:MOST_NAMES]))
+        return Step("phantom", pnl, f"the broker has no fill of its orders ({names})")
+    if trade["side"] is not None and trade["qty"] is not None:
+        return Step("phantom", pnl, "the broker has no fill like it, within a quarter of an hour")
+    return Step("unexplained", pnl, "its books name no orders, quantity and side to look for")
+
+
+def _close(case: Case, claimed: Mapping[date, int]) -> None:
+    """Name what is between trades and lots, and hold the sum against the difference."""
+    sums: dict[date, int] = defaultdict(int)
+    if not case.is_known:
+        case.found.clear()
+    for one in case.found:
+        sums[one.session_date] += one.amount
+    for session in sorted({*claimed, *case.truth, *case.own}):
+        if not case.first_date <= session <= case.last_date:
+            continue
+        amount = claimed.get(session, 0) - case.truth.get(session, 0)
+        if not case.is_known:
+            case.note(session, Step("unexplained", amount, "not all of its fills can be valued"))
+            continue
+        paired = case.own.get(session, 0) - case.truth.get(session, 0)
+        if sums[session] + paired != amount:
+            raise IdentityError(
+                f"the causes of {case.bot} in session {session} add up to "
+                f"{from_units(sums[session] + paired)}, and it is off by {from_units(amount)}"
+            )
+        _note_lots(case, session, paired)
+
+
+def _note_lots(case: Case, session: date, amount: int) -> None:
+    """Note what pairs trades otherwise than the account's lots; noise goes to the largest cause."""
+    largest = max(
+        (place for place, one in enumerate(case.found) if one.session_date == session),
+        key=lambda place: abs(case.found[place].amount),
+        default=None,
+    )
+    if largest is not None and abs(amount) <= NOISE:
+        one = case.found[largest]
+        case.found[largest] = one._replace(amount=one.amount + amount)
+    else:
+        says = "its trades are paired otherwise than the account's lots are"
+        case.note(session, Step("lot_method", amount, says))

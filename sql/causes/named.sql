@@ -1,0 +1,37 @@
+-- grain: one order that a bot's books name as one of a trade; key: bot, trade_id, account, instrument, order_id
+-- By the broker's id of the order; where that is not found by the id that the bot gave it, or a fill's.
+with ids as (
+  select bot, account, trade_id, unnest(order_ids) as id from causes.booked
+),
+
+by_order as (
+  select i.bot, i.account, i.trade_id, o.instrument, o.order_id, 'order id' as rule
+  from ids i
+  join causes.orders o on o.account = i.account and o.order_id = i.id
+),
+
+others as (
+  select i.* from ids i anti join by_order o on o.bot = i.bot and o.trade_id = i.trade_id and o.order_id = i.id
+),
+
+by_tag as (
+  select i.bot, i.account, i.trade_id, o.instrument, o.order_id, 'client order id' as rule, i.id
+  from others i
+  join causes.orders o on o.account = i.account and o.order_tag = i.id
+),
+
+by_fill as (
+  select i.bot, i.account, i.trade_id, f.instrument, f.order_id, 'fill id' as rule
+  from others i
+  join books.fills k on k.bot = i.bot and k.order_id = i.id
+  join causes.fills f on f.account = i.account and f.instrument = k.instrument and f.event_id = k.fill_id
+  anti join by_tag t on t.bot = i.bot and t.trade_id = i.trade_id and t.id = i.id
+)
+
+from by_order
+union all by name
+from (
+  select bot, account, trade_id, instrument, order_id, rule from by_tag
+  union
+  from by_fill
+)

@@ -1,0 +1,135 @@
+"""`recon explain`: what an operator sees of a divergence, and what it leaves untouched."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from recon.cli import run_cli
+from recon.errors import ExitCode
+from recon.explanation import write_evidence
+from tests.fleet import AS_OF, BTC, OPENING, Trader, account, one_night, rows
+from tests.liars import Liar
+
+
+@pytest.fixture
+def liar(tmp_path: Path) -> Liar:
+    """A bot that forgets its fees and books one trade twice, after a night."""
+    book = account()
+    liar = Liar(random.Random("explained"), 1, ["fee_missing", "duplicate"], book)
+    liar.live(8)
+    one_night(tmp_path, book, bots=[liar.bot])
+    return liar
+
+
+def explained(folder: Path, *arguments: str) -> int:
+    return run_cli(["explain", "bot1", "--config", str(folder / "recon.toml"), *arguments])
+
+
+def test_the_document_adds_up_and_has_the_fills_of_the_worst_trades(
+    liar: Liar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explained(tmp_path, "--as-of", str(AS_OF), "--json") == ExitCode.DIVERGED
+    told = json.loads(capsys.readouterr().out)
+    assert sum(Decimal(one["amount"]) for one in told["causes"]) == Decimal(told["total"]["amount"])
+    assert {one["cause"] for one in told["causes"]} == {"fee_missing", "duplicate", "unexplained"}
+    assert sum(Decimal(one["amount"]) for one in told["evidence"]) == Decimal(
+        told["total"]["amount"]
+    )
+    worst = [abs(Decimal(one["amount"])) for one in told["trades"]]
+    assert worst == sorted(worst, reverse=True)
+    for trade in told["trades"]:
+        assert Decimal(trade["amount"]) == sum(Decimal(one["amount"]) for one in trade["causes"])
+        named = trade["booked"]["order_ids"]
+        assert {fill["order"] for fill in trade["fills"]} == set(named)
+        assert {fill["rule"] for fill in trade["fills"]} == {"order id"}
+        assert sum(Decimal(fill["qty"]) for fill in trade["fills"]) >= 2 * Decimal(4)
+
+
+def test_the_terminal_shows_a_waterfall_and_says_what_is_probably_wrong(
+    liar: Liar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explained(tmp_path, "--as-of", str(AS_OF), "--trade", "1.0") == ExitCode.DIVERGED
+    out = capsys.readouterr().out
+    assert out.index("claimed") < out.index("fee_missing") < out.index("truth")
+    assert "trade 1.0" in out
+    assert "matched by" in out
+
+
+def test_a_session_that_agrees_has_nothing_to_explain(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    liar = Liar(random.Random("honest"), 1, [], account())
+    liar.live(3)
+    one_night(tmp_path, liar.book, bots=[liar.bot])
+    assert explained(tmp_path, "--as-of", str(AS_OF - timedelta(days=1))) == ExitCode.AGREED
+    assert "no difference" in capsys.readouterr().out
+
+
+def test_nothing_that_it_does_stays(liar: Liar, tmp_path: Path) -> None:
+    tables = ("config.accounts", "causes.found", "pnl.total", "raw.coverage", "lots.through")
+    before = [rows(tmp_path, f"from {table} order by all") for table in tables]
+    assert explained(tmp_path, "--as-of", str(AS_OF - timedelta(days=3))) == ExitCode.DIVERGED
+    assert [rows(tmp_path, f"from {table} order by all") for table in tables] == before
+
+
+def test_the_evidence_is_one_row_a_cause_and_no_spreadsheet_runs_it(
+    liar: Liar, tmp_path: Path
+) -> None:
+    path = tmp_path / "evidence.csv"
+    explained(tmp_path, "--as-of", str(AS_OF), "--csv", str(path))
+    with path.open(newline="") as file:
+        found = list(csv.DictReader(file))
+    total = rows(tmp_path, "select sum(amount) from causes.found")[0][0]
+    assert sum(Decimal(row["amount"]) for row in found) == total
+    write_evidence(
+        path, {"evidence": [dict.fromkeys(found[0], "=1+1") | {"amount": "-1", "trade": None}]}
+    )
+    [row] = csv.DictReader(path.read_text().splitlines())
+    assert (row["says"], row["amount"], row["trade"]) == ("'=1+1", "-1", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["explain", "nobody"], "there is no bot 'nobody' in the configuration: bot1"),
+        (["explain", "bot1", "--trade", "9.9"], "the books of bot1 have no closed trade '9.9'"),
+    ],
+)
+def test_what_is_not_there_is_said(
+    liar: Liar,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
+) -> None:
+    config = ["--config", str(tmp_path / "recon.toml"), "--as-of", str(AS_OF)]
+    assert run_cli([*arguments, *config]) == ExitCode.USAGE
+    assert says in capsys.readouterr().err
+
+
+def test_before_any_run_there_is_nothing_to_explain(
+    liar: Liar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state" / "warehouse.duckdb").unlink()
+    assert explained(tmp_path) == ExitCode.USAGE
+    assert "run recon run first" in capsys.readouterr().err
+
+
+def test_fills_that_no_trade_has_are_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = account()
+    book.trade(BTC, "buy", 10, 60_000, OPENING + timedelta(days=2), fee=0)
+    book.liquidate(BTC, 55_000, OPENING + timedelta(days=3))
+    one_night(tmp_path, book, bots=[Trader(id="bot1", trades=[])])
+    assert explained(tmp_path, "--as-of", str(AS_OF)) == ExitCode.DIVERGED
+    out = capsys.readouterr().out
+    assert "In no trade of its books" in out
+    assert "liquidation" in out
