@@ -149,6 +149,12 @@ def _side_by_side(
         "fills": [{name: _shown(value) for name, value in fill.items()} for fill in fills],
         "amount": text(sum((row["amount"] for row in causes), Decimal(0))),
         "causes": [_told(row) for row in causes],
+        "earlier": [
+            {name: _shown(row[name]) for name in ("closed_at", "qty", "pnl")}
+            for row in warehouse.rows(
+                "from earlier.trades where bot = ? and trade_id = ? order by all", [bot, trade]
+            )
+        ],
     }
 
 

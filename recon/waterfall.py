@@ -95,6 +95,12 @@ def _print_trade(out: Console, trade: Mapping[str, Any]) -> None:
         highlight=False,
     )
     out.print(f"  booked: {escape(terms)}", highlight=False, soft_wrap=True)
+    for row in trade["earlier"]:
+        out.print(
+            f"  an earlier night had it as closed {row['closed_at']}, qty {row['qty']}, "
+            f"pnl {row['pnl']}",
+            highlight=False,
+        )
     for row in trade["causes"]:
         out.print(
             f"  {row['cause']} {_money(Decimal(row['amount']))}: {escape(row['says'])}",

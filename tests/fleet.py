@@ -76,7 +76,7 @@ class Desk:
 class Trader:
     """One bot of recon.toml, and its vault: `claims` are (closed at, pnl); None is no vault.
 
-    `trades` are rows of every column, in the place of claims.
+    `trades` are rows of every column, in the place of claims; `mapping` names another than these.
     """
 
     id: str = "btc"
@@ -86,6 +86,7 @@ class Trader:
     recognises: str = "close"
     claims: Sequence[tuple[datetime, str]] | None = ()
     trades: Sequence[Row] | None = None
+    mapping: str = ""
     more: str = ""
 
 
@@ -223,7 +224,7 @@ def write_folder(
         parts.append(
             f'[[bots]]\nid = "{bot.id}"\naccount = "{bot.account}"\ninstruments = [{owned}]\n'
             f'{tag}recognises = "{bot.recognises}"\n'
-            f'mapping = "{"mapping" if bot.trades is None else "whole"}"\n'
+            f'mapping = "{bot.mapping or ("mapping" if bot.trades is None else "whole")}"\n'
             f'books = "sqlite:///vaults/{bot.id}.sqlite"\n{bot.more}'
         )
         if bot.trades is not None:

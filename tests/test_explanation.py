@@ -62,6 +62,17 @@ def test_the_terminal_shows_a_waterfall_and_says_what_is_probably_wrong(
     assert "matched by" in out
 
 
+def test_a_row_that_was_edited_shows_what_it_was(
+    liar: Liar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, liar.rows[0]["pnl"] = liar.rows[0]["pnl"], "77.5"
+    one_night(tmp_path, liar.book, bots=[liar.bot])
+    explained(tmp_path, "--as-of", str(AS_OF), "--trade", "1.0", "--json")
+    [trade] = json.loads(capsys.readouterr().out)["trades"]
+    assert [Decimal(one["pnl"]) for one in trade["earlier"]] == [Decimal(before)]
+    assert trade["booked"]["pnl"] == "77.50"
+
+
 def test_a_session_that_agrees_has_nothing_to_explain(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,9 @@ from recon.paging.page import MAX_BODY, write_page
 TRUTH = {"gross": "1277.00", "fees": "-1650.00", "funding": "0", "other": "0", "net": "-373.00",
          "carried": "0"}  # fmt: skip
 SPAN = {"claimed": "1309.00", "truth": TRUTH, "amount": "1682.00", "pct": "450.94"}
+CAUSES = [{"cause": "fee_missing", "amount": "1650.00", "trades": 104},
+          {"cause": "price", "amount": "32.00", "trades": 1},
+          {"cause": "unexplained", "amount": "0", "trades": 0}]  # fmt: skip
 
 
 def document(status: str = "diverged", bots: int = 1) -> dict[str, Any]:
@@ -34,7 +37,7 @@ def document(status: str = "diverged", bots: int = 1) -> dict[str, Any]:
         ],
         "bots": [
             {"bot": f"btc-{n}", "account": "okx", "status": "diverged", "total": SPAN, "day": SPAN,
-             "reasons": []}
+             "causes": CAUSES, "reasons": []}
             for n in range(bots)
         ]
         + [{"bot": "basket", "account": "ib", "status": "unproven", "reasons": ["no books"]}],
@@ -50,7 +53,8 @@ def test_a_page_says_what_an_operator_needs() -> None:
         "btc-0 (okx) DIVERGED", "claimed 1309.00 USDT", "truth -373.00", "gross 1277.00",
         "fees -1650.00", "funding 0", "net -373.00", "divergence 1682.00 (450.94%)",
         "as of 2026-05-14", "recon run --config /etc/recon.toml --as-of 2026-05-14 --no-fetch",
-        "account ib: FAILED", "1012: expired", "basket: UNPROVEN: no books",
+        "because: fee_missing 1650.00 (104 trades), price 32.00 (1 trade)",
+        "recon explain btc-0 --config /etc/recon.toml --as-of 2026-05-14", "account ib: FAILED", "1012: expired", "basket: UNPROVEN: no books",
     ):  # fmt: skip
         assert part in body
 

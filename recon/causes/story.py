@@ -65,7 +65,7 @@ class Story:
             return
         self.parts.append(Part(effective(event), Fraction(event.price or 0)))
         self.multiplier, self.is_inverse = event.multiplier or Decimal(1), bool(event.is_inverse)
-        self.has_other_fees |= bool(event.amount) and event.fee_in != "settlement"
+        self.has_other_fees |= bool(event.amount) and event.fee_in == "account"
         self.is_in_account_currency &= event.rate == 1
 
     def actual(self) -> Actual:

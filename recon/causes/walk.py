@@ -52,8 +52,8 @@ class Part(NamedTuple):
 class Actual(NamedTuple):
     """The same trade at the broker: its fills in order, and what these realised by themselves.
 
-    Amounts in units of 10^-18 of the account's currency. `has_other_fees`: a fee was charged in
-    another coin than it settles in.
+    Amounts in units of 10^-18 of the account's currency. `has_other_fees`: a fee was charged in a
+    third coin, and is worth what a candle says.
     """
 
     parts: Sequence[Part]

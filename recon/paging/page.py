@@ -9,6 +9,9 @@ from typing import Any
 MAX_BODY = 3500
 """Fits the smallest channel in use (Telegram, 4,096 characters) with room for its own words."""
 
+MOST_NAMED = 3
+"""Bots whose explanation is named as what to type next."""
+
 
 def write_page(
     document: Mapping[str, Any], config_path: str, known: Collection[str] = ()
@@ -94,8 +97,7 @@ def _next(document: Mapping[str, Any], config_path: str) -> str:
         + "".join(
             f"  recon explain {shlex.quote(bot['bot'])} --config {config} "
             f"--as-of {document['as_of']}\n"
-            for bot in document["bots"]
-            if bot["status"] == "diverged"
+            for bot in [one for one in document["bots"] if one["status"] == "diverged"][:MOST_NAMED]
         )
         + f"  recon run --config {config} --as-of {document['as_of']} --no-fetch --no-page\n"
         f"  recon breaks --config {config}\n"

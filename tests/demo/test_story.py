@@ -140,7 +140,7 @@ class TestTheStory:
 
     def test_what_differs_from_the_plan_is_said(self, fleet: Fleet) -> None:
         bots = [
-            {"bot": name, "status": "unproven", "reasons": ["because"],
+            {"bot": name, "status": "unproven", "reasons": ["because"], "causes": [],
              "total": {"claimed": None, "amount": None,
                        "truth": dict.fromkeys(("gross", "fees", "funding", "net"))}}
             for name in fleet.planted()
