@@ -54,7 +54,8 @@ def test_a_page_says_what_an_operator_needs() -> None:
         "fees -1650.00", "funding 0", "net -373.00", "divergence 1682.00 (450.94%)",
         "as of 2026-05-14", "recon run --config /etc/recon.toml --as-of 2026-05-14 --no-fetch",
         "because: fee_missing 1650.00 (104 trades), price 32.00 (1 trade)",
-        "recon explain btc-0 --config /etc/recon.toml --as-of 2026-05-14", "account ib: FAILED", "1012: expired", "basket: UNPROVEN: no books",
+        "recon explain btc-0 --config /etc/recon.toml --as-of 2026-05-14",
+        "account ib: FAILED", "1012: expired", "basket: UNPROVEN: no books",
     ):  # fmt: skip
         assert part in body
 
