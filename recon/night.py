@@ -41,13 +41,17 @@ from recon.warehouse import Warehouse
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What one run is asked for. `as_of` None is the last session that has ended."""
+    """What one run is asked for. `as_of` None is the last session that has ended.
+
+    `asked_for` is a bot whose trades are looked at though it may be right.
+    """
 
     config: Config
     as_of: date | None = None
     accounts: tuple[str, ...] = ()
     is_fetching: bool = True
     is_paging: bool = True
+    asked_for: str | None = None
     now: Clock = lambda: datetime.now(UTC)
     patience: Patience | None = None
     progress: Progress = field(default_factory=Silent)
@@ -123,7 +127,7 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
     path = night.config.state / "warehouse.duckdb"
     if not path.exists():
         raise UsageError(f"there is no evidence in {path.parent} yet: run recon run first")
-    quiet = replace(night, is_fetching=False, is_paging=False)
+    quiet = replace(night, is_fetching=False, is_paging=False, asked_for=bot)
     with (
         locked_state(night.config.state) as state,
         Ledger(state / "ledger.sqlite") as ledger,
@@ -193,7 +197,7 @@ def _model(
     """Build every table from what has landed; return why which bots' books could not be read."""
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
-    configure(warehouse, accounts, bots, night.now())
+    configure(warehouse, accounts, bots, night.now(), night.asked_for)
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)

@@ -94,17 +94,17 @@ class _Book:
         held = self.held[name]
         if held * qty < 0:
             return _signed(min(abs(held), abs(qty)), qty)
+        room = abs(qty)
+        if trade.wants is not None and not is_last:
+            room = min(room, max(0, trade.wants - self.entered[name]))
         is_exit = trade.side is not None and (trade.side == "long") != (qty > 0)
         if is_exit and not held:
-            if found := self._entry_from_rest(name, qty):
+            if found := self._entry_from_rest(name, _signed(room, qty)):
                 return found
             if self.entered[name]:
                 return 0  # it is closed already
-        part = abs(qty)
-        if trade.wants is not None and not is_last:
-            part = min(part, max(0, trade.wants - self.entered[name]))
-        self.entered[name] += part
-        return _signed(part, qty)
+        self.entered[name] += room
+        return _signed(room, qty)
 
     def _entry_from_rest(self, trade_id: str, qty: int) -> int:
         """Give a trade whose entry is not named what the rest has open, the oldest first."""

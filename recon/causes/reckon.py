@@ -42,8 +42,10 @@ RESTATED = ("price", "quantity", "fee_rate_guessed", "phantom")
 MOST_NAMES = 3
 """Orders of a trade that are named."""
 SYSTEM = (
-    "select event_id from evidence.events semi join causes.bots using (account) where is_system"
+    "select event_id from evidence.events semi join breaks.differing using (account) "
+    "where is_system"
 )
+"""The fills that are the venues' own."""
 
 
 def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
@@ -51,9 +53,9 @@ def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
 
     Raises IdentityError where they do not add up to the difference, session by session.
     """
-    warehouse.build("causes")
     cases = _cases(warehouse)
     if cases:
+        warehouse.build("causes")
         booked = warehouse.rows("from causes.booked order by bot, opened_at, trade_id")
         for row in booked:
             cases[row["bot"]].booked.append(row)
@@ -79,13 +81,13 @@ def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
 
 def _cases(warehouse: Warehouse) -> dict[str, Case]:
     rows = warehouse.rows(
-        "select b.bot, b.account, b.is_by_payment, a.first_date, a.last_date from causes.bots b "
-        "join config.accounts a on a.account = b.account order by b.bot"
+        "select b.bot, b.account, b.is_by_payment, a.first_date, a.last_date "
+        "from breaks.differing b join config.accounts a on a.account = b.account order by b.bot"
     )
     cases = {row["bot"]: Case(**row) for row in rows}
     for row in warehouse.rows(
         "select p.bot, p.session_date, p.net, p.carried from pnl.by_session p "
-        "join causes.bots b on b.bot = p.bot where p.scope = 'bot'"
+        "join breaks.differing b on b.bot = p.bot where p.scope = 'bot'"
     ):
         case = cases[row["bot"]]
         paid = [row["net"], *([row["carried"]] if case.is_by_payment else [])]
@@ -120,6 +122,9 @@ def _tell(
         is_fill = event.kind in ("fill", "opening")
         if trade_id and (id(event) in recorded if is_fill else event.kind == "funding"):
             case.story(trade_id).book(event, row)
+            told = matched.corrected.get((event.account, event.event_id))
+            if told is not None and told["price"] is None:
+                case.restated.add(trade_id)
         else:
             step = _of_nobody(event, amount, matched, bot, is_system=event.event_id in system)
             case.note(
@@ -238,14 +243,12 @@ def _steps(case: Case, trade: Mapping[str, Any], matched: Matched) -> list[Step]
     booked = Booked(**{name: trade[name] for name in Booked._fields})
     others = seen.net - (0 if story is None else story.net)
     return [
-        *_with_corrections(walk(booked, seen.actual()), case, key[1], booked, matched),
+        *_with_corrections(walk(booked, seen.actual()), case, key[1], booked),
         Step("adopted", others, "its orders are another's"),
     ]
 
 
-def _with_corrections(
-    steps: list[Step], case: Case, trade_id: str, booked: Booked, matched: Matched
-) -> list[Step]:
+def _with_corrections(steps: list[Step], case: Case, trade_id: str, booked: Booked) -> list[Step]:
     """Take the broker's own restatement for the cause, where the books have what it told first.
 
     Where it does not say what that was, whatever is of quantity, price and fee is taken for it.
@@ -256,7 +259,7 @@ def _with_corrections(
         if len(before) < len(steps):
             says = "the broker restated a fill of it after it had been told"
             return [*before, Step("correction", first.net - now.net, says)]
-    if (case.bot, trade_id) in matched.restated:
+    if trade_id in case.restated:
         says = "the broker cancelled or corrected a fill of it"
         return [
             Step("correction", one.amount, f"{says}: {one.says}") if one.cause in RESTATED else one
