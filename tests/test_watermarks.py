@@ -18,7 +18,8 @@ def test_lines_of_all_queries_are_one() -> None:
         {
             HERE: "-- Closed trades.\n-- watermark: Trades(Close_Date) text\n"
             "-- unit: TRADES(id) orders(trade_id)\nselect 1",
-            THERE: "--watermark: trades( close_date )  text ;\n-- unit: orders(trade_id) trades(id)",
+            THERE: "--watermark: trades( close_date )  text ;\n"
+            "-- unit: orders(trade_id) trades(id)",
         }
     )
     assert found.columns == {"trades": Watermark("trades", "close_date", "text")}
