@@ -6,41 +6,29 @@ and a mistake in the configuration are answered at once.
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from recon import __version__
+from recon.commands import breaks
+from recon.commands.mapping import mapping
+from recon.commands.options import (
+    config_option,
+    json_option,
+    load_config,
+    log,
+    print_json,
+    read_date,
+    verbose_option,
+)
 from recon.errors import ExitCode, ReconError, UsageError
 
-if TYPE_CHECKING:
-    from recon.config import Config
-
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
-
-config_option = click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("recon.toml"),
-    envvar="RECON_CONFIG",
-    show_default=True,
-    show_envvar=True,
-    help="The configuration file.",
-)
-json_option = click.option(
-    "--json", "is_json", is_flag=True, help="Print one JSON document, and nothing else, on stdout."
-)
-verbose_option = click.option(
-    "-v", "--verbose", "verbosity", count=True, help="Say more on stderr; twice for debugging."
-)
 
 
 @click.group(context_settings=CONTEXT)
@@ -81,10 +69,10 @@ def run(
     verbosity: int,
 ) -> int:
     """Reconcile: fetch, compute, judge, page, report."""
-    _log(verbosity)
-    session = None if as_of is None else _date(as_of)
+    log(verbosity)
+    session = None if as_of is None else read_date(as_of)
     instant = None if known_at is None else _instant(known_at)
-    config = _load(config_path)
+    config = load_config(config_path)
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
     from recon.night import Night, read_back, run_night  # noqa: PLC0415
     from recon.progress import progress  # noqa: PLC0415
@@ -119,7 +107,7 @@ def run(
 
 def _show_run(document: dict[str, Any], *, is_json: bool, verbosity: int) -> None:
     if is_json:
-        _print_json(document)
+        print_json(document)
     else:
         from recon.terminal import print_document  # noqa: PLC0415
 
@@ -152,9 +140,9 @@ def explain(
 
     From what earlier runs stored; nothing is fetched.
     """
-    _log(verbosity)
-    session = None if as_of is None else _date(as_of)
-    config = _load(config_path)
+    log(verbosity)
+    session = None if as_of is None else read_date(as_of)
+    config = load_config(config_path)
     from recon.explanation import explain as explained  # noqa: PLC0415
     from recon.explanation import write_evidence  # noqa: PLC0415
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
@@ -165,7 +153,7 @@ def explain(
         write_evidence(csv_path, told)
         click.echo(f"evidence: {csv_path}", err=True)
     if is_json:
-        _print_json(told)
+        print_json(told)
     else:
         from recon.waterfall import print_explanation  # noqa: PLC0415
 
@@ -179,13 +167,13 @@ def explain(
 @verbose_option
 def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     """Try everything a night needs, and say what to do about each failure."""
-    _log(verbosity)
-    config = _load(config_path)
+    log(verbosity)
+    config = load_config(config_path)
     from recon.check import check_everything  # noqa: PLC0415
 
     items = check_everything(config)
     if is_json:
-        _print_json(
+        print_json(
             {
                 "schema": 1,
                 "ok": all(item.is_ok for item in items),
@@ -226,9 +214,9 @@ def backfill(
     The next `recon run` makes the numbers anew. For a past that begins before an account's `since`,
     set that as well.
     """
-    _log(verbosity)
-    day = None if since is None else _date(since, "--since")
-    config = _load(config_path)
+    log(verbosity)
+    day = None if since is None else read_date(since, "--since")
+    config = load_config(config_path)
     from dataclasses import asdict  # noqa: PLC0415
 
     from recon.backfill import backfill as fill  # noqa: PLC0415
@@ -240,7 +228,7 @@ def backfill(
         )
         filled = [asdict(one) for one in done]
     if is_json:
-        _print_json({"schema": 1, "accounts": filled})
+        print_json({"schema": 1, "accounts": filled})
     else:
         from recon.terminal import print_filled  # noqa: PLC0415
 
@@ -260,51 +248,14 @@ def backfill(
 @verbose_option
 def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     """Play the story of btc-quantum against loopback venues: nothing to configure."""
-    _log(verbosity)
+    log(verbosity)
     from recon.demo.story import play  # noqa: PLC0415
 
     return play(folder, is_json=is_json)
 
 
-@cli.group()
-def mapping() -> None:
-    """Make a mapping of one's own: what a bot's books mean."""
-
-
-@mapping.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--bot", metavar="ID", help="Whose books it is for, by the configuration.")
-@click.option("--books", metavar="URL", help="Or the books themselves: sqlite:///path.")
-@config_option
-@json_option
-@verbose_option
-def new(
-    folder: Path,
-    bot: str | None,
-    books: str | None,
-    config_path: Path,
-    is_json: bool,  # noqa: FBT001
-    verbosity: int,
-) -> int:
-    """Write a mapping to begin with into FOLDER: its queries, and what the books hold.
-
-    Nothing is overwritten. `recon check` tells what it still lacks.
-    """
-    _log(verbosity)
-    if (bot is None) == (books is None):
-        raise UsageError("name the books either by --bot ID or by --books URL")
-    config = None if bot is None else _load(config_path)
-    from recon.check import today  # noqa: PLC0415
-    from recon.skeleton import books_of, write_skeleton  # noqa: PLC0415
-
-    source = books_of(config, bot or "", books or "", now=lambda: datetime.now(UTC))
-    paths = write_skeleton(folder, source, today())
-    if is_json:
-        _print_json({"schema": 1, "written": [str(path) for path in paths]})
-    else:
-        for path in paths:
-            click.echo(path)
-    return ExitCode.AGREED
+for command in (*breaks.COMMANDS, mapping):
+    cli.add_command(command)
 
 
 def run_cli(arguments: Sequence[str]) -> int:
@@ -329,42 +280,9 @@ def run_cli(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _load(path: Path) -> Config:
-    from recon.config import load  # noqa: PLC0415 - pydantic, only once there is a command
-
-    return load(path)
-
-
-def _date(text: str, option: str = "--as-of") -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{option} {text}: write the date as YYYY-MM-DD") from error
-
-
 def _instant(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"--known-at {text}: write the time as YYYY-MM-DDTHH:MM, UTC") from error
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-
-
-def _print_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False, default=_text))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, date | datetime):
-        return value.isoformat()
-    raise TypeError(f"{value!r} does not belong in a document")
-
-
-def _log(verbosity: int) -> None:
-    """Log to stderr. Libraries that would show a key at DEBUG are held at INFO all the same."""
-    level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)]
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
-    )
-    for name in ("ccxt", "urllib3", "aiohttp", "asyncio", "apprise", "requests"):
-        logging.getLogger(name).setLevel(max(level, logging.INFO))

@@ -62,6 +62,7 @@ def _secret(value: object, info: ValidationInfo) -> object:
     if isinstance(value, SecretStr):
         return value
     context = info.context or {}
+    is_wanted = context.get("with_secrets", True)
     if (
         not isinstance(value, dict)
         or len(value) != 1
@@ -72,7 +73,7 @@ def _secret(value: object, info: ValidationInfo) -> object:
             'a secret is never written here: use { env = "NAME" }, { file = "path" } '
             'or { keyring = "service/user" }'
         )
-    return SecretStr(read_secret(value, context.get("folder", Path())))
+    return SecretStr(read_secret(value, context.get("folder", Path())) if is_wanted else "unread")
 
 
 def _name(value: str) -> str:
@@ -118,11 +119,12 @@ class _Section(BaseModel):
 
 
 class Recon(_Section):
-    """`[recon]`: where state is kept, and how far claim and truth may lie apart."""
+    """`[recon]`: where state is kept, how far claim and truth may lie apart, how many sign off."""
 
     state: Path = Path("state")
     tolerance_pct: Money = Decimal("0.5")
     tolerance_abs: Money = Decimal("1.00")
+    sign_off_by: int = Field(default=1, ge=1, le=2)
 
 
 class OpeningLot(_Section):
@@ -341,10 +343,10 @@ class Config(_Section):
                     raise ValueError(f"bots.{bot.id}.order_tag: {other} has the same tag")
 
 
-def load(path: Path) -> Config:
+def load(path: Path, *, with_secrets: bool = True) -> Config:
     """Read and check the configuration at `path`, its secrets included.
 
-    Raises ConfigError.
+    Where nobody is asked and nobody is paged, it is read without them. Raises ConfigError.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -362,7 +364,8 @@ def load(path: Path) -> Config:
     where = path.absolute()
     try:
         return TypeAdapter(Config).validate_python(
-            {**values, "path": where}, context={"folder": where.parent}
+            {**values, "path": where},
+            context={"folder": where.parent, "with_secrets": with_secrets},
         )
     except ValidationError as error:
         raise ConfigError(_explain(path, values, error)) from error

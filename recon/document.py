@@ -13,6 +13,8 @@ from decimal import Decimal
 from functools import reduce
 from typing import Any
 
+from recon.baseline import SignedOff
+from recon.breaks import Break
 from recon.causes.told import causes_of
 from recon.config import Account, Bot, TwsAccount
 from recon.confirmation import confirm
@@ -27,7 +29,6 @@ from recon.domain import (
 )
 from recon.exact import EXACT, percentage, quotient, text
 from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
-from recon.ledger import Break
 from recon.proofs import has_each, listed, prove
 from recon.restatement import restated
 from recon.warehouse import Warehouse
@@ -57,7 +58,7 @@ class _Judged:
     """One account, judged: its part of the document, and what its bots depend on."""
 
     status: AccountStatus
-    session: str
+    session: date
     starts_at: datetime
     since: date
     has_truth: bool
@@ -87,8 +88,10 @@ class DocumentBuilder:
         self._unreadable = unreadable_books
         self._beats = beats or {}
 
-    def build(self, as_of: date) -> tuple[dict[str, Any], list[Break]]:
-        """Return the document, without breaks and pages yet, and the breaks that were found."""
+    def build(
+        self, as_of: date, signed_off: Mapping[str, SignedOff]
+    ) -> tuple[dict[str, Any], list[Break]]:
+        """Return the document, without breaks, journal and pages yet, and the breaks found."""
         judged = {
             account.id: self._account(account, window, promises)
             for account, window, promises in self._accounts
@@ -98,7 +101,9 @@ class DocumentBuilder:
             spans.setdefault(row["bot"], {})[row["span"]] = row
         bots, breaks = [], []
         for bot in self._bots:
-            entry, found = self._bot(bot, judged[bot.account], spans[bot.id])
+            entry, found = self._bot(
+                bot, judged[bot.account], spans[bot.id], signed_off.get(bot.id)
+            )
             bots.append(entry)
             breaks += found
         status = run_status((item.status for item in judged.values()), (b["status"] for b in bots))
@@ -113,6 +118,7 @@ class DocumentBuilder:
                 self._warehouse, [name for name, item in judged.items() if item.has_truth]
             ),
             "breaks": [],
+            "journal": None,
             "pages": [],
         }
         return document, breaks
@@ -157,7 +163,8 @@ class DocumentBuilder:
             "netting": netting,
             "reasons": reasons,
         }
-        return _Judged(status, entry["session"], window.last.start, account.since, has_truth, entry)
+        last = window.last
+        return _Judged(status, last.date, last.start, account.since, has_truth, entry)
 
     def _coverage(
         self,
@@ -318,12 +325,18 @@ class DocumentBuilder:
         return total
 
     def _bot(
-        self, bot: Bot, account: _Judged, spans: Mapping[str, Mapping[str, Any]]
+        self,
+        bot: Bot,
+        account: _Judged,
+        spans: Mapping[str, Mapping[str, Any]],
+        signed: SignedOff | None,
     ) -> tuple[dict[str, Any], list[Break]]:
         entries: dict[str, dict[str, Any]] = {}
         compared: dict[str, tuple[Decimal | None, Decimal | None]] = {}
         for span, row in spans.items():
-            entries[span], compared[span] = _divergence(bot, row, account.has_truth)
+            entries[span], (amount, truth) = _divergence(bot, row, account.has_truth)
+            counted = signed.beyond(span, account.session, amount) if signed else amount
+            compared[span] = counted, truth
             entries[span]["causes"] = causes_of(
                 self._warehouse, bot.id, span, entries[span]["amount"]
             )
@@ -333,8 +346,9 @@ class DocumentBuilder:
             status = "unproven"
         breaks = [
             Break(
-                *(bot.account, bot.id, span, entries[span]["amount"]),
-                session=account.session if span == "day" else "",
+                *(bot.account, bot.id, span, text(amount), text(truth)),
+                bound=text(self._tolerance.bound(truth)),
+                session=account.session.isoformat() if span == "day" else "",
             )
             for span, (amount, truth) in compared.items()
             if status == "diverged"
@@ -348,6 +362,7 @@ class DocumentBuilder:
             "status": status,
             "total": entries["total"],
             "day": entries["day"],
+            "signed_off": signed and _signed(signed, compared["total"][0]),
             "causes": entries["total"].pop("causes"),
             "reasons": [*self._why(bot, account.status, status), *alarms],
         }
@@ -468,6 +483,17 @@ def _divergence(
         "pct": None if pct is None else f"{pct:f}",
     }
     return entry, (amount, measure)
+
+
+def _signed(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:
+    """Return a sign-off as the document shows it: `beyond` is what of the total counts."""
+    return {
+        "amount": text(signed.amount),
+        "beyond": _shown(beyond),
+        "as_of": signed.as_of.isoformat(),
+        "by": signed.by,
+        "reason": signed.reason,
+    }
 
 
 def _money(row: Mapping[str, Any]) -> dict[str, str | None]:

@@ -19,6 +19,10 @@ Clock = Callable[[], datetime]
 AccountStatus = Literal["proven", "unproven", "failed"]
 BotStatus = Literal["agreed", "diverged", "unproven"]
 ProofStatus = Literal["closed", "broken", "absent"]
+BreakStatus = Literal["open", "acknowledged", "resolved", "cleared"]
+"""The first two stand; `resolved` is a person's word, `cleared` the evidence's."""
+
+Severity = Literal["minor", "major", "critical"]
 
 
 class Record(NamedTuple):

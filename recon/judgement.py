@@ -6,9 +6,15 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import NamedTuple
 
-from recon.domain import AccountStatus, BotStatus, CoverageStatus, ProofStatus
+from recon.domain import AccountStatus, BotStatus, CoverageStatus, ProofStatus, Severity
 from recon.errors import ExitCode
 from recon.exact import EXACT
+
+SEVERITIES: tuple[Severity, ...] = ("minor", "major", "critical")
+MAJOR_FROM = 10
+"""How many times the bound a difference is beyond which it is no minor one."""
+PATIENCE_SESSIONS = 5
+"""Sessions, a trading week, after each of which a break is one step graver."""
 
 
 class Tolerance(NamedTuple):
@@ -26,6 +32,17 @@ class Tolerance(NamedTuple):
 def diverges(amount: Decimal, truth: Decimal, tolerance: Tolerance) -> bool:
     """Return whether claim − truth = `amount` is too much. Exactly at the bound it is not."""
     return amount.copy_abs() > tolerance.bound(truth)
+
+
+def severity(amount: Decimal, truth: Decimal, bound: Decimal, age_sessions: int) -> Severity:
+    """Return how grave a difference is, by its size; a step graver for each week that it stands.
+
+    Beyond ten times the bound it is major; if it is more than the truth itself as well, critical.
+    """
+    size = amount.copy_abs()
+    is_large = size > EXACT.multiply(bound, Decimal(MAJOR_FROM))
+    step = is_large + (is_large and size > truth.copy_abs()) + age_sessions // PATIENCE_SESSIONS
+    return SEVERITIES[min(step, len(SEVERITIES) - 1)]
 
 
 def account_status(

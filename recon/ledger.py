@@ -1,64 +1,32 @@
-"""The control ledger: runs, breaks and pages, in SQLite, beside the warehouse and not in it.
+"""The control ledger: runs, breaks, sign-offs, pages and the journal of acts, in SQLite.
 
-It is small, written with `synchronous = FULL`, and readable and writable while a night runs, so
-that what was decided outlives a full disk or a broken warehouse.
+It stands beside the warehouse and not in it: it is small, written with `synchronous = FULL`, and
+readable and writable while a night runs, so that what was decided outlives a full disk or a broken
+warehouse. This is its one door; the file's shape is in `control.py`, what breaks and sign-offs are
+in `breaks.py` and `baseline.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
-SCHEMA = """
-create table if not exists runs (
-  run text primary key, as_of text not null, started_at text not null, ended_at text,
-  status text, document text
-) strict;
-create table if not exists breaks (
-  break text primary key, account text not null, bot text not null, kind text not null,
-  first_seen text not null, last_seen text not null, amount text not null, status text not null
-) strict;
-create table if not exists pages (
-  page text primary key, run text not null, at text not null, title text not null,
-  body text not null, status text not null, channels text not null
-) strict;
-"""
-
-
-class Break(NamedTuple):
-    """One difference between truth and claim. `amount` is decimal text, claimed − truth."""
-
-    account: str
-    bot: str
-    kind: str
-    amount: str
-    session: str = ""
-
-    @property
-    def id(self) -> str:
-        """Return the break's identity: stable over nights, so no changing number is in it.
-
-        What one session was off by is that session's own break.
-        """
-        key = [self.account, self.bot, self.kind, *([self.session] if self.session else [])]
-        return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
+from recon import baseline, breaks, journal
+from recon.baseline import Signature, SignedOff
+from recon.breaks import Break, Sighting
+from recon.control import open_control, transaction
 
 
 class Ledger:
-    """An open control ledger. Every method is its own committed transaction."""
+    """An open control ledger. Every method that writes is its own committed transaction."""
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, timeout=30, isolation_level=None)
-        self._db.row_factory = sqlite3.Row
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma synchronous = full")
-        self._db.executescript(SCHEMA)
+        self._db: sqlite3.Connection = open_control(path)
 
     def __enter__(self) -> Self:
         return self
@@ -80,45 +48,68 @@ class Ledger:
             (at.isoformat(), document["status"], json.dumps(document), run),
         )
 
-    def see_breaks(
-        self, session: date, judged: Iterable[tuple[str, str]], seen: Iterable[Break]
-    ) -> list[dict[str, str]]:
-        """Record tonight's breaks and return every one that is open, with when it was first seen.
+    def see_breaks(self, sighting: Sighting) -> list[dict[str, Any]]:
+        """Record what a run saw, and return every break that stands.
 
-        `judged` are the (account, bot) that were judged tonight: a break of theirs that is not seen
-        any more is cleared; one of a bot that could not be judged stays as it is. One that returns
-        is open again, first seen now. A session of an account that is older than one told already
-        is only looked back at, and changes nothing.
+        A break of a bot that was judged and that is not seen any more is cleared; one of a bot that
+        could not be judged stays as it is. A session of an account that is older than one told
+        already is only looked back at, and changes nothing.
         """
-        today = session.isoformat()
-        told = self._last_told()
-        with self._transaction():
-            found = [item for item in seen if told.get(item.account, "") <= today]
-            for item in found:
-                self._db.execute(
-                    """
-                    insert into breaks values (?, ?, ?, ?, ?, ?, ?, 'open')
-                    on conflict (break) do update set
-                      first_seen = case
-                        when status = 'open' then min(first_seen, excluded.first_seen)
-                        else excluded.first_seen end,
-                      last_seen = max(last_seen, excluded.last_seen),
-                      amount = excluded.amount,
-                      status = 'open'
-                    """,
-                    (item.id, item.account, item.bot, item.kind, today, today, item.amount),
-                )
-            for account, bot in judged:
-                if told.get(account, "") > today:
-                    continue
-                kept = [item.id for item in found if (item.account, item.bot) == (account, bot)]
-                marks = ", ".join("?" * len(kept))
-                self._db.execute(
-                    f"update breaks set status = 'cleared' where account = ? and bot = ? "
-                    f"and status = 'open' and break not in ({marks})",
-                    (account, bot, *kept),
-                )
-        return self._open_breaks()
+        with transaction(self._db):
+            told, today = self._last_told(), sighting.session.isoformat()
+            accounts = {name for name in sighting.accounts if told.get(name, "") <= today}
+            breaks.see(
+                self._db,
+                replace(
+                    sighting,
+                    accounts=accounts,
+                    judged={o: why for o, why in sighting.judged.items() if o[0] in accounts},
+                    found=[item for item in sighting.found if item.account in accounts],
+                ),
+            )
+        return self.breaks()
+
+    def breaks(self, *, bot: str | None = None, is_all: bool = False) -> list[dict[str, Any]]:
+        """Return breaks as they are shown: those that stand, or all; of one bot, or of all."""
+        return breaks.listed(self._db, bot=bot, is_all=is_all)
+
+    def acknowledged(self, found: Sequence[Break]) -> set[tuple[str, str]]:
+        """Return the (account, bot) of these breaks of which each one is acknowledged."""
+        return breaks.acknowledged(self._db, found)
+
+    def acknowledge(
+        self, prefix: str, *, who: str, user: str, note: str, at: datetime
+    ) -> dict[str, Any]:
+        """Note that a person knows of the break whose id begins so. Raises UsageError."""
+        return breaks.acknowledge(self._db, prefix, who=who, user=user, note=note, at=at)
+
+    def resolve(
+        self, prefix: str, *, who: str, user: str, reason: str, at: datetime
+    ) -> dict[str, Any]:
+        """Note that a person has dealt with the break whose id begins so. Raises UsageError."""
+        return breaks.resolve(self._db, prefix, who=who, user=user, reason=reason, at=at)
+
+    def sign_off(self, bot: str, difference: Mapping[str, Any], signature: Signature) -> list[str]:
+        """Note a signature on what a bot was told to be off by; return who has signed it by now."""
+        return baseline.sign(self._db, bot, difference, signature)
+
+    def signed_off(
+        self, account: str, bot: str, *, since: date, session: date, signers: int
+    ) -> SignedOff | None:
+        """Return the sign-off that holds for a bot as of a session, or None."""
+        return baseline.signed_off(
+            self._db, account, bot, since=since, session=session, signers=signers
+        )
+
+    def journal_end(self) -> journal.End:
+        """Return how many entries the journal has, and the hash of the last."""
+        return journal.end(self._db)
+
+    def audit(self, head: str | None = None) -> tuple[journal.Audit, list[str]]:
+        """Return what the journal's hashes say, and which breaks are not as it left them."""
+        audit = journal.verify(self._db, head)
+        sound = audit.altered is None
+        return audit, breaks.disagreements(self._db) if sound else []
 
     def told(
         self, as_of: date | None, known_at: datetime, accounts: Collection[str]
@@ -131,7 +122,7 @@ class Ledger:
             """
             select document from runs
             where ended_at <= ? and document is not null and as_of = coalesce(?, as_of)
-            order by as_of desc, ended_at desc
+            order by as_of desc, ended_at desc, rowid desc
             """,
             (known_at.isoformat(), as_of and as_of.isoformat()),
         )
@@ -169,10 +160,6 @@ class Ledger:
         )
         return dict(rows.fetchall())
 
-    def _open_breaks(self) -> list[dict[str, str]]:
-        rows = self._db.execute("select * from breaks where status = 'open' order by bot, kind")
-        return [dict(row) for row in rows]
-
     def record_page(self, page: Mapping[str, Any], run: str, at: datetime) -> None:
         """Record a page before it is sent, or what became of it."""
         self._db.execute(
@@ -185,13 +172,3 @@ class Ledger:
                 json.dumps(page["channels"]),
             ),
         )  # fmt: skip
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("begin immediate")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")

@@ -54,8 +54,12 @@ def configure(
     accounts: Sequence[tuple[AccountSettings, Window, Calendar]],
     bots: Sequence[Bot],
     now: datetime,
+    asked_for: str | None = None,
 ) -> None:
-    """Write what the queries need to know of the configuration: schema `config`."""
+    """Write what the queries need to know of the configuration: schema `config`.
+
+    `asked_for` is the bot whose causes are looked for even where it is right.
+    """
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
     warehouse.store("config", "opening", _opening([account for account, _, _ in accounts]))
@@ -97,8 +101,8 @@ def configure(
         "config",
         "bots",
         _table(
-            ("bot", "account", "order_tag", "recognises"),
-            [(bot.id, bot.account, bot.order_tag, bot.recognises) for bot in bots],
+            ("bot", "account", "order_tag", "recognises", "asked_for"),
+            [(bot.id, bot.account, bot.order_tag, bot.recognises, asked_for) for bot in bots],
         ),
     )
     warehouse.store(

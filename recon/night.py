@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from connectors.patience import Patience
+from recon.baseline import SignedOff
+from recon.breaks import Break, Sighting
 from recon.claims import Landed, keep_claims
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
@@ -25,7 +27,7 @@ from recon.errors import UsageError
 from recon.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
 from recon.heartbeats import last_beats
 from recon.judgement import Tolerance
-from recon.ledger import Break, Ledger
+from recon.ledger import Ledger
 from recon.models import build, configure, note_told
 from recon.paging.channels import check_channels
 from recon.paging.delivery import page_run
@@ -39,13 +41,17 @@ from recon.warehouse import Warehouse
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What one run is asked for. `as_of` None is the last session that has ended."""
+    """What one run is asked for. `as_of` None is the last session that has ended.
+
+    `asked_for` is a bot whose trades are looked at though it may be right.
+    """
 
     config: Config
     as_of: date | None = None
     accounts: tuple[str, ...] = ()
     is_fetching: bool = True
     is_paging: bool = True
+    asked_for: str | None = None
     now: Clock = lambda: datetime.now(UTC)
     patience: Patience | None = None
     progress: Progress = field(default_factory=Silent)
@@ -83,15 +89,18 @@ def run_night(night: Night) -> dict[str, Any]:
             }
             unreadable = _model(night, plan, run, hauls, books, warehouse)
             with stage("judge"):
-                document, found = _judge(night, plan, run, hauls, unreadable, warehouse)
+                signed = _signed_off(config, plan, ledger)
+                document, found = _judge(night, plan, run, hauls, unreadable, signed, warehouse)
                 note_told(
                     warehouse,
                     [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
                 )
         with stage("page and report"):
-            document["breaks"] = _note_breaks(ledger, plan, document, found)
+            document["breaks"] = _note_breaks(night, plan, ledger, document, found)
+            document["journal"] = ledger.journal_end()._asdict()
             if night.is_paging:
-                document["pages"] = page_run(config, ledger, document, night.now, note)
+                known = {bot for _, bot in ledger.acknowledged(found)}
+                document["pages"] = page_run(config, ledger, document, known, night.now, note)
             ledger.end_run(run, night.now(), document)
             _report(state, night, document)
     return document
@@ -118,12 +127,17 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
     path = night.config.state / "warehouse.duckdb"
     if not path.exists():
         raise UsageError(f"there is no evidence in {path.parent} yet: run recon run first")
-    quiet = replace(night, is_fetching=False, is_paging=False)
-    with locked_state(night.config.state) as state, Warehouse(state / path.name) as warehouse:
+    quiet = replace(night, is_fetching=False, is_paging=False, asked_for=bot)
+    with (
+        locked_state(night.config.state) as state,
+        Ledger(state / "ledger.sqlite") as ledger,
+        Warehouse(state / path.name) as warehouse,
+    ):
         try:
             with warehouse.transaction():
                 unreadable = _model(quiet, plan, "", [], {}, warehouse)
-                document, _ = _judge(quiet, plan, "", [], unreadable, warehouse)
+                signed = _signed_off(night.config, plan, ledger)
+                document, _ = _judge(quiet, plan, "", [], unreadable, signed, warehouse)
                 yield document, warehouse
                 raise _UndoneError
         except _UndoneError:
@@ -183,7 +197,7 @@ def _model(
     """Build every table from what has landed; return why which bots' books could not be read."""
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
-    configure(warehouse, accounts, bots, night.now())
+    configure(warehouse, accounts, bots, night.now(), night.asked_for)
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)
@@ -198,9 +212,10 @@ def _judge(
     run: str,
     hauls: Sequence[Haul],
     unreadable: Mapping[str, str],
+    signed_off: Mapping[str, SignedOff],
     warehouse: Warehouse,
 ) -> tuple[dict[str, Any], list[Break]]:
-    """Return the document, without breaks and pages yet, and the breaks that were found."""
+    """Return the document, without breaks, journal and pages yet, and the breaks found."""
     errors = {haul.account: haul.error for haul in hauls if haul.venue != "books" and haul.error}
     fetched = {
         one.account.id: Fetched(
@@ -220,28 +235,59 @@ def _judge(
         fetched,
         unreadable,
         last_beats(night.config),
-    ).build(plan.as_of)
+    ).build(plan.as_of, signed_off)
+
+
+def _signed_off(config: Config, plan: Plan, ledger: Ledger) -> dict[str, SignedOff]:
+    """Return the sign-offs that hold as of tonight's sessions, by bot."""
+    found = {}
+    for one in plan.bots:
+        window = plan.of(one.bot.account).window
+        found[one.bot.id] = ledger.signed_off(
+            one.bot.account,
+            one.bot.id,
+            since=window.first.date,
+            session=window.last.date,
+            signers=config.recon.sign_off_by,
+        )
+    return {bot: signed for bot, signed in found.items() if signed is not None}
 
 
 def _note_breaks(
-    ledger: Ledger, plan: Plan, document: Mapping[str, Any], found: Sequence[Break]
+    night: Night, plan: Plan, ledger: Ledger, document: Mapping[str, Any], found: Sequence[Break]
 ) -> list[dict[str, Any]]:
-    """Note tonight's breaks; return the open ones as the document shows them."""
-    judged = [
-        (bot["account"], bot["bot"]) for bot in document["bots"] if bot["status"] != "unproven"
-    ]
+    """Note tonight's breaks; return those that stand, as the document shows them."""
+
+    def age(account: str, first: date) -> int:
+        return _sessions_between(plan.of(account).days, first, plan.as_of)
+
+    sighting = Sighting(
+        run=document["run"],
+        at=night.now(),
+        session=plan.as_of,
+        accounts={one.account.id for one in plan.accounts},
+        judged={
+            (bot["account"], bot["bot"]): _why_none(bot)
+            for bot in document["bots"]
+            if bot["status"] != "unproven"
+        },
+        found=found,
+        age=age,
+    )
     ours = {(one.bot.account, one.bot.id) for one in plan.bots}
-    shown = ("break", "bot", "kind", "amount", "first_seen", "status")
     return [
-        {name: row[name] for name in shown}
-        | {
-            "age_sessions": _sessions_between(
-                plan.of(row["account"]).days, date.fromisoformat(row["first_seen"]), plan.as_of
-            )
-        }
-        for row in ledger.see_breaks(plan.as_of, judged, found)
+        row | {"age_sessions": age(row["account"], date.fromisoformat(row["first_seen"]))}
+        for row in ledger.see_breaks(sighting)
         if (row["account"], row["bot"]) in ours and row["first_seen"] <= plan.as_of.isoformat()
     ]
+
+
+def _why_none(bot: Mapping[str, Any]) -> str:
+    """Return why a bot that was judged has no break where none was found."""
+    signed = bot["signed_off"]
+    if signed is None:
+        return "the evidence agrees, within the tolerance"
+    return f"within the tolerance beyond what {signed['by']} signed off as of {signed['as_of']}"
 
 
 def _sessions_between(days: Calendar, first: date, last: date) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +19,8 @@ from recon.paging.page import causes_in_words
 COLOURS = {
     "agreed": "green", "proven": "green", "closed": "green", "complete": "green",
     "delivered": "green", "diverged": "bold red", "failed": "bold red", "broken": "bold red",
-    "unproven": "yellow", "partial": "yellow", "absent": "dim",
+    "unproven": "yellow", "partial": "yellow", "absent": "dim", "minor": "yellow",
+    "major": "red", "critical": "bold red", "open": "bold", "cleared": "green", "resolved": "green",
 }  # fmt: skip
 UNKNOWN = "?"
 SPANS = {"total": "window", "day": "session"}
@@ -46,29 +47,53 @@ def print_document(
         name = item.get("bot") or item["account"]
         for reason in item["reasons"]:
             out.print(f"{escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
-    for bot in document["bots"]:
-        if bot["status"] == "diverged":
-            why = causes_in_words(bot["causes"])
-            out.print(f"{escape(bot['bot'])}: {escape(why)}", highlight=False, soft_wrap=True)
-    for item in document["restated"]:
-        whose = item["bot"] or item["account"]
-        out.print(
-            f"restated: {escape(whose)} {item['session']}: net {_number(item['from'])} → "
-            f"{_number(item['to'])}: {escape('; '.join(item['why']))}",
-            highlight=False,
-            soft_wrap=True,
-        )
-    for item in document["breaks"]:
-        age = f"{item['age_sessions']} sessions old" if item["age_sessions"] else "new"
-        out.print(
-            f"break {item['break']}: {escape(item['bot'])} {item['kind']} "
-            f"{_number(item['amount'])}, {age}",
-            highlight=False,
-        )
+    for line in _told(document):
+        out.print(line, highlight=False, soft_wrap=True)
     for page in document["pages"]:
         out.print(f"page {page['page']}: {_status(page['status'])}", highlight=False)
     if verbosity:
         out.print(f"run {document['run']}", highlight=False)
+        if end := document.get("journal"):
+            out.print(f"journal: {end['entries']} entries, head {end['head']}", highlight=False)
+
+
+def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print breaks, two lines each, with who did what to it last, and why."""
+    out = console or _console()
+    if not shown:
+        out.print("no breaks")
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("break", no_wrap=True)
+    table.add_column("bot, account", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("amount", justify="right", overflow="fold")
+    table.add_column("first seen, age", overflow="fold")
+    table.add_column("status", overflow="fold")
+    table.add_column("who, when, why", overflow="fold")
+    for item in shown:
+        table.add_row(
+            item["break"],
+            f"{escape(item['bot'])}\n{escape(item['account'])}",
+            f"{item['kind']}\n{item['session'] or ''}",
+            f"{_number(item['amount'])}\n{_status(item['severity'] or UNKNOWN)}",
+            f"{item['first_seen']}\n{_age(item)}",
+            _standing(item),
+            escape(f"{item['who']}, {item['at'][:16].replace('T', ' ')}\n{item['why']}"),
+        )
+    out.print(table)
+
+
+def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print what the journal's own hashes say, and where it ends."""
+    out = console or _console()
+    end = f"{audit['entries']} entries, head {audit['head']}"
+    if audit["ok"]:
+        out.print(f"[green]ok  [/] the journal: {end}", highlight=False, soft_wrap=True)
+        return
+    for problem in audit["problems"]:
+        out.print(f"[bold red]FAIL[/] {escape(problem)}", highlight=False, soft_wrap=True)
+    out.print(f"     sound: {end}", highlight=False, soft_wrap=True)
 
 
 def print_stages(seconds: Mapping[str, float], console: Console | None = None) -> None:
@@ -187,6 +212,45 @@ def _grouped(said: Mapping[str, str]) -> str:
     for name, status in said.items():
         by_status.setdefault(status, []).append(name)
     return ", ".join(f"{', '.join(names)} {_status(s)}" for s, names in by_status.items())
+
+
+def _told(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each cause, what was restated, what was signed off, and each break."""
+    for bot in document["bots"]:
+        if bot["status"] == "diverged":
+            yield f"{escape(bot['bot'])}: {escape(causes_in_words(bot['causes']))}"
+    for item in document["restated"]:
+        whose = item["bot"] or item["account"]
+        yield (
+            f"restated: {escape(whose)} {item['session']}: net {_number(item['from'])} → "
+            f"{_number(item['to'])}: {escape('; '.join(item['why']))}"
+        )
+    for bot in document["bots"]:
+        if signed := bot.get("signed_off"):
+            yield (
+                f"signed off: {escape(bot['bot'])} {_number(signed['amount'])} as of "
+                f"{signed['as_of']} by {escape(signed['by'])}: {escape(signed['reason'])}; "
+                f"{_number(signed['beyond'])} beyond it"
+            )
+    yield from map(_break, document["breaks"])
+
+
+def _break(item: Mapping[str, Any]) -> str:
+    """Say in a line how a break stands; of a night before there were severities, what it knew."""
+    known = [_status(item["severity"])] if item.get("severity") else []
+    return (
+        f"break {item['break']}: {escape(item['bot'])} {item['kind']} {_number(item['amount'])}, "
+        f"{', '.join([_age(item), *known, _standing(item)])}"
+    )
+
+
+def _age(item: Mapping[str, Any]) -> str:
+    return f"{item['age_sessions']} sessions old" if item["age_sessions"] else "new"
+
+
+def _standing(item: Mapping[str, Any]) -> str:
+    again = " (reopened)" if item.get("reopened") and item["status"] == "open" else ""
+    return f"{_status(item['status'])}{again}"
 
 
 def _status(status: str) -> str:

@@ -77,7 +77,8 @@ DOCUMENT = {
     }],
     "restated": [],
     "breaks": [
-        {"break": "b1", "bot": "btc", "kind": "total", "amount": "1682.00", "age_sessions": 3}
+        {"break": "b1", "bot": "btc", "kind": "total", "amount": "1682.00", "age_sessions": 3,
+         "status": "open"}
     ],
     "pages": [{"page": "p1", "status": "failed"}],
 }  # fmt: skip
@@ -102,6 +103,24 @@ def test_the_table_fits_eighty_columns() -> None:
 
 def test_what_a_venue_says_is_not_taken_for_markup() -> None:
     assert "[bold]says[/bold]" in shown()
+
+
+def test_breaks_say_how_they_stand_and_sign_offs_stay_in_sight() -> None:
+    assert "b1: btc total 1,682.00, 3 sessions old, open" in shown()  # as an earlier run told it
+    document = json.loads(json.dumps(DOCUMENT))
+    document["breaks"][0] |= {"severity": "critical", "reopened": True}
+    document["bots"][0]["signed_off"] = {
+        "amount": "1682.00", "beyond": "0", "as_of": "2026-05-10", "by": "[anna]", "reason": "old",
+    }  # fmt: skip
+    document["journal"] = {"entries": 7, "head": "ab12"}
+    out = StringIO()
+    print_document(document, verbosity=1, console=Console(file=out, width=120))
+    for line in (
+        "break b1: btc total 1,682.00, 3 sessions old, critical, open (reopened)",
+        "signed off: btc 1,682.00 as of 2026-05-10 by [anna]: old; 0.00 beyond it",
+        "journal: 7 entries, head ab12",
+    ):
+        assert line in out.getvalue()
 
 
 def test_checks_say_what_to_do() -> None:

@@ -57,6 +57,11 @@ def options(command: click.Command) -> set[str]:
     }
 
 
+def arguments(command: click.Command) -> list[str]:
+    found = [each for each in command.params if isinstance(each, click.Argument)]
+    return [each.metavar or str(each.name).upper() for each in found]
+
+
 def documented_options() -> dict[str, set[str]]:
     """Return the options that the README's table gives each command."""
     found: dict[str, set[str]] = {name: set() for name in COMMANDS}
@@ -68,11 +73,9 @@ def documented_options() -> dict[str, set[str]]:
 
 
 def test_every_command_is_documented_and_no_other() -> None:
-    named = {
-        " ".join(word for word in cell.strip("`").split()[1:] if word.islower())
-        for cell, _ in table("command")
-    }
-    assert sorted(named) == COMMANDS
+    named = [cell.strip("`").removeprefix("recon ") for cell, _ in table("command")]
+    typed = [" ".join([name, *arguments(EVERY_COMMAND[name])]) for name in COMMANDS]
+    assert sorted(named) == sorted(typed)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -81,6 +81,9 @@ def test_a_session_that_agrees_has_nothing_to_explain(
     one_night(tmp_path, liar.book, bots=[liar.bot])
     assert explained(tmp_path, "--as-of", str(AS_OF - timedelta(days=1))) == ExitCode.AGREED
     assert "no difference" in capsys.readouterr().out
+    assert explained(tmp_path, "--as-of", str(AS_OF), "--trade", "1.0", "--json") == 0
+    [trade] = json.loads(capsys.readouterr().out)["trades"]
+    assert trade["fills"]
 
 
 def test_nothing_that_it_does_stays(liar: Liar, tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.domain import AccountStatus, BotStatus
-from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
+from recon.judgement import (
+    SEVERITIES,
+    Tolerance,
+    account_status,
+    bot_status,
+    diverges,
+    run_status,
+    severity,
+)
 
 HALF_PERCENT = Tolerance(Decimal("0.5"), Decimal("1.00"))
 money = st.decimals(-10_000, 10_000, places=4)
@@ -83,3 +91,39 @@ def test_a_run_is_as_bad_as_its_worst() -> None:
         assert run_status(["proven"], [one, other]) == max(one, other, key=order.index)
     assert run_status(["proven", "failed"], ["agreed"]) == "unproven"
     assert run_status(["unproven"], []) == "unproven"
+
+
+@pytest.mark.parametrize(
+    ("amount", "truth", "age", "grade"),
+    [
+        ("1.01", "0", 0, "minor"),
+        ("10.00", "0", 0, "minor"),  # ten times the bound, and not beyond
+        ("10.01", "100", 0, "major"),
+        ("-10.01", "-100", 0, "major"),
+        ("100.00", "100", 0, "major"),  # as much as the truth, and not more
+        ("100.01", "-100", 0, "critical"),
+        ("10.01", "0", 0, "critical"),
+        ("1.01", "100", 4, "minor"),
+        ("1.01", "100", 5, "major"),
+        ("1.01", "100", 10, "critical"),
+        ("10.01", "100", 5, "critical"),
+        ("1682.00", "-373.00", 400, "critical"),
+    ],
+)
+def test_severity_is_size_and_a_step_for_each_week(
+    amount: str, truth: str, age: int, grade: str
+) -> None:
+    assert severity(Decimal(amount), Decimal(truth), Decimal("1.00"), age) == grade
+
+
+@given(money, money, money.map(abs), st.integers(0, 20))
+def test_a_break_never_grows_less_grave_with_size_or_age(
+    amount: Decimal, truth: Decimal, more: Decimal, age: int
+) -> None:
+    def grade(off: Decimal, sessions: int) -> int:
+        return SEVERITIES.index(severity(off, truth, HALF_PERCENT.bound(truth), sessions))
+
+    now = grade(abs(amount), age)
+    assert now == grade(-abs(amount), age)
+    assert now <= grade(abs(amount) + more, age)
+    assert now <= grade(abs(amount), age + 1)

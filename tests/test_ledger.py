@@ -1,57 +1,142 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
-from recon.ledger import Break, Ledger
+from recon.breaks import Break
+from recon.errors import ConfigError
+from recon.ledger import Ledger
+from tests.sightings import off_by, sighting
 
-MONDAY, TUESDAY, WEDNESDAY = date(2026, 5, 11), date(2026, 5, 12), date(2026, 5, 13)
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
-        yield opened
-
-
-def off_by(amount: str, kind: str = "total") -> Break:
-    return Break("okx", "btc", kind, amount)
-
-
-def test_a_break_keeps_its_identity_while_its_amount_changes(ledger: Ledger) -> None:
-    [first] = ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")])
-    [second] = ledger.see_breaks(TUESDAY, [("okx", "btc")], [off_by("7.00")])
-    assert first["break"] == second["break"]
-    assert (second["first_seen"], second["amount"]) == ("2026-05-11", "7.00")
-
-
-def test_a_break_is_cleared_when_its_bot_agrees_and_begins_anew_when_it_returns(
-    ledger: Ledger,
-) -> None:
-    ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")])
-    assert ledger.see_breaks(TUESDAY, [("okx", "btc")], []) == []
-    [back] = ledger.see_breaks(WEDNESDAY, [("okx", "btc")], [off_by("5.00")])
-    assert back["first_seen"] == "2026-05-13"
+AT = datetime(2026, 5, 12, 11, tzinfo=UTC)
+FIRST_SHAPE = """
+create table runs (
+  run text primary key, as_of text not null, started_at text not null, ended_at text,
+  status text, document text
+) strict;
+create table breaks (
+  break text primary key, account text not null, bot text not null, kind text not null,
+  first_seen text not null, last_seen text not null, amount text not null, status text not null
+) strict;
+create table pages (
+  page text primary key, run text not null, at text not null, title text not null,
+  body text not null, status text not null, channels text not null
+) strict;
+"""
+"""As the first ledgers were made: no count of steps, no journal."""
 
 
-def test_a_bot_that_could_not_be_judged_keeps_its_break(ledger: Ledger) -> None:
-    ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00"), off_by("2.00", "day")])
-    assert len(ledger.see_breaks(TUESDAY, [], [])) == 2
-
-
-def test_a_run_again_of_the_same_night_changes_nothing(ledger: Ledger) -> None:
-    once = ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")])
-    assert ledger.see_breaks(MONDAY, [("okx", "btc")], [off_by("5.00")]) == once
-
-
-def test_a_page_is_recorded_before_and_after_it_is_sent(ledger: Ledger, tmp_path: Path) -> None:
-    at = datetime(2026, 5, 12, 11, tzinfo=UTC)
+def test_a_page_is_recorded_before_and_after_it_is_sent(tmp_path: Path) -> None:
     page = {"page": "p", "title": "t", "body": "b", "status": "pending", "channels": []}
-    ledger.record_page(page, "run", at)
-    ledger.record_page({**page, "status": "delivered", "channels": [{"channel": "c"}]}, "run", at)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.record_page(page, "run", AT)
+        sent = {**page, "status": "delivered", "channels": [{"channel": "c"}]}
+        ledger.record_page(sent, "run", AT)
     with Ledger(tmp_path / "ledger.sqlite") as again:
         rows = again._db.execute("select status, channels from pages").fetchall()
     assert [tuple(row) for row in rows] == [("delivered", '[{"channel": "c"}]')]
+
+
+@pytest.fixture
+def first(tmp_path: Path) -> Path:
+    """Give a ledger as the first release left it: one break stands, one was cleared."""
+    path = tmp_path / "ledger.sqlite"
+    document = {"accounts": [{"account": "okx", "status": "proven"}], "bots": []}
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma journal_mode = wal")
+        db.executescript(FIRST_SHAPE)
+        db.execute(
+            "insert into runs values ('r', '2026-05-11', ?, ?, 'diverged', ?)",
+            (AT.isoformat(), AT.isoformat(), json.dumps(document)),
+        )
+        standing, gone = off_by("5.00"), off_by("7.00", bot="eth")
+        for item, status in ((standing, "open"), (gone, "cleared")):
+            db.execute(
+                "insert into breaks values (?, 'okx', ?, 'total', '2026-05-04', ?, ?, ?)",
+                (item.id, item.bot, "2026-05-11", item.amount, status),
+            )
+        db.commit()
+    return path
+
+
+def test_a_ledger_of_the_first_release_is_taken_over_in_place(first: Path) -> None:
+    with Ledger(first) as ledger:
+        [item] = ledger.breaks()
+        assert (item["break"], item["amount"]) == (off_by("5.00").id, "5.00")
+        assert (item["first_seen"], item["status"]) == ("2026-05-04", "open")
+        assert item["severity"] is None  # what it was held against, nobody wrote down
+        assert item["why"] == "noted before there was a journal"
+        assert len(ledger.breaks(is_all=True)) == 2
+        assert ledger.told(None, AT, ["okx"]) is not None
+        audit, disagreements = ledger.audit()
+        assert (audit.end.entries, audit.altered, disagreements) == (2, None, [])
+
+
+def test_what_was_taken_over_lives_on(first: Path) -> None:
+    with Ledger(first) as ledger:
+        found = [off_by("5.00"), off_by("7.00", bot="eth")]
+        one, other = ledger.see_breaks(sighting(date(2026, 5, 12), found))
+        assert (one["first_seen"], one["severity"], one["reopened"]) == (
+            "2026-05-04", "major", False,
+        )  # fmt: skip
+        assert (other["first_seen"], other["severity"], other["reopened"]) == (
+            "2026-05-12", "minor", True,
+        )  # fmt: skip
+
+
+def test_what_was_acknowledged_before_its_severity_was_known_counts_once_it_is(
+    first: Path,
+) -> None:
+    with Ledger(first) as ledger:
+        [item] = ledger.breaks()
+        ledger.acknowledge(item["break"], who="anna", user="ops", note="known", at=AT)
+        [item] = ledger.see_breaks(sighting(date(2026, 5, 12), [off_by("5.00")]))
+        assert (item["status"], item["why"]) == (
+            "open", "its severity has risen from unknown to major",
+        )  # fmt: skip
+
+
+def test_many_that_open_an_old_ledger_at_once_take_it_over_once(first: Path) -> None:
+    def look(_: int) -> int:
+        with Ledger(first) as ledger:
+            return ledger.journal_end().entries
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(look, range(16))) == {2}
+
+
+def test_a_ledger_of_a_later_release_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with Ledger(path):
+        pass
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma user_version = 99")
+    with pytest.raises(ConfigError, match=r"ledger\.sqlite: written by a later release"):
+        Ledger(path)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("pragma user_version").fetchone() == (99,)
+
+
+def test_many_writers_at_once_lose_no_entry_of_the_journal(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    found = [Break("okx", f"bot-{n}", "total", "5.00", "100", "1.00") for n in range(8)]
+    with Ledger(path) as ledger:
+        judged = [("okx", item.bot) for item in found]
+        ledger.see_breaks(sighting(date(2026, 5, 11), found, judged))
+
+    def acknowledge(item: Break) -> None:
+        for turn in range(5):
+            with Ledger(path) as mine:
+                mine.acknowledge(item.id, who=item.bot, user="ops", note=f"turn {turn}", at=AT)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(acknowledge, found))
+    with Ledger(path) as ledger:
+        audit, disagreements = ledger.audit()
+    assert (audit.end.entries, audit.altered, disagreements) == (8 + 8 * 5, None, [])

@@ -54,13 +54,38 @@ def test_a_page_says_what_an_operator_needs() -> None:
         "fees -1650.00", "funding 0", "net -373.00", "divergence 1682.00 (450.94%)",
         "as of 2026-05-14", "recon run --config /etc/recon.toml --as-of 2026-05-14 --no-fetch",
         "because: fee_missing 1650.00 (104 trades), price 32.00 (1 trade)",
-        "recon explain btc-0 --config /etc/recon.toml --as-of 2026-05-14", "account ib: FAILED", "1012: expired", "basket: UNPROVEN: no books",
+        "recon explain btc-0 --config /etc/recon.toml --as-of 2026-05-14",
+        "account ib: FAILED", "1012: expired", "basket: UNPROVEN: no books",
     ):  # fmt: skip
         assert part in body
 
 
 def test_nobody_is_paged_where_all_agreed() -> None:
     assert write_page(document("agreed"), "recon.toml") is None
+
+
+def test_what_is_known_is_no_reason_for_a_page_and_is_named_on_another_s() -> None:
+    written = write_page(document(bots=2), "recon.toml", {"btc-1"})
+    assert written is not None
+    title, body = written
+    assert title == "recon 2026-05-14: DIVERGED btc-0"
+    assert "btc-1 (okx)" not in body
+    assert "acknowledged, and no worse: btc-1" in body
+    written = write_page(document(), "recon.toml", {"btc-0"})
+    assert written is not None
+    assert written[0] == "recon 2026-05-14: UNPROVEN ib"
+    alone = document() | {"accounts": document()["accounts"][:1], "bots": document()["bots"][:1]}
+    assert write_page(alone, "recon.toml", {"btc-0"}) is None
+    assert write_page(alone, "recon.toml") is not None
+
+
+def test_a_page_says_what_of_it_was_signed_off() -> None:
+    signed = {"amount": "1600.00", "beyond": "82.00", "as_of": "2026-05-10"}
+    known = document()
+    known["bots"][0]["signed_off"] = signed
+    written = write_page(known, "recon.toml")
+    assert written is not None
+    assert "of it 1600.00 signed off as of 2026-05-10, 82.00 not" in written[1]
 
 
 def test_two_hundred_bots_are_one_page_with_the_numbers_first() -> None:

@@ -26,14 +26,13 @@ class Matched:
 
     `twice` are the trades that are another one booked again, and `deleted` the fills, each with its
     bot, of trades that were in the books on an earlier night. `corrected` gives a fill by account
-    and id as it was told first, `restated` the trades of which the broker restated something else.
+    and id as it was told first; its price is null where that is not known.
     """
 
     trades_of: Mapping[str, Sequence[Trade]]
     twice: Collection[Key]
     deleted: Collection[Key]
     corrected: Mapping[Key, Mapping[str, Any]]
-    restated: Collection[Key]
 
 
 def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> Matched:
@@ -62,11 +61,7 @@ def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> M
     corrected = {
         (row["account"], row["event_id"]): row for row in warehouse.rows("from causes.corrected")
     }
-    untold = {name for (_, name), row in corrected.items() if row["price"] is None}
-    restated = {
-        key for key, rows in of_trade.items() if any(row["event_id"] in untold for row in rows)
-    }
-    return Matched(trades_of, twice, deleted, corrected, restated)
+    return Matched(trades_of, twice, deleted, corrected)
 
 
 def _by_orders(
@@ -87,7 +82,8 @@ def _by_orders(
 
 def _are_parts(trades: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> bool:
     """Return whether trades of the same orders share what these closed, and none has all of it."""
-    closed = min(_filled(rows, 1), _filled(rows, -1))
+    sides = [_filled(rows, 1), _filled(rows, -1)]
+    closed = min(sides) or max(sides)  # of one side where the books name only the closing order
     multiplier = Fraction(rows[0]["multiplier"] or 1)
     sizes = [None if one["qty"] is None else abs(Fraction(one["qty"])) for one in trades]
     known = [one for one in sizes if one is not None]

@@ -57,7 +57,9 @@ class _Book:
     shares: dict[int, list[_Share]] = field(default_factory=lambda: defaultdict(list))
     held: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     entered: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    first: dict[str, int] = field(default_factory=dict)
+    of_trade: dict[str, list[_Share]] = field(default_factory=lambda: defaultdict(list))
+    unnamed: set[str] = field(default_factory=set)
+    """Trades all of whose entry was found in the rest."""
     rest: deque[_Share] = field(default_factory=deque)
     """Of the rest, what nothing has closed yet: all of one side, the oldest first."""
 
@@ -68,69 +70,93 @@ class _Book:
                 return
             part = self._part(trade, qty, is_last=place == len(trades) - 1)
             if part:
-                self.shares[number].append(_Share(number, part, trade.trade_id, is_recorded=True))
+                self._own(_Share(number, part, trade.trade_id, is_recorded=True))
                 self.held[trade.trade_id] += part
-                self.first.setdefault(trade.trade_id, number)
                 qty -= part
         if qty:
             self._add_to_rest(_Share(number, qty, "", bool(trades), qty))
 
     def close_what_is_left(self) -> None:
         """Let fills that no trade has close what trades have left open, the oldest first."""
-        left = deque((name, held) for name, held in self.held.items() if held)
+        side = _sign(self.rest[0].open_qty) if self.rest else 0
+        left = deque(
+            sorted(
+                (self._open_from(name, held), name)
+                for name, held in self.held.items()
+                if held * side < 0
+            )
+        )
         for share in self.rest:
-            for _ in range(len(left)):
-                name, held = left.popleft()
-                if held * share.open_qty < 0 and self.first[name] < share.number:
-                    part = _signed(min(abs(held), abs(share.open_qty)), share.open_qty)
-                    self._give(share, part, name, is_recorded=share.is_recorded)
-                    held += part
-                if held:
-                    left.append((name, held))
+            while left and share.open_qty and left[0][0] < share.number:
+                name = left[0][1]
+                part = side * min(abs(self.held[name]), abs(share.open_qty))
+                self._give(share, part, name, is_recorded=share.is_recorded)
+                self.held[name] += part
+                if not self.held[name]:
+                    left.popleft()
+
+    def _open_from(self, name: str, left: int) -> int:
+        """Return the number of the fill from which on a trade held what it has left, or more."""
+        held, since = left, 0
+        for share in reversed(self.of_trade[name]):
+            if held * left < left * left:
+                return since
+            since, held = share.number, held - share.qty
+        return since
 
     def _part(self, trade: Trade, qty: int, *, is_last: bool) -> int:
         """Return how much of a fill is one trade's, signed."""
         name = trade.trade_id
         held = self.held[name]
         if held * qty < 0:
-            return _signed(min(abs(held), abs(qty)), qty)
+            return _sign(qty) * min(abs(held), abs(qty))
+        room = abs(qty)
+        if trade.wants is not None and not is_last:
+            room = min(room, max(0, trade.wants - self.entered[name]))
         is_exit = trade.side is not None and (trade.side == "long") != (qty > 0)
         if is_exit and not held:
-            if found := self._entry_from_rest(name, qty):
-                return found
-            if self.entered[name]:
+            is_new = not self.entered[name]
+            if is_new or name in self.unnamed:
+                found = self._entry_from_rest(name, _sign(qty) * room)
+                if found or not is_new:
+                    return found
+            elif not is_new:
                 return 0  # it is closed already
-        part = abs(qty)
-        if trade.wants is not None and not is_last:
-            part = min(part, max(0, trade.wants - self.entered[name]))
-        self.entered[name] += part
-        return _signed(part, qty)
+        self.entered[name] += room
+        self.unnamed.discard(name)
+        return _sign(qty) * room
 
     def _entry_from_rest(self, trade_id: str, qty: int) -> int:
         """Give a trade whose entry is not named what the rest has open, the oldest first."""
         taken = 0
         while self.rest and self.rest[0].open_qty * qty < 0 and abs(taken) < abs(qty):
             share = self.rest[0]
-            part = _signed(min(abs(share.open_qty), abs(qty) - abs(taken)), share.open_qty)
+            part = -_sign(qty) * min(abs(share.open_qty), abs(qty) - abs(taken))
             self._give(share, part, trade_id, is_recorded=True)
             taken += part
             if not share.open_qty:
                 self.rest.popleft()
-        self.entered[trade_id] += abs(taken)
-        self.held[trade_id] += taken
+        if taken:
+            self.unnamed.add(trade_id)
+            self.entered[trade_id] += abs(taken)
+            self.held[trade_id] += taken
         return -taken
 
     def _give(self, share: _Share, part: int, trade_id: str, *, is_recorded: bool) -> None:
         share.qty -= part
         share.open_qty -= part
-        self.shares[share.number].append(_Share(share.number, part, trade_id, is_recorded))
+        self._own(_Share(share.number, part, trade_id, is_recorded))
+
+    def _own(self, share: _Share) -> None:
+        self.shares[share.number].append(share)
+        self.of_trade[share.trade_id].append(share)
 
     def _add_to_rest(self, share: _Share) -> None:
         while self.rest and self.rest[0].open_qty * share.open_qty < 0:
             oldest = self.rest[0]
             part = min(abs(oldest.open_qty), abs(share.open_qty))
-            oldest.open_qty -= _signed(part, oldest.open_qty)
-            share.open_qty -= _signed(part, share.open_qty)
+            oldest.open_qty -= _sign(oldest.open_qty) * part
+            share.open_qty -= _sign(share.open_qty) * part
             if not oldest.open_qty:
                 self.rest.popleft()
         self.shares[share.number].append(share)
@@ -193,5 +219,5 @@ def _parts(event: Event, shares: Sequence[_Share]) -> list[Owned]:
     return owned
 
 
-def _signed(size: int, like: int) -> int:
-    return size if like > 0 else -size
+def _sign(amount: int) -> int:
+    return (amount > 0) - (amount < 0)

@@ -97,6 +97,8 @@ class Case:
     stories: dict[str, Story] = field(default_factory=dict)
     seen: dict[str, Story] = field(default_factory=dict)
     first: dict[str, Story] = field(default_factory=dict)
+    restated: set[str] = field(default_factory=set)
+    """The trades of which the broker restated a fill without saying what it was."""
     found: list[Found] = field(default_factory=list)
     is_known: bool = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from recon.config import Config
@@ -15,14 +15,20 @@ Note = Callable[[str], None]
 
 
 def page_run(
-    config: Config, ledger: Ledger, document: Mapping[str, Any], now: Clock, note: Note
+    config: Config,
+    ledger: Ledger,
+    document: Mapping[str, Any],
+    known: Collection[str],
+    now: Clock,
+    note: Note,
 ) -> list[dict[str, Any]]:
     """Send the run's page, if there is one to send; return what became of it.
 
-    It is in the ledger before it leaves, and marked after. A channel that fails is said so on
-    stderr, in the document and in the page's status.
+    Of the `known` bots each break is acknowledged: they alone are no reason for a page. It is in
+    the ledger before it leaves, and marked after. A channel that fails is said so on stderr, in
+    the document and in the page's status.
     """
-    written = write_page(document, str(config.path))
+    written = write_page(document, str(config.path), known)
     if written is None:
         return []
     title, body = written

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 MAX_BODY = 3500
@@ -13,27 +13,37 @@ MOST_NAMED = 3
 """Bots whose explanation is named as what to type next."""
 
 
-def write_page(document: Mapping[str, Any], config_path: str) -> tuple[str, str] | None:
-    """Return title and body of the one page that a run sends, or None where all agreed.
+def write_page(
+    document: Mapping[str, Any], config_path: str, known: Collection[str] = ()
+) -> tuple[str, str] | None:
+    """Return title and body of the one page that a run sends, or None where there is no need.
 
-    Diverged bots come first, then what is unproven. The body is clipped to `MAX_BODY`, its end
-    first: the numbers stand at the top.
+    There is none where all agreed, or nothing is amiss but `known` bots' breaks, each of them
+    acknowledged and no worse since. Diverged bots come first, then what is unproven. The body is
+    clipped to `MAX_BODY`, its end first: the numbers stand at the top.
     """
     if document["status"] == "agreed":
         return None
-    diverged = [bot for bot in document["bots"] if bot["status"] == "diverged"]
+    diverged = [
+        bot for bot in document["bots"] if bot["status"] == "diverged" and bot["bot"] not in known
+    ]
     unproven = [bot for bot in document["bots"] if bot["status"] == "unproven"]
     accounts = [item for item in document["accounts"] if item["status"] != "proven"]
+    if not (diverged or unproven or accounts):
+        return None
     currencies = {item["account"]: item["currency"] for item in document["accounts"]}
     names = (
         [bot["bot"] for bot in diverged]
         or [item["account"] for item in accounts]
         or [bot["bot"] for bot in unproven]
     )
-    title = f"recon {document['as_of']}: {document['status'].upper()} {', '.join(names)}"
+    status = "diverged" if diverged else "unproven"
+    title = f"recon {document['as_of']}: {status.upper()} {', '.join(names)}"
     blocks = [_diverged(bot, currencies[bot["account"]]) for bot in diverged]
     blocks += [_account(item) for item in accounts]
     blocks += [f"{bot['bot']}: UNPROVEN: {'; '.join(bot['reasons'])}" for bot in unproven]
+    if known:
+        blocks.append(f"acknowledged, and no worse: {', '.join(sorted(known))}")
     blocks.append(_next(document, config_path))
     return title[:200], _clipped("\n\n".join(blocks))
 
@@ -47,6 +57,7 @@ def _diverged(bot: Mapping[str, Any], currency: str) -> str:
         lines += [
             f"{label}: claimed {part['claimed']} {currency}, truth {truth['net']}",
             f"  divergence {part['amount']}{share}",
+            *_signed_off(bot, span),
             "  "
             + ", ".join(f"{name} {truth[name]}" for name in ("gross", "fees", "funding", "other"))
             + f": net {truth['net']}",
@@ -65,6 +76,15 @@ def causes_in_words(causes: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(parts) or "no cause is known"
 
 
+def _signed_off(bot: Mapping[str, Any], span: str) -> list[str]:
+    signed = bot.get("signed_off")
+    if signed is None or span != "total":
+        return []
+    return [
+        f"  of it {signed['amount']} signed off as of {signed['as_of']}, {signed['beyond']} not"
+    ]
+
+
 def _account(item: Mapping[str, Any]) -> str:
     reasons = "\n".join(f"  {reason}" for reason in item["reasons"])
     return f"account {item['account']}: {item['status'].upper()}\n{reasons}"
@@ -80,6 +100,7 @@ def _next(document: Mapping[str, Any], config_path: str) -> str:
             for bot in [one for one in document["bots"] if one["status"] == "diverged"][:MOST_NAMED]
         )
         + f"  recon run --config {config} --as-of {document['as_of']} --no-fetch --no-page\n"
+        f"  recon breaks --config {config}\n"
         f"  recon check --config {config}"
     )
 

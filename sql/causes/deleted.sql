@@ -3,8 +3,8 @@ select distinct e.bot, f.event_id
 from (
   select g.bot, unnest(g.order_ids) as id
   from earlier.trades g
-  semi join causes.bots b on b.bot = g.bot
+  semi join breaks.differing b on b.bot = g.bot
   anti join books.trades t on t.bot = g.bot and t.trade_id = g.trade_id
 ) e
-join causes.bots b on b.bot = e.bot
+join breaks.differing b on b.bot = e.bot
 join causes.fills f on f.account = b.account and e.id in (f.order_id, f.order_tag)

@@ -5,6 +5,6 @@ select
   coalesce(e.order_id, e.event_id) as order_id,
   nullif(e.order_tag, '') as order_tag
 from evidence.events e
-semi join causes.bots b on b.account = e.account
+semi join breaks.differing b on b.account = e.account
 join config.accounts a on a.account = e.account
 where e.kind = 'fill' and e.session_date >= a.first_date

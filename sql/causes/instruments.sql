@@ -2,7 +2,7 @@
 -- What they have traded, by the broker's fills or by their own books, with all that hands it lots.
 with traded as (
   select b.account, r.instrument
-  from causes.bots b
+  from breaks.differing b
   join (select distinct account, instrument, bot from lots.realised where scope = 'bot') r
     on r.account = b.account and r.bot = b.bot
   union

@@ -1,9 +1,13 @@
--- grain: one bot whose claim and truth are both known, and are not the same; key: bot
+-- grain: one bot whose claim and truth are both known, and are not the same, or that is asked for; key: bot
 -- Over the window or over the as-of session. What is realised counts when a position is closed, or,
 -- for a bot that books costs as it pays them, when it is paid.
 select distinct d.bot, d.account, b.recognises = 'payment' as is_by_payment
 from breaks.divergence d
 join config.bots b on b.bot = d.bot
 where
-  d.claimed is not null
-  and d.claimed <> case when d.fills is null then 0 else d.net + case when b.recognises = 'payment' then d.carried else 0 end end
+  b.bot = b.asked_for
+  or d.claimed is not null
+  and d.claimed <> case
+    when d.fills is null then 0
+    else d.net + case when b.recognises = 'payment' then d.carried else 0 end
+  end

@@ -1,0 +1,264 @@
+"""Commands of the control ledger: breaks, ack, resolve, sign-off, audit.
+
+They ask no venue, need no secret and no warehouse, and work while a night runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recon.commands.options import (
+    config_option,
+    json_option,
+    load_config,
+    log,
+    print_json,
+    read_date,
+    verbose_option,
+)
+from recon.errors import EvidenceError, ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from recon.config import Config
+    from recon.ledger import Ledger
+
+by_option = click.option(
+    "--by", metavar="NAME", help="Who says so [default: the operating system's user]."
+)
+
+
+@click.command()
+@config_option
+@click.option("--all/--open", "is_all", help="All there ever were, or those that stand [default].")
+@click.option("--bot", metavar="BOT", help="Only this bot's.")
+@json_option
+@verbose_option
+def breaks(
+    config_path: Path,
+    is_all: bool,  # noqa: FBT001 - click passes flags by name
+    bot: str | None,
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """List the differences between claims and truth, and what was said of each."""
+    log(verbosity)
+    config = load_config(config_path, with_secrets=False)
+    with _ledger(config) as ledger:
+        if bot is not None:
+            known = {row["bot"] for row in ledger.breaks(is_all=True)}
+            _known_bot(config, bot, "--bot ", known)
+        shown = ledger.breaks(bot=bot, is_all=is_all)
+    if is_json:
+        print_json({"schema": 1, "breaks": shown})
+    else:
+        from recon.terminal import print_breaks  # noqa: PLC0415
+
+        print_breaks(shown)
+    return ExitCode.AGREED
+
+
+@click.command()
+@click.argument("prefix", metavar="BREAK")
+@config_option
+@click.option("--note", required=True, metavar="TEXT", help="What is known of it.")
+@by_option
+@json_option
+@verbose_option
+def ack(
+    config_path: Path,
+    prefix: str,
+    note: str,
+    by: str | None,
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Acknowledge a break: it pages no more, unless it grows worse.
+
+    BREAK is its id, or the beginning of it.
+    """
+    log(verbosity)
+    who, user = _signer(by)
+    with _ledger(load_config(config_path, with_secrets=False)) as ledger:
+        shown = ledger.acknowledge(
+            prefix, who=who, user=user, note=_said(note, "--note"), at=datetime.now(UTC)
+        )
+    return _show_break(shown, is_json=is_json)
+
+
+@click.command()
+@click.argument("prefix", metavar="BREAK")
+@config_option
+@click.option("--reason", required=True, metavar="TEXT", help="How it was dealt with.")
+@by_option
+@json_option
+@verbose_option
+def resolve(
+    config_path: Path,
+    prefix: str,
+    reason: str,
+    by: str | None,
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Close a break that was dealt with: the next night that sees it opens it again.
+
+    BREAK is its id, or the beginning of it.
+    """
+    log(verbosity)
+    who, user = _signer(by)
+    with _ledger(load_config(config_path, with_secrets=False)) as ledger:
+        shown = ledger.resolve(
+            prefix, who=who, user=user, reason=_said(reason, "--reason"), at=datetime.now(UTC)
+        )
+    return _show_break(shown, is_json=is_json)
+
+
+@click.command("sign-off")
+@click.argument("bot", metavar="BOT")
+@config_option
+@click.option("--as-of", required=True, metavar="DATE", help="The session up to which it counts.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why it may stay.")
+@by_option
+@json_option
+@verbose_option
+def sign_off(
+    config_path: Path,
+    bot: str,
+    as_of: str,
+    reason: str,
+    by: str | None,
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Sign off what a bot was told to be off by as of a session: it counts no more."""
+    log(verbosity)
+    session = read_date(as_of)
+    who, user = _signer(by)
+    config = load_config(config_path, with_secrets=False)
+    _known_bot(config, bot)
+    from recon.baseline import Signature, told_difference  # noqa: PLC0415
+
+    now = datetime.now(UTC)
+    signature = Signature(who, user, _said(reason, "--reason"), now)
+    [account] = [each.account for each in config.bots if each.id == bot]
+    with _ledger(config) as ledger:
+        document = ledger.told(session, now, [account])
+        if document is None:
+            raise UsageError(
+                f"--as-of {session}: no run has told of that session of {account} yet: "
+                f"recon run --as-of {session}, then sign off what it shows"
+            )
+        difference = told_difference(document, bot)
+        signers = ledger.sign_off(bot, difference, signature)
+    needed = config.recon.sign_off_by
+    done = {
+        "bot": bot,
+        **difference,
+        "signers": signers,
+        "needed": needed,
+        "counts": len(signers) >= needed,
+    }
+    if is_json:
+        print_json({"schema": 1, "sign_off": done})
+    else:
+        waits = "" if done["counts"] else "; it waits for another person's signature"
+        click.echo(
+            f"{bot}: {difference['amount']} as of {difference['as_of']} signed off by "
+            f"{', '.join(signers)}{waits}"
+        )
+    return ExitCode.AGREED
+
+
+@click.command()
+@config_option
+@click.option("--head", metavar="HASH", help="A head that was kept elsewhere: it has to be there.")
+@json_option
+@verbose_option
+def audit(config_path: Path, head: str | None, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+    """Verify the journal of all that was said and seen: exits 0, or 3 where it was altered."""
+    log(verbosity)
+    with _ledger(load_config(config_path, with_secrets=False)) as ledger:
+        found, disagreements = ledger.audit(head)
+    problems = [*([found.reason] if found.reason else []), *disagreements]
+    shown = {
+        "ok": not problems,
+        **found.end._asdict(),
+        "altered": found.altered,
+        "problems": problems,
+    }
+    if is_json:
+        print_json({"schema": 1, **shown})
+    else:
+        from recon.terminal import print_audit  # noqa: PLC0415
+
+        print_audit(shown)
+    return ExitCode.UNPROVEN if problems else ExitCode.AGREED
+
+
+COMMANDS = (breaks, ack, resolve, sign_off, audit)
+
+
+@contextmanager
+def _ledger(config: Config) -> Iterator[Ledger]:
+    """Open the control ledger that runs have left.
+
+    Raises UsageError where there is none, EvidenceError for a file that SQLite cannot use.
+    """
+    import sqlite3  # noqa: PLC0415
+
+    from recon.ledger import Ledger  # noqa: PLC0415
+
+    path = config.state / "ledger.sqlite"
+    if not path.exists():
+        raise UsageError(f"{path}: there is no control ledger yet: `recon run` makes it")
+    try:
+        with Ledger(path) as ledger:
+            yield ledger
+    except sqlite3.DatabaseError as error:
+        raise EvidenceError(
+            f"{path}: cannot be used ({error}): try again if it is locked; if it is damaged, keep "
+            "a copy of it, and restore it from a backup"
+        ) from error
+
+
+def _signer(by: str | None) -> tuple[str, str]:
+    """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
+    import os  # noqa: PLC0415
+    import pwd  # noqa: PLC0415
+
+    try:
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        user = f"uid {os.getuid()}"
+    return (user if by is None else _said(by, "--by")), user
+
+
+def _said(text: str, option: str) -> str:
+    if not text.strip():
+        raise UsageError(f"{option}: says nothing: write a word")
+    return text.strip()
+
+
+def _known_bot(config: Config, bot: str, option: str = "", more: Collection[str] = ()) -> None:
+    known = {*more, *(each.id for each in config.bots)}
+    if bot not in known:
+        raise UsageError(
+            f"{option}{bot}: there is no such bot in {config.path}: "
+            f"use one of {', '.join(sorted(known))}"
+        )
+
+
+def _show_break(shown: dict[str, Any], *, is_json: bool) -> int:
+    if is_json:
+        print_json({"schema": 1, "breaks": [shown]})
+    else:
+        from recon.terminal import print_breaks  # noqa: PLC0415
+
+        print_breaks([shown])
+    return ExitCode.AGREED

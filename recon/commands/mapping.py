@@ -1,0 +1,59 @@
+"""Commands for mappings: mapping new."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from recon.commands.options import (
+    config_option,
+    json_option,
+    load_config,
+    log,
+    print_json,
+    verbose_option,
+)
+from recon.errors import ExitCode, UsageError
+
+
+@click.group()
+def mapping() -> None:
+    """Make a mapping of one's own: what a bot's books mean."""
+
+
+@mapping.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--bot", metavar="ID", help="Whose books it is for, by the configuration.")
+@click.option("--books", metavar="URL", help="Or the books themselves: sqlite:///path.")
+@config_option
+@json_option
+@verbose_option
+def new(
+    folder: Path,
+    bot: str | None,
+    books: str | None,
+    config_path: Path,
+    is_json: bool,  # noqa: FBT001 - click passes flags by name
+    verbosity: int,
+) -> int:
+    """Write a mapping to begin with into FOLDER: its queries, and what the books hold.
+
+    Nothing is overwritten. `recon check` tells what it still lacks.
+    """
+    log(verbosity)
+    if (bot is None) == (books is None):
+        raise UsageError("name the books either by --bot ID or by --books URL")
+    config = None if bot is None else load_config(config_path)
+    from recon.check import today  # noqa: PLC0415
+    from recon.skeleton import books_of, write_skeleton  # noqa: PLC0415
+
+    source = books_of(config, bot or "", books or "", now=lambda: datetime.now(UTC))
+    paths = write_skeleton(folder, source, today())
+    if is_json:
+        print_json({"schema": 1, "written": [str(path) for path in paths]})
+    else:
+        for path in paths:
+            click.echo(path)
+    return ExitCode.AGREED

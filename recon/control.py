@@ -1,0 +1,125 @@
+"""The control ledger's file: opened, brought to today's shape in place, written in transactions.
+
+`pragma user_version` counts the steps of `STEPS` that a file has seen. A step is never changed once
+it has been released: what comes later is a step of its own.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recon import journal
+from recon.errors import ConfigError
+
+BUSY_TIMEOUT_S = 30.0
+"""How long a writer waits for another: each holds the file for one short transaction."""
+
+
+def open_control(path: Path) -> sqlite3.Connection:
+    """Open the control ledger at `path`, made where there is none, in today's shape.
+
+    Raises ConfigError for one that a later release has written.
+    """
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    db.row_factory = sqlite3.Row
+    db.execute("pragma journal_mode = wal")
+    db.execute("pragma synchronous = full")
+    try:
+        _bring_up(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """Commit all of the block, or nothing of it."""
+    db.execute("begin immediate")
+    try:
+        yield
+    except BaseException:
+        db.execute("rollback")
+        raise
+    db.execute("commit")
+
+
+def _bring_up(db: sqlite3.Connection, path: Path) -> None:
+    if _steps_seen(db) == len(STEPS):
+        return
+    with transaction(db):
+        seen = _steps_seen(db)  # another process may have been faster
+        if seen > len(STEPS):
+            raise ConfigError(
+                f"{path}: written by a later release of recon (its shape is {seen}, this release "
+                f"knows {len(STEPS)}): use that release"
+            )
+        for step in STEPS[seen:]:
+            step(db)
+        db.execute(f"pragma user_version = {len(STEPS)}")
+
+
+def _steps_seen(db: sqlite3.Connection) -> int:
+    return int(db.execute("pragma user_version").fetchone()[0])
+
+
+def _first_tables(db: sqlite3.Connection) -> None:
+    """Make runs, breaks and pages; the first files had them, and no count of steps."""
+    for statement in (
+        """
+        create table if not exists runs (
+          run text primary key, as_of text not null, started_at text not null, ended_at text,
+          status text, document text
+        ) strict
+        """,
+        """
+        create table if not exists breaks (
+          break text primary key, account text not null, bot text not null, kind text not null,
+          first_seen text not null, last_seen text not null, amount text not null,
+          status text not null
+        ) strict
+        """,
+        """
+        create table if not exists pages (
+          page text primary key, run text not null, at text not null, title text not null,
+          body text not null, status text not null, channels text not null
+        ) strict
+        """,
+    ):
+        db.execute(statement)
+
+
+def _life_of_a_break(db: sqlite3.Connection) -> None:
+    """Give breaks their life, and the journal, which begins with the breaks that there are."""
+    for column in (
+        "session text not null default ''",
+        "truth text",
+        "bound text",
+        "age_sessions integer not null default 0",
+        "severity text",
+        "reopened integer not null default 0",
+        "acknowledged_amount text",
+        "acknowledged_severity text",
+    ):
+        db.execute(f"alter table breaks add column {column}")
+    for statement in journal.SHAPE:
+        db.execute(statement)
+    for row in db.execute("select * from breaks order by first_seen, break").fetchall():
+        journal.append(
+            db,
+            at=datetime.now(UTC),
+            who="recon",
+            act="take-over",
+            subject=row["break"],
+            why="noted before there was a journal",
+            status=row["status"],
+            first_seen=row["first_seen"],
+            amount=row["amount"],
+        )
+
+
+STEPS = (_first_tables, _life_of_a_break)

@@ -1,0 +1,139 @@
+"""The journal: who did what to a break or a bot, when and why, as a chain of hashes in SQLite.
+
+It only grows, and only at its end. Each entry's hash is over the hash before it and all of the
+entry, so that what is altered later is found, and where. A tail that was cut off leaves a chain
+that is whole: it is noticed against a head kept elsewhere, as each night's document has one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
+
+Act = Literal[
+    "open", "reopen", "clear", "lapse", "acknowledge", "resolve", "sign-off", "take-over"
+]  # fmt: skip
+GENESIS = "0" * 64
+"""What the first entry's hash is chained to, and the head of a journal that is empty."""
+SHAPE = (
+    """
+    create table journal (
+      entry integer primary key, at text not null, who text not null, act text not null,
+      subject text not null, why text not null, detail text not null, hash text not null
+    ) strict
+    """,
+    "create index journal_by_subject on journal (subject, act)",
+    """
+    create trigger journal_keeps_what_it_has before update on journal
+    begin select raise(abort, 'the journal is append-only: no entry is changed'); end
+    """,
+    """
+    create trigger journal_loses_nothing before delete on journal
+    begin select raise(abort, 'the journal is append-only: no entry is removed'); end
+    """,
+    """
+    create trigger journal_grows_at_its_end before insert on journal
+    when new.entry is not (select coalesce(max(entry), 0) + 1 from journal)
+    begin select raise(abort, 'the journal is append-only: it grows at its end'); end
+    """,
+)
+
+
+class Entry(NamedTuple):
+    """One act. `at` is UTC, `subject` a break's id or a bot's, `detail` a JSON object."""
+
+    entry: int
+    at: str
+    who: str
+    act: str
+    subject: str
+    why: str
+    detail: str
+    hash: str
+
+    def hashed(self, before: str) -> str:
+        """Return the hash that this entry must have behind one with the hash `before`."""
+        said = json.dumps(self[:-1], separators=(",", ":"))
+        return hashlib.sha256(f"{before}{said}".encode("ascii")).hexdigest()
+
+
+class End(NamedTuple):
+    """Where the journal ends: how many entries it has, and the hash of the last."""
+
+    entries: int
+    head: str
+
+
+class Audit(NamedTuple):
+    """What a journal's own hashes say. `altered` is the first entry that is not as it was made.
+
+    `end` is where the sound part ends: all of it, where nothing was altered.
+    """
+
+    end: End
+    altered: int | None = None
+    reason: str = ""
+
+
+def append(
+    db: sqlite3.Connection,
+    *,
+    at: datetime,
+    who: str,
+    act: Act,
+    subject: str,
+    why: str,
+    **detail: Any,
+) -> None:
+    """Write one act at the journal's end, within the caller's transaction."""
+    last = end(db)
+    text = json.dumps(detail, sort_keys=True, separators=(",", ":"))
+    when = at.astimezone(UTC).isoformat()
+    entry = Entry(last.entries + 1, when, who, act, subject, why, text, "")
+    entry = entry._replace(hash=entry.hashed(last.head))
+    db.execute("insert into journal values (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+
+
+def end(db: sqlite3.Connection) -> End:
+    """Return where the journal ends."""
+    last = db.execute("select entry, hash from journal order by entry desc limit 1").fetchone()
+    return End(0, GENESIS) if last is None else End(*last)
+
+
+def entries(db: sqlite3.Connection) -> Iterator[Entry]:
+    """Yield every entry in its order. Bytes that are no text come as they are, and do not raise."""
+    cursor = db.cursor()
+    cursor.row_factory = None
+    factory, db.text_factory = db.text_factory, _as_it_is
+    try:
+        for row in cursor.execute("select * from journal order by entry"):
+            yield Entry(*row)
+    finally:
+        db.text_factory = factory
+
+
+def verify(db: sqlite3.Connection, head: str | None = None) -> Audit:
+    """Work every hash out again; with a `head` that was kept elsewhere, look for it on the way."""
+    sound = End(0, GENESIS)
+    is_met = head in {None, GENESIS}
+    for entry in entries(db):
+        place = sound.entries + 1
+        if entry.entry != place:
+            reason = f"entry {place} is not there: {entry.entry} stands in its place"
+            return Audit(sound, place, reason)
+        if entry.hash != entry.hashed(sound.head):
+            return Audit(sound, place, f"entry {place} is not as it was written")
+        sound = End(place, entry.hash)
+        is_met = is_met or entry.hash == head
+    if not is_met:
+        reason = f"no entry has the hash {head}: the tail was cut off, or the journal written anew"
+        return Audit(sound, sound.entries + 1, reason)
+    return Audit(sound)
+
+
+def _as_it_is(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
