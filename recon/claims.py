@@ -37,8 +37,9 @@ from recon.warehouse import Warehouse
 
 MAX_AHEAD = timedelta(minutes=5)
 """How far a bot's clock may run ahead of this machine's."""
-READABLE = pa.schema([("bot", pa.string()), ("recipe", pa.string()), ("rules", pa.string())])
-"""The bots whose answers are kept; what these were made with: their own part, and everyone's."""
+READABLE = pa.schema([(name, pa.string()) for name in ("bot", "recipe", "rules", "mapping")])
+"""The bots whose answers are kept; what these were made with: their own part, and everyone's; and
+the folder of their mapping."""
 RENEWED = pa.schema([("bot", pa.string()), ("closed_at", pa.timestamp("us"))])
 """When the closed trades closed that came, changed or went tonight."""
 
@@ -132,7 +133,10 @@ def _keep(
     whole = _whole(warehouse, mine, schemas)
     _check_past(whole, bot, read_at)
     _insert(warehouse, bot, whole)
-    warehouse.run("insert into books.readable values (?, ?, ?)", [bot.id, recipe, rules])
+    warehouse.run(
+        "insert into books.readable values (?, ?, ?, ?)",
+        [bot.id, recipe, rules, str(variant.mapping)],
+    )
 
 
 def _is_in_units(variant: Variant, landed: Landed) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from recon.causes.walk import Cause
 from recon.errors import UsageError
 from recon.exact import text
+from recon.mappings import biases
 from recon.night import Night, rehearsed
 from recon.warehouse import Warehouse
 
@@ -73,7 +74,7 @@ def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
             "total": entry["total"],
             "causes": entry["causes"],
             "day": entry["day"],
-            "probably": _probably(entry["causes"]),
+            "probably": _probably(entry["causes"], _known_ways(warehouse, bot)),
             "trades": [_side_by_side(warehouse, bot, name, rows) for name in trades],
             "without_trade": [_told(row) for row in rows if row["trade_id"] is None],
             "evidence": [_evidence(row) for row in rows],
@@ -112,11 +113,24 @@ def _known(warehouse: Warehouse, bot: str, trade: str) -> str:
     raise UsageError(f"the books of {bot} have no closed trade {trade!r}")
 
 
-def _probably(causes: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what is probably wrong in the bot, where one cause is most of what is off."""
+def _known_ways(warehouse: Warehouse, bot: str) -> dict[str, str]:
+    """Return in which ways a bot of its kind is known to be wrong, by cause."""
+    rows = warehouse.rows("select mapping from books.readable where bot = ?", [bot])
+    return biases(rows[0]["mapping"]) if rows else {}
+
+
+def _probably(causes: Sequence[Mapping[str, Any]], known: Mapping[str, str]) -> list[str]:
+    """Return what is probably wrong in the bot, where one cause is most of what is off.
+
+    What is known of its kind comes before what is known of all.
+    """
     amounts = {row["cause"]: abs(Decimal(row["amount"])) for row in causes}
     whole = sum(amounts.values())
-    return [PROBABLY[cause] for cause, amount in amounts.items() if whole and amount > MOST * whole]
+    return [
+        known.get(cause, PROBABLY[cause])
+        for cause, amount in amounts.items()
+        if whole and amount > MOST * whole
+    ]
 
 
 def _side_by_side(
