@@ -346,5 +346,6 @@ class Desk:
                  if row["symbol"] == name), Fraction(0),
             )  # fmt: skip
             gain = self.pnl[name] - (paid - self.open_fees(name)) + self.unrealised(name)
-            self.pay(currency, "cashSettlingMtm", gain)
-            self.line(currency, "ADJ", gain, assetCategory=category)
+            if gain:
+                self.pay(currency, "cashSettlingMtm", gain)
+                self.line(currency, "ADJ", gain, assetCategory=category)

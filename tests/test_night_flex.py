@@ -1,7 +1,7 @@
 """Random IBKR accounts through an awkward Flex Web Service and a whole night.
 
 Every number of the document is the desk's own reckoning, and every proof closes. Then one event
-is lost, doubled or altered, and the account must not read as proven.
+is lost, doubled, altered or moved to another day, and the account must not read as proven.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from recon.demo.flex_server import Fault, FlexServer
 from recon.night import Night, run_night
 from tests.desk_statement import statement
 from tests.fleet import QUICK, Document, Trader, rows, write_folder
-from tests.flex_desk import FIRST, LAST, Desk, written
+from tests.flex_desk import DAYS, FIRST, LAST, Desk, written
 
 LIVES = int(os.environ.get("RECON_LIVES", "4"))
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
@@ -47,6 +47,8 @@ AMOUNTS = {
     "OpenPosition": ("position",),
 }  # fmt: skip
 """The figures of an event that are altered, each in turn."""
+DATES = ("tradeDate", "dateTime", "reportDate", "date")
+UNDATED = {("OpenPositions", "moved")}
 
 
 def played(seed: int, *, has_euros: bool, turns: int = 60) -> Desk:
@@ -123,18 +125,19 @@ def test_every_proof_closes_and_every_number_is_reckoned(
     assert {name for name, amount in desk.pnl.items() if amount} <= {name for name, _ in by_broker}
 
 
-@pytest.mark.parametrize("harm", ["lost", "doubled", "altered"])
+@pytest.mark.parametrize("harm", ["lost", "doubled", "altered", "moved"])
 @pytest.mark.parametrize("seed", range(LIVES))
-def test_one_event_lost_doubled_or_altered_never_reads_as_proven(
+def test_one_event_lost_doubled_altered_or_moved_never_reads_as_proven(
     seed: int, harm: str, tmp_path: Path
 ) -> None:
     desk = played(seed, has_euros=seed % 2 == 0, turns=25)
     rng = random.Random(f"{harm}{seed}")
     sections = statement(desk).sections
-    section = rng.choice([name for name in EVENTS if sections[name]])
-    place = rng.randrange(len(sections[section]))
-    what = section, sections[section][place]
-    harmed(sections[section], place, harm, rng)
+    places = {name: moving(sections[name]) for name in EVENTS if (name, harm) not in UNDATED}
+    section = rng.choice([name for name in EVENTS if places.get(name)])
+    events, place = sections[section], rng.choice(places[section])
+    what = section, events[place]
+    harmed(events, place, harm, rng)
     document = night(tmp_path, stated(sections, desk), rng)
     [account], [bot] = document["accounts"], document["bots"]
     assert account["status"] == "unproven", what
@@ -142,18 +145,57 @@ def test_one_event_lost_doubled_or_altered_never_reads_as_proven(
     assert (document["status"], bot["status"]) == ("unproven", "unproven"), what
 
 
+def moving(events: list[Row]) -> list[int]:
+    """Return where the events are that move anything: a line of funds may move 0."""
+    return [place for place, (_, row) in enumerate(events) if row.get("amount") != "0"]
+
+
 def harmed(events: list[Row], place: int, harm: str, rng: random.Random) -> None:
-    """Lose an event, double it as another one of the same, or alter one of its figures."""
+    """Lose an event, double it as another one of the same, alter a figure of it, or its day."""
     tag, row = events[place]
     if harm == "lost":
         del events[place]
     elif harm == "doubled":
         own = {"transactionID": "999999"} if "transactionID" in row else {}
         events.insert(place, (tag, {**row, **own}))
-    else:
+    elif harm == "altered":
         name = rng.choice(AMOUNTS[tag])
         change = Fraction(rng.choice([-10, -1, 1, 10]), rng.choice([1, 100]))
         events[place] = tag, {**row, name: written(Fraction(row[name]) + change)}
+    else:
+        names = rng.choice([DATES, DATES, ("tradeDate",)] if tag == "Trade" else [DATES])
+        days = [f"{day:%Y%m%d}" for day in DAYS]
+        day = rng.choice([one for one in days if one != row["reportDate"]])
+        moved = {name: day + row[name][8:] for name in names if name in row}
+        events[place] = tag, {**row, **moved}
+
+
+def example(folder: Path, section: str, change: Mapping[str, str] | None) -> str:
+    """Return why an account isn't proven of which the last row was changed; lost, where None."""
+    desk = played(1, has_euros=False, turns=25)
+    sections = statement(desk).sections
+    tag, row = sections[section].pop()
+    if change is not None:
+        sections[section].append((tag, {**row, **change}))
+    [account] = night(folder, stated(sections, desk), desk.rng)["accounts"]
+    assert account["status"] == "unproven"
+    return " | ".join(account["reasons"])
+
+
+def test_cash_that_moved_on_another_day_than_ibkr_says_is_noticed(tmp_path: Path) -> None:
+    day = f"{LAST:%Y%m%d}"
+    told = example(tmp_path, "CashTransactions", {"dateTime": day, "reportDate": day})
+    assert "is missing, doubled or altered, or has another date" in told
+
+
+def test_the_last_line_of_funds_may_be_the_one_that_is_missing(tmp_path: Path) -> None:
+    told = example(tmp_path, "StmtFunds", None)
+    assert "the cash report and the statement of funds: change, in the period to" in told
+
+
+def test_nothing_is_traded_before_it_was_executed(tmp_path: Path) -> None:
+    told = example(tmp_path, "Trades", {"tradeDate": f"{FIRST:%Y%m%d}"})
+    assert f"of trade date {FIRST}, reported on" in told
 
 
 def test_a_document_is_read_as_it_was_written() -> None:
