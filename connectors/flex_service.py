@@ -92,6 +92,8 @@ class Pauses:
     connect_s: float = 10.0
 
 
+UNPACED: Final = Pauses(between_requests_s=0.0, poll_s=(0.0, 0.05))
+"""For a server that sets no rhythm of its own, where `Patience.is_rate_limited` is off."""
 FLEX_PATIENCE: Final = Patience(
     request_timeout_s=60.0, attempts=6, first_wait_s=5.0, longest_wait_s=60.0, total_s=600.0
 )
@@ -124,7 +126,7 @@ class FlexService:
         self._throttle_file = state_dir / THROTTLE_FILE
         self._now = now
         self._patience = patience
-        self._pauses = pauses or Pauses()
+        self._pauses = pauses or (Pauses() if patience.is_rate_limited else UNPACED)
         self._last_request = float("-inf")
         self._deadline = float("inf")
 

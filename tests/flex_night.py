@@ -53,25 +53,3 @@ def nights(
                 keep_claims(warehouse, Plan(now.date(), (), ()), {}, {})
                 build(warehouse, f"run{number}", {account.id: account.lots})
         yield warehouse
-
-
-def open_rows(warehouse: Warehouse) -> dict[str, list[str]]:
-    """Return what of each proof isn't closed, in words; findings and quarantine as well."""
-    proofs = {
-        name: [
-            f"{row['name']}: {row['place']}"
-            for row in warehouse.rows(f"from proofs.flex_{name} order by all")
-            if not row["is_closed"]
-        ]
-        for name in ("broker_pnl", "cash", "equity")
-    }
-    rows = {
-        "positions": "select instrument from proofs.positions order by all",
-        "findings": "select instrument || ': ' || reason from proofs.findings order by all",
-        "quarantine": "select id || ': ' || reason from evidence.quarantine order by all",
-        "unvalued": "select instrument from pnl.unvalued order by all",
-    }
-    rest = {
-        name: [str(*row.values()) for row in warehouse.rows(query)] for name, query in rows.items()
-    }
-    return {name: found for name, found in {**proofs, **rest}.items() if found}

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from xml.sax.saxutils import quoteattr
 
+from connectors.flex_statement import Row
 from recon.demo.basket import CORRECTED_ORDER, ORDER_TAG, Basket, Booked, Execution, book, order_id
+from recon.demo.flex_document import document
 from recon.demo.okx_instruments import text
 from recon.sessions import NEW_YORK
 
@@ -38,23 +39,24 @@ MARKS: Mapping[str, Decimal] = {
 
 def statement(history: Basket, generated_at: datetime) -> str:
     """Return the Flex document of the basket's whole history."""
-    trades = [row for booked in history.booked for row in _trade_rows(history, booked)]
-    sections = {
-        "Trades": trades,
-        "CashTransactions": list(_cash_rows(history)),
-        "OpenPositions": list(_position_rows(history)),
+    attributes = {
+        "accountId": ACCOUNT,
+        "fromDate": str(history.first),
+        "toDate": str(history.last),
+        "period": "",
+        "whenGenerated": _clock(generated_at),
     }
-    lines = [f"<{name}>\n{''.join(rows)}</{name}>\n" for name, rows in sections.items()]
-    return (
-        '<FlexQueryResponse queryName="recon" type="AF">\n<FlexStatements count="1">\n'
-        f'<FlexStatement accountId="{ACCOUNT}" fromDate="{history.first}" toDate="{history.last}" '
-        f'period="" whenGenerated="{_clock(generated_at)}">\n'
-        f'<AccountInformation accountId="{ACCOUNT}" acctAlias="" currency="USD" />\n'
-        f"{''.join(lines)}</FlexStatement>\n</FlexStatements>\n</FlexQueryResponse>\n"
-    )
+    itself = {"accountId": ACCOUNT, "acctAlias": "", "currency": "USD"}
+    sections = {
+        "AccountInformation": [("AccountInformation", itself)],
+        "Trades": [row for booked in history.booked for row in _trade_rows(history, booked)],
+        "CashTransactions": _cash_rows(history),
+        "OpenPositions": _position_rows(history),
+    }
+    return document((attributes, sections))
 
 
-def _trade_rows(history: Basket, booked: Booked) -> Iterator[str]:
+def _trade_rows(history: Basket, booked: Booked) -> Iterator[Row]:
     """Yield an execution's row; of the corrected one the wrong row, its cancel, and the right one.
 
     The rebooking has the tradeID of the original and a transactionID of its own; the cancel has
@@ -64,13 +66,13 @@ def _trade_rows(history: Basket, booked: Booked) -> Iterator[str]:
     mates = sum(one.execution.order == execution.order for one in history.booked)
     right = _trade(booked, is_partial=mates > 1)
     if execution.order != CORRECTED_ORDER:
-        yield _row("Trade", right)
+        yield "Trade", right
         return
     following = history.days.session_on_or_after(execution.trade_date + timedelta(days=1)).date
     original = _trade(book([], replace(execution, price=WRONG_PRICE)), is_partial=False)
-    yield _row("Trade", original)
-    yield _row("Trade", _cancel(original, execution, following))
-    yield _row(
+    yield "Trade", original
+    yield "Trade", _cancel(original, execution, following)
+    yield (
         "Trade",
         right
         | {
@@ -142,7 +144,7 @@ def _trade(booked: Booked, *, is_partial: bool) -> dict[str, str]:
     }
 
 
-def _cash_rows(history: Basket) -> Iterator[str]:
+def _cash_rows(history: Basket) -> Iterator[Row]:
     """Yield a deposit, which is no profit, and interest, which is, and no bot's."""
     middle = history.days.session(history.last - timedelta(days=15)).date
     for number, (day, kind, description, amount) in enumerate(
@@ -152,7 +154,7 @@ def _cash_rows(history: Basket) -> Iterator[str]:
         ),
         1,
     ):
-        yield _row(
+        yield (
             "CashTransaction",
             {
                 "accountId": ACCOUNT,
@@ -173,7 +175,7 @@ def _cash_rows(history: Basket) -> Iterator[str]:
         )
 
 
-def _position_rows(history: Basket) -> Iterator[str]:
+def _position_rows(history: Basket) -> Iterator[Row]:
     for symbol, lots in history.lots.items():
         qty = sum((lot.qty for lot in lots), Decimal(0))
         if not qty:
@@ -181,7 +183,7 @@ def _position_rows(history: Basket) -> Iterator[str]:
         basis = sum((lot.basis for lot in lots), Decimal(0))
         value = qty * MARKS[symbol]
         cost_price = text((basis / qty).quantize(Decimal("1e-9")))
-        yield _row(
+        yield (
             "OpenPosition",
             {
                 **_instrument(symbol),
@@ -212,10 +214,6 @@ def _instrument(symbol: str) -> dict[str, str]:
         "conid": number,
         "multiplier": "1",
     }
-
-
-def _row(name: str, attributes: Mapping[str, str]) -> str:
-    return f"<{name} {' '.join(f'{key}={quoteattr(v)}' for key, v in attributes.items())} />\n"
 
 
 def _clock(at: datetime) -> str:

@@ -1,10 +1,10 @@
 -- grain: one thing of an account's cash that is compared: a currency's chain of balances, or what a
 -- kind of movement moved, by our rows and by IBKR's word; key: account, name, place
 -- Three witnesses, each where the statements have it. The *statement of funds*: each line's balance
--- follows from the one before, from day to day, too, and its lines by kind are our trades, fees and
--- entries. The *cash report*: by kind, and ending − starting. *ChangeInNAV*: by kind, in the base
--- currency. Futures and CFDs are settled daily, and no other section says by how much: that alone is
--- taken as stated. `difference` is ours − theirs. IBKR's figures have nine decimals: a millionth an
+-- follows from the one before, from day to day, too, and its lines by kind and day are our trades,
+-- fees and entries. The *cash report*: by kind, and ending − starting, which is what the statement of
+-- funds moved, too. *ChangeInNAV*: by kind, in the base currency. Futures and CFDs are settled daily,
+-- and no row of ours says by how much: that alone is taken as stated. `difference` is ours − theirs. IBKR's figures have nine decimals: a millionth an
 -- entry is the bound, and a cent where amounts are converted at a day's rate.
 with chains as (
   select
@@ -39,7 +39,7 @@ told_days as (
 ),
 
 told as (
-  select account, case when is_in_base then account_currency else currency end as currency, kind,
+  select account, case when is_in_base then account_currency else currency end as currency, kind, day,
     bool_or(is_in_base) as is_in_base, whole_sum(amount) as amount, sum(lines) as entries,
     min(code) as code
   from proofs.funds_days
@@ -51,6 +51,7 @@ moved as (
     m.account,
     case when d.is_in_base then d.account_currency else m.currency end as currency,
     m.kind,
+    m.day,
     whole_sum(case when d.is_in_base then m.in_base else m.amount end) as amount,
     sum(m.moves) as entries
   from proofs.cash_days m
@@ -58,21 +59,45 @@ moved as (
   group by all
 ),
 
-by_kind as (
+by_day as (
   select
     coalesce(t.account, m.account) as account,
     coalesce(t.currency, m.currency) as currency,
     coalesce(t.kind, m.kind) as kind,
+    coalesce(t.day, m.day) as day,
     t.code,
     coalesce(t.is_in_base, false) as is_in_base,
     case when m.account is null then 0 else m.amount end as ours,
     case when t.account is null then 0 else t.amount end as theirs,
     coalesce(t.entries, 0) + coalesce(m.entries, 0) as entries
   from told t
-  full join moved m on m.account = t.account and m.currency = t.currency and m.kind = t.kind
+  full join moved m
+    on m.account = t.account and m.currency = t.currency and m.kind = t.kind and m.day = t.day
   where coalesce(t.kind, m.kind) not in ('balance', 'settlement', 'translation')
     -- Both sides of a conversion are one and the same in the base currency.
     and not (coalesce(t.kind, m.kind) = 'conversion' and coalesce(t.is_in_base, true))
+),
+
+-- What moved on another day than IBKR says leaves the sums as they are.
+by_kind as (
+  select
+    account,
+    currency,
+    kind,
+    min(code) as code,
+    whole_sum(ours) as ours,
+    whole_sum(theirs) as theirs,
+    bool_and(is_same) as is_same,
+    min(case when not is_same then day end) as first_day,
+    arg_min(ours - theirs, day) filter (not is_same) as first_difference
+  from (
+    select
+      *,
+      coalesce(abs(ours - theirs) <= entries * case when is_in_base then 0.01 else 0.000001 end, false)
+        as is_same
+    from by_day
+  )
+  group by account, currency, kind
 ),
 
 reports as (
@@ -106,6 +131,30 @@ reported as (
   group by r.account, r.currency, r.source_id, r.to_date, r.kind, r.stated, s.stated
 ),
 
+-- What a chain of lines cannot show of itself: that one is missing at either end.
+funded as (
+  select
+    r.account,
+    r.currency,
+    r.source_id,
+    r.to_date,
+    r.stated,
+    coalesce(arg_max(d.balance_after, d.day) - arg_min(d.balance_before, d.day), 0) as ours,
+    count(d.day) as entries
+  from reports r
+  semi join staging.flex_statements s
+    on s.account = r.account and s.has_funds and s.from_date <= r.from_date and s.to_date >= r.to_date
+  left join (
+    select distinct account, currency, is_in_base, day, balance_before, balance_after
+    from proofs.funds_days
+  ) d
+    on d.account = r.account and d.currency = r.currency and d.day between r.from_date and r.to_date
+  where r.kind = 'change'
+    -- Of lines in the base currency a currency's own balances are not told.
+    and r.account not in (select account from told_days where is_in_base)
+  group by r.account, r.currency, r.source_id, r.to_date, r.stated
+),
+
 navs as (
   select
     n.account,
@@ -131,6 +180,10 @@ stated as (
   select account, currency, 'the cash report' as witness, kind, source_id, to_date, ours, stated, entries,
     not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false) as is_same
   from reported
+  union all
+  select account, currency, 'the cash report and the statement of funds', 'change', source_id, to_date, ours,
+    stated, entries, coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false)
+  from funded
   union all
   select account, currency, 'ChangeInNAV', kind, source_id, to_date, ours, stated, entries,
     not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries) + 0.01 * converted, false)
@@ -160,19 +213,13 @@ select
     else 'statement of funds: ' || kind || case
       when is_same then ' moved ' || plain(ours) || ', as IBKR says'
       else ' moved ' || coalesce(plain(ours), 'what is not known') || ' by our rows, IBKR says '
-        || coalesce(plain(theirs), 'nothing that can be read')
-        || ': a row of another section is missing, doubled or altered'
+        || coalesce(plain(theirs), 'nothing that can be read') || ', from ' || first_day
+        || ' on: a row of another section is missing, doubled or altered, or has another date'
     end
   end,
-  (ours - theirs)::decimal(38, 18),
+  case when ours = theirs then first_difference else ours - theirs end::decimal(38, 18),
   is_same and kind <> 'unknown'
-from (
-  select
-    *,
-    coalesce(abs(ours - theirs) <= entries * case when is_in_base then 0.01 else 0.000001 end, false)
-      as is_same
-  from by_kind
-)
+from by_kind
 union all
 select
   account,

@@ -36,6 +36,12 @@ select account, kind, id, session_date, instrument,
 from fills
 where taxes <> 0 and fee_currency <> currency
 union
+-- A session may begin on the evening before its date; nothing is traded or told before it happened.
+select account, kind, id, session_date, instrument, 'executed on ' || executed_date || ', of trade date '
+  || trade_date || ', reported on ' || report_date || ': these are out of order, and one of them is wrong'
+from fills
+where executed_date > trade_date or trade_date > report_date
+union
 select account, kind, id, session_date, instrument, 'proceeds are not -quantity * price * multiplier for this ' || category
 from fills
 where category = 'BOND' and not coalesce(abs(proceeds + value) <= 0.01, false)

@@ -97,6 +97,7 @@ numbers as (
     c.at as precise_at,
     c.midnight_at,
     coalesce(c.flaw, d.flaw) as flaw,
+    c.day as executed_date,
     coalesce(d.day, c.day) as trade_date,
     coalesce(p.day, d.day, c.day) as report_date
   from texts t

@@ -406,11 +406,12 @@ OPTION = {
     "tradePrice": "0", "proceeds": "0", "netCash": "0", "ibCommission": "0", "notes": "A",
     "transactionType": "BookTrade", "putCall": "P", "strike": "50", "underlyingSymbol": "X",
     "transactionID": "9", "tradeID": "T9", "dateTime": "20260106;162000", "tradeDate": "20260106",
+    "reportDate": "20260106",
 }  # fmt: skip
 DELIVERED = {
     "quantity": "100", "tradePrice": "50", "proceeds": "-5000", "netCash": "-5000", "notes": "A",
     "ibCommission": "-2", "transactionType": "BookTrade", "transactionID": "8", "tradeID": "T8",
-    "dateTime": "20260106;162000", "tradeDate": "20260106",
+    "dateTime": "20260106;162000", "tradeDate": "20260106", "reportDate": "20260106",
 }  # fmt: skip
 
 
