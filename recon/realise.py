@@ -177,6 +177,7 @@ class _Instrument:
     multiplier: Decimal = Decimal(1)
     rate: Decimal | None = None
     brokers: Method | None = None
+    is_netted: bool = True
 
     def of(self, scope: Scope, bot: str | None, side: str) -> _Held:
         method = self.brokers if scope == "broker" and self.brokers else self.method
@@ -185,7 +186,9 @@ class _Instrument:
 
     def sides(self, bot: str | None) -> list[tuple[Scope, str | None]]:
         """Return whose books a fill of `bot` is booked in."""
-        sides: list[tuple[Scope, str | None]] = [("bot", bot), ("account", None)]
+        sides: list[tuple[Scope, str | None]] = [("bot", bot)]
+        if self.is_netted:
+            sides.append(("account", None))
         return [*sides, ("broker", None)] if self.brokers else sides
 
     def open_books(self, scope: Scope) -> list[_Held]:
@@ -223,13 +226,14 @@ class _Family:
     method: Method
     brokers: Method | None
     opening: Mapping[Key, Opening]
+    is_netted: bool = True
     states: dict[str, _Instrument] = field(default_factory=dict)
     premiums: dict[tuple[str, Scope], _Premium] = field(default_factory=dict)
 
     def of(self, instrument: str) -> _Instrument:
         if instrument not in self.states:
             key = self.account, instrument
-            new = _Instrument(key, self.method, brokers=self.brokers)
+            new = _Instrument(key, self.method, brokers=self.brokers, is_netted=self.is_netted)
             self.states[instrument] = _restored(new, self.opening.get(key))
         return self.states[instrument]
 
@@ -266,11 +270,14 @@ def realise_each(
     """Yield what each event realised for each of its owners, from the first one on.
 
     Ordered as for `realise`, whose sums by session these are: what a divergence is explained by.
+    The account's own lots, in which owners net each other, are not run.
     """
     for family, run in _families(events, methods, {}, {}):
+        family.is_netted = False
         for event in _ordered(run):
             for row in _booked(family, event):
-                yield event, row
+                if row.scope == "bot":
+                    yield event, row
 
 
 def _families(

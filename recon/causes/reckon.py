@@ -125,7 +125,7 @@ def _tell(
     recorded = {id(one.event) for one in owned if one.is_recorded}
     for event, row in realise_each((one.event for one in owned), methods):
         bot, separator, trade_id = (row.bot or "").partition(SEPARATOR)
-        if row.scope != "bot" or not separator:
+        if not separator:
             continue
         case = cases[bot]
         amount = case.measure(row)
@@ -210,7 +210,7 @@ def _told(
     owned = own([event for event, _ in chosen], trades_of, [case.bot])
     for event, row in realise_each((one.event for one in owned), methods):
         trade_id = (row.bot or "").partition(SEPARATOR)[2]
-        if row.scope == "bot" and trade_id:
+        if trade_id:
             stories.setdefault(trade_id, Story(case.is_by_payment)).book(event, row)
     return stories
 
