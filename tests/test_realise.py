@@ -11,7 +11,7 @@ import pytest
 
 from recon.exact import SCALE
 from recon.lots import Method
-from recon.realise import ClosingBook, ClosingLot, Event, Opening, SessionPnl, realise
+from recon.realise import ClosingBook, ClosingLot, Event, Opening, SessionPnl, realise, realise_each
 
 START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
 FILL = Event(
@@ -237,6 +237,23 @@ def test_a_run_goes_on_from_where_any_session_left_it(method: Method) -> None:
             rest = [event for event in events if event.session_date >= session]
             again = realise(rest, {"okx": method}, {("okx", "BTC"): opening} if opening else {})
             assert list(again) == [item for item in whole if item.session_date >= session]
+
+
+@pytest.mark.parametrize("method", ["average", "fifo"])
+def test_event_by_event_it_adds_up_to_the_sessions(method: Method) -> None:
+    for seed in range(20):
+        events = history(random.Random(seed))
+        rows, _ = realised(events, method)
+        each: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * 7)
+        for _, row in realise_each(events, {"okx": method}):
+            key = row.instrument, row.bot, row.session_date
+            each[key] = [a + b for a, b in zip(each[key], row[5:], strict=True)]
+        sessions = {
+            (row.instrument, row.bot, row.session_date): list(row[5:])
+            for row in rows
+            if row.scope == "bot"
+        }
+        assert dict(each) == sessions
 
 
 def test_disorder_is_refused() -> None:
