@@ -244,16 +244,19 @@ def test_event_by_event_it_adds_up_to_the_sessions(method: Method) -> None:
     for seed in range(20):
         events = history(random.Random(seed))
         rows, _ = realised(events, method)
-        each: defaultdict[tuple[Any, ...], list[int]] = defaultdict(lambda: [0] * 7)
+        each: dict[tuple[Any, ...], list[int | None]] = {}
         for _, row in realise_each(events, {"okx": method}):
             key = row.instrument, row.bot, row.session_date
-            each[key] = [a + b for a, b in zip(each[key], row[5:], strict=True)]
+            each[key] = [
+                None if a is None or b is None else a + b
+                for a, b in zip(each.get(key, [0] * 7), row[5:], strict=True)
+            ]
         sessions = {
             (row.instrument, row.bot, row.session_date): list(row[5:])
             for row in rows
             if row.scope == "bot"
         }
-        assert dict(each) == sessions
+        assert each == sessions
 
 
 def test_disorder_is_refused() -> None:
