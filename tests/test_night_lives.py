@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from recon.demo.okx_instruments import Instrument, future, option, spot
+from recon.demo.okx_instruments import Instrument, Row, future, option, spot
 from recon.demo.okx_lifecycle import OkxLife
 from tests.fleet import BTC, ETH, NOW, OPENING, SOL, Desk, Document, Trader, one_night, rows
 from tests.lives import Life, btc_price
@@ -246,3 +246,36 @@ def test_of_a_whole_life_every_number_is_the_reckoner_s(seed: int, tmp_path: Pat
     assert set(entry["proofs"].values()) == {"closed"}
     for name in ("gross", "fees", "funding", "other"):
         assert abs(Fraction(entry["total"][name]) - life.due[name]) < Fraction(1, 10**9), name
+
+
+def harmed(book: OkxLife, harm: str, rng: random.Random) -> tuple[str, Row]:
+    """Lose, double or alter one fill or one entry of the ledger; return which."""
+    kind, tape = rng.choice([("fill", book.fills), ("bill", book.bills)])
+    since = int(OPENING.timestamp() * 1000)
+    place = rng.choice([n for n, at_ms in enumerate(tape.times_ms) if at_ms > since])
+    row = tape.rows[place]
+    if harm == "lost":
+        for rows_of in (tape.ids, tape.times_ms, tape.rows):
+            del rows_of[place]
+    elif harm == "doubled":
+        number = tape.ids[-1] + 10**9
+        tape.append(number, tape.times_ms[place], row | {"billId": str(number)})
+    else:
+        names = ("fillSz", "fillPx", "fee") if kind == "fill" else ("bal", "balChg")
+        name = rng.choice(names)
+        tape.rows[place] = row | {name: f"1{str(row[name]).lstrip('-')}"}
+    return kind, row
+
+
+@pytest.mark.parametrize("harm", ["lost", "doubled", "altered"])
+@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "2"))))
+def test_of_a_life_with_one_record_lost_doubled_or_altered_nothing_reads_proven(
+    seed: int, harm: str, tmp_path: Path
+) -> None:
+    rng = random.Random(f"{harm}{seed}")
+    life = Life(rng)
+    life.live(60)
+    changed = harmed(life.book, harm, rng)
+    document = night(life.book, tmp_path)
+    assert document["status"] == "unproven", changed
+    assert [entry["status"] for entry in document["accounts"]] == ["unproven"], changed
