@@ -39,7 +39,7 @@ MAX_AHEAD = timedelta(minutes=5)
 """How far a bot's clock may run ahead of this machine's."""
 READABLE = pa.schema([(name, pa.string()) for name in ("bot", "recipe", "rules", "mapping")])
 """The bots whose answers are kept; what these were made with: their own part, and everyone's; and
-the folder of their mapping."""
+their mapping, as it is configured, or as it was recognised."""
 RENEWED = pa.schema([("bot", pa.string()), ("closed_at", pa.timestamp("us"))])
 """When the closed trades closed that came, changed or went tonight."""
 
@@ -135,7 +135,7 @@ def _keep(
     _insert(warehouse, bot, whole)
     warehouse.run(
         "insert into books.readable values (?, ?, ?, ?)",
-        [bot.id, recipe, rules, str(variant.mapping)],
+        [bot.id, recipe, rules, variant.mapping.name if bot.mapping == "auto" else bot.mapping],
     )
 
 

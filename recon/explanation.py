@@ -74,7 +74,9 @@ def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
             "total": entry["total"],
             "causes": entry["causes"],
             "day": entry["day"],
-            "probably": _probably(entry["causes"], _known_ways(warehouse, bot)),
+            "probably": _probably(
+                entry["causes"], _known_ways(warehouse, bot, night.config.folder)
+            ),
             "trades": [_side_by_side(warehouse, bot, name, rows) for name in trades],
             "without_trade": [_told(row) for row in rows if row["trade_id"] is None],
             "evidence": [_evidence(row) for row in rows],
@@ -113,10 +115,10 @@ def _known(warehouse: Warehouse, bot: str, trade: str) -> str:
     raise UsageError(f"the books of {bot} have no closed trade {trade!r}")
 
 
-def _known_ways(warehouse: Warehouse, bot: str) -> dict[str, str]:
+def _known_ways(warehouse: Warehouse, bot: str, folder: Path) -> dict[str, str]:
     """Return in which ways a bot of its kind is known to be wrong, by cause."""
     rows = warehouse.rows("select mapping from books.readable where bot = ?", [bot])
-    return biases(rows[0]["mapping"]) if rows else {}
+    return biases(rows[0]["mapping"], folder) if rows else {}
 
 
 def _probably(causes: Sequence[Mapping[str, Any]], known: Mapping[str, str]) -> list[str]:

@@ -22,7 +22,7 @@ from tests.reckoner import Fill, Funding, Outcome, Reckoner
 INVERSE, DATED, DATED_COIN = "BTC-USD-SWAP", "BTC-USDT-260626", "BTC-USD-260626"
 CALLS = ("BTC-USD-260529-90000-C", "BTC-USD-260529-95000-C")
 COIN = "LTC-USDT"
-TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT")
+TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT", "MARGIN")
 FACES = {
     BTC: Fraction(1, 100), ETH: Fraction(1, 10), SOL: Fraction(1), INVERSE: Fraction(100),
     DATED: Fraction(1, 100), DATED_COIN: Fraction(100), COIN: Fraction(1),

@@ -143,7 +143,9 @@ def doubled(_rng: random.Random, _kind: str, row: Row) -> Row | None:
 def altered(rng: random.Random, kind: str, row: Row) -> Row | None:
     """A figure of it is another: by a tenth, or by a hundred-thousandth where it is nothing."""
     names = ("fillSz", "fillPx", "fillPnl", "fee") if kind == "fill" else ("bal", "balChg")
-    name = rng.choice([one for one in names if row["instType"] != "SPOT" or one != "fillPnl"])
+    name = rng.choice(
+        [one for one in names if row["instType"] not in ("SPOT", "MARGIN") or one != "fillPnl"]
+    )
     value = (
         f"{row[name]}1" if "." in row[name] and len(row[name]) < 9 else f"1{row[name].lstrip('-')}"
     )
