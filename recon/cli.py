@@ -26,6 +26,7 @@ from recon.commands.options import (
     read_date,
     verbose_option,
 )
+from recon.commands.schedule import schedule
 from recon.errors import ExitCode, ReconError, UsageError, exit_status
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
@@ -279,7 +280,7 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     return play(folder, is_json=is_json)
 
 
-for command in (*breaks.COMMANDS, mapping):
+for command in (*breaks.COMMANDS, mapping, schedule):
     cli.add_command(command)
 
 

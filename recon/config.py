@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -84,6 +84,16 @@ def _web_address(value: SecretStr, info: ValidationInfo) -> SecretStr:
     return value
 
 
+def _time(value: object) -> time:
+    try:
+        read = value if isinstance(value, time) else time.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f'{value!r} is no time of day: write it as "13:00", in UTC') from None
+    if read.tzinfo is not None:
+        raise ValueError(f'{read} has a zone: write it without one, as "13:00", in UTC')
+    return read
+
+
 def _name(value: str) -> str:
     if not value or not all(c.isalnum() or c in "-_." for c in value):
         raise ValueError("use letters, digits, '-', '_' and '.' only")
@@ -118,6 +128,7 @@ Price = Annotated[
 ]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 PingUrl = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_web_address)]
+UtcTime = Annotated[time, BeforeValidator(_time)]
 Name = Annotated[str, AfterValidator(_name)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
@@ -134,6 +145,7 @@ class Recon(_Section):
     tolerance_pct: Money = Decimal("0.5")
     tolerance_abs: Money = Decimal("1.00")
     sign_off_by: int = Field(default=1, ge=1, le=2)
+    crypto_opens: UtcTime = time(13)
     ping: PingUrl | None = None
 
 
