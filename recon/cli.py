@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from recon.commands.options import (
     read_date,
     verbose_option,
 )
-from recon.errors import ExitCode, ReconError, UsageError
+from recon.commands.schedule import schedule
+from recon.errors import ExitCode, ReconError, UsageError, exit_status
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 
@@ -71,38 +72,63 @@ def run(
     """Reconcile: fetch, compute, judge, page, report."""
     log(verbosity)
     session = None if as_of is None else read_date(as_of)
-    instant = None if known_at is None else _instant(known_at)
+    if known_at is not None:
+        return _read_back(config_path, session, _instant(known_at), accounts, is_json, verbosity)
+    from recon.ping import address, pinged  # noqa: PLC0415
+
+    is_nightly = session is None and not accounts and not no_fetch
+    with pinged(address(config_path) if is_nightly else None, _note) as outside:
+        config = load_config(config_path)
+        from recon.judgement import EXIT_CODES  # noqa: PLC0415
+        from recon.night import Night, run_night  # noqa: PLC0415
+        from recon.progress import progress  # noqa: PLC0415
+        from recon.stages import Stages  # noqa: PLC0415
+
+        stages = Stages()
+        with progress() as shown:
+            document = run_night(
+                Night(
+                    config,
+                    as_of=session,
+                    accounts=accounts,
+                    is_fetching=not no_fetch,
+                    is_paging=not no_page,
+                    progress=shown,
+                    stages=stages,
+                )
+            )
+        status = EXIT_CODES[document["status"]]
+        outside.published(document, status)
+        if verbosity:
+            from recon.terminal import print_stages  # noqa: PLC0415
+
+            print_stages(stages.seconds)
+        _show_run(document, is_json=is_json, verbosity=verbosity)
+        if not is_json:
+            report = config.state / "reports" / f"{document['as_of']}.json"
+            click.echo(f"report: {report}", err=True)
+    return status
+
+
+def _read_back(
+    config_path: Path,
+    session: date | None,
+    instant: datetime,
+    accounts: tuple[str, ...],
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
     config = load_config(config_path)
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
-    from recon.night import Night, read_back, run_night  # noqa: PLC0415
-    from recon.progress import progress  # noqa: PLC0415
-    from recon.stages import Stages  # noqa: PLC0415
+    from recon.night import read_back  # noqa: PLC0415
 
-    if instant is not None:
-        document = read_back(config, session, instant, accounts)
-        _show_run(document, is_json=is_json, verbosity=verbosity)
-        return EXIT_CODES[document["status"]]
-    stages = Stages()
-    with progress() as shown:
-        document = run_night(
-            Night(
-                config,
-                as_of=session,
-                accounts=accounts,
-                is_fetching=not no_fetch,
-                is_paging=not no_page,
-                progress=shown,
-                stages=stages,
-            )
-        )
-    if verbosity:
-        from recon.terminal import print_stages  # noqa: PLC0415
-
-        print_stages(stages.seconds)
+    document = read_back(config, session, instant, accounts)
     _show_run(document, is_json=is_json, verbosity=verbosity)
-    if not is_json:
-        click.echo(f"report: {config.state / 'reports' / (document['as_of'] + '.json')}", err=True)
     return EXIT_CODES[document["status"]]
+
+
+def _note(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _show_run(document: dict[str, Any], *, is_json: bool, verbosity: int) -> None:
@@ -254,7 +280,7 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     return play(folder, is_json=is_json)
 
 
-for command in (*breaks.COMMANDS, mapping):
+for command in (*breaks.COMMANDS, mapping, schedule):
     cli.add_command(command)
 
 
@@ -270,13 +296,13 @@ def run_cli(arguments: Sequence[str]) -> int:
         return ExitCode.USAGE
     except ReconError as error:
         click.echo(f"recon: {error}", err=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except Exception:  # noqa: BLE001 - the last resort: whatever it is, it is a bug of ours
+        return exit_status(error)
+    except KeyboardInterrupt as error:
+        return exit_status(error)
+    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it is a bug of ours
         click.echo("recon: a bug; nothing of this run was kept. Please report this:", err=True)
         traceback.print_exc()
-        return ExitCode.BUG
+        return exit_status(error)
     return result if isinstance(result, int) else 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -34,6 +34,7 @@ from recon.errors import ConfigError
 from recon.exact import PLACES
 from recon.exchanges import close_matches, exchange_ids
 from recon.lots import Method
+from recon.ping import is_address
 from recon.secrets import read_secret
 
 SECRET_KINDS = ("env", "file", "keyring")
@@ -76,6 +77,23 @@ def _secret(value: object, info: ValidationInfo) -> object:
     return SecretStr(read_secret(value, context.get("folder", Path())) if is_wanted else "unread")
 
 
+def _web_address(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    is_read = (info.context or {}).get("with_secrets", True)
+    if is_read and not is_address(value.get_secret_value()):
+        raise ValueError("the secret is no web address: begin it with https://")
+    return value
+
+
+def _time(value: object) -> time:
+    try:
+        read = value if isinstance(value, time) else time.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f'{value!r} is no time of day: write it as "13:00", in UTC') from None
+    if read.tzinfo is not None:
+        raise ValueError(f'{read} has a zone: write it without one, as "13:00", in UTC')
+    return read
+
+
 def _name(value: str) -> str:
     if not value or not all(c.isalnum() or c in "-_." for c in value):
         raise ValueError("use letters, digits, '-', '_' and '.' only")
@@ -109,6 +127,8 @@ Price = Annotated[
     Decimal, BeforeValidator(_decimal), AfterValidator(_fits), Field(gt=0, allow_inf_nan=False)
 ]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+PingUrl = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_web_address)]
+UtcTime = Annotated[time, BeforeValidator(_time)]
 Name = Annotated[str, AfterValidator(_name)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
@@ -119,12 +139,14 @@ class _Section(BaseModel):
 
 
 class Recon(_Section):
-    """`[recon]`: where state is kept, how far claim and truth may lie apart, how many sign off."""
+    """`[recon]`: the state, how far claim and truth may lie apart, who signs off, who is pinged."""
 
     state: Path = Path("state")
     tolerance_pct: Money = Decimal("0.5")
     tolerance_abs: Money = Decimal("1.00")
     sign_off_by: int = Field(default=1, ge=1, le=2)
+    crypto_opens: UtcTime = time(13)
+    ping: PingUrl | None = None
 
 
 class OpeningLot(_Section):

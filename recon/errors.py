@@ -91,3 +91,13 @@ class LockedError(ReconError):
     """Another run holds the state folder."""
 
     exit_code = ExitCode.LOCKED
+
+
+INTERRUPTED = 130
+
+
+def exit_status(error: BaseException) -> int:
+    """Return the exit status of a command that ends with `error`. What is not ours is a bug."""
+    if isinstance(error, ReconError):
+        return error.exit_code
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG

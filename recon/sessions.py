@@ -76,6 +76,12 @@ class TradeDates:
         day = local.date() if local.time() < CUT_OFF else local.date() + timedelta(days=1)
         return self.session_on_or_after(day)
 
+    def opens(self, start: datetime, end: datetime) -> list[datetime]:
+        """Return when it opens after `start` and until `end` (UTC), as far as that is known."""
+        opens = self._calendar.opens
+        chosen = opens[(opens > start) & (opens <= end)]
+        return [at.to_pydatetime().astimezone(UTC) for at in chosen]
+
     def _named(self, day: date) -> Session:
         before = self._calendar.previous_session(day.isoformat()).date()
         return Session(day, _cut_off(before), _cut_off(day))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from datetime import date, datetime
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,14 @@ def read_date(text: str, option: str = "--as-of") -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise UsageError(f"{option} {text}: write the date as YYYY-MM-DD") from error
+
+
+def read_time(text: str, option: str) -> time:
+    """Return the time of day, in UTC, that an option names. Raises UsageError."""
+    try:
+        return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - a time of day has no zone
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: write the time as HH:MM, in UTC") from error
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -1,0 +1,161 @@
+"""Pings outwards: a run tells a dead-man's switch that it began, and how it ended.
+
+The switch is a service elsewhere that raises the alarm when no ping comes, so that a machine that
+is off is noticed, too. Its address is a secret. Each ping leaves through `recon/ping_send.py`, a
+child that is ended at its deadline: a ping that fails is said on stderr, and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from recon.errors import ReconError, exit_status
+from recon.secrets import read_secret
+
+DEADLINE_S = 10.0
+"""For one ping, all its attempts together."""
+
+LAST_WAIT_S = 2.5
+"""For what is left of the first ping when a run ends: the rest is for the last one."""
+
+MAX_LINE = 300
+Note = Callable[[str], None]
+
+
+class _Ping(NamedTuple):
+    name: str
+    process: subprocess.Popen[str]
+
+
+class Run:
+    """What the switch is told of a run that ended without an error."""
+
+    ending = ("fail", "nothing was published")
+
+    def published(self, document: Mapping[str, Any], status: int) -> None:
+        """Take what a run published, its report written, and the status that it exits with."""
+        problem = unfinished(document)
+        told = problem or f"{document['status']} as of {document['as_of']}"
+        self.ending = ("fail" if problem else "success", f"exit status {status}: {told}")
+
+
+def unfinished(document: Mapping[str, Any]) -> str:
+    """Return why a run that was published has not done its work yet; nothing where it has.
+
+    This is the one place that decides it: a success is pinged only where this is empty.
+    """
+    lost = [page["page"] for page in document["pages"] if page["status"] == "failed"]
+    return f"nobody could be paged: {', '.join(lost)}" if lost else ""
+
+
+def address(config_path: Path) -> str | None:
+    """Return the switch's address, also from a configuration that is otherwise wrong.
+
+    None where there is none, or it cannot be read: what is wrong is for `config.load` to say.
+    """
+    try:
+        source = tomllib.loads(config_path.read_text(encoding="utf-8"))["recon"]["ping"]
+        url = read_secret(source, config_path.absolute().parent)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return url if is_address(url) else None
+
+
+def is_address(url: str) -> bool:
+    """Return whether a URL is one that can be pinged."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+@contextmanager
+def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Iterator[Run]:
+    """Ping `url` as the block begins and as it ends: well, or with what was raised.
+
+    The first ping is not waited for; at its end a run waits `deadline_s` at most. Nothing raised by
+    the block is changed. Without a `url` nobody is told.
+    """
+    run = Run()
+    if url is None:
+        yield run
+        return
+    begun = _send(url, "start", "", deadline_s)
+    try:
+        yield run
+    except BaseException as error:
+        _tell(url, begun, ("fail", _failed(error)), note, deadline_s)
+        raise
+    _tell(url, begun, run.ending, note, deadline_s)
+
+
+def _failed(error: BaseException) -> str:
+    """Say in one line what ended a run; of a bug only its kind, as it may hold anything."""
+    said = str(error) if isinstance(error, ReconError) else type(error).__name__
+    line = next(iter(said.splitlines()), "")
+    return f"exit status {exit_status(error)}: {line}"[:MAX_LINE]
+
+
+def _tell(
+    url: str, begun: _Ping | None, ending: tuple[str, str], note: Note, deadline_s: float
+) -> None:
+    """End the first ping, then send the last one: never the other way round at the switch."""
+    until = time.monotonic() + deadline_s
+    _finish(begun, note, wait_s=min(LAST_WAIT_S, deadline_s / 2))
+    left_s = until - time.monotonic()
+    _finish(_send(url, *ending, left_s), note, wait_s=left_s)
+
+
+def _send(url: str, name: str, body: str, deadline_s: float) -> _Ping | None:
+    """Start the process that sends one ping; None where there is no room for a process."""
+    job = {"url": _at(url, name), "body": body, "deadline_s": deadline_s}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recon.ping_send"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # The child imports what this process imports, wherever either was started.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
+    except OSError:
+        return None
+    if process.stdin is None:
+        raise AssertionError("the child was given a pipe")
+    with suppress(OSError):  # it died at once: its exit status says so
+        process.stdin.write(json.dumps(job))
+        process.stdin.close()
+    process.stdin = None
+    return _Ping(name, process)
+
+
+def _finish(ping: _Ping | None, note: Note, *, wait_s: float) -> None:
+    if ping is None:
+        note("PING NOT SENT: no process could be started")
+        return
+    try:
+        problem, _ = ping.process.communicate(timeout=max(0.0, wait_s))
+    except subprocess.TimeoutExpired:
+        ping.process.kill()
+        problem, _ = ping.process.communicate()
+    if ping.process.returncode != 0:
+        note(f"PING NOT SENT: {ping.name}: {problem or 'no answer in time'}")
+
+
+def _at(url: str, name: str) -> str:
+    """Return where a ping goes: success to the address itself, others beneath it."""
+    parts = urlsplit(url)
+    path = parts.path.rstrip("/") + ("" if name == "success" else f"/{name}")
+    return parts._replace(path=path, fragment="").geturl()
