@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
 from recon.config import Bot, Config, Heartbeat
@@ -60,10 +61,10 @@ def parse_beat(text: str | bytes, bot: str) -> Beat:
     if not isinstance(said, dict) or "bot" not in said:
         raise ValueError("it is no JSON object that names its bot")
     if said["bot"] != bot:
-        raise ValueError(f"it is of bot {said['bot']!r}")
+        raise ValueError(f"it is of bot {shortened(said['bot'])}")
     seq = said.get("seq")
     if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
-        raise ValueError(f"seq is {seq!r}, and no whole number")
+        raise ValueError(f"seq is {shortened(seq)}, and no whole number")
     at = _instant("at", said.get("at"))
     last_bar_at = said.get("last_bar_at")
     return Beat(bot, seq, at, None if last_bar_at is None else _instant("last_bar_at", last_bar_at))
@@ -76,7 +77,7 @@ def _instant(name: str, value: Any) -> datetime:
             return at.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError(f"{name} is {value!r}, and no time with a zone")
+    raise ValueError(f"{name} is {shortened(value)}, and no time with a zone")
 
 
 async def _look_at_all(
@@ -101,8 +102,10 @@ async def _read(bot: Bot, folder: Path, deadline_s: float) -> Reading:
         return NoBeat(is_missing=True, why=str(error))
     except TimeoutError:
         return NoBeat(is_missing=False, why=f"no answer within {deadline_s:g} s")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         return NoBeat(is_missing=False, why=_in_words(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other bots are looked at
+        return NoBeat(is_missing=False, why=f"it cannot be read: {type(error).__name__}")
 
 
 async def _fetch(place: Heartbeat, folder: Path) -> bytes:
@@ -174,8 +177,8 @@ async def _over_http(url: str) -> bytes:
             async for piece in answer.content.iter_chunked(MAX_BYTES):
                 body = _bounded(body + piece)
             return body
-    except aiohttp.ClientError as error:
-        raise OSError(f"HTTP: {type(error).__name__}") from error  # its text may have the URL
+    except (aiohttp.ClientError, ValueError) as error:  # whose text may have the URL
+        raise OSError(f"HTTP: {type(error).__name__}") from error
 
 
 async def _out_of_redis(url: str, key: str) -> bytes:
@@ -189,7 +192,7 @@ async def _out_of_redis(url: str, key: str) -> bytes:
     try:
         async with Redis.from_url(url) as client:
             said: Any = await client.getrange(key, 0, MAX_BYTES)  # bytes, as nobody asked for text
-    except RedisError as error:
+    except (RedisError, ValueError) as error:  # whose text may have the URL
         raise OSError(f"Redis: {type(error).__name__}") from error
     if not said:
         raise _Missing(f"there is no key {key}")

@@ -188,6 +188,28 @@ def test_nobody_listens(scheme: str, tmp_path: Path) -> None:
     assert not reading.is_missing
 
 
+@pytest.mark.parametrize(
+    "heartbeat",
+    [
+        {"redis": "k4nary://:k4nary@127.0.0.1", "key": "beat"},
+        {"redis": "redis://:k4n/ary@127.0.0.1:k4nary", "key": "beat"},
+        {"redis": "redis://:k4nary@127.0.0.1:1", "key": "beat"},
+        {"url": "http://u:k4nary@127.0.0.1:k4nary/"},
+        {"url": "http://u:k4nary@127.0.0.1:1/"},
+        {"url": "http://u:k4nary@k4n..ary/"},
+    ],
+)
+def test_a_secret_in_an_address_is_in_no_reason(heartbeat: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "secret").touch(0o600)
+    place = "redis" if "redis" in heartbeat else "url"
+    (tmp_path / "secret").write_text(heartbeat[place])
+    named: dict[str, Any] = {**heartbeat, place: {"file": str(tmp_path / "secret")}}
+    reading = look(tmp_path, **named)
+    assert isinstance(reading, NoBeat)
+    assert "k4n" not in reading.why
+    assert reading.why
+
+
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give a real Redis, without a disk."""
