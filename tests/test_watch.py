@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -127,15 +128,12 @@ def test_a_fortnight_of_bots_that_live_has_no_incident_and_no_page(
 def test_what_is_known_outlives_the_process(desk: Callable[..., Desk]) -> None:
     """`--once` from cron: each turn knows what the one before has seen, by the ledger alone."""
     beat(desk(btc=EACH_MINUTE).folder / "btc.json", 5, START)
-    for minute, found in enumerate([[], [], ["stuck"], ["stuck"]]):
+    seqs = [(5, []), (5, []), (5, ["stuck"]), (6, []), (6, []), (6, ["stuck"]), (4, ["back"])]
+    for minute, (seq, found) in enumerate(seqs):
         here = desk(btc=EACH_MINUTE)
         here.now += minute * MINUTE
-        beat(here.folder / "btc.json", 5, here.now)
+        beat(here.folder / "btc.json", seq, here.now)
         assert kinds(here.look()) == found
-    here = desk(btc=EACH_MINUTE)
-    here.now += 4 * MINUTE
-    beat(here.folder / "btc.json", 6, here.now)
-    assert kinds(here.look()) == []
 
 
 def test_no_evidence_is_not_alive(desk: Callable[..., Desk]) -> None:
@@ -393,6 +391,29 @@ def test_once_ends_with_what_it_found_and_prints_one_document(
         True,
     ]
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_watch_that_is_killed_at_any_moment_loses_no_page_and_doubles_no_incident(
+    tmp_path: Path, channel: Channel
+) -> None:
+    config = configured(tmp_path, (channel.url,), btc={"file": "btc.json", "period_s": 60})
+    beat(tmp_path / "btc.json", 9, datetime.now(UTC) - timedelta(hours=18))
+    seed = random.Random(18)
+    for _life in range(6):
+        with subprocess.Popen(
+            [sys.executable, "-m", "recon", "watch"],
+            cwd=tmp_path,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as watch:
+            time.sleep(seed.uniform(0.3, 2.5))
+            watch.kill()
+    assert run_cli(["watch", "--once", "--config", str(config.path)]) == ExitCode.DIVERGED
+    assert _incidents(tmp_path, "incident, kind, is_told, is_resolved") == [
+        ("heartbeat-btc", "frozen", 1, 0)
+    ]
+    assert {page.title for page in channel.pages} == {"recon watch: btc is not alive: btc"}
 
 
 def test_a_second_watch_says_that_the_first_is_there(
