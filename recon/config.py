@@ -7,7 +7,7 @@ that names the file, the key and the remedy.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
@@ -38,6 +38,7 @@ from recon.ping import is_address
 from recon.secrets import read_secret
 
 SECRET_KINDS = ("env", "file", "keyring")
+URL_SCHEMES = {"url": ("http", "https"), "redis": ("redis", "rediss")}
 TWS_PORTS = {"live": 7496, "paper": 7497}
 OkxInstrumentType = Literal["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
 
@@ -63,7 +64,8 @@ def _secret(value: object, info: ValidationInfo) -> object:
     if isinstance(value, SecretStr):
         return value
     context = info.context or {}
-    is_wanted = context.get("with_secrets", True)
+    wanted = context.get("with_secrets", True)
+    is_wanted = wanted if isinstance(wanted, bool) else info.field_name in wanted
     if (
         not isinstance(value, dict)
         or len(value) != 1
@@ -92,6 +94,26 @@ def _time(value: object) -> time:
     if read.tzinfo is not None:
         raise ValueError(f'{read} has a zone: write it without one, as "13:00", in UTC')
     return read
+
+
+def _place(value: object, info: ValidationInfo) -> object:
+    """Accept a URL as it is, where it holds no password; else as a secret."""
+    if not isinstance(value, str):
+        return _secret(value, info)
+    schemes = URL_SCHEMES[str(info.field_name)]
+    try:
+        parts = urlsplit(value)
+        is_one = parts.scheme in schemes and bool(parts.hostname) and not parts.fragment
+    except ValueError:
+        is_one = False
+    if not is_one or value != "".join(value.split()):
+        raise ValueError(f"{value!r} is no URL: begin it with {' or '.join(schemes)}, then ://")
+    if parts.username or parts.password:
+        raise ValueError(
+            'a password is never written here: name the whole URL as { env = "NAME" } '
+            'or { file = "path" }'
+        )
+    return SecretStr(value)
 
 
 def _name(value: str) -> str:
@@ -129,6 +151,7 @@ Price = Annotated[
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 PingUrl = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_web_address)]
 UtcTime = Annotated[time, BeforeValidator(_time)]
+Place = Annotated[SecretStr, BeforeValidator(_place)]
 Name = Annotated[str, AfterValidator(_name)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
@@ -269,10 +292,22 @@ Account = Annotated[
 
 
 class Heartbeat(_Section):
-    """Where a bot writes its beat, and how often."""
+    """Where a bot's beat is found, how often it beats, and how long its bars are."""
 
-    file: Path
-    period_s: int = Field(default=60, gt=0)
+    file: Path | None = None
+    url: Place | None = None
+    redis: Place | None = None
+    key: str | None = Field(default=None, min_length=1)
+    period_s: int = Field(default=60, gt=0, le=86400)
+    bar_s: int | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _is_in_one_place(self) -> Self:
+        if sum(place is not None for place in (self.file, self.url, self.redis)) != 1:
+            raise ValueError("give one of file, url, or redis and key")
+        if (self.redis is None) != (self.key is None):
+            raise ValueError("redis and key belong together: give both, or neither")
+        return self
 
 
 class Bot(_Section):
@@ -365,10 +400,11 @@ class Config(_Section):
                     raise ValueError(f"bots.{bot.id}.order_tag: {other} has the same tag")
 
 
-def load(path: Path, *, with_secrets: bool = True) -> Config:
+def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
     """Read and check the configuration at `path`, its secrets included.
 
-    Where nobody is asked and nobody is paged, it is read without them. Raises ConfigError.
+    Where nobody is asked and nobody is paged, it is read without them; or with those alone whose
+    key is named, as `url`. Raises ConfigError.
     """
     try:
         text = path.read_text(encoding="utf-8")

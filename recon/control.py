@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recon import journal
+from recon import incidents, journal
 from recon.errors import ConfigError
 
 BUSY_TIMEOUT_S = 30.0
@@ -122,4 +122,10 @@ def _life_of_a_break(db: sqlite3.Connection) -> None:
         )
 
 
-STEPS = (_first_tables, _life_of_a_break)
+def _watched_bots(db: sqlite3.Connection) -> None:
+    """Make what `recon watch` keeps: what is known of each bot, and the incidents."""
+    for statement in incidents.SHAPE:
+        db.execute(statement)
+
+
+STEPS = (_first_tables, _life_of_a_break, _watched_bots)

@@ -1,28 +1,213 @@
-"""What a bot's heartbeat file says: when its main loop last turned."""
+"""What bots' heartbeats say: fetched from a file, over HTTP or out of Redis, and read strictly.
+
+No place that a beat is kept in can hold its reader: a file is opened without waiting, and each
+beat has one deadline, all of them side by side.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any, NamedTuple
 
-from recon.config import Config
+from recon.config import Bot, Config, Heartbeat
+from recon.domain import Clock
+from recon.liveness import Beat, NoBeat, Reading
 
-
-def last_beats(config: Config) -> dict[str, datetime]:
-    """Return when each bot beat last (UTC), of those whose file can be read."""
-    beats: dict[str, datetime] = {}
-    for bot in config.bots:
-        beat = None if bot.heartbeat is None else last_beat(config.folder / bot.heartbeat.file)
-        if beat is not None:
-            beats[bot.id] = beat
-    return beats
+DEADLINE_S = 10.0
+MAX_BYTES = 64 * 1024
+MAX_SEQ = 2**63 - 1
 
 
-def last_beat(path: Path) -> datetime | None:
-    """Return the `at` of a beat; None where there is no such file, or it says no instant."""
+class Look(NamedTuple):
+    """What a bot's heartbeat said, and when it was read (UTC)."""
+
+    reading: Reading
+    at: datetime
+
+
+class _Missing(Exception):
+    """There is nothing where the beat should be."""
+
+
+def last_beats(config: Config, now: Clock) -> dict[str, datetime]:
+    """Return when each bot beat last (UTC), of those whose beat can be read."""
+    looks = read_beats(config.bots, config.folder, now)
+    return {bot: look.reading.at for bot, look in looks.items() if isinstance(look.reading, Beat)}
+
+
+def read_beats(
+    bots: Iterable[Bot], folder: Path, now: Clock, *, deadline_s: float = DEADLINE_S
+) -> dict[str, Look]:
+    """Return what each bot's heartbeat says, by bot; a relative file is relative to `folder`.
+
+    A bot without a heartbeat is left out.
+    """
+    watched = [bot for bot in bots if bot.heartbeat]
+    return asyncio.run(_look_at_all(watched, folder, now, deadline_s))
+
+
+def parse_beat(text: str | bytes, bot: str) -> Beat:
+    """Return the beat that a bot has written. Raises ValueError that says what is wrong with it."""
+    said = json.loads(text)
+    if not isinstance(said, dict) or "bot" not in said:
+        raise ValueError("it is no JSON object that names its bot")
+    if said["bot"] != bot:
+        raise ValueError(f"it is of bot {shortened(said['bot'])}")
+    seq = said.get("seq")
+    if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
+        raise ValueError(f"seq is {shortened(seq)}, and no whole number")
+    at = _instant("at", said.get("at"))
+    last_bar_at = said.get("last_bar_at")
+    return Beat(bot, seq, at, None if last_bar_at is None else _instant("last_bar_at", last_bar_at))
+
+
+def _instant(name: str, value: Any) -> datetime:
     try:
-        at = datetime.fromisoformat(json.loads(path.read_text(encoding="utf-8"))["at"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return at.astimezone(UTC) if at.tzinfo is not None else None
+        at = datetime.fromisoformat(value)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"{name} is {shortened(value)}, and no time with a zone")
+
+
+async def _look_at_all(
+    bots: list[Bot], folder: Path, now: Clock, deadline_s: float
+) -> dict[str, Look]:
+    async def look(bot: Bot) -> Look:
+        reading = await _read(bot, folder, deadline_s)
+        return Look(reading, now())
+
+    looks = await asyncio.gather(*map(look, bots))
+    return {bot.id: each for bot, each in zip(bots, looks, strict=True)}
+
+
+async def _read(bot: Bot, folder: Path, deadline_s: float) -> Reading:
+    place = bot.heartbeat
+    if place is None:
+        raise AssertionError("only bots with a heartbeat are read")
+    try:
+        async with asyncio.timeout(deadline_s):
+            return parse_beat(await _fetch(place, folder), bot.id)
+    except _Missing as error:
+        return NoBeat(is_missing=True, why=str(error))
+    except TimeoutError:
+        return NoBeat(is_missing=False, why=f"no answer within {deadline_s:g} s")
+    except (OSError, ValueError) as error:
+        return NoBeat(is_missing=False, why=_in_words(error))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other bots are looked at
+        return NoBeat(is_missing=False, why=f"it cannot be read: {type(error).__name__}")
+
+
+async def _fetch(place: Heartbeat, folder: Path) -> bytes:
+    if place.file is not None:
+        return await _aside(place.file, folder / place.file)
+    if place.url is not None:
+        return await _over_http(place.url.get_secret_value())
+    if place.redis is not None and place.key is not None:
+        return await _out_of_redis(place.redis.get_secret_value(), place.key)
+    raise AssertionError("the configuration names one place")
+
+
+_held: set[Path] = set()
+"""Files whose reading has not come back yet, as on a network disk that is gone."""
+
+
+async def _aside(name: Path, path: Path) -> bytes:
+    """Read a file in a thread that nobody has to wait for: the process ends without it."""
+    if path in _held:
+        raise TimeoutError
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bytes] = loop.create_future()
+
+    def settle(act: Callable[[], None]) -> None:
+        if not done.done():  # the deadline may have been faster
+            act()
+
+    def read() -> None:
+        try:
+            text = _regular_file(name, path)
+            act: Callable[[], None] = lambda: done.set_result(text)  # noqa: E731
+        except (OSError, _Missing) as error:
+            failure = error
+            act = lambda: done.set_exception(failure)  # noqa: E731
+        _held.discard(path)
+        with suppress(RuntimeError):  # nobody waits any more
+            loop.call_soon_threadsafe(settle, act)
+
+    _held.add(path)
+    threading.Thread(target=read, name=f"heartbeat {name}", daemon=True).start()
+    return await done
+
+
+def _regular_file(name: Path, path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise _Missing(f"there is no file {name}") from None
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{name} is no file")
+        return _bounded(file.read(MAX_BYTES + 1))
+
+
+async def _over_http(url: str) -> bytes:
+    import aiohttp  # noqa: PLC0415 - slow to load, and needed by bots that serve their beat alone
+
+    timeout = aiohttp.ClientTimeout(total=None)  # the deadline is around all of it
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, allow_redirects=False) as answer,
+        ):
+            if answer.status in {404, 410}:
+                raise _Missing(f"HTTP {answer.status}: there is no beat")
+            if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
+                raise OSError(f"HTTP {answer.status}")
+            body = b""
+            async for piece in answer.content.iter_chunked(MAX_BYTES):
+                body = _bounded(body + piece)
+            return body
+    except (aiohttp.ClientError, ValueError) as error:  # whose text may have the URL
+        raise OSError(f"HTTP: {type(error).__name__}") from error
+
+
+async def _out_of_redis(url: str, key: str) -> bytes:
+    try:
+        from redis import RedisError  # noqa: PLC0415 - an extra: who uses it has it installed
+        from redis.asyncio import Redis  # noqa: PLC0415
+    except ImportError as error:
+        raise OSError(
+            "the redis library is not installed: run  pip install 'recon[redis]'"
+        ) from error
+    try:
+        async with Redis.from_url(url) as client:
+            said: Any = await client.getrange(key, 0, MAX_BYTES)  # bytes, as nobody asked for text
+    except (RedisError, ValueError) as error:  # whose text may have the URL
+        raise OSError(f"Redis: {type(error).__name__}") from error
+    if not said:
+        raise _Missing(f"there is no key {key}")
+    return _bounded(said)
+
+
+def _bounded(body: bytes) -> bytes:
+    if len(body) > MAX_BYTES:
+        raise OSError(f"it is longer than {MAX_BYTES} bytes")
+    return body
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return "it is no JSON"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -16,10 +16,12 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from recon import baseline, breaks, journal
+from recon import baseline, breaks, incidents, journal
 from recon.baseline import Signature, SignedOff
 from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
+from recon.incidents import Told
+from recon.liveness import Known, Trouble
 
 
 class Ledger:
@@ -110,6 +112,30 @@ class Ledger:
         audit = journal.verify(self._db, head)
         sound = audit.altered is None
         return audit, breaks.disagreements(self._db) if sound else []
+
+    def watched(self) -> dict[str, Known]:
+        """Return what is known of each bot that was watched."""
+        return incidents.known(self._db)
+
+    def see_beats(
+        self, judged: Mapping[str, tuple[Known, Trouble | None]], at: datetime
+    ) -> tuple[bool, list[Told]]:
+        """Note a look at every bot that is watched.
+
+        Returns whether an incident began or ended, and the pages that are due: those of earlier
+        looks as well, until each is `told`.
+        """
+        with transaction(self._db):
+            is_news = incidents.see(self._db, judged, at)
+            return is_news, incidents.to_tell(self._db)
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """Return the incidents that stand."""
+        return incidents.listed(self._db)
+
+    def told_incidents(self, told: Told) -> None:
+        """Note that a page of incidents has been handed on."""
+        incidents.told(self._db, told.page, resolves=told.resolves)
 
     def told(
         self, as_of: date | None, known_at: datetime, accounts: Collection[str]

@@ -234,7 +234,7 @@ def _judge(
         [one.bot for one in plan.bots],
         fetched,
         unreadable,
-        last_beats(night.config),
+        last_beats(night.config, night.now),
     ).build(plan.as_of, signed_off)
 
 

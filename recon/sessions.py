@@ -8,8 +8,10 @@ lies in exactly one session.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from math import ceil
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
@@ -87,6 +89,79 @@ class TradeDates:
         return Session(day, _cut_off(before), _cut_off(day))
 
 
+class Hours(Protocol):
+    """When bars come."""
+
+    def open_s(self, start: datetime, end: datetime) -> float:
+        """Return for how many seconds of `[start, end)` (UTC) the market was open."""
+        ...
+
+    def bar_s(self, bar_s: float) -> float:
+        """Return for how many seconds a market is open in a bar that the clock gives `bar_s`."""
+        ...
+
+
+class AlwaysOpen:
+    """The hours of a market that never closes."""
+
+    def open_s(self, start: datetime, end: datetime) -> float:
+        """Return the whole of it."""
+        return max(0.0, (end - start).total_seconds())
+
+    def bar_s(self, bar_s: float) -> float:
+        """Return the bar itself."""
+        return bar_s
+
+
+class MarketHours:
+    """The hours of one exchange calendar, with its holidays, early closes and lunch breaks.
+
+    They are known for the year before `year`, that year and the next one.
+    """
+
+    def __init__(self, name: str, year: int) -> None:
+        schedule = _exchange_hours(name, year).schedule
+        has_pause = schedule["break_start"].notna()
+        self._open = [
+            (start.to_pydatetime(), end.to_pydatetime())
+            for opens, closes, pauses, resumes, is_paused in zip(
+                *(schedule[name] for name in ("open", "close", "break_start", "break_end")),
+                has_pause,
+                strict=True,
+            )
+            for start, end in (
+                [(opens, pauses), (resumes, closes)] if is_paused else [(opens, closes)]
+            )
+        ]
+        lengths = (schedule["close"] - schedule["open"]).dt.total_seconds()
+        self._session_s = float(lengths.max())
+
+    def open_s(self, start: datetime, end: datetime) -> float:
+        """Return for how many seconds of `[start, end)` (UTC) the market was open."""
+        first = max(0, bisect_left(self._open, (start, start)) - 1)
+        total = 0.0
+        for opened, closed in self._open[first:]:
+            if opened >= end:
+                break
+            total += max(0.0, (min(closed, end) - max(opened, start)).total_seconds())
+        return total
+
+    def bar_s(self, bar_s: float) -> float:
+        """Return the bar itself; one that is longer than a session is so many whole sessions."""
+        if bar_s <= self._session_s:
+            return bar_s
+        return self._session_s * ceil(bar_s / timedelta(days=1).total_seconds())
+
+
+@lru_cache
+def market_hours(name: str | None, year: int) -> Hours:
+    """Return the hours of the calendar called `name`, around a year; without one, all hours.
+
+    Raises ConfigError for a name that exchange_calendars does not know.
+    """
+    return AlwaysOpen() if name is None else MarketHours(name, year)
+
+
 def calendar(name: str | None) -> Calendar:
     """Return the calendar called `name`; without one, UTC days.
 
@@ -136,12 +211,21 @@ def _cut_off(day: date) -> datetime:
 
 
 @lru_cache
-def _exchange_calendar(name: str) -> ExchangeCalendar:
+def _exchange_calendar(name: str, **bounds: str) -> ExchangeCalendar:
     import exchange_calendars  # noqa: PLC0415 - heavy, and needed by equities accounts only
 
     try:
-        return exchange_calendars.get_calendar(name)
+        return exchange_calendars.get_calendar(name, **bounds)
     except exchange_calendars.errors.InvalidCalendarName as error:
         raise ConfigError(
             f'calendar = "{name}" is not known: use an ISO 10383 market code, such as "XNYS"'
         ) from error
+
+
+def _exchange_hours(name: str, year: int) -> ExchangeCalendar:
+    """Return a calendar from the year before `year` to the end of the next, as far as it knows."""
+    start = f"{year - 1}-01-01"
+    try:
+        return _exchange_calendar(name, start=start, end=f"{year + 1}-12-31")
+    except ValueError:  # some exchanges announce their holidays a year at a time
+        return _exchange_calendar(name, start=start)

@@ -1,4 +1,4 @@
-"""The state folder: made private, and held by one run at a time."""
+"""The state folder: made private, and held by one run at a time, and by one watch."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from recon.errors import ConfigError, LockedError
 
 
 @contextmanager
-def locked_state(folder: Path) -> Iterator[Path]:
-    """Make the state folder (0700), hold its lock, and give it.
+def locked_state(folder: Path, lock: str = "lock") -> Iterator[Path]:
+    """Make the state folder (0700), hold one of its locks, and give it.
 
-    Raises LockedError where another run holds it, ConfigError where it cannot be made.
+    Raises LockedError where another run holds that, ConfigError where it cannot be made.
     """
     try:
         for part in (folder, folder / "scratch", folder / "reports"):
             part.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(folder / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(
             f"recon.state: cannot make the state folder {folder} ({error.strerror}): "
@@ -32,7 +32,7 @@ def locked_state(folder: Path) -> Iterator[Path]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LockedError(
-                f"another run holds {folder / 'lock'}: wait for it to end, then try again"
+                f"another run holds {folder / lock}: wait for it to end, then try again"
             ) from None
         yield folder
     finally:

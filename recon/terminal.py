@@ -96,6 +96,27 @@ def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> Non
     out.print(f"     sound: {end}", highlight=False, soft_wrap=True)
 
 
+def print_watch(document: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print each bot that is watched, what is wrong with it, and what became of the pages."""
+    out = console or _console()
+    styles = {"alive": "green", "incident": "bold red", "unknown": "yellow"}
+    for bot in document["bots"]:
+        said = bot["why"] or f"seq {bot['seq']} of {bot['at']:%Y-%m-%d %H:%M:%S} UTC"
+        kind = f"{bot['kind']}: " if bot["kind"] else ""
+        out.print(
+            f"[{styles[bot['status']]}]{bot['status']:<8}[/] {escape(bot['bot'])}: {kind}"
+            f"{escape(said)}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    for page in document["pages"]:
+        out.print(
+            f"{'page':<8} {page['status']}: {escape(page['title'])}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
 def print_stages(seconds: Mapping[str, float], console: Console | None = None) -> None:
     """Print where the time of a run went, on stderr: stages in their order, shares as bars."""
     out = console or Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)

@@ -175,6 +175,74 @@ def test_a_mistake_names_file_key_and_remedy(path: Path, old: str, new: str, exp
     assert "canary" not in str(caught.value)
 
 
+BEAT = 'heartbeat = { file = "beats/btc-quantum.json", period_s = 60 }'
+NO_URL = "begin it with"
+NO_PASSWORD = "a password is never written here: name the whole URL as"
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "expected"),
+    [
+        ("period_s = 60", "give one of file, url, or redis and key"),
+        ('file = "a", url = "http://a/"', "give one of file, url, or redis and key"),
+        ('file = "a", key = "b"', "redis and key belong together"),
+        ('redis = "redis://a"', "redis and key belong together"),
+        ('redis = "redis://a", key = ""', "key:"),
+        ('redis = "http://a", key = "b"', f"redis: 'http://a' is no URL: {NO_URL} redis or rediss"),
+        ('url = "redis://a"', f"url: 'redis://a' is no URL: {NO_URL} http or https"),
+        ('url = "http:///beat"', NO_URL),
+        ('url = "http://[a/"', NO_URL),
+        ('url = "http://a/ b"', NO_URL),
+        ('url = "http://u:canary@a/"', NO_PASSWORD),
+        ('redis = "redis://:canary@a", key = "b"', NO_PASSWORD),
+        ("url = 7", "a secret is never written here"),
+        ('file = "a", period_s = 0', "period_s:"),
+        ('file = "a", bar_s = 0', "bar_s:"),
+        ('file = "a", bars = 60', "bars: an unknown key"),
+    ],
+)
+def test_a_heartbeat_is_in_one_place_and_shows_no_password(
+    path: Path, heartbeat: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(write(path, BEAT, f"heartbeat = {{ {heartbeat} }}"))
+    assert "bots.btc-quantum.heartbeat" in str(error.value)
+    assert expected in str(error.value)
+    assert "canary" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "key", "expected"),
+    [
+        ('url = "http://127.0.0.1:8080/beat"', "url", "http://127.0.0.1:8080/beat"),
+        ('url = { env = "A_KEY" }, bar_s = 3600', "url", "canary-key"),
+        ('redis = "rediss://a:6380/1", key = "k"', "redis", "rediss://a:6380/1"),
+        ('redis = { file = "secret" }, key = "k"', "redis", "canary-secret"),
+    ],
+)
+def test_a_heartbeat_is_served_in_the_open_or_behind_a_secret(
+    path: Path, heartbeat: str, key: str, expected: str
+) -> None:
+    config = load(write(path, BEAT, f"heartbeat = {{ {heartbeat} }}"))
+    found = config.bots[0].heartbeat
+    assert getattr(found, key).get_secret_value() == expected
+    assert "canary" not in repr(config)
+
+
+def test_the_watch_is_given_the_secrets_that_it_needs_and_no_others(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path.parent / "secret").unlink()
+    config = load(write(path), with_secrets={"url", "redis"})
+    okx = config.accounts[0]
+    assert isinstance(okx, OkxAccount)
+    assert okx.api_secret.get_secret_value() == "unread"
+    assert config.paging.channels[0].url.get_secret_value() == "canary-key"
+    monkeypatch.delenv("A_KEY")
+    with pytest.raises(ConfigError, match="A_KEY is not set"):
+        load(path, with_secrets={"url", "redis"})
+
+
 def test_one_bot_a_pair(path: Path) -> None:
     second = """[[bots]]
 id = "other"

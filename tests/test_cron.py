@@ -16,17 +16,24 @@ import exchange_calendars
 import pytest
 
 from recon.config import OkxAccount, load
+from recon.errors import ExitCode
+from recon.heartbeats import DEADLINE_S
+from recon.watch import LONGEST_PAUSE_S, TURN_S
 
 ROOT = Path(__file__).resolve().parents[1]
 CRON = ROOT / "cron"
-UNITS = ("recon.service", "recon.timer", "recon-failed@.service")
+SERVICES = ("recon.service", "recon-watch.service")
+UNITS = (*SERVICES, "recon.timer", "recon-failed@.service")
 NEW_YORK = ZoneInfo("America/New_York")
 YEAR = 2026
 
 Unit = dict[str, dict[str, list[str]]]
 
 KNOWN = {
-    "Unit": {"Description", "Documentation", "Wants", "After", "OnFailure"},
+    "Unit": {
+        *("Description", "Documentation", "Wants", "After", "OnFailure"),
+        *("StartLimitIntervalSec", "StartLimitBurst"),
+    },
     "Timer": {"OnCalendar", "Persistent", "RandomizedDelaySec", "AccuracySec"},
     "Install": {"WantedBy"},
     "Service": {
@@ -37,7 +44,8 @@ KNOWN = {
         *("ProtectControlGroups", "PrivateTmp", "PrivateDevices", "LockPersonality"),
         *("RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID"),
         *("RemoveIPC", "SystemCallArchitectures", "SystemCallFilter", "SystemCallErrorNumber"),
-        *("SyslogIdentifier", "SyslogLevel"),
+        *("SyslogIdentifier", "SyslogLevel", "NotifyAccess", "WatchdogSec", "TimeoutStopSec"),
+        *("Restart", "RestartSec", "RestartPreventExitStatus"),
     },
 }
 """Every directive in use, by section: a misspelt one is only warned of by systemd, and ignored."""
@@ -140,10 +148,10 @@ def test_a_unit_is_well_formed(name: str) -> None:
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     for name in UNITS:
         text = (CRON / name).read_text(encoding="utf-8")
-        installed = name.replace("@.", "@recon.service.")
-        (tmp_path / installed).write_text(
-            text.replace("/opt/recon/.venv/bin/recon", "/bin/true"), encoding="utf-8"
-        )
+        for service in SERVICES:
+            (tmp_path / name.replace("@.", f"@{service}.")).write_text(
+                text.replace("/opt/recon/.venv/bin/recon", "/bin/true"), encoding="utf-8"
+            )
     for path in sorted(tmp_path.iterdir()):
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", str(path)],
@@ -154,10 +162,13 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, ""), path.name
 
 
-def test_the_service_is_hardened_and_bounded() -> None:
-    service = unit("recon.service")["Service"]
+@pytest.mark.parametrize(
+    ("name", "kind"), [("recon.service", "oneshot"), ("recon-watch.service", "notify")]
+)
+def test_a_service_is_hardened_and_bounded(name: str, kind: str) -> None:
+    service = unit(name)["Service"]
     expected = {
-        "Type": "oneshot",
+        "Type": kind,
         "NoNewPrivileges": "yes",
         "ProtectSystem": "strict",
         "ProtectHome": "yes",
@@ -170,6 +181,22 @@ def test_the_service_is_hardened_and_bounded() -> None:
     }
     assert {key: service[key] for key in expected} == {k: [v] for k, v in expected.items()}
     assert "TimeoutStartSec" in service
+    hardening = {"ProtectClock", "RestrictAddressFamilies", "SystemCallFilter", "PrivateDevices"}
+    assert {key: service[key] for key in hardening} == {
+        key: unit("recon.service")["Service"][key] for key in hardening
+    }
+
+
+def test_the_watch_is_ended_before_systemd_has_to_and_started_again_but_for_a_mistake() -> None:
+    parsed = unit("recon-watch.service")
+    service = parsed["Service"]
+    for limit in ("WatchdogSec", "TimeoutStartSec", "TimeoutStopSec"):
+        [(minutes, _)] = re.findall(r"^(\d+)(min)$", service[limit][0])
+        assert int(minutes) * 60 > TURN_S + LONGEST_PAUSE_S + DEADLINE_S
+    assert service["Restart"] == ["always"]
+    assert service["RestartPreventExitStatus"] == [str(int(ExitCode.USAGE))]
+    assert parsed["Unit"]["OnFailure"] == ["recon-failed@%n.service"]
+    assert service["LoadCredential"] == ["page-url:/etc/recon/secrets/page-url"], "and no key"
 
 
 def test_a_night_that_is_not_agreed_is_told_a_second_way() -> None:
@@ -213,19 +240,23 @@ def test_cron_mails_a_night_only_when_it_is_not_agreed(
     assert stat.S_IMODE((tmp_path / "night.log").stat().st_mode) == 0o600
 
 
-def test_the_crontabs_command_is_one_that_recon_understands() -> None:
+def test_the_commands_of_crontab_and_units_are_ones_that_recon_understands() -> None:
     _settings, [(_fields, command)] = crontab()
     of_service = unit("recon.service")["Service"]["ExecStart"][0]
     assert of_service in command
-    arguments = of_service.split()[1:]
-    done = subprocess.run(
-        [sys.executable, "-m", "recon", *arguments, "--help"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0
+    text = (CRON / "crontab").read_text(encoding="utf-8")
+    [each_minute] = re.findall(r"^#\* \* \* \* \* umask 077; (.*) >/dev/null$", text, re.MULTILINE)
+    of_watch = unit("recon-watch.service")["Service"]["ExecStart"][0]
+    assert each_minute == of_watch.replace("recon watch", "recon watch --once")
+    for line in (of_service, of_watch, each_minute):
+        done = subprocess.run(
+            [sys.executable, "-m", "recon", *line.split()[1:], "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from recon.heartbeats import last_beat
 from tests.fleet import BTC, ETH, NOW, Document, Trader, account, round_trips, run, serving
 
 DAY = timedelta(days=1)
@@ -59,14 +58,3 @@ def test_nor_is_one_that_trades_or_has_long_been_dead(tmp_path: Path) -> None:
     dead = f"{NOW - 9 * DAY:%Y-%m-%dT%H:%M:%SZ}"
     (tmp_path / "dead").mkdir()
     assert judged(night(tmp_path / "dead", bot, beat=dead)) == ("agreed", [])
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"at": 7}', '{"at": "soon"}', '{"at": "2026-05-14T00:00:00"}']
-)
-def test_a_beat_that_says_no_instant_is_none(tmp_path: Path, text: str) -> None:
-    (tmp_path / "beat.json").write_text(text)
-    assert last_beat(tmp_path / "beat.json") is None
-    assert last_beat(tmp_path / "none.json") is None
-    (tmp_path / "beat.json").write_text('{"at": "2026-05-14T02:00:00+02:00"}')
-    assert last_beat(tmp_path / "beat.json") == datetime.fromisoformat("2026-05-14T00:00:00Z")

@@ -3,12 +3,13 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import exchange_calendars
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon.errors import ConfigError
-from recon.sessions import NEW_YORK, calendar, last_ended, to_utc, window
+from recon.sessions import NEW_YORK, calendar, last_ended, market_hours, to_utc, window
 
 XNYS = calendar("XNYS")
 UTC_DAYS = calendar(None)
@@ -72,3 +73,38 @@ def test_an_empty_window_and_an_unknown_calendar_say_what_to_do() -> None:
 def test_a_window_begins_and_ends_with_sessions() -> None:
     stretch = window(XNYS, date(2026, 1, 1), date(2026, 1, 4))  # a holiday, and a Sunday
     assert (stretch.first.date, stretch.last.date) == (date(2026, 1, 2), date(2026, 1, 2))
+
+
+@pytest.mark.parametrize("name", ["XNYS", "XHKG", "CMES"])
+@given(
+    st.datetimes(datetime(2026, 1, 5), datetime(2026, 12, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.integers(0, 20_000),
+)
+@settings(max_examples=50)
+def test_open_time_is_the_minutes_that_the_exchange_lists(
+    name: str, start: datetime, minutes: int
+) -> None:
+    start = start.replace(second=0, microsecond=0)
+    end = start + timedelta(minutes=minutes)
+    listed = exchange_calendars.get_calendar(name, side="left").minutes
+    expected = int(((listed >= start) & (listed < end)).sum()) * 60
+    assert market_hours(name, 2026).open_s(start, end) == expected
+
+
+def test_the_hours_of_a_day_with_an_early_close_are_fewer_and_a_bar_of_a_day_is_a_session() -> None:
+    hours = market_hours("XNYS", 2026)
+    days = [datetime(2026, 11, day, tzinfo=UTC) for day in (25, 26, 27, 28, 29)]
+    opened = [hours.open_s(day, day + timedelta(days=1)) / 3600 for day in days]
+    assert opened == [6.5, 0, 3.5, 0, 0]
+    assert [hours.bar_s(bar_s) / 3600 for bar_s in (3600, 8 * 3600, 86400, 7 * 86400)] == [
+        *(1, 6.5, 6.5),
+        7 * 6.5,
+    ]
+    always = market_hours(None, 2026)
+    assert always.open_s(days[0], days[4]) == 4 * 86400
+    assert (always.open_s(days[4], days[0]), always.bar_s(86400)) == (0, 86400)
+
+
+def test_hours_of_an_unknown_calendar_say_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="XNYS"):
+        market_hours("NOWHERE", 2026)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Collection
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +38,8 @@ verbose_option = click.option(
 )
 
 
-def load_config(path: Path, *, with_secrets: bool = True) -> Config:
-    """Read the configuration; without its secrets where nobody is asked and nobody is paged."""
+def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
+    """Read the configuration, with the secrets that the command needs: all, none, or by key."""
     from recon.config import load  # noqa: PLC0415 - pydantic, only once there is a command
 
     return load(path, with_secrets=with_secrets)

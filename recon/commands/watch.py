@@ -1,0 +1,79 @@
+"""`recon watch`: once, for cron, or staying, for systemd. It runs beside a night, and waits for
+none.
+"""  # noqa: D205 - one sentence, of two lines
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recon.commands.options import (
+    config_option,
+    json_option,
+    load_config,
+    log,
+    print_json,
+    verbose_option,
+)
+from recon.errors import EvidenceError, ExitCode
+
+
+@click.command()
+@config_option
+@click.option("--once", is_flag=True, help="Look once, and end; to be run every period.")
+@json_option
+@verbose_option
+def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:  # noqa: FBT001 - click passes flags by name
+    """Watch the bots' heartbeats, and page when one is not alive.
+
+    Stays until it is told to stop (SIGTERM). With --once it exits 0 where all are alive, 1 where an
+    incident stands, 3 where one has not been seen yet.
+    """
+    log(verbosity)
+    config = load_config(config_path, with_secrets={"url", "redis"})
+    import sqlite3  # noqa: PLC0415
+
+    from recon.ledger import Ledger  # noqa: PLC0415
+    from recon.paging.channels import check_channels  # noqa: PLC0415
+    from recon.state import locked_state  # noqa: PLC0415
+    from recon.watch import TURN_S, Watch, bounded, exit_code, stay, turn  # noqa: PLC0415
+
+    def show(document: dict[str, Any]) -> None:
+        if is_json:
+            print_json(document)
+        else:
+            from recon.terminal import print_watch  # noqa: PLC0415
+
+            print_watch(document)
+
+    check_channels([channel.url.get_secret_value() for channel in config.paging.channels])
+    try:
+        with (
+            locked_state(config.state, "watch.lock") as state,
+            Ledger(state / "ledger.sqlite") as ledger,
+        ):
+            watching = Watch(config, ledger, lambda text: click.echo(text, err=True))
+            if not once:
+                stay(watching, _until_told_to_stop().wait, show)
+                return ExitCode.AGREED
+            with bounded(TURN_S):
+                document, _ = turn(watching)
+            show(document)
+            return exit_code(document)
+    except sqlite3.DatabaseError as error:
+        raise EvidenceError(
+            f"{config.state / 'ledger.sqlite'}: cannot be used ({error}): nobody is watched until "
+            "it can; if it is damaged, keep a copy of it, and restore it from a backup"
+        ) from error
+
+
+def _until_told_to_stop() -> threading.Event:
+    """Return what is set once somebody asks this process to stop. A turn is done to its end."""
+    stop = threading.Event()
+    for asked in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(asked, lambda *_: stop.set())
+    return stop

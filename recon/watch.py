@@ -1,0 +1,243 @@
+"""`recon watch`: look at every bot's heartbeat, keep what was seen, tell what began and ended.
+
+One turn is: read, judge, note, page. What is decided is in the ledger before it is told, and told
+again at the next turn where it did not get out. Container and process states are never asked: both
+go on being well when a loop hangs.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from recon.config import Bot, Config
+from recon.domain import Clock, Severity
+from recon.errors import ConfigError, ExitCode
+from recon.heartbeats import Look, read_beats
+from recon.incidents import Told
+from recon.ledger import Ledger
+from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Rhythm, Trouble, judge
+from recon.paging.channels import send
+from recon.paging.page import MAX_BODY
+from recon.sessions import market_hours
+from recon.systemd import notify
+
+TURN_S = 120.0
+"""No turn takes longer: reading 10 s, the ledger 30 s, pages `PAGING_S` and one channel's 30 s."""
+
+PAGING_S = 45.0
+LONGEST_PAUSE_S = 15.0
+MOST_NAMED = 20
+Wait = Callable[[float], bool]
+"""Waits so many seconds; returns whether it is time to stop."""
+
+
+class Page(NamedTuple):
+    """What is handed to paging. `key` is the same for a page and for the one that resolves it."""
+
+    title: str
+    body: str
+    key: str
+    severity: Severity
+    resolves: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a watch works with. `note` is told what should be seen at once."""
+
+    config: Config
+    ledger: Ledger
+    note: Callable[[str], None]
+    now: Clock = lambda: datetime.now(UTC)
+
+    @property
+    def bots(self) -> list[Bot]:
+        """The bots that have a heartbeat. Raises ConfigError where none has."""
+        found = [bot for bot in self.config.bots if bot.heartbeat is not None]
+        if not found:
+            raise ConfigError(
+                f"{self.config.path}: bots: none has a heartbeat: add  "
+                'heartbeat = { file = "beats/BOT.json", period_s = 60 }  to those to be watched'
+            )
+        return found
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait between two turns: short enough for the bot that beats fastest."""
+        shortest = min(bot.heartbeat.period_s for bot in self.bots if bot.heartbeat is not None)
+        return min(LONGEST_PAUSE_S, shortest / LOOKS_A_PERIOD)
+
+
+def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
+    """Look once at every bot; return the document, and whether anything began, ended or was told.
+
+    Raises ConfigError for a configuration without a heartbeat.
+    """
+    bots = watch.bots
+    looks = read_beats(bots, watch.config.folder, watch.now)
+    before = watch.ledger.watched()
+    judged = {
+        bot.id: judge(
+            looks[bot.id].reading,
+            before.get(bot.id),
+            _rhythm(watch.config, bot, looks[bot.id].at),
+            looks[bot.id].at,
+        )
+        for bot in bots
+    }
+    at = watch.now()
+    is_news, due = watch.ledger.see_beats(judged, at)
+    document = {
+        "schema": 1,
+        "at": at,
+        "bots": [_bot(bot.id, looks[bot.id], *judged[bot.id]) for bot in bots],
+        "incidents": watch.ledger.incidents(),
+        "pages": _tell(watch, due),
+    }
+    return document, is_news or bool(due)
+
+
+def stay(watch: Watch, wait: Wait, show: Callable[[dict[str, Any]], None]) -> None:
+    """Look, again and again, until `wait` says that it is time to stop.
+
+    systemd hears of the first turn that was done, and of each one after it. What began, ended or
+    was told is shown, and the first turn in any case.
+    """
+    is_first = True
+    while True:
+        with bounded(TURN_S):
+            document, is_news = turn(watch)
+        standing, watched = len(document["incidents"]), len(document["bots"])
+        status = f"STATUS={watched} bots watched, {standing} incidents"
+        notify(*(["READY=1"] if is_first else []), "WATCHDOG=1", status)
+        if is_first or is_news:
+            show(document)
+        is_first = False
+        if wait(watch.pause_s):
+            break
+    notify("STOPPING=1")
+
+
+def exit_code(document: Mapping[str, Any]) -> ExitCode:
+    """Return what a look ends with: 1 where an incident stands, 3 where nothing is known yet."""
+    if document["incidents"]:
+        return ExitCode.DIVERGED
+    is_known = all(bot["status"] == "alive" for bot in document["bots"])
+    return ExitCode.AGREED if is_known else ExitCode.UNPROVEN
+
+
+@contextmanager
+def bounded(limit_s: float) -> Iterator[None]:
+    """End the process, and say where it hung, where the block takes longer than `limit_s`."""
+
+    def end() -> None:
+        sys.stderr.write(f"recon: a turn of the watch took longer than {limit_s:g} s: ended\n")
+        faulthandler.dump_traceback()
+        os._exit(ExitCode.BUG)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def hand_page(watch: Watch, page: Page) -> bool:
+    """Hand one page to paging; return whether it was taken, so that it need not be handed again.
+
+    The one place where the watch pages. Where there is no channel, nobody can take it later either.
+    """
+    at = watch.now()
+    urls = [channel.url.get_secret_value() for channel in watch.config.paging.channels]
+    note: dict[str, Any] = {
+        "page": f"{page.key}{'-resolved' if page.resolves else ''}-{at.isoformat()}",
+        "title": page.title,
+        "body": page.body,
+        "status": "pending",
+        "channels": [],
+    }
+    watch.ledger.record_page(note, "watch", at)
+    note["channels"] = channels = send(urls, page.title, page.body)
+    failed = [one for one in channels if one["status"] != "delivered"]
+    for one in failed:
+        watch.note(f"PAGE NOT DELIVERED through {one['channel']}: {one['reason']}")
+    if not urls:
+        watch.note(f"PAGE NOT DELIVERED: no channel is configured: {page.title}")
+    is_lost = len(failed) == len(channels)
+    note["status"] = "failed" if is_lost else "partial" if failed else "delivered"
+    watch.ledger.record_page(note, "watch", watch.now())
+    return not is_lost or not urls
+
+
+def _rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
+    if bot.heartbeat is None:
+        raise AssertionError("only bots with a heartbeat are watched")
+    [account] = [each for each in config.accounts if each.id == bot.account]
+    hours = market_hours(account.calendar, at.year)
+    return Rhythm(bot.heartbeat.period_s, bot.heartbeat.bar_s, hours)
+
+
+def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[str, Any]:
+    beat = look.reading if isinstance(look.reading, Beat) else None
+    silent = "unknown" if beat is None else "alive"  # it has its time to be seen
+    return {
+        "bot": bot,
+        "status": "incident" if trouble else silent,
+        "kind": trouble.kind if trouble else None,
+        "why": trouble.why if trouble else getattr(look.reading, "why", None),
+        "seq": beat.seq if beat else known.seq,
+        "at": beat.at if beat else known.at,
+        "last_bar_at": beat.last_bar_at if beat else None,
+    }
+
+
+def _tell(watch: Watch, due: Sequence[Told]) -> list[dict[str, Any]]:
+    """Hand what is due to paging. What is not taken holds back the rest, until the next turn."""
+    pages = []
+    started = time.monotonic()
+    for told in due:
+        page = _page(watch.config, told)
+        is_taken = hand_page(watch, page)
+        if is_taken:
+            watch.ledger.told_incidents(told)
+        pages.append(
+            {
+                "page": page.key,
+                "resolves": page.resolves,
+                "status": "handed" if is_taken else "failed",
+                "title": page.title,
+            }
+        )
+        if not is_taken or time.monotonic() - started > PAGING_S:
+            break
+    return pages
+
+
+def _page(config: Config, told: Told) -> Page:
+    names = [each["bot"] for each in told.incidents]
+    who = f"{names[0]} is" if len(names) == 1 else f"{len(names)} bots are"
+    what = "alive again" if told.resolves else "not alive"
+    lines = [
+        f"{each['bot']}: recovered {each['recovered_at'][:19]}, not alive since "
+        f"{each['opened_at'][:19]} ({each['kind']})"
+        if told.resolves
+        else f"{each['bot']}: {each['kind'].upper()}: {each['why']}"
+        for each in told.incidents[:MOST_NAMED]
+    ]
+    more = len(names) - MOST_NAMED
+    lines += [f"… and {more} more"] if more > 0 else []
+    lines.append(f"\nNext:\n  recon watch --once --config {shlex.quote(str(config.path))}")
+    title = f"recon watch: {who} {what}: {', '.join(names[:MOST_NAMED])}"
+    return Page(title[:200], "\n".join(lines)[:MAX_BODY], told.page, "critical", told.resolves)
