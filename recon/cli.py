@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from recon import __version__
-from recon.commands import breaks
+from recon.commands import breaks, pages
 from recon.commands.options import (
     config_option,
     json_option,
@@ -253,7 +253,7 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     return play(folder, is_json=is_json)
 
 
-for command in breaks.COMMANDS:
+for command in (*breaks.COMMANDS, *pages.COMMANDS):
     cli.add_command(command)
 
 

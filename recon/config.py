@@ -29,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.exact import PLACES
 from recon.exchanges import close_matches, exchange_ids
@@ -256,15 +257,21 @@ class Bot(_Section):
 
 
 class Channel(_Section):
-    """One place where pages go: an apprise URL, which is a secret."""
+    """One place where pages go: a URL, which is a secret, and from which severity on.
+
+    `base_url` stands in for Telegram's or PagerDuty's own address.
+    """
 
     url: Secret
+    severity: Severity = "minor"
+    base_url: Url | None = None
 
 
 class Paging(_Section):
-    """`[paging]`: who must know."""
+    """`[paging]`: who must know, and who if nobody answers."""
 
     channels: tuple[Channel, ...] = ()
+    escalation: tuple[Channel, ...] = ()
 
 
 class Config(_Section):
