@@ -62,7 +62,8 @@ def _secret(value: object, info: ValidationInfo) -> object:
     if isinstance(value, SecretStr):
         return value
     context = info.context or {}
-    is_wanted = context.get("with_secrets", True)
+    wanted = context.get("with_secrets", True)
+    is_wanted = wanted is True or (wanted == "paging" and info.field_name == "url")
     if (
         not isinstance(value, dict)
         or len(value) != 1
@@ -338,10 +339,11 @@ class Config(_Section):
                     raise ValueError(f"bots.{bot.id}.order_tag: {other} has the same tag")
 
 
-def load(path: Path, *, with_secrets: bool = True) -> Config:
+def load(path: Path, *, with_secrets: bool | Literal["paging"] = True) -> Config:
     """Read and check the configuration at `path`, its secrets included.
 
-    Where nobody is asked and nobody is paged, it is read without them. Raises ConfigError.
+    Where nobody is asked and nobody is paged, it is read without them; where pages alone are sent,
+    with the channels' alone. Raises ConfigError.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -19,7 +19,8 @@ from recon.config import OkxAccount, load
 
 ROOT = Path(__file__).resolve().parents[1]
 CRON = ROOT / "cron"
-UNITS = ("recon.service", "recon.timer", "recon-failed@.service")
+SERVICES = ("recon.service", "recon-page.service", "recon-drill.service")
+UNITS = (*SERVICES, "recon.timer", "recon-page.timer", "recon-drill.timer", "recon-failed@.service")
 NEW_YORK = ZoneInfo("America/New_York")
 YEAR = 2026
 
@@ -75,8 +76,8 @@ def crontab() -> tuple[dict[str, str], list[tuple[list[str], str]]]:
 
 
 def runs_by_cron() -> list[datetime]:
-    """Return every minute of the year at which the crontab's one line runs."""
-    settings, [(fields, _command)] = crontab()
+    """Return every minute of the year at which the crontab's line for the night runs."""
+    settings, [(fields, _command), *_] = crontab()
     assert settings["CRON_TZ"] == "UTC"
     minute, hour, *days = fields
     assert days == ["*", "*", "*"]
@@ -154,8 +155,9 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         assert (done.returncode, done.stderr) == (0, ""), path.name
 
 
-def test_the_service_is_hardened_and_bounded() -> None:
-    service = unit("recon.service")["Service"]
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_hardened_and_bounded(name: str) -> None:
+    service = unit(name)["Service"]
     expected = {
         "Type": "oneshot",
         "NoNewPrivileges": "yes",
@@ -173,7 +175,7 @@ def test_the_service_is_hardened_and_bounded() -> None:
 
 
 def test_a_night_that_is_not_agreed_is_told_a_second_way() -> None:
-    # A page is tried once: so a divergence counts as a failure of the unit, too.
+    # A channel may be down for long: so a divergence counts as a failure of the unit, too.
     parsed = unit("recon.service")
     assert parsed["Service"]["SuccessExitStatus"] == [""]
     assert parsed["Unit"]["OnFailure"] == ["recon-failed@%n.service"]
@@ -200,7 +202,7 @@ def test_cron_mails_a_night_only_when_it_is_not_agreed(
     program = tmp_path / "recon"
     program.write_text(f"#!/bin/sh\necho as of yesterday\nexit {status}\n", encoding="utf-8")
     program.chmod(0o755)
-    settings, [(_fields, command)] = crontab()
+    settings, [(_fields, command), *_] = crontab()
     command = command.replace("/opt/recon/.venv/bin/recon", str(program))
     command = command.replace("/var/lib/recon", str(tmp_path))
     assert "%" not in command, "cron reads % as the end of the line"
@@ -213,9 +215,19 @@ def test_cron_mails_a_night_only_when_it_is_not_agreed(
     assert stat.S_IMODE((tmp_path / "night.log").stat().st_mode) == 0o600
 
 
-def test_the_crontabs_command_is_one_that_recon_understands() -> None:
-    _settings, [(_fields, command)] = crontab()
-    of_service = unit("recon.service")["Service"]["ExecStart"][0]
+def test_pages_are_looked_after_each_minute_and_drilled_each_week() -> None:
+    _settings, [_night, (minutely, _send), (weekly, _test)] = crontab()
+    assert minutely == ["*"] * 5
+    assert weekly == ["0", "12", "*", "*", "1"]
+    assert unit("recon-page.timer")["Timer"]["OnCalendar"] == ["*-*-* *:*:00 UTC"]
+    assert unit("recon-drill.timer")["Timer"]["OnCalendar"] == ["Mon *-*-* 12:00:00 UTC"]
+
+
+@pytest.mark.parametrize(("line", "name"), list(enumerate(SERVICES)))
+def test_the_crontabs_command_is_one_that_recon_understands(line: int, name: str) -> None:
+    _settings, lines = crontab()
+    command = lines[line][1]
+    of_service = unit(name)["Service"]["ExecStart"][0]
     assert of_service in command
     arguments = of_service.split()[1:]
     done = subprocess.run(

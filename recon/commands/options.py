@@ -10,7 +10,7 @@ import logging
 import sys
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -37,8 +37,11 @@ verbose_option = click.option(
 )
 
 
-def load_config(path: Path, *, with_secrets: bool = True) -> Config:
-    """Read the configuration; without its secrets where nobody is asked and nobody is paged."""
+def load_config(path: Path, *, with_secrets: bool | Literal["paging"] = True) -> Config:
+    """Read the configuration; without its secrets where nobody is asked and nobody is paged.
+
+    With `paging` it has the channels' secrets and no others.
+    """
     from recon.config import load  # noqa: PLC0415 - pydantic, only once there is a command
 
     return load(path, with_secrets=with_secrets)

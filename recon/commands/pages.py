@@ -41,7 +41,7 @@ def page(
     give its receipt.
     """
     log(verbosity)
-    config = load_config(config_path)
+    config = load_config(config_path, with_secrets="paging")
     return _test(config, is_json=is_json) if what == "test" else _send(config, is_json=is_json)
 
 
@@ -62,7 +62,8 @@ def _send(config: Config, *, is_json: bool) -> int:
         print_json(
             {"schema": 1, "settled": done.settled, "waiting": done.waiting, "failed": failed}
         )
-    return ExitCode.UNPROVEN if done.waiting else ExitCode.AGREED
+    is_well = not done.failed and (channels or not done.waiting)
+    return ExitCode.AGREED if is_well else ExitCode.UNPROVEN
 
 
 def _test(config: Config, *, is_json: bool) -> int:

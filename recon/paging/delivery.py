@@ -56,7 +56,7 @@ def decide(
 
     One page for all of it. What an earlier run has paged is the same incident, told anew. Where
     anything is new or worse, all of it is a new one, and the earlier one ends, but for what it has
-    of other accounts, and what of it was acknowledged.
+    of other accounts, and breaks that stand and are acknowledged or could not be judged.
     """
     rows = {row["break"]: row for row in ledger.breaks()}
     quiet = {id_ for id_, row in rows.items() if row["status"] == "acknowledged"}
@@ -78,7 +78,7 @@ def decide(
         still = {
             subject: account
             for subject, account in one["subjects"].items()
-            if account not in current or subject in quiet or (subject in loud and not news)
+            if account not in current or (not news if subject in loud else subject in rows)
         }
         is_told_anew = written is not None and any(s in loud for s in still)
         title, body = written if written and is_told_anew else (one["title"], one["body"])

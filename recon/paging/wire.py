@@ -28,6 +28,7 @@ PAGERDUTY_SUMMARY = 1024
 PAGERDUTY_SEVERITY: dict[Severity, str] = {
     "minor": "warning", "major": "error", "critical": "critical",
 }  # fmt: skip
+WEBHOOKS = {"NotifyJSON", "NotifyXML", "NotifyForm", "NotifyAppriseAPI"}
 CLIPPED = "… (clipped)"
 
 
@@ -98,6 +99,9 @@ def understood(url: str, base_url: str | None = None) -> Channel:
             "paging.channels: base_url is for Telegram and PagerDuty: remove it, and write the "
             "address into the channel's URL"
         )
+    if type(plugin).__name__ in WEBHOOKS:  # of which apprise shows the path
+        port = f":{plugin.port}" if plugin.port else ""
+        return Channel(url, f"{scheme}://{plugin.host}{port}/...", plugin)
     return Channel(url, str(plugin.url(privacy=True)), plugin, base_url)
 
 
