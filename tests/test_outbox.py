@@ -278,6 +278,27 @@ def test_graver_than_what_was_acknowledged_pages_again(service: Service) -> None
         assert [each["severity"] for each in chat.took] == ["minor", "critical"]
 
 
+def test_a_break_that_grew_worse_on_a_night_that_paged_nobody_is_repeated(service: Service) -> None:
+    with receiver(says(200)) as chat:
+        service.channels = [outlet(chat)]
+        service.run([off_by("5.00")])
+        service.ledger.acknowledge_page("night-", who="a", user="o", note="", at=service.now)
+        assert service.send(timedelta(hours=1)) == Delivered(0, 0, [])
+        service.ledger.see_breaks(sighting(service.now.date(), [off_by("9.00")]))
+        service.send(MINUTE)
+    assert len(chat.took) == 2
+
+
+def test_where_the_file_cannot_be_written_the_page_is_sent_all_the_same(service: Service) -> None:
+    (service.folder / UNDELIVERED).mkdir()
+    with receiver(says(200)) as good, receiver(says(500)) as bad:
+        service.channels = [outlet(good), outlet(bad)]
+        service.ledger.enqueue(page(), service.now)
+        assert service.send().waiting == 1
+    assert len(good.took) == 1
+    assert any("cannot be written" in note for note in service.notes)
+
+
 def test_the_end_of_nothing_is_no_message(service: Service) -> None:
     service.ledger.enqueue(page(resolves=True), service.now)
     assert service.ledger.tend_pages(service.now) == []

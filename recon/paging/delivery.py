@@ -131,7 +131,7 @@ def deliver(
                 if result.reason:
                     failed.append((outlet.channel.name, result.reason))
         waiting = [one for one in left if one.id not in done]
-        _keep_at_hand(state, waiting)
+        _keep_at_hand(state, waiting, note)
     for name, reason in failed:
         note(f"PAGE NOT DELIVERED through {name}: {reason}")
     if waiting and not channels:
@@ -171,9 +171,16 @@ def _wanting(message: Waiting, channels: Sequence[Outlet]) -> list[Outlet]:
     return [outlet for outlet in reached if outlet.id not in message.taken]
 
 
-def _keep_at_hand(state: Path, waiting: Sequence[Waiting]) -> None:
+def _keep_at_hand(state: Path, waiting: Sequence[Waiting], note: Note) -> None:
     """Leave what was not delivered in a file that a person finds; remove it when all has been."""
     path = state / UNDELIVERED
+    try:
+        _write_or_remove(path, waiting)
+    except OSError as error:
+        note(f"{path} cannot be written ({error.strerror}): `recon page send` says what waits")
+
+
+def _write_or_remove(path: Path, waiting: Sequence[Waiting]) -> None:
     if not waiting:
         path.unlink(missing_ok=True)
         return

@@ -109,17 +109,20 @@ def tend(db: sqlite3.Connection, at: datetime) -> None:
     for row in db.execute("select * from incidents where status <> 'resolved'").fetchall():
         states = _breaks(db, row)
         is_of_breaks = bool(states) and len(states) == len(json.loads(row["subjects"]))
-        if is_of_breaks and not any(one["status"] in {"open", "acknowledged"} for one in states):
+        stands = {one["status"] for one in states}
+        is_unanswered = row["status"] == "open" and not is_of_breaks
+        if is_of_breaks and not stands & {"open", "acknowledged"}:
             title = f"{row['title']}: RESOLVED"
             _end(db, row, title, "none of its breaks stands any more", at)
-        elif _is_loud(row, states, is_of_breaks=is_of_breaks) and row["repeat_at"] <= _text(at):
+        elif ("open" in stands or is_unanswered) and row["repeat_at"] <= _text(at):
             _repeat(db, row, states, at)
 
 
 def acknowledge(db: sqlite3.Connection, prefix: str, *, who: str, note: str) -> dict[str, Any]:
     """Note that a person knows of an incident, by its key's beginning; return it.
 
-    Its repeats end, unless it grows graver. Raises UsageError for none, or several.
+    Its repeats end, unless it grows graver; those of its breaks end with their own acknowledgement.
+    Raises UsageError for none, or several.
     """
     rows = [row for row in _standing(db) if prefix and row["key"].startswith(prefix)]
     if len(rows) != 1:
@@ -261,13 +264,6 @@ def _say(
         """,
         (key, kind, _text(at), severity, *said, repeats > REPEATS_BEFORE_ESCALATION),
     )
-
-
-def _is_loud(row: sqlite3.Row, states: Sequence[sqlite3.Row], *, is_of_breaks: bool) -> bool:
-    """Return whether nobody has answered: neither for the incident nor for all of its breaks."""
-    if row["status"] != "open":
-        return False
-    return not is_of_breaks or any(one["status"] == "open" for one in states)
 
 
 def _breaks(db: sqlite3.Connection, row: sqlite3.Row) -> list[sqlite3.Row]:
