@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import comparison, lots, matching, nights, plot, startup, table, vaults
+from benchmarks import comparison, lots, matching, nights, pages, plot, startup, table, vaults
 from benchmarks.promises import Line, Run
 
 SUBJECTS: dict[str, Callable[[Run], list[Line]]] = {
@@ -20,6 +20,7 @@ SUBJECTS: dict[str, Callable[[Run], list[Line]]] = {
     "matching": matching.measure,
     "startup": startup.measure,
     "vaults": vaults.measure,
+    "pages": pages.measure,
 }
 RESULTS = Path(__file__).resolve().parent / "results"
 

@@ -13,7 +13,7 @@ from recon.config import Account, Bot, Config
 from recon.domain import CheckItem, Window
 from recon.errors import ReconError
 from recon.mappings import BooksMapping, find_mapping
-from recon.paging.channels import masked
+from recon.paging.wire import understood
 from recon.sessions import calendar, last_ended
 from recon.sources import account_source, books_source
 from recon.terminal import window_text
@@ -116,13 +116,15 @@ def _check_channels(config: Config) -> list[CheckItem]:
     if not config.paging.channels:
         note = "nobody will be paged: add [paging] channels"
         return [CheckItem("paging", "no channel is configured", is_ok=True, notes=(note,))]
+    first = [(f"channel {n}", each) for n, each in enumerate(config.paging.channels, 1)]
+    second = [(f"escalation {n}", each) for n, each in enumerate(config.paging.escalation, 1)]
     items = []
-    for number, channel in enumerate(config.paging.channels, 1):
+    for subject, channel in (*first, *second):
         try:
-            name = masked(channel.url.get_secret_value())
-            items.append(CheckItem(f"channel {number}", f"{name} is well-formed", is_ok=True))
+            name = understood(channel.url.get_secret_value(), channel.base_url).name
+            items.append(CheckItem(subject, f"{name} is well-formed", is_ok=True))
         except ReconError as error:
-            items.append(CheckItem(f"channel {number}", str(error)))
+            items.append(CheckItem(subject, str(error)))
     return items
 
 

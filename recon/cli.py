@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from recon import __version__
-from recon.commands import breaks, watch
+from recon.commands import breaks, pages, watch
 from recon.commands.mapping import mapping
 from recon.commands.options import (
     config_option,
@@ -280,7 +280,7 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     return play(folder, is_json=is_json)
 
 
-for command in (*breaks.COMMANDS, mapping, schedule, watch.watch):
+for command in (*breaks.COMMANDS, *pages.COMMANDS, mapping, schedule, watch.watch):
     cli.add_command(command)
 
 

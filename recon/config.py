@@ -30,6 +30,7 @@ from pydantic import (
     model_validator,
 )
 
+from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.exact import PLACES
 from recon.exchanges import close_matches, exchange_ids
@@ -80,7 +81,8 @@ def _secret(value: object, info: ValidationInfo) -> object:
 
 
 def _web_address(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    is_read = (info.context or {}).get("with_secrets", True)
+    wanted = (info.context or {}).get("with_secrets", True)
+    is_read = wanted if isinstance(wanted, bool) else info.field_name in wanted
     if is_read and not is_address(value.get_secret_value()):
         raise ValueError("the secret is no web address: begin it with https://")
     return value
@@ -325,15 +327,21 @@ class Bot(_Section):
 
 
 class Channel(_Section):
-    """One place where pages go: an apprise URL, which is a secret."""
+    """One place where pages go: a URL, which is a secret, and from which severity on.
+
+    `base_url` stands in for Telegram's or PagerDuty's own address.
+    """
 
     url: Secret
+    severity: Severity = "minor"
+    base_url: Url | None = None
 
 
 class Paging(_Section):
-    """`[paging]`: who must know."""
+    """`[paging]`: who must know, and who if nobody answers."""
 
     channels: tuple[Channel, ...] = ()
+    escalation: tuple[Channel, ...] = ()
 
 
 class Config(_Section):

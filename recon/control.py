@@ -14,6 +14,7 @@ from pathlib import Path
 
 from recon import incidents, journal
 from recon.errors import ConfigError
+from recon.paging import outbox
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another: each holds the file for one short transaction."""
@@ -38,7 +39,10 @@ def open_control(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit all of the block, or nothing of it."""
+    """Commit all of the block, or nothing of it; within another such block, with that one."""
+    if db.in_transaction:
+        yield
+        return
     db.execute("begin immediate")
     try:
         yield
@@ -128,4 +132,10 @@ def _watched_bots(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-STEPS = (_first_tables, _life_of_a_break, _watched_bots)
+def _outbox(db: sqlite3.Connection) -> None:
+    """Make the outbox. The table `pages` stays as what earlier releases sent, and grows no more."""
+    for statement in outbox.SHAPE:
+        db.execute(statement)
+
+
+STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox)

@@ -22,14 +22,14 @@ SHAPE = (
     ) strict
     """,
     """
-    create table incidents (
+    create table watched_incidents (
       number integer primary key, incident text not null, bot text not null, kind text not null,
       why text not null, opened_at text not null, recovered_at text,
       page text, is_told integer not null default 0, is_resolved integer not null default 0
     ) strict
     """,
-    "create unique index one_incident_a_bot on incidents (bot) where recovered_at is null",
-    "create index incidents_to_tell on incidents (page) where is_resolved = 0",
+    "create unique index one_incident_a_bot on watched_incidents (bot) where recovered_at is null",
+    "create index incidents_to_tell on watched_incidents (page) where is_resolved = 0",
 )
 COLUMNS = "incident, bot, kind, why, opened_at, recovered_at"
 
@@ -84,14 +84,15 @@ def see(
                 is_news = True
         elif bot not in standing:
             db.execute(
-                "insert into incidents (incident, bot, kind, why, opened_at) "
+                "insert into watched_incidents (incident, bot, kind, why, opened_at) "
                 "values (?, ?, ?, ?, ?)",
                 (f"heartbeat-{bot}", bot, trouble.kind, trouble.why, at.isoformat()),
             )
             is_news = True
         elif standing[bot]["kind"] != trouble.kind:
             db.execute(
-                "update incidents set kind = ?, why = ? where bot = ? and recovered_at is null",
+                "update watched_incidents set kind = ?, why = ? "
+                "where bot = ? and recovered_at is null",
                 (trouble.kind, trouble.why, bot),
             )
     return is_news
@@ -99,7 +100,9 @@ def see(
 
 def listed(db: sqlite3.Connection) -> list[dict[str, Any]]:
     """Return the incidents that stand, the oldest first."""
-    rows = db.execute(f"select {COLUMNS} from incidents where recovered_at is null order by number")
+    rows = db.execute(
+        f"select {COLUMNS} from watched_incidents where recovered_at is null order by number"
+    )
     return [dict(row) for row in rows]
 
 
@@ -108,19 +111,21 @@ def to_tell(db: sqlite3.Connection) -> list[Told]:
 
     What opened since the last call is one page: a bot's own, if it is one bot's.
     """
-    fresh = db.execute("select * from incidents where page is null order by number").fetchall()
+    fresh = db.execute(
+        "select * from watched_incidents where page is null order by number"
+    ).fetchall()
     if fresh:
         page = fresh[0]["incident"]
         if len(fresh) > 1:
             page = f"heartbeats-{fresh[0]['opened_at']}"
-        db.execute("update incidents set page = ? where page is null", (page,))
+        db.execute("update watched_incidents set page = ? where page is null", (page,))
     opened = db.execute(
-        "select * from incidents where is_told = 0 order by page, number"
+        "select * from watched_incidents where is_told = 0 order by page, number"
     ).fetchall()
     ended = db.execute(
         """
-        select * from incidents where is_resolved = 0 and page in (
-          select page from incidents where is_resolved = 0
+        select * from watched_incidents where is_resolved = 0 and page in (
+          select page from watched_incidents where is_resolved = 0
           group by page having count(*) = count(recovered_at) and min(is_told) = 1
         ) order by page, number
         """
@@ -131,12 +136,14 @@ def to_tell(db: sqlite3.Connection) -> list[Told]:
 def told(db: sqlite3.Connection, page: str, *, resolves: bool) -> None:
     """Note that a page has been handed on."""
     column = "is_resolved" if resolves else "is_told"
-    db.execute(f"update incidents set {column} = 1 where page = ? and {column} = 0", (page,))
+    db.execute(
+        f"update watched_incidents set {column} = 1 where page = ? and {column} = 0", (page,)
+    )
 
 
 def _recover(db: sqlite3.Connection, bot: str, at: datetime) -> None:
     db.execute(
-        "update incidents set recovered_at = ? where bot = ? and recovered_at is null",
+        "update watched_incidents set recovered_at = ? where bot = ? and recovered_at is null",
         (at.isoformat(), bot),
     )
 

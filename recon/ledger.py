@@ -1,16 +1,17 @@
-"""The control ledger: runs, breaks, sign-offs, pages and the journal of acts, in SQLite.
+"""The control ledger: runs, breaks, sign-offs, the outbox and the journal of acts, in SQLite.
 
 It stands beside the warehouse and not in it: it is small, written with `synchronous = FULL`, and
 readable and writable while a night runs, so that what was decided outlives a full disk or a broken
 warehouse. This is its one door; the file's shape is in `control.py`, what breaks and sign-offs are
-in `breaks.py` and `baseline.py`.
+in `breaks.py` and `baseline.py`, how pages wait in `paging/outbox.py`.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -22,6 +23,9 @@ from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
 from recon.incidents import Told
 from recon.liveness import Known, Trouble
+from recon.paging import outbox
+from recon.paging.outbox import Waiting
+from recon.paging.page import Page
 
 
 class Ledger:
@@ -35,6 +39,12 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Commit all that the block writes, or nothing of it."""
+        with transaction(self._db):
+            yield
 
     def begin_run(self, run: str, as_of: date, at: datetime) -> None:
         """Record that a run began."""
@@ -58,8 +68,7 @@ class Ledger:
         already is only looked back at, and changes nothing.
         """
         with transaction(self._db):
-            told, today = self._last_told(), sighting.session.isoformat()
-            accounts = {name for name in sighting.accounts if told.get(name, "") <= today}
+            accounts = self.current(sighting.accounts, sighting.session)
             breaks.see(
                 self._db,
                 replace(
@@ -74,6 +83,11 @@ class Ledger:
     def breaks(self, *, bot: str | None = None, is_all: bool = False) -> list[dict[str, Any]]:
         """Return breaks as they are shown: those that stand, or all; of one bot, or of all."""
         return breaks.listed(self._db, bot=bot, is_all=is_all)
+
+    def current(self, accounts: Collection[str], session: date) -> set[str]:
+        """Return of which accounts no later session than this has been told."""
+        told = self._last_told()
+        return {name for name in accounts if told.get(name, "") <= session.isoformat()}
 
     def acknowledged(self, found: Sequence[Break]) -> set[tuple[str, str]]:
         """Return the (account, bot) of these breaks of which each one is acknowledged."""
@@ -129,8 +143,8 @@ class Ledger:
             is_news = incidents.see(self._db, judged, at)
             return is_news, incidents.to_tell(self._db)
 
-    def incidents(self) -> list[dict[str, Any]]:
-        """Return the incidents that stand."""
+    def watched_incidents(self) -> list[dict[str, Any]]:
+        """Return the incidents of watched bots that stand."""
         return incidents.listed(self._db)
 
     def told_incidents(self, told: Told) -> None:
@@ -186,15 +200,48 @@ class Ledger:
         )
         return dict(rows.fetchall())
 
-    def record_page(self, page: Mapping[str, Any], run: str, at: datetime) -> None:
-        """Record a page before it is sent, or what became of it."""
-        self._db.execute(
-            """
-            insert into pages values (?, ?, ?, ?, ?, ?, ?)
-            on conflict (page) do update set status = excluded.status, channels = excluded.channels
-            """,
-            (
-                page["page"], run, at.isoformat(), page["title"], page["body"], page["status"],
-                json.dumps(page["channels"]),
-            ),
-        )  # fmt: skip
+    def enqueue(self, page: Page, at: datetime) -> None:
+        """Commit a page to the outbox: what is paged leaves from there and nowhere else."""
+        with transaction(self._db):
+            outbox.enqueue(self._db, page, at)
+
+    def tend_pages(self, at: datetime) -> list[Waiting]:
+        """Repeat what nobody has answered, end what is over; return every message that waits."""
+        with transaction(self._db):
+            outbox.tend(self._db, at)
+            found = outbox.waiting(self._db)
+            late = outbox.replaced(found)
+            outbox.settle(self._db, late, at)
+        return [one for one in found if one.id not in late]
+
+    def mark_page(self, message: int, channel: str, name: str, reason: str, at: datetime) -> None:
+        """Note what became of one attempt to send a message; no reason means delivered."""
+        with transaction(self._db):
+            outbox.mark(self._db, message, channel, name, reason, at)
+
+    def settle_pages(self, messages: Collection[int], at: datetime) -> None:
+        """Note that of these messages nothing is left to send."""
+        with transaction(self._db):
+            outbox.settle(self._db, messages, at)
+
+    def incidents(self, prefix: str = "") -> list[dict[str, Any]]:
+        """Return the incidents that stand and whose key begins so, the oldest first."""
+        return outbox.standing(self._db, prefix)
+
+    def told_pages(self, key: str) -> list[dict[str, Any]]:
+        """Return through which channels the last page of an incident was tried, and what came."""
+        return outbox.delivered(self._db, key)
+
+    def acknowledge_page(
+        self, prefix: str, *, who: str, user: str, note: str, at: datetime
+    ) -> dict[str, Any]:
+        """Note that a person knows of the incident whose key begins so, and of its breaks.
+
+        Raises UsageError where there is none, or several.
+        """
+        with transaction(self._db):
+            told = outbox.acknowledge(self._db, prefix, who=who, note=note)
+            for row in self.breaks():
+                if row["break"] in told["subjects"]:
+                    self.acknowledge(row["break"], who=who, user=user, note=note, at=at)
+        return told

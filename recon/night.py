@@ -29,8 +29,8 @@ from recon.heartbeats import last_beats
 from recon.judgement import Tolerance
 from recon.ledger import Ledger
 from recon.models import build, configure, note_told
-from recon.paging.channels import check_channels
-from recon.paging.delivery import page_run
+from recon.paging.channels import outlets
+from recon.paging.delivery import decide, deliver, told_pages
 from recon.plan import Plan, make_plan
 from recon.progress import Progress, Silent
 from recon.sessions import Calendar
@@ -61,7 +61,7 @@ class Night:
 def run_night(night: Night) -> dict[str, Any]:
     """Do one night and return its document. Raises ConfigError, UsageError, LockedError."""
     config, note, stage = night.config, night.progress.note, night.stages
-    check_channels([channel.url.get_secret_value() for channel in config.paging.channels])
+    channels = outlets(config)
     plan = make_plan(
         config, as_of=night.as_of, accounts=night.accounts, now=night.now, patience=night.patience
     )
@@ -96,11 +96,17 @@ def run_night(night: Night) -> dict[str, Any]:
                     [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
                 )
         with stage("page and report"):
-            document["breaks"] = _note_breaks(night, plan, ledger, document, found)
-            document["journal"] = ledger.journal_end()._asdict()
+            with ledger.step():
+                document["breaks"] = _note_breaks(night, plan, ledger, document, found)
+                document["journal"] = ledger.journal_end()._asdict()
+                paged = (
+                    decide(ledger, document, found, str(config.path), night.now())
+                    if night.is_paging
+                    else []
+                )
             if night.is_paging:
-                known = {bot for _, bot in ledger.acknowledged(found)}
-                document["pages"] = page_run(config, ledger, document, known, night.now, note)
+                deliver(state, ledger, channels, night.now, note)
+                document["pages"] = told_pages(ledger, paged)
             ledger.end_run(run, night.now(), document)
             _report(state, night, document)
     return document

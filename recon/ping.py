@@ -54,8 +54,8 @@ def unfinished(document: Mapping[str, Any]) -> str:
 
     This is the one place that decides it: a success is pinged only where this is empty.
     """
-    lost = [page["page"] for page in document["pages"] if page["status"] == "failed"]
-    return f"nobody could be paged: {', '.join(lost)}" if lost else ""
+    waiting = [page["page"] for page in document["pages"] if page["status"] != "delivered"]
+    return f"not every channel has taken its page: {', '.join(waiting)}" if waiting else ""
 
 
 def address(config_path: Path) -> str | None:

@@ -132,6 +132,17 @@ def print_stages(seconds: Mapping[str, float], console: Console | None = None) -
     out.print(table)
 
 
+def print_drill(channels: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print what became of a drill: each channel, whether it gave its receipt, and how soon."""
+    out = console or _console()
+    for one in channels:
+        is_taken = one["status"] == "delivered"
+        mark = "[green]ok  [/]" if is_taken else "[bold red]FAIL[/]"
+        said = "receipt" if is_taken else escape(one["reason"])
+        line = f"{mark} {escape(one['channel'])}: {said} after {one['seconds']} s"
+        out.print(line, highlight=False, soft_wrap=True)
+
+
 def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> None:
     """Print what was tried, each with its remedy where it is not well."""
     out = console or _console()

@@ -1,7 +1,7 @@
 """`recon watch`: look at every bot's heartbeat, keep what was seen, tell what began and ended.
 
-One turn is: read, judge, note, page. What is decided is in the ledger before it is told, and told
-again at the next turn where it did not get out. Container and process states are never asked: both
+One turn is: read, judge, note, page. What is decided is in the ledger, and its page in the outbox,
+before anything is sent. Container and process states are never asked: both
 go on being well when a loop hangs.
 """
 
@@ -12,43 +12,31 @@ import os
 import shlex
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from recon.config import Bot, Config
-from recon.domain import Clock, Severity
-from recon.errors import ConfigError, ExitCode
+from recon.domain import Clock
+from recon.errors import ConfigError, ExitCode, LockedError
 from recon.heartbeats import Look, read_beats
 from recon.incidents import Told
 from recon.ledger import Ledger
 from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Rhythm, Trouble, judge
-from recon.paging.channels import send
-from recon.paging.page import MAX_BODY
+from recon.paging.channels import outlets
+from recon.paging.delivery import deliver, told_pages
+from recon.paging.page import MAX_BODY, Page
 from recon.sessions import market_hours
 from recon.systemd import notify
 
 TURN_S = 120.0
-"""No turn takes longer: reading 10 s, the ledger 30 s, pages `PAGING_S` and one channel's 30 s."""
-
-PAGING_S = 45.0
+"""No turn takes longer: reading 10 s, the ledger 30 s, its pages 30 s."""
 LONGEST_PAUSE_S = 15.0
 MOST_NAMED = 20
 Wait = Callable[[float], bool]
 """Waits so many seconds; returns whether it is time to stop."""
-
-
-class Page(NamedTuple):
-    """What is handed to paging. `key` is the same for a page and for the one that resolves it."""
-
-    title: str
-    body: str
-    key: str
-    severity: Severity
-    resolves: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +89,7 @@ def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
         "schema": 1,
         "at": at,
         "bots": [_bot(bot.id, looks[bot.id], *judged[bot.id]) for bot in bots],
-        "incidents": watch.ledger.incidents(),
+        "incidents": watch.ledger.watched_incidents(),
         "pages": _tell(watch, due),
     }
     return document, is_news or bool(due)
@@ -154,31 +142,12 @@ def bounded(limit_s: float) -> Iterator[None]:
         timer.cancel()
 
 
-def hand_page(watch: Watch, page: Page) -> bool:
-    """Hand one page to paging; return whether it was taken, so that it need not be handed again.
+def hand_page(watch: Watch, page: Page) -> None:
+    """Commit one page to the outbox: from there it goes out, until it is taken.
 
-    The one place where the watch pages. Where there is no channel, nobody can take it later either.
+    The one place where the watch pages.
     """
-    at = watch.now()
-    urls = [channel.url.get_secret_value() for channel in watch.config.paging.channels]
-    note: dict[str, Any] = {
-        "page": f"{page.key}{'-resolved' if page.resolves else ''}-{at.isoformat()}",
-        "title": page.title,
-        "body": page.body,
-        "status": "pending",
-        "channels": [],
-    }
-    watch.ledger.record_page(note, "watch", at)
-    note["channels"] = channels = send(urls, page.title, page.body)
-    failed = [one for one in channels if one["status"] != "delivered"]
-    for one in failed:
-        watch.note(f"PAGE NOT DELIVERED through {one['channel']}: {one['reason']}")
-    if not urls:
-        watch.note(f"PAGE NOT DELIVERED: no channel is configured: {page.title}")
-    is_lost = len(failed) == len(channels)
-    note["status"] = "failed" if is_lost else "partial" if failed else "delivered"
-    watch.ledger.record_page(note, "watch", watch.now())
-    return not is_lost or not urls
+    watch.ledger.enqueue(page, watch.now())
 
 
 def _rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
@@ -204,25 +173,21 @@ def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[st
 
 
 def _tell(watch: Watch, due: Sequence[Told]) -> list[dict[str, Any]]:
-    """Hand what is due to paging. What is not taken holds back the rest, until the next turn."""
-    pages = []
-    started = time.monotonic()
-    for told in due:
-        page = _page(watch.config, told)
-        is_taken = hand_page(watch, page)
-        if is_taken:
+    """Commit what is due to the outbox, marked as told in the same step; then send what waits."""
+    pages = [_page(watch.config, told) for told in due]
+    for told, page in zip(due, pages, strict=True):
+        with watch.ledger.step():
+            hand_page(watch, page)
             watch.ledger.told_incidents(told)
-        pages.append(
-            {
-                "page": page.key,
-                "resolves": page.resolves,
-                "status": "handed" if is_taken else "failed",
-                "title": page.title,
-            }
-        )
-        if not is_taken or time.monotonic() - started > PAGING_S:
-            break
-    return pages
+    if not pages:
+        return []
+    try:
+        channels = outlets(watch.config)
+        deliver(watch.config.state, watch.ledger, channels, watch.now, watch.note)
+    except LockedError as error:
+        watch.note(str(error))
+    sent = told_pages(watch.ledger, [page._asdict() for page in pages])
+    return [{**one, "resolves": page.resolves} for one, page in zip(sent, pages, strict=True)]
 
 
 def _page(config: Config, told: Told) -> Page:
@@ -240,4 +205,4 @@ def _page(config: Config, told: Told) -> Page:
     lines += [f"… and {more} more"] if more > 0 else []
     lines.append(f"\nNext:\n  recon watch --once --config {shlex.quote(str(config.path))}")
     title = f"recon watch: {who} {what}: {', '.join(names[:MOST_NAMED])}"
-    return Page(title[:200], "\n".join(lines)[:MAX_BODY], told.page, "critical", told.resolves)
+    return Page(told.page, title[:200], "\n".join(lines)[:MAX_BODY], "critical", told.resolves)

@@ -22,8 +22,10 @@ from recon.watch import LONGEST_PAUSE_S, TURN_S
 
 ROOT = Path(__file__).resolve().parents[1]
 CRON = ROOT / "cron"
-SERVICES = ("recon.service", "recon-watch.service")
-UNITS = (*SERVICES, "recon.timer", "recon-failed@.service")
+SERVICES = ("recon.service", "recon-page.service", "recon-drill.service")
+WATCH = "recon-watch.service"
+UNITS = (*SERVICES, WATCH, "recon.timer", "recon-page.timer", "recon-drill.timer",
+         "recon-failed@.service")  # fmt: skip
 NEW_YORK = ZoneInfo("America/New_York")
 YEAR = 2026
 
@@ -83,8 +85,8 @@ def crontab() -> tuple[dict[str, str], list[tuple[list[str], str]]]:
 
 
 def runs_by_cron() -> list[datetime]:
-    """Return every minute of the year at which the crontab's one line runs."""
-    settings, [(fields, _command)] = crontab()
+    """Return every minute of the year at which the crontab's line for the night runs."""
+    settings, [(fields, _command), *_] = crontab()
     assert settings["CRON_TZ"] == "UTC"
     minute, hour, *days = fields
     assert days == ["*", "*", "*"]
@@ -163,7 +165,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("recon.service", "oneshot"), ("recon-watch.service", "notify")]
+    ("name", "kind"), [*((name, "oneshot") for name in SERVICES), (WATCH, "notify")]
 )
 def test_a_service_is_hardened_and_bounded(name: str, kind: str) -> None:
     service = unit(name)["Service"]
@@ -200,7 +202,7 @@ def test_the_watch_is_ended_before_systemd_has_to_and_started_again_but_for_a_mi
 
 
 def test_a_night_that_is_not_agreed_is_told_a_second_way() -> None:
-    # A page is tried once: so a divergence counts as a failure of the unit, too.
+    # A channel may be down for long: so a divergence counts as a failure of the unit, too.
     parsed = unit("recon.service")
     assert parsed["Service"]["SuccessExitStatus"] == [""]
     assert parsed["Unit"]["OnFailure"] == ["recon-failed@%n.service"]
@@ -227,7 +229,7 @@ def test_cron_mails_a_night_only_when_it_is_not_agreed(
     program = tmp_path / "recon"
     program.write_text(f"#!/bin/sh\necho as of yesterday\nexit {status}\n", encoding="utf-8")
     program.chmod(0o755)
-    settings, [(_fields, command)] = crontab()
+    settings, [(_fields, command), *_] = crontab()
     command = command.replace("/opt/recon/.venv/bin/recon", str(program))
     command = command.replace("/var/lib/recon", str(tmp_path))
     assert "%" not in command, "cron reads % as the end of the line"
@@ -240,15 +242,33 @@ def test_cron_mails_a_night_only_when_it_is_not_agreed(
     assert stat.S_IMODE((tmp_path / "night.log").stat().st_mode) == 0o600
 
 
-def test_the_commands_of_crontab_and_units_are_ones_that_recon_understands() -> None:
-    _settings, [(_fields, command)] = crontab()
-    of_service = unit("recon.service")["Service"]["ExecStart"][0]
+def test_pages_are_looked_after_each_minute_and_drilled_each_week() -> None:
+    _settings, [_night, (minutely, _send), (weekly, _test)] = crontab()
+    assert minutely == ["*"] * 5
+    assert weekly == ["0", "12", "*", "*", "1"]
+    assert unit("recon-page.timer")["Timer"]["OnCalendar"] == ["*-*-* *:*:00 UTC"]
+    assert unit("recon-drill.timer")["Timer"]["OnCalendar"] == ["Mon *-*-* 12:00:00 UTC"]
+
+
+@pytest.mark.parametrize(("line", "name"), list(enumerate(SERVICES)))
+def test_the_crontabs_command_is_one_that_recon_understands(line: int, name: str) -> None:
+    _settings, lines = crontab()
+    command = lines[line][1]
+    of_service = unit(name)["Service"]["ExecStart"][0]
     assert of_service in command
+    done = subprocess.run(
+        [sys.executable, "-m", "recon", *of_service.split()[1:], "--help"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+
+
+def test_the_watch_is_one_that_recon_understands() -> None:
     text = (CRON / "crontab").read_text(encoding="utf-8")
     [each_minute] = re.findall(r"^#\* \* \* \* \* umask 077; (.*) >/dev/null$", text, re.MULTILINE)
     of_watch = unit("recon-watch.service")["Service"]["ExecStart"][0]
     assert each_minute == of_watch.replace("recon watch", "recon watch --once")
-    for line in (of_service, of_watch, each_minute):
+    for line in (of_watch, each_minute):
         done = subprocess.run(
             [sys.executable, "-m", "recon", *line.split()[1:], "--help"],
             cwd=ROOT,

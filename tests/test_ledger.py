@@ -32,17 +32,6 @@ create table pages (
 """As the first ledgers were made: no count of steps, no journal."""
 
 
-def test_a_page_is_recorded_before_and_after_it_is_sent(tmp_path: Path) -> None:
-    page = {"page": "p", "title": "t", "body": "b", "status": "pending", "channels": []}
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
-        ledger.record_page(page, "run", AT)
-        sent = {**page, "status": "delivered", "channels": [{"channel": "c"}]}
-        ledger.record_page(sent, "run", AT)
-    with Ledger(tmp_path / "ledger.sqlite") as again:
-        rows = again._db.execute("select status, channels from pages").fetchall()
-    assert [tuple(row) for row in rows] == [("delivered", '[{"channel": "c"}]')]
-
-
 @pytest.fixture
 def first(tmp_path: Path) -> Path:
     """Give a ledger as the first release left it: one break stands, one was cleared."""

@@ -103,8 +103,11 @@ def run_with(
     [
         (document(), 0, "", "exit status 0: agreed as of 2026-05-14"),
         (document("diverged", ["delivered"]), 1, "", "exit status 1: diverged as of 2026-05-14"),
-        (document("unproven", ["partial"]), 3, "", "exit status 3: unproven as of 2026-05-14"),
-        (document("diverged", ["failed"]), 1, "/fail", "exit status 1: nobody could be paged: p0"),
+        (document("unproven", ["delivered"]), 3, "", "exit status 3: unproven as of 2026-05-14"),
+        (document("unproven", ["partial"]), 3, "/fail",
+         "exit status 3: not every channel has taken its page: p0"),
+        (document("diverged", ["failed"]), 1, "/fail",
+         "exit status 1: not every channel has taken its page: p0"),
         (ConfigError("recon.toml: x: wrong\nand more"), 0, "/fail",
          "exit status 2: recon.toml: x: wrong"),
         (LockedError("another run"), 0, "/fail", "exit status 75: another run"),

@@ -27,6 +27,8 @@ from recon.demo.channel import Channel
 from recon.errors import ConfigError, ExitCode
 from recon.heartbeat import Heartbeat
 from recon.ledger import Ledger
+from recon.paging.channels import outlets
+from recon.paging.delivery import UNDELIVERED, deliver
 from recon.watch import LONGEST_PAUSE_S, Watch, exit_code, stay, turn
 from tests.watching import beat, configured
 
@@ -54,6 +56,7 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     """Give what makes a desk: the same ledger each time."""
+    (tmp_path / "state").mkdir()
     with Ledger(tmp_path / "ledger.sqlite") as ledger:
         yield lambda *channels, **bots: Desk(configured(tmp_path, channels, **bots), ledger)
 
@@ -151,7 +154,7 @@ def test_no_evidence_is_not_alive(desk: Callable[..., Desk]) -> None:
     assert exit_code(here.look()) == ExitCode.AGREED
 
 
-def test_a_page_that_is_not_taken_is_handed_again_with_the_same_key(
+def test_a_page_that_is_not_taken_waits_in_the_outbox(
     desk: Callable[..., Desk], channel: Channel
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -159,14 +162,14 @@ def test_a_page_that_is_not_taken_is_handed_again_with_the_same_key(
     here = desk(f"json://127.0.0.1:{port}/", btc=EACH_MINUTE)
     here.look()
     [lost] = here.look(2 * MINUTE)["pages"]
-    assert (lost["status"], lost["resolves"]) == ("failed", False)
+    assert not lost["resolves"]
     assert "PAGE NOT DELIVERED through json" in here.said[0]
     again = desk(channel.url, btc=EACH_MINUTE)
     again.now = here.now
-    [handed] = again.look(MINUTE)["pages"]
-    assert handed == {**lost, "status": "handed"}
     assert again.look(MINUTE)["pages"] == []
-    assert len(channel.pages) == 1
+    watch = again.watch
+    deliver(watch.config.state, watch.ledger, outlets(watch.config), watch.now, watch.note)
+    assert [page.title for page in channel.pages] == [lost["title"]]
 
 
 def test_a_recovery_is_told_after_what_it_recovers_from(
@@ -222,9 +225,9 @@ def test_without_a_channel_it_is_said_once(desk: Callable[..., Desk]) -> None:
     here.look()
     here.look(2 * MINUTE)
     here.look(2 * MINUTE)
-    assert here.said == [
-        "PAGE NOT DELIVERED: no channel is configured: recon watch: btc is not alive: btc"
-    ]
+    assert here.said[0] == ("PAGE NOT DELIVERED: no channel is configured: add [paging] channels")
+    assert len(here.said) == 2
+    assert "btc is not alive" in (here.folder / "state" / UNDELIVERED).read_text()
 
 
 def test_nothing_to_watch_says_what_to_do(desk: Callable[..., Desk]) -> None:
@@ -359,7 +362,7 @@ def _incidents(folder: Path, columns: str) -> list[tuple[Any, ...]]:
     import sqlite3  # noqa: PLC0415
 
     with closing(sqlite3.connect(folder / "state" / "ledger.sqlite")) as db:
-        return db.execute(f"select {columns} from incidents order by number").fetchall()
+        return db.execute(f"select {columns} from watched_incidents order by number").fetchall()
 
 
 def test_once_ends_with_what_it_found_and_prints_one_document(

@@ -49,7 +49,7 @@ def breaks(
     """List the differences between claims and truth, and what was said of each."""
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
-    with _ledger(config) as ledger:
+    with open_ledger(config) as ledger:
         if bot is not None:
             known = {row["bot"] for row in ledger.breaks(is_all=True)}
             _known_bot(config, bot, "--bot ", known)
@@ -78,17 +78,22 @@ def ack(
     is_json: bool,  # noqa: FBT001
     verbosity: int,
 ) -> int:
-    """Acknowledge a break: it pages no more, unless it grows worse.
+    """Acknowledge a break, or all of a page: it pages no more, unless it grows worse.
 
-    BREAK is its id, or the beginning of it.
+    BREAK is its id, or the page's key, or the beginning of either.
     """
     log(verbosity)
     who, user = _signer(by)
-    with _ledger(load_config(config_path, with_secrets=False)) as ledger:
-        shown = ledger.acknowledge(
-            prefix, who=who, user=user, note=_said(note, "--note"), at=datetime.now(UTC)
-        )
-    return _show_break(shown, is_json=is_json)
+    at, said = datetime.now(UTC), _said(note, "--note")
+    with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
+        keys = [each["key"] for each in ledger.incidents(prefix)]
+        if not keys or not prefix:
+            shown = ledger.acknowledge(prefix, who=who, user=user, note=said, at=at)
+            return _show_breaks([shown], is_json=is_json)
+        told = ledger.acknowledge_page(prefix, who=who, user=user, note=said, at=at)
+        rows = [row for row in ledger.breaks() if row["break"] in told["subjects"]]
+    click.echo(f"acknowledged: {told['key']}  {told['title']}", err=True)
+    return _show_breaks(rows, is_json=is_json)
 
 
 @click.command()
@@ -112,11 +117,11 @@ def resolve(
     """
     log(verbosity)
     who, user = _signer(by)
-    with _ledger(load_config(config_path, with_secrets=False)) as ledger:
+    with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
         shown = ledger.resolve(
             prefix, who=who, user=user, reason=_said(reason, "--reason"), at=datetime.now(UTC)
         )
-    return _show_break(shown, is_json=is_json)
+    return _show_breaks([shown], is_json=is_json)
 
 
 @click.command("sign-off")
@@ -147,7 +152,7 @@ def sign_off(
     now = datetime.now(UTC)
     signature = Signature(who, user, _said(reason, "--reason"), now)
     [account] = [each.account for each in config.bots if each.id == bot]
-    with _ledger(config) as ledger:
+    with open_ledger(config) as ledger:
         document = ledger.told(session, now, [account])
         if document is None:
             raise UsageError(
@@ -183,7 +188,7 @@ def sign_off(
 def audit(config_path: Path, head: str | None, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     """Verify the journal of all that was said and seen: exits 0, or 3 where it was altered."""
     log(verbosity)
-    with _ledger(load_config(config_path, with_secrets=False)) as ledger:
+    with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
         found, disagreements = ledger.audit(head)
     problems = [*([found.reason] if found.reason else []), *disagreements]
     shown = {
@@ -205,7 +210,7 @@ COMMANDS = (breaks, ack, resolve, sign_off, audit)
 
 
 @contextmanager
-def _ledger(config: Config) -> Iterator[Ledger]:
+def open_ledger(config: Config) -> Iterator[Ledger]:
     """Open the control ledger that runs have left.
 
     Raises UsageError where there is none, EvidenceError for a file that SQLite cannot use.
@@ -254,11 +259,11 @@ def _known_bot(config: Config, bot: str, option: str = "", more: Collection[str]
         )
 
 
-def _show_break(shown: dict[str, Any], *, is_json: bool) -> int:
+def _show_breaks(shown: list[dict[str, Any]], *, is_json: bool) -> int:
     if is_json:
-        print_json({"schema": 1, "breaks": [shown]})
+        print_json({"schema": 1, "breaks": shown})
     else:
         from recon.terminal import print_breaks  # noqa: PLC0415
 
-        print_breaks([shown])
+        print_breaks(shown)
     return ExitCode.AGREED

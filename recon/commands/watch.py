@@ -38,7 +38,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
     import sqlite3  # noqa: PLC0415
 
     from recon.ledger import Ledger  # noqa: PLC0415
-    from recon.paging.channels import check_channels  # noqa: PLC0415
+    from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.state import locked_state  # noqa: PLC0415
     from recon.watch import TURN_S, Watch, bounded, exit_code, stay, turn  # noqa: PLC0415
 
@@ -50,7 +50,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
 
             print_watch(document)
 
-    check_channels([channel.url.get_secret_value() for channel in config.paging.channels])
+    outlets(config)  # a channel that cannot be used is refused before anything needs it
     try:
         with (
             locked_state(config.state, "watch.lock") as state,

@@ -1,89 +1,138 @@
-"""Channels: apprise URLs, checked before anything else and sent through in a child process.
+"""Channels: their URLs, checked before anything else and sent through in child processes.
 
-apprise swallows errors, and a server that drips keeps its process alive: so each page leaves
+apprise swallows errors, and a server that drips keeps its process alive: so each message leaves
 through `python -m recon.paging.send`, which is killed at its deadline. URLs are secrets: they go
 to the child on its standard input, and are shown masked.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import NamedTuple
 
+from recon.config import Channel as Configured
+from recon.config import Config
+from recon.domain import Severity
 from recon.errors import ConfigError
+from recon.judgement import SEVERITIES
+from recon.paging.wire import Channel, Message, requests_for, understood
 
 DEADLINE_S = 30.0
+MOST_AT_ONCE = 32
+"""Child processes side by side."""
 
 
-def masked(url: str) -> str:
-    """Return the URL with its secrets hidden, or raise ConfigError where apprise knows no such."""
-    import apprise  # noqa: PLC0415 - eleven times a bare start of Python
+class Outlet(NamedTuple):
+    """A channel as it is configured: who it is, from which severity on, in which list.
 
-    plugin = apprise.Apprise.instantiate(url, suppress_exceptions=True)
-    if plugin is None:
-        scheme = url.partition("://")[0] if "://" in url else "(no scheme)"
-        raise ConfigError(
-            f"paging.channels: apprise knows no channel like {scheme}://…: "
-            "see the URL's form in apprise's list of services"
-        )
-    shown: Any = plugin
-    return str(shown.url(privacy=True))
+    `id` is a hash of its URL, so that the ledger knows it again and has no secret.
+    """
+
+    id: str
+    channel: Channel
+    severity: Severity
+    is_second: bool = False
+
+    def hears(self, severity: Severity) -> bool:
+        """Return whether it is told of what is so grave."""
+        return SEVERITIES.index(severity) >= SEVERITIES.index(self.severity)
 
 
-def check_channels(urls: Sequence[str]) -> list[str]:
-    """Return every channel's masked name. Raises ConfigError for one that cannot be used."""
-    return [masked(url) for url in urls]
+class Result(NamedTuple):
+    """What became of one message in one channel, and how long it took; no reason is delivered."""
+
+    reason: str
+    seconds: float
+
+
+def outlets(config: Config) -> list[Outlet]:
+    """Return all that is configured, each once. Raises ConfigError for what cannot be used."""
+    found: dict[str, Outlet] = {}
+    lists = ((config.paging.channels, False), (config.paging.escalation, True))
+    for configured, is_second in lists:
+        for one in configured:
+            made = _outlet(one, is_second=is_second)
+            found.setdefault(made.id, made)
+    return list(found.values())
+
+
+def targets(every: Sequence[Outlet], severity: Severity, *, is_escalated: bool) -> list[Outlet]:
+    """Return through which of them something so grave goes: where no list wants it, through all.
+
+    The second list hears what is escalated, and everything where there is no first.
+    """
+    first = [one for one in every if not one.is_second]
+    second = [one for one in every if one.is_second]
+    reached = first + second if is_escalated or not first else first
+    return [one for one in reached if one.hears(severity)] or reached
 
 
 def send(
-    urls: Sequence[str], title: str, body: str, *, deadline_s: float = DEADLINE_S
-) -> list[dict[str, Any]]:
-    """Send one page through every channel at once; return what became of each, in their order.
+    jobs: Sequence[tuple[Channel, Message]], *, deadline_s: float = DEADLINE_S
+) -> Iterator[tuple[int, Result]]:
+    """Send each message through its channel, side by side; yield what became of which, as it does.
 
-    A channel that has not answered by the deadline, one for all of them, counts as failed.
+    A channel that has not answered by the deadline counts as failed.
     """
-    names = check_channels(urls)
-    children = [_start(url, title, body) for url in urls]
-    deadline = time.monotonic() + deadline_s
-    return [
-        {"channel": name, **_finish(child, max(0.0, deadline - time.monotonic()), deadline_s)}
-        for name, child in zip(names, children, strict=True)
-    ]
+    with ThreadPoolExecutor(MOST_AT_ONCE) as pool:
+        sent = {
+            pool.submit(_send, channel, message, deadline_s): number
+            for number, (channel, message) in enumerate(jobs)
+        }
+        for done in as_completed(sent):
+            yield sent[done], done.result()
 
 
-def _start(url: str, title: str, body: str) -> subprocess.Popen[str]:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "recon.paging.send"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        # The child imports what this process imports, wherever either was started.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    if child.stdin is None:
-        raise AssertionError("the child was given a pipe")
+def _send(channel: Channel, message: Message, deadline_s: float) -> Result:
+    job = {
+        **message._asdict(),
+        "url": channel.url,
+        "deadline_s": deadline_s + 1.0,  # its own end, if there is nobody left to end it
+        "requests": [each._asdict() for each in requests_for(channel, message)]
+        if channel.is_ours
+        else [],
+    }
+    begun = time.monotonic()
+    reason = _child(json.dumps(job), deadline_s)
+    return Result(reason, time.monotonic() - begun)
+
+
+def _child(job: str, deadline_s: float) -> str:
+    """Give the job to a child process; return why it was not delivered, or nothing."""
     try:
-        child.stdin.write(json.dumps({"url": url, "title": title, "body": body}))
-        child.stdin.close()
-    except BrokenPipeError:
-        pass  # it died at once: its exit status says so below
-    child.stdin = None
-    return child
-
-
-def _finish(child: subprocess.Popen[str], left_s: float, deadline_s: float) -> dict[str, Any]:
-    try:
-        output, _ = child.communicate(timeout=left_s)
+        done = subprocess.run(
+            [sys.executable, "-m", "recon.paging.send"],
+            input=job,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=deadline_s,
+            check=False,
+            # The child imports what this process imports, wherever either was started.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )
     except subprocess.TimeoutExpired:
-        child.kill()
-        child.communicate()
-        return {"status": "failed", "reason": f"no answer within {deadline_s:g} s"}
-    if child.returncode == 0:
-        return {"status": "delivered"}
-    return {"status": "failed", "reason": output.strip() or f"exit status {child.returncode}"}
+        return f"no answer within {deadline_s:g} s"
+    except OSError as error:
+        return f"no process could be started for it ({error.strerror})"
+    if done.returncode == 0:
+        return ""
+    return done.stdout.strip() or f"exit status {done.returncode}"
+
+
+def _outlet(one: Configured, *, is_second: bool) -> Outlet:
+    url = one.url.get_secret_value()
+    try:
+        channel = understood(url, one.base_url)
+    except ConfigError as error:
+        where = "paging.escalation" if is_second else "paging.channels"
+        raise ConfigError(str(error).replace("paging.channels", where, 1)) from error
+    id_ = hashlib.sha256(f"{url} {one.base_url or ''}".encode()).hexdigest()[:12]
+    return Outlet(id_, channel, one.severity, is_second)

@@ -1,59 +1,216 @@
-"""Delivery: a run's page is noted, sent through every channel, and noted again."""
+"""Delivery: what a run pages is decided, and what waits in the outbox goes out.
+
+Deciding is a part of the transaction that notes the breaks. Sending comes after, at the end of a
+run and from `recon page send`, each minute; one process sends at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from recon.config import Config
-from recon.domain import Clock
+from recon.breaks import Break
+from recon.domain import Clock, Severity
+from recon.errors import LockedError
+from recon.judgement import SEVERITIES
 from recon.ledger import Ledger
-from recon.paging.channels import send
-from recon.paging.page import write_page
+from recon.paging.channels import DEADLINE_S, Outlet, send, targets
+from recon.paging.outbox import Waiting
+from recon.paging.page import Page, concerns, write_page
+from recon.state import write_whole
 
 Note = Callable[[str], None]
+NIGHTS = "night-"
+"""What the keys of runs' incidents begin with."""
+UNDELIVERED = "PAGES-NOT-DELIVERED.txt"
+"""The file in the state folder that has every page which some channel has not taken."""
+PATIENCE_S = 60.0
+"""How long one that sends waits for another that does."""
 
 
-def page_run(
-    config: Config,
+class Delivered(NamedTuple):
+    """What one round of sending came to: messages settled, and (channel, why) of those that wait.
+
+    A message that waits and was not tried now names no channel's failure again.
+    """
+
+    settled: int
+    waiting: int
+    failed: list[tuple[str, str]]
+
+
+def decide(
     ledger: Ledger,
     document: Mapping[str, Any],
-    known: Collection[str],
-    now: Clock,
-    note: Note,
+    found: Sequence[Break],
+    config_path: str,
+    at: datetime,
 ) -> list[dict[str, Any]]:
-    """Send the run's page, if there is one to send; return what became of it.
+    """Enqueue what a run has to page, within the caller's step; return the incidents that it is of.
 
-    Of the `known` bots each break is acknowledged: they alone are no reason for a page. It is in
-    the ledger before it leaves, and marked after. A channel that fails is said so on stderr, in
-    the document and in the page's status.
+    One page for all of it. What an earlier run has paged is the same incident, told anew. Where
+    anything is new or worse, all of it is a new one, and the earlier one ends, but for what it has
+    of other accounts, and breaks that stand and are acknowledged or could not be judged.
     """
-    written = write_page(document, str(config.path), known)
-    if written is None:
-        return []
-    title, body = written
-    urls = [channel.url.get_secret_value() for channel in config.paging.channels]
-    page: dict[str, Any] = {
-        "page": f"{document['as_of']}-{document['run']}",
-        "title": title,
-        "body": body,
-        "status": "pending",
-        "channels": [],
-    }
-    ledger.record_page(page, document["run"], now())
-    page["channels"] = send(urls, title, body)
-    page["status"] = _status(page["channels"], note)
-    ledger.record_page(page, document["run"], now())
-    return [{key: page[key] for key in ("page", "status", "title", "channels")}]
+    rows = {row["break"]: row for row in ledger.breaks()}
+    quiet = {id_ for id_, row in rows.items() if row["status"] == "acknowledged"}
+    loud_breaks = {item.id: item.account for item in found if item.id not in quiet}
+    loud = concerns(document, loud_breaks)
+    known = {item.bot for item in found} - {i.bot for i in found if i.id in loud_breaks}
+    written = write_page(document, config_path, known)
+    judged = {item["account"] for item in document["accounts"]}
+    current = ledger.current(judged, date.fromisoformat(document["as_of"]))
+    before = ledger.incidents(NIGHTS)
+    paged = {subject for one in before for subject in one["subjects"]}
+    news = (
+        set()
+        if written is None
+        else {s for s in loud if s not in paged}
+        | {s for s in loud_breaks if s in rows and rows[s]["who"] == f"run {document['run']}"}
+    )
+    for one in before:
+        still = {
+            subject: account
+            for subject, account in one["subjects"].items()
+            if account not in current or (not news if subject in loud else subject in rows)
+        }
+        is_told_anew = written is not None and any(s in loud for s in still)
+        title, body = written if written and is_told_anew else (one["title"], one["body"])
+        if not still:
+            how = "told in a new page" if news else "RESOLVED"
+            title = f"recon {document['as_of']}: {how}: {one['title']}"
+            body = f"as of {document['as_of']}, run {document['run']}"
+        ledger.enqueue(
+            Page(one["key"], title, body, _severity(rows, still), not still, still or {}), at
+        )
+    if news and written is not None:
+        key = f"{NIGHTS}{document['as_of']}-{document['run']}"
+        ledger.enqueue(Page(key, *written, _severity(rows, loud), subjects=loud), at)
+    return [
+        one
+        for one in ledger.incidents(NIGHTS)
+        if one["status"] == "open" and any(subject in loud for subject in one["subjects"])
+    ]
 
 
-def _status(channels: Sequence[Mapping[str, Any]], note: Note) -> str:
-    failed = [channel for channel in channels if channel["status"] != "delivered"]
-    for channel in failed:
-        note(f"PAGE NOT DELIVERED through {channel['channel']}: {channel['reason']}")
-    if not channels:
+def deliver(
+    state: Path, ledger: Ledger, channels: Sequence[Outlet], now: Clock, note: Note,
+    *, deadline_s: float = DEADLINE_S,
+) -> Delivered:  # fmt: skip
+    """Send all that is due in the outbox, and mark what each channel took; say what it did not.
+
+    Each message is tried once through each channel; what fails is due again later. Raises
+    LockedError where another process goes on sending.
+    """
+    settled, tried, failed = 0, set(), []
+    with _sending(state):
+        while True:
+            left = ledger.tend_pages(now())
+            due = [
+                (message, outlet)
+                for message, outlet in _next(left, channels)
+                if (message.id, outlet.id) not in tried
+                and message.due_at.get(outlet.id, message.at) <= now()
+            ]
+            done = [one.id for one in left if channels and not _wanting(one, channels)]
+            ledger.settle_pages(done, now())
+            settled += len(done)
+            if not due:
+                break
+            jobs = [(outlet.channel, message.said) for message, outlet in due]
+            for number, result in send(jobs, deadline_s=deadline_s):
+                message, outlet = due[number]
+                tried.add((message.id, outlet.id))
+                ledger.mark_page(message.id, outlet.id, outlet.channel.name, result.reason, now())
+                if result.reason:
+                    failed.append((outlet.channel.name, result.reason))
+        waiting = [one for one in left if one.id not in done]
+        _keep_at_hand(state, waiting, note)
+    for name, reason in failed:
+        note(f"PAGE NOT DELIVERED through {name}: {reason}")
+    if waiting and not channels:
         note("PAGE NOT DELIVERED: no channel is configured: add [paging] channels")
-        return "failed"
-    if not failed:
-        return "delivered"
-    return "failed" if len(failed) == len(channels) else "partial"
+    if waiting and (failed or not channels):
+        note(f"{len(waiting)} pages wait: {state / UNDELIVERED} has them")
+    return Delivered(settled, len(waiting), failed)
+
+
+def told_pages(ledger: Ledger, paged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the incidents of a run as its document has them, with what became of each page."""
+    pages = []
+    for one in paged:
+        channels = ledger.told_pages(one["key"])
+        taken = sum(each["status"] == "delivered" for each in channels)
+        status = "partial" if taken else "failed"
+        if taken and taken == len(channels):
+            status = "delivered"
+        pages.append(
+            {"page": one["key"], "status": status, "title": one["title"], "channels": channels}
+        )
+    return pages
+
+
+def _next(left: Sequence[Waiting], channels: Sequence[Outlet]) -> Iterator[tuple[Waiting, Outlet]]:
+    """Yield what may be sent now: of each incident, through each channel, the first that waits."""
+    seen = set()
+    for message in left:
+        for outlet in _wanting(message, channels):
+            if (message.said.key, outlet.id) not in seen:
+                seen.add((message.said.key, outlet.id))
+                yield message, outlet
+
+
+def _wanting(message: Waiting, channels: Sequence[Outlet]) -> list[Outlet]:
+    reached = targets(channels, message.said.severity, is_escalated=message.is_escalated)
+    return [outlet for outlet in reached if outlet.id not in message.taken]
+
+
+def _keep_at_hand(state: Path, waiting: Sequence[Waiting], note: Note) -> None:
+    """Leave what was not delivered in a file that a person finds; remove it when all has been."""
+    path = state / UNDELIVERED
+    try:
+        _write_or_remove(path, waiting)
+    except OSError as error:
+        note(f"{path} cannot be written ({error.strerror}): `recon page send` says what waits")
+
+
+def _write_or_remove(path: Path, waiting: Sequence[Waiting]) -> None:
+    if not waiting:
+        path.unlink(missing_ok=True)
+        return
+    texts = [f"{one.at:%Y-%m-%d %H:%M} UTC  {one.said.title}\n\n{one.said.body}" for one in waiting]
+    write_whole(path, ("\n\n" + "─" * 40 + "\n\n").join(texts) + "\n")
+
+
+@contextmanager
+def _sending(state: Path) -> Iterator[None]:
+    """Be the one process that sends. Raises LockedError after a minute of waiting."""
+    handle = os.open(state / "outbox.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    give_up = time.monotonic() + PATIENCE_S
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up:
+                    raise LockedError(
+                        f"another process is sending pages ({state / 'outbox.lock'}): "
+                        "it marks what it sends; try again"
+                    ) from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _severity(rows: Mapping[str, Mapping[str, Any]], subjects: Mapping[str, str]) -> Severity:
+    """Return how grave the gravest of it is; a hole in the evidence is major."""
+    each: list[Severity] = [rows.get(s, {}).get("severity") or "major" for s in subjects]
+    return max(each, key=SEVERITIES.index, default="minor")

@@ -4,13 +4,45 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from recon.domain import Severity
 
 MAX_BODY = 3500
 """Fits the smallest channel in use (Telegram, 4,096 characters) with room for its own words."""
 
 MOST_NAMED = 3
-"""Bots whose explanation is named as what to type next."""
+"""Bots that a title names, and whose explanation is named as what to type next."""
+
+
+class Page(NamedTuple):
+    """What the outbox is given: an incident's key and words, or with `resolves` that it is over.
+
+    `subjects` are what it is about, each with its account: ids of breaks, which are acknowledged
+    and cleared one by one, and words for anything else.
+    """
+
+    key: str
+    title: str
+    body: str
+    severity: Severity
+    resolves: bool = False
+    subjects: Mapping[str, str] = {}
+
+
+def concerns(document: Mapping[str, Any], loud: Mapping[str, str]) -> dict[str, str]:
+    """Return what a run has to page of, each with its account: the `loud` breaks, and every hole.
+
+    A hole in the evidence is its session's own. Where an account has one, its bots' are the same.
+    """
+    day = document["as_of"]
+    holes = {
+        f"account {item['account']} {day}": item["account"]
+        for item in document["accounts"]
+        if item["status"] != "proven"
+    }
+    bots = {f"bot {bot['bot']} {day}": bot["account"] for bot in _unproven(document)}
+    return {**loud, **holes, **bots}
 
 
 def write_page(
@@ -27,7 +59,7 @@ def write_page(
     diverged = [
         bot for bot in document["bots"] if bot["status"] == "diverged" and bot["bot"] not in known
     ]
-    unproven = [bot for bot in document["bots"] if bot["status"] == "unproven"]
+    unproven = _unproven(document)
     accounts = [item for item in document["accounts"] if item["status"] != "proven"]
     if not (diverged or unproven or accounts):
         return None
@@ -38,7 +70,8 @@ def write_page(
         or [bot["bot"] for bot in unproven]
     )
     status = "diverged" if diverged else "unproven"
-    title = f"recon {document['as_of']}: {status.upper()} {', '.join(names)}"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    title = f"recon {document['as_of']}: {status.upper()} {', '.join(names[:MOST_NAMED])}{more}"
     blocks = [_diverged(bot, currencies[bot["account"]]) for bot in diverged]
     blocks += [_account(item) for item in accounts]
     blocks += [f"{bot['bot']}: UNPROVEN: {'; '.join(bot['reasons'])}" for bot in unproven]
@@ -46,6 +79,19 @@ def write_page(
         blocks.append(f"acknowledged, and no worse: {', '.join(sorted(known))}")
     blocks.append(_next(document, config_path))
     return title[:200], _clipped("\n\n".join(blocks))
+
+
+def _unproven(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the bots that are unproven for a reason of their own, and not their account's."""
+    return [
+        bot
+        for bot in document["bots"]
+        if bot["status"] == "unproven"
+        and not (
+            bot["reasons"]
+            and all(each.startswith(f"its account {bot['account']} is ") for each in bot["reasons"])
+        )
+    ]
 
 
 def _diverged(bot: Mapping[str, Any], currency: str) -> str:

@@ -1,26 +1,97 @@
-"""The child process that sends one page through one channel: JSON in, exit status out."""
+"""The child process that sends one message through one channel: JSON in, exit status out.
+
+Requests of our own go out over the standard library, without redirects, each held to its receipt.
+Everything else goes through apprise, and counts only where something was connected to at all.
+Nothing it prints has a secret in it. It ends itself at its deadline, also when nobody waits for it.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import signal
+import ssl
 import sys
+from http.client import HTTPException
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
+
+from recon.paging.wire import answered
+
+MAX_ANSWER = 65_536
+"""Bytes of an answer that are read: receipts are short."""
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    def redirect_request(self, *_: object, **__: object) -> None:
+        return None
 
 
 def main() -> int:
-    """Send what standard input says. Return 0 where the channel took it."""
+    """Send what standard input says. Return 0 where the channel took it, and say why not."""
+    logging.disable(logging.CRITICAL)  # apprise's warnings can show a key
+    job = json.load(sys.stdin)
+    signal.setitimer(signal.ITIMER_REAL, job["deadline_s"])  # unhandled: the process ends
+    if job.get("requests"):
+        problems = [_post(request) for request in job["requests"]]
+    else:
+        problems = [_through_apprise(job)]
+    problem = "; ".join(sorted({each for each in problems if each}))
+    sys.stdout.write(problem)
+    return 1 if problem else 0
+
+
+def _post(request: dict[str, Any]) -> str:
+    """Send one request; return why it was not taken, or nothing."""
+    context = ssl.create_default_context()
+    if not request["is_verified"]:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
+    headers = {"Content-Type": "application/json", "User-Agent": "recon", **request["headers"]}
+    try:
+        asked = Request(  # noqa: S310 - http or https, as understood() has seen to
+            request["url"],
+            json.dumps(request["payload"]).encode(),
+            headers,
+            method=request["method"],
+        )
+        try:
+            with opener.open(asked) as answer:
+                return answered(request, answer.status, answer.read(MAX_ANSWER))
+        except HTTPError as error:
+            with error:
+                return answered(request, error.code, b"")
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        words = getattr(reason, "strerror", None)
+        return f"no answer: {words if isinstance(words, str) else type(reason).__name__}"
+
+
+def _through_apprise(job: dict[str, Any]) -> str:
     import apprise  # noqa: PLC0415 - after the parent has let go
 
-    logging.disable(logging.CRITICAL)  # apprise's warnings can show a key
-    page = json.load(sys.stdin)
+    connected: list[str] = []
+
+    def listen(event: str, _arguments: object) -> None:
+        if event in {"socket.connect", "socket.sendto", "socket.sendmsg", "syslog.syslog"}:
+            connected.append(event)
+
+    plugin: Any = apprise.Apprise.instantiate(job["url"], suppress_exceptions=True)
+    if plugin is None:
+        return "apprise knows no such channel"
+    plugin.redirects = False
+    plugin.overflow_mode = apprise.OverflowMode.TRUNCATE
+    kind = apprise.NotifyType.WARNING if job["resolves"] else apprise.NotifyType.FAILURE
     channel = apprise.Apprise()
-    if not channel.add(page["url"]):
-        sys.stdout.write("apprise knows no such channel")
-        return 2
-    if not channel.notify(title=page["title"], body=page["body"], body_format="text"):
-        sys.stdout.write("the channel did not take it")
-        return 1
-    return 0
+    channel.add(plugin)
+    sys.addaudithook(listen)
+    is_taken = channel.notify(
+        title=job["title"], body=job["body"], notify_type=kind, body_format="text"
+    )
+    if not is_taken:
+        return "the channel did not take it"
+    return "" if connected else "nothing was sent: the channel was never connected to"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,87 @@
+"""The command of the outbox: what waits is sent, or a drill. Asks no venue."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from recon.commands.breaks import open_ledger
+from recon.commands.options import (
+    config_option,
+    json_option,
+    load_config,
+    log,
+    print_json,
+    verbose_option,
+)
+from recon.errors import ExitCode
+
+if TYPE_CHECKING:
+    from recon.config import Config
+
+
+@click.command()
+@click.argument("what", metavar="WHAT", type=click.Choice(["send", "test"]))
+@config_option
+@json_option
+@verbose_option
+def page(
+    what: Literal["send", "test"],
+    config_path: Path,
+    is_json: bool,  # noqa: FBT001 - click passes flags by name
+    verbosity: int,
+) -> int:
+    """Send what waits in the outbox (send), or a drill through every channel (test).
+
+    `recon page send` is for cron, every minute: it sends what is due, repeats what nobody has
+    answered, and is quiet where there is nothing to do. Both exit 0, or 3 where a channel did not
+    give its receipt.
+    """
+    log(verbosity)
+    config = load_config(config_path, with_secrets=("url",))
+    return _test(config, is_json=is_json) if what == "test" else _send(config, is_json=is_json)
+
+
+COMMANDS = (page,)
+
+
+def _send(config: Config, *, is_json: bool) -> int:
+    from recon.paging.channels import outlets  # noqa: PLC0415
+    from recon.paging.delivery import deliver  # noqa: PLC0415
+
+    channels = outlets(config)
+    if not (config.state / "ledger.sqlite").exists():
+        return ExitCode.AGREED  # no run yet, so nothing to send
+    with open_ledger(config) as ledger:
+        done = deliver(config.state, ledger, channels, lambda: datetime.now(UTC), _note)
+    if is_json:
+        failed = [{"channel": name, "reason": reason} for name, reason in done.failed]
+        print_json(
+            {"schema": 1, "settled": done.settled, "waiting": done.waiting, "failed": failed}
+        )
+    is_well = not done.failed and (channels or not done.waiting)
+    return ExitCode.AGREED if is_well else ExitCode.UNPROVEN
+
+
+def _test(config: Config, *, is_json: bool) -> int:
+    from recon.paging.channels import outlets  # noqa: PLC0415
+    from recon.paging.drill import drill  # noqa: PLC0415
+
+    shown = drill(outlets(config), datetime.now(UTC))
+    if is_json:
+        print_json({"schema": 1, "channels": shown})
+    else:
+        from recon.terminal import print_drill  # noqa: PLC0415
+
+        print_drill(shown)
+    if not shown:
+        _note("no channel is configured: nobody would be paged: add [paging] channels")
+    is_well = shown and all(one["status"] == "delivered" for one in shown)
+    return ExitCode.AGREED if is_well else ExitCode.UNPROVEN
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,291 @@
+"""The outbox: incidents, what was said of each, and which channel has taken it.
+
+A page is committed here in the step that decides it, sent after and marked after: at least once.
+An *incident* has one key, under which it is paged, repeated and resolved, so that a receiver folds
+what comes twice. It is repeated until a person acknowledges it, or its breaks, and resolved when it
+is over: when its page says so, or none of its breaks stands any more.
+
+Per incident and channel, messages go out in their order: a page that never arrived gives way to a
+later one that says as much, and a resolve waits until its page has arrived.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from recon.domain import Severity
+from recon.errors import UsageError
+from recon.judgement import SEVERITIES
+from recon.paging.page import Page
+from recon.paging.wire import Message
+
+REPEAT_AFTER = timedelta(minutes=15)
+REPEATS_BEFORE_ESCALATION = 2
+RETRY_FIRST = timedelta(minutes=1)
+"""Doubled with each attempt in vain, up to the time after which a page is repeated anyway."""
+
+SHAPE = (
+    """
+    create table incidents (
+      key text primary key, at text not null, severity text not null, title text not null,
+      body text not null, subjects text not null, status text not null,
+      repeats integer not null default 0, repeat_at text not null, who text, note text
+    ) strict
+    """,
+    """
+    create table messages (
+      message integer primary key, key text not null, kind text not null, at text not null,
+      severity text not null, title text not null, body text not null,
+      is_escalated integer not null, settled_at text
+    ) strict
+    """,
+    "create index messages_by_key on messages (key, message)",
+    "create index messages_that_wait on messages (message) where settled_at is null",
+    """
+    create table deliveries (
+      message integer not null references messages, channel text not null, name text not null,
+      status text not null, attempts integer not null, at text not null, due_at text,
+      reason text not null, primary key (message, channel)
+    ) strict
+    """,
+)
+
+
+class Waiting(NamedTuple):
+    """A message that not every channel has taken: `taken` are those that have."""
+
+    id: int
+    at: datetime
+    is_escalated: bool
+    said: Message
+    taken: frozenset[str]
+    due_at: Mapping[str, datetime]
+
+
+def enqueue(db: sqlite3.Connection, page: Page, at: datetime) -> None:
+    """Commit a page, within the caller's transaction: a new incident, news of one, or its end.
+
+    One that stands already is told anew and not sent at once, unless it has grown graver: repeats
+    see to the rest, so that a page may be enqueued at every look. The end of none is no message.
+    """
+    row = db.execute("select * from incidents where key = ?", (page.key,)).fetchone()
+    is_standing = row is not None and row["status"] != "resolved"
+    if page.resolves:
+        if is_standing:
+            _end(db, row, page.title, page.body, at)
+        return
+    severity = _graver(page.severity, row["severity"]) if is_standing else page.severity
+    is_graver = is_standing and severity != row["severity"]
+    values = (severity, page.title, page.body, json.dumps(page.subjects), _text(at + REPEAT_AFTER))
+    if not is_standing:
+        db.execute(
+            """
+            replace into incidents
+              (severity, title, body, subjects, repeat_at, key, at, status)
+            values (?, ?, ?, ?, ?, ?, ?, 'open')
+            """,
+            (*values, page.key, _text(at)),
+        )
+    else:
+        db.execute(
+            """
+            update incidents set severity = ?1, title = ?2, body = ?3, subjects = ?4,
+              status = iif(?6, 'open', status), repeat_at = iif(?6, ?5, repeat_at)
+            where key = ?7
+            """,
+            (*values, is_graver, page.key),
+        )
+    if is_graver or not is_standing:
+        repeats = row["repeats"] if is_standing else 0
+        _say(db, page.key, "page", severity, (page.title, page.body), repeats, at)
+
+
+def tend(db: sqlite3.Connection, at: datetime) -> None:
+    """Repeat what nobody has answered, and end what is over, within the caller's transaction."""
+    for row in db.execute("select * from incidents where status <> 'resolved'").fetchall():
+        states = _breaks(db, row)
+        is_of_breaks = bool(states) and len(states) == len(json.loads(row["subjects"]))
+        stands = {one["status"] for one in states}
+        is_unanswered = row["status"] == "open" and not is_of_breaks
+        if is_of_breaks and not stands & {"open", "acknowledged"}:
+            title = f"{row['title']}: RESOLVED"
+            _end(db, row, title, "none of its breaks stands any more", at)
+        elif ("open" in stands or is_unanswered) and row["repeat_at"] <= _text(at):
+            _repeat(db, row, states, at)
+
+
+def acknowledge(db: sqlite3.Connection, prefix: str, *, who: str, note: str) -> dict[str, Any]:
+    """Note that a person knows of an incident, by its key's beginning; return it.
+
+    Its repeats end, unless it grows graver; those of its breaks end with their own acknowledgement.
+    Raises UsageError for none, or several.
+    """
+    rows = [row for row in _standing(db) if prefix and row["key"].startswith(prefix)]
+    if len(rows) != 1:
+        keys = [
+            f"  {row['key']}  {row['title']} ({row['status']})" for row in rows or _standing(db)
+        ]
+        found = f"is the beginning of {len(rows)} incidents" if rows else "is no incident's"
+        raise UsageError("\n".join([f"{prefix} {found}: write one of", *keys]))
+    db.execute(
+        "update incidents set status = 'acknowledged', who = ?, note = ? where key = ?",
+        (who, note, rows[0]["key"]),
+    )
+    return incident(db, rows[0]["key"])
+
+
+def incident(db: sqlite3.Connection, key: str) -> dict[str, Any]:
+    """Return one incident by its columns, its subjects as they were given."""
+    row = db.execute("select * from incidents where key = ?", (key,)).fetchone()
+    return {**dict(row), "subjects": json.loads(row["subjects"])}
+
+
+def standing(db: sqlite3.Connection, prefix: str = "") -> list[dict[str, Any]]:
+    """Return the incidents that stand and whose key begins so, the oldest first."""
+    return [incident(db, row["key"]) for row in _standing(db) if row["key"].startswith(prefix)]
+
+
+def waiting(db: sqlite3.Connection) -> list[Waiting]:
+    """Return every message that is not settled, in order."""
+    found = []
+    for row in db.execute("select * from messages where settled_at is null order by message"):
+        rows = db.execute(
+            "select * from deliveries where message = ?", (row["message"],)
+        ).fetchall()
+        said = Message(
+            row["key"], row["title"], row["body"], row["severity"], row["kind"] == "resolve"
+        )
+        found.append(
+            Waiting(
+                row["message"],
+                datetime.fromisoformat(row["at"]),
+                bool(row["is_escalated"]),
+                said,
+                frozenset(one["channel"] for one in rows if one["status"] == "delivered"),
+                {one["channel"]: datetime.fromisoformat(one["due_at"])
+                 for one in rows if one["due_at"]},
+            )
+        )  # fmt: skip
+    return found
+
+
+def mark(
+    db: sqlite3.Connection, message: int, channel: str, name: str, reason: str, at: datetime
+) -> None:
+    """Note what became of one attempt, within the caller's transaction; no reason is delivered."""
+    row = db.execute(
+        "select attempts from deliveries where message = ? and channel = ?", (message, channel)
+    ).fetchone()
+    attempts = 1 if row is None else int(row["attempts"]) + 1
+    wait = min(RETRY_FIRST * 2 ** min(attempts - 1, 10), REPEAT_AFTER)
+    db.execute(
+        "replace into deliveries values (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            message, channel, name, "failed" if reason else "delivered", attempts, _text(at),
+            _text(at + wait) if reason else None, reason,
+        ),
+    )  # fmt: skip
+
+
+def settle(db: sqlite3.Connection, messages: Collection[int], at: datetime) -> None:
+    """Note that of these messages nothing is left to send, within the caller's transaction."""
+    for message in messages:
+        db.execute("update messages set settled_at = ? where message = ?", (_text(at), message))
+
+
+def delivered(db: sqlite3.Connection, key: str) -> list[dict[str, Any]]:
+    """Return what became of the last page of an incident: each channel tried, and how it ended."""
+    rows = db.execute(
+        """
+        select name as channel, status, reason from deliveries
+        where message = (select max(message) from messages where key = ? and kind <> 'resolve')
+        order by rowid
+        """,
+        (key,),
+    )
+    return [{name: row[name] for name in row.keys() if row[name]} for row in rows]  # noqa: SIM118 - a Row's own
+
+
+def replaced(found: Sequence[Waiting]) -> set[int]:
+    """Return which messages a later page of the same incident says as loudly, or louder."""
+    return {
+        early.id
+        for early in found
+        if any(
+            late.id > early.id
+            and not late.said.resolves
+            and late.said.key == early.said.key
+            and late.is_escalated >= early.is_escalated
+            and _graver(late.said.severity, early.said.severity) == late.said.severity
+            for late in found
+        )
+    }
+
+
+def _end(db: sqlite3.Connection, row: sqlite3.Row, title: str, body: str, at: datetime) -> None:
+    db.execute("update incidents set status = 'resolved' where key = ?", (row["key"],))
+    _say(db, row["key"], "resolve", row["severity"], (title, body), row["repeats"], at)
+
+
+def _repeat(
+    db: sqlite3.Connection, row: sqlite3.Row, states: Sequence[sqlite3.Row], at: datetime
+) -> None:
+    repeats = row["repeats"] + 1
+    db.execute(
+        "update incidents set repeats = ?, repeat_at = ? where key = ?",
+        (repeats, _text(at + REPEAT_AFTER), row["key"]),
+    )
+    lines = [f"repeat {repeats}, since {row['at'][:16].replace('T', ' ')} UTC"]
+    for status, words in (("open", "still open"), ("acknowledged", "acknowledged since")):
+        named = [f"{one['bot']} {one['kind']} {one['amount']}" for one in states
+                 if one["status"] == status]  # fmt: skip
+        lines += [f"{words}: {', '.join(named)}"] if named else []
+    said = (row["title"], f"{row['body']}\n\n" + "\n".join(lines))
+    _say(db, row["key"], "repeat", row["severity"], said, repeats, at)
+
+
+def _say(
+    db: sqlite3.Connection,
+    key: str,
+    kind: str,
+    severity: Severity,
+    said: tuple[str, str],
+    repeats: int,
+    at: datetime,
+) -> None:
+    db.execute(
+        """
+        insert into messages (key, kind, at, severity, title, body, is_escalated)
+        values (?, ?, ?, ?, ?, ?, ?)
+        """,
+        (key, kind, _text(at), severity, *said, repeats > REPEATS_BEFORE_ESCALATION),
+    )
+
+
+def _breaks(db: sqlite3.Connection, row: sqlite3.Row) -> list[sqlite3.Row]:
+    return db.execute(
+        """
+        select bot, kind, amount, status from breaks
+        where break in (select key from json_each(?)) order by bot, kind, session
+        """,
+        (row["subjects"],),
+    ).fetchall()
+
+
+def _standing(db: sqlite3.Connection) -> list[sqlite3.Row]:
+    return db.execute(
+        "select * from incidents where status <> 'resolved' order by at, key"
+    ).fetchall()
+
+
+def _graver(one: Severity, other: Severity) -> Severity:
+    return max(one, other, key=SEVERITIES.index)
+
+
+def _text(at: datetime) -> str:
+    """Return an instant as text that sorts as instants do."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

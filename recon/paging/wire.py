@@ -1,0 +1,232 @@
+"""What goes over the wire to a channel, and what of its answer is a receipt.
+
+apprise reads the URLs and knows a hundred services. Of three it is not believed: Telegram answers
+200 with `"ok": false`, PagerDuty wants its key back, and a webhook that redirects turns the page
+into an empty GET. For these a channel's URL becomes requests of our own, each with the receipt that
+it has to end in.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from recon.domain import Severity
+from recon.errors import ConfigError
+
+TELEGRAM, PAGERDUTY = "https://api.telegram.org", {
+    "us": "https://events.pagerduty.com",
+    "eu": "https://events.eu.pagerduty.com",
+}  # fmt: skip
+TELEGRAM_UNITS = 4096
+"""UTF-16 code units that a message may have."""
+PAGERDUTY_SUMMARY = 1024
+PAGERDUTY_SEVERITY: dict[Severity, str] = {
+    "minor": "warning", "major": "error", "critical": "critical",
+}  # fmt: skip
+WEBHOOKS = {"NotifyJSON", "NotifyXML", "NotifyForm", "NotifyAppriseAPI"}
+CLIPPED = "… (clipped)"
+
+
+class Message(NamedTuple):
+    """What is said through a channel. `key` is the incident's; `resolves` says that it is over."""
+
+    key: str
+    title: str
+    body: str
+    severity: Severity = "major"
+    resolves: bool = False
+
+
+class Request(NamedTuple):
+    """One HTTP request, its body JSON, and the receipt that it has to end in.
+
+    `receipt` is `status` (any 2xx), `telegram` (`"ok": true`) or `pagerduty` (202 and its key).
+    """
+
+    url: str
+    method: str
+    headers: dict[str, str]
+    payload: dict[str, Any]
+    receipt: str
+    is_verified: bool = True
+
+
+class Channel(NamedTuple):
+    """A channel as its URL was understood: its masked name, and apprise's reading of it.
+
+    `plugin` is None for an `https://` address that is nobody's service: a webhook. `base_url`
+    stands in for Telegram's or PagerDuty's own address.
+    """
+
+    url: str
+    name: str
+    plugin: Any
+    base_url: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Return whether the requests, and the reading of receipts, are our own."""
+        return self.plugin is None or _schema(self.plugin) in {"tgram", "pagerduty", "json"}
+
+    @property
+    def keeps_incidents(self) -> bool:
+        """Return whether what is paged through it stays open until it is resolved."""
+        return self.plugin is not None and _schema(self.plugin) == "pagerduty"
+
+
+def understood(url: str, base_url: str | None = None) -> Channel:
+    """Read a channel's URL. Raises ConfigError for one through which nothing would be sent."""
+    import apprise  # noqa: PLC0415 - slow to load
+
+    plugin: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+    scheme, separator, rest = url.partition("://")
+    if plugin is None and scheme in {"http", "https"} and rest.strip("/"):
+        return Channel(url, f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}/...", None)
+    if plugin is None:
+        raise ConfigError(
+            f"paging.channels: apprise knows no channel like {scheme if separator else '(none)'}"
+            "://…: see the URL's form in apprise's list of services"
+        )
+    if _schema(plugin) == "tgram" and not plugin.targets:
+        raise ConfigError("paging.channels: tgram://…: names no chat: write tgram://TOKEN/CHAT")
+    if base_url is not None and _schema(plugin) not in {"tgram", "pagerduty"}:
+        raise ConfigError(
+            "paging.channels: base_url is for Telegram and PagerDuty: remove it, and write the "
+            "address into the channel's URL"
+        )
+    if type(plugin).__name__ in WEBHOOKS:  # of which apprise shows the path
+        port = f":{plugin.port}" if plugin.port else ""
+        return Channel(url, f"{scheme}://{plugin.host}{port}/...", plugin)
+    return Channel(url, str(plugin.url(privacy=True)), plugin, base_url)
+
+
+def requests_for(channel: Channel, message: Message) -> list[Request]:
+    """Return what is sent through a channel of ours: one request a recipient."""
+    if channel.plugin is None:
+        return [Request(channel.url, "POST", {}, _event(message), "status")]
+    build = {"tgram": _telegram, "pagerduty": _pagerduty, "json": _webhook}
+    return build[_schema(channel.plugin)](channel, message)
+
+
+def clipped(text: str, units: int) -> str:
+    """Return the beginning of a text, of so many UTF-16 code units at most."""
+    encoded = text.encode("utf-16-le")
+    if len(encoded) <= 2 * units:
+        return text
+    kept = encoded[: 2 * (units - len(CLIPPED))].decode("utf-16-le", "ignore")
+    return kept + CLIPPED
+
+
+def _telegram(channel: Channel, message: Message) -> list[Request]:
+    plugin = channel.plugin
+    text = clipped(f"{message.title}\n\n{message.body}", TELEGRAM_UNITS)
+    found = []
+    for chat, thread in plugin.targets:
+        topic = thread or plugin.topic
+        payload = {
+            "chat_id": chat, "text": text, "disable_notification": bool(plugin.silent),
+            "disable_web_page_preview": True, **({"message_thread_id": topic} if topic else {}),
+        }  # fmt: skip
+        url = f"{channel.base_url or TELEGRAM}/bot{plugin.bot_token}/sendMessage"
+        found.append(Request(url, "POST", {}, payload, "telegram", plugin.verify_certificate))
+    return found
+
+
+def _pagerduty(channel: Channel, message: Message) -> list[Request]:
+    plugin = channel.plugin
+    summary = clipped(" ".join([message.title, *message.body.split()]), PAGERDUTY_SUMMARY)
+    payload: dict[str, Any] = {
+        "routing_key": plugin.integration_key,
+        "event_action": "resolve" if message.resolves else "trigger",
+        "dedup_key": message.key,
+        "payload": {
+            "summary": summary,
+            "source": plugin.source or "recon",
+            "severity": PAGERDUTY_SEVERITY[message.severity],
+            "custom_details": {"page": f"{message.title}\n\n{message.body}"},
+            **{
+                name: value
+                for name in ("component", "group", "class_id")
+                if (value := getattr(plugin, name, None))
+            },
+        },
+    }
+    if "class_id" in payload["payload"]:
+        payload["payload"]["class"] = payload["payload"].pop("class_id")
+    base = channel.base_url or PAGERDUTY[plugin.region_name]
+    return [
+        Request(f"{base}/v2/enqueue", "POST", {}, payload, "pagerduty", plugin.verify_certificate)
+    ]
+
+
+def _webhook(channel: Channel, message: Message) -> list[Request]:
+    plugin = channel.plugin
+    headers = dict(plugin.headers)
+    if plugin.user:
+        pair = f"{plugin.user}:{plugin.password or ''}".encode()
+        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode('ascii')}"
+    payload = _event(message)
+    for name, value in plugin.payload_extras.items():
+        if name not in payload:
+            payload[name] = value
+        elif value:
+            payload[value] = payload.pop(name)
+        else:
+            del payload[name]
+    host = f"[{plugin.host}]" if ":" in plugin.host else plugin.host
+    url = f"{'https' if plugin.secure else 'http'}://{host}"
+    url += f":{plugin.port}" if plugin.port else ""
+    url += plugin.fullpath or "/"
+    if plugin.params:
+        url += f"?{urlencode(plugin.params)}"
+    return [
+        Request(url, plugin.method.upper(), headers, payload, "status", plugin.verify_certificate)
+    ]
+
+
+def _event(message: Message) -> dict[str, Any]:
+    """Return a page as a webhook is told it: apprise's own shape, with key and severity."""
+    return {
+        "version": "1.0",
+        "title": message.title,
+        "message": message.body,
+        "attachments": [],
+        "type": "success" if message.resolves else "failure",
+        "key": message.key,
+        "severity": message.severity,
+        "action": "resolve" if message.resolves else "trigger",
+    }
+
+
+def _schema(plugin: Any) -> str:
+    """Return what kind of channel apprise takes it for, by the plain one of its schemas."""
+    name = type(plugin).__name__
+    return {"NotifyTelegram": "tgram", "NotifyPagerDuty": "pagerduty", "NotifyJSON": "json"}.get(
+        name, name
+    )
+
+
+def answered(request: Mapping[str, Any], status: int, body: bytes) -> str:
+    """Return why an answer is no receipt, or nothing where it is one. No secret is in it."""
+    receipt = request["receipt"]
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        return f"redirects elsewhere (HTTP {status}), and redirects are not followed"
+    if receipt == "status":
+        is_taken = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+        return "" if is_taken else f"HTTP {status}"
+    try:
+        said = json.loads(body)
+    except ValueError:
+        said = None
+    said = said if isinstance(said, dict) else {}
+    if receipt == "telegram":
+        is_taken = status == HTTPStatus.OK and said.get("ok") is True
+        return "" if is_taken else f"Telegram did not say ok (HTTP {status})"
+    key = request["payload"]["dedup_key"]
+    is_taken = status == HTTPStatus.ACCEPTED and said.get("dedup_key") == key
+    return "" if is_taken else f"PagerDuty did not take the event (HTTP {status})"
