@@ -22,15 +22,20 @@ AsNobody = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def as_nobody(tmp_path: Path) -> AsNobody:
-    """Give what takes away the powers of root for a while, for whom every file is readable."""
+def as_nobody(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsNobody:
+    """Give what takes away the powers of root for a while, for whom every file is readable.
+
+    The folders of the tests are private to root: nobody is let through to this test's own.
+    """
+    base = tmp_path_factory.getbasetemp()
+    ours = [base, *(one for one in base.parents if one.name.startswith("pytest-"))]
 
     @contextmanager
     def powerless() -> Iterator[None]:
         if os.geteuid() != 0:
             yield
             return
-        for folder in (tmp_path, *tmp_path.parents[:2]):
+        for folder in (tmp_path, *ours):
             folder.chmod(0o755)
         os.seteuid(65534)
         try:
