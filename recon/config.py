@@ -64,9 +64,6 @@ def _fits(value: Decimal) -> Decimal:
 def _secret(value: object, info: ValidationInfo) -> object:
     if isinstance(value, SecretStr):
         return value
-    context = info.context or {}
-    wanted = context.get("with_secrets", True)
-    is_wanted = wanted if isinstance(wanted, bool) else info.field_name in wanted
     if (
         not isinstance(value, dict)
         or len(value) != 1
@@ -77,13 +74,19 @@ def _secret(value: object, info: ValidationInfo) -> object:
             'a secret is never written here: use { env = "NAME" }, { file = "path" } '
             'or { keyring = "service/user" }'
         )
-    return SecretStr(read_secret(value, context.get("folder", Path())) if is_wanted else "unread")
+    if not _is_wanted(info):
+        return SecretStr("unread")
+    return SecretStr(read_secret(value, (info.context or {}).get("folder", Path())))
+
+
+def _is_wanted(info: ValidationInfo) -> bool:
+    """Return whether this key's secret is to be read: all are, none, or those that are named."""
+    wanted = (info.context or {}).get("with_secrets", True)
+    return wanted if isinstance(wanted, bool) else info.field_name in wanted
 
 
 def _web_address(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    wanted = (info.context or {}).get("with_secrets", True)
-    is_read = wanted if isinstance(wanted, bool) else info.field_name in wanted
-    if is_read and not is_address(value.get_secret_value()):
+    if _is_wanted(info) and not is_address(value.get_secret_value()):
         raise ValueError("the secret is no web address: begin it with https://")
     return value
 

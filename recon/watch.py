@@ -142,14 +142,6 @@ def bounded(limit_s: float) -> Iterator[None]:
         timer.cancel()
 
 
-def hand_page(watch: Watch, page: Page) -> None:
-    """Commit one page to the outbox: from there it goes out, until it is taken.
-
-    The one place where the watch pages.
-    """
-    watch.ledger.enqueue(page, watch.now())
-
-
 def _rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
     if bot.heartbeat is None:
         raise AssertionError("only bots with a heartbeat are watched")
@@ -177,7 +169,7 @@ def _tell(watch: Watch, due: Sequence[Told]) -> list[dict[str, Any]]:
     pages = [_page(watch.config, told) for told in due]
     for told, page in zip(due, pages, strict=True):
         with watch.ledger.step():
-            hand_page(watch, page)
+            watch.ledger.enqueue(page, watch.now())
             watch.ledger.told_incidents(told)
     if not pages:
         return []

@@ -179,7 +179,7 @@ def own(
         if event.bot in bots and event.kind in ("fill", "opening"):
             key = str(event.bot), event.instrument, event.position_side
             trades = trades_of.get((str(event.bot), event.event_id), ())
-            books[key].fill(number, _effective(event), trades)
+            books[key].fill(number, effective(event), trades)
     shares: dict[int, list[_Share]] = {}
     for book in books.values():
         book.close_what_is_left()
@@ -195,8 +195,8 @@ def own(
     return owned
 
 
-def _effective(event: Event) -> int:
-    """Return what the position moved by: a fee in coin takes its part of what was bought."""
+def effective(event: Event) -> int:
+    """Return by how many units a fill moved the position: a fee in coin takes its part of it."""
     qty = to_units(event.qty) if event.qty is not None else 0
     return qty + to_units(event.amount) if event.fee_in == "base" else qty
 

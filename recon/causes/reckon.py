@@ -169,15 +169,16 @@ def _tell_with_others(
 
     By all of their fills; and by what these were told to be at first.
     """
-    for case in cases.values():
-        theirs = [
-            (
-                event,
-                [one for one in matched.trades_of.get(event.event_id, ()) if one.bot == case.bot],
-            )
-            for event in events
-            if event.account == case.account
-        ]
+    theirs_of: dict[str, list[tuple[Event, list[Trade]]]] = defaultdict(list)
+    for event in events:
+        by_bot: dict[str, list[Trade]] = defaultdict(list)
+        for trade in matched.trades_of.get(event.event_id, ()):
+            if cases[trade.bot].account == event.account:
+                by_bot[trade.bot].append(trade)
+        for bot, trades in by_bot.items():
+            theirs_of[bot].append((event, trades))
+    for bot, theirs in theirs_of.items():
+        case = cases[bot]
         foreign = {trade for event, trades in theirs if event.bot != case.bot for trade in trades}
         case.seen = _told(case, theirs, foreign, methods)
         restated = {
@@ -313,6 +314,8 @@ def _close(case: Case) -> None:
 
 def _note_lots(case: Case, session: date, amount: int) -> None:
     """Note what pairs trades otherwise than the account's lots; noise goes to the largest cause."""
+    if not amount:
+        return
     largest = max(
         (place for place, one in enumerate(case.found) if one.session_date == session),
         key=lambda place: abs(case.found[place].amount),

@@ -9,7 +9,9 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from recon.causes.owners import effective
 from recon.causes.walk import Actual, Cause, Part, Step
+from recon.exact import SCALE
 from recon.realise import Event, SessionPnl
 
 
@@ -23,11 +25,6 @@ class Found(NamedTuple):
     cause: Cause
     amount: int
     says: str
-
-
-def effective(event: Event) -> Fraction:
-    """Return what a fill moved the position by: a fee in coin takes its part of what was bought."""
-    return Fraction(event.qty or 0) + (Fraction(event.amount) if event.fee_in == "base" else 0)
 
 
 @dataclass(slots=True)
@@ -63,7 +60,7 @@ class Story:
         self.by_session[row.session_date] += gross + fees + funding
         if event.kind == "funding":
             return
-        self.parts.append(Part(effective(event), Fraction(event.price or 0)))
+        self.parts.append(Part(Fraction(effective(event), SCALE), Fraction(event.price or 0)))
         self.multiplier, self.is_inverse = event.multiplier or Decimal(1), bool(event.is_inverse)
         self.has_other_fees |= bool(event.amount) and event.fee_in == "account"
         self.is_in_account_currency &= event.rate == 1
