@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recon import incidents, journal
+from recon import expected, incidents, journal, manifests
 from recon.errors import ConfigError
 from recon.paging import outbox
 
@@ -138,4 +138,12 @@ def _outbox(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox)
+def _publications(db: sqlite3.Connection) -> None:
+    """Make what publication goes by: when a run was published, manifests, expected sessions."""
+    db.execute("alter table runs add column published_at text")
+    db.execute("update runs set published_at = ended_at where document is not null")
+    for statement in (*manifests.SHAPE, *expected.SHAPE):
+        db.execute(statement)
+
+
+STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _publications)

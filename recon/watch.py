@@ -174,7 +174,7 @@ def _tell(watch: Watch, due: Sequence[Told]) -> list[dict[str, Any]]:
     if not pages:
         return []
     try:
-        channels = outlets(watch.config)
+        channels = outlets(watch.config.paging)
         deliver(watch.config.state, watch.ledger, channels, watch.now, watch.note)
     except LockedError as error:
         watch.note(str(error))

@@ -49,11 +49,12 @@ COMMANDS = (page,)
 
 
 def _send(config: Config, *, is_json: bool) -> int:
+    from recon.ledger import LEDGER  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.paging.delivery import deliver  # noqa: PLC0415
 
-    channels = outlets(config)
-    if not (config.state / "ledger.sqlite").exists():
+    channels = outlets(config.paging)
+    if not (config.state / LEDGER).exists():
         return ExitCode.AGREED  # no run yet, so nothing to send
     with open_ledger(config) as ledger:
         done = deliver(config.state, ledger, channels, lambda: datetime.now(UTC), _note)
@@ -70,7 +71,7 @@ def _test(config: Config, *, is_json: bool) -> int:
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.paging.drill import drill  # noqa: PLC0415
 
-    shown = drill(outlets(config), datetime.now(UTC))
+    shown = drill(outlets(config.paging), datetime.now(UTC))
     if is_json:
         print_json({"schema": 1, "channels": shown})
     else:
