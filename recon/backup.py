@@ -158,7 +158,7 @@ def _is_sound(path: Path) -> bool:
 
 def _prune(state: Path, latest: Path) -> None:
     """Delete what is older than the last fourteen sessions, and all but the latest of each."""
-    sessions: set[str] = set()
+    sessions = {json.loads((latest / SAID).read_text(encoding="utf-8"))["as_of"]}
     for one in backups(state):
         folder = state / BACKUPS / one["backup"]
         is_kept = one["as_of"] not in sessions and len(sessions) < KEPT

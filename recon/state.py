@@ -75,10 +75,11 @@ def _of_storage(error: Exception) -> str | None:
         duckdb.IOException, duckdb.FatalException, duckdb.InternalException,
         duckdb.SerializationException,
     )  # fmt: skip
+    is_of_duckdb = isinstance(error, of_duckdb) or type(error) is duckdb.Error
     is_of_sqlite = (
         isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
     )
-    if isinstance(error, of_duckdb) or is_of_sqlite:
+    if is_of_duckdb or is_of_sqlite:
         return next(iter(str(error).splitlines()), type(error).__name__)
     return None
 
