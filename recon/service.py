@@ -42,7 +42,7 @@ def nightly(night: Night) -> Done:
     """Do every session that is due, and back up what came of it.
 
     A session that fails does not keep the later ones from being told; then the first failure is
-    raised at the end, and that session stays due. A backup that fails is `Done.problem`.
+    raised at the end, and that session stays due. A backup that fails is paged, and `Done.problem`.
     """
     documents: list[dict[str, Any]] = []
     failures: list[Exception] = []
@@ -61,6 +61,8 @@ def nightly(night: Night) -> Done:
     try:
         back_up(night.config.state, documents[-1], night.now)
     except (StateError, LockedError) as error:
+        if night.is_paging:
+            page_failure(night.config.path, NO_BACKUP, str(error), night.now, night.progress.note)
         return Done(documents, f"{NO_BACKUP}: {error}")
     return Done(documents)
 

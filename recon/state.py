@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import sqlite3
@@ -11,12 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recon.errors import ConfigError, LockedError, StateError
-
-DISK = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM,
-    errno.ENOENT,
-}  # fmt: skip
-"""What an operating system says of a disk, and not of a mistake of ours."""
 
 
 @contextmanager
@@ -69,7 +62,7 @@ def _of_storage(error: Exception) -> str | None:
     """Return what an error says of a disk or of a file on it; None where it is none of theirs."""
     import duckdb  # noqa: PLC0415 - only once there is an error
 
-    if isinstance(error, OSError) and error.errno in DISK:
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
         return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
     of_duckdb = (
         duckdb.IOException, duckdb.FatalException, duckdb.InternalException,
