@@ -86,8 +86,18 @@ class Ledger:
 
     def current(self, accounts: Collection[str], session: date) -> set[str]:
         """Return of which accounts no later session than this has been told."""
-        told = self._last_told()
-        return {name for name in accounts if told.get(name, "") <= session.isoformat()}
+        told = self.published()
+        return {name for name in accounts if name not in told or told[name] <= session}
+
+    def published(self) -> dict[str, date]:
+        """Return the latest session that was told of each account, proven or not."""
+        rows = self._db.execute(
+            """
+            select a.value ->> 'account', max(r.as_of)
+            from runs r, json_each(r.document, '$.accounts') a group by 1
+            """
+        )
+        return {account: date.fromisoformat(as_of) for account, as_of in rows}
 
     def acknowledged(self, found: Sequence[Break]) -> set[tuple[str, str]]:
         """Return the (account, bot) of these breaks of which each one is acknowledged."""
@@ -189,16 +199,6 @@ class Ledger:
             (name,),
         ).fetchone()
         return None if told is None else str(told[0])
-
-    def _last_told(self) -> dict[str, str]:
-        """Return the latest session that was told of each account."""
-        rows = self._db.execute(
-            """
-            select a.value ->> 'account', max(r.as_of)
-            from runs r, json_each(r.document, '$.accounts') a group by 1
-            """
-        )
-        return dict(rows.fetchall())
 
     def enqueue(self, page: Page, at: datetime) -> None:
         """Commit a page to the outbox: what is paged leaves from there and nowhere else."""
