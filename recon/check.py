@@ -1,4 +1,4 @@
-"""`recon check`: try everything that a night needs, and say what to do about each failure."""
+"""`recon check`: try all that a night and the watch need; say what to do about each failure."""
 
 from __future__ import annotations
 
