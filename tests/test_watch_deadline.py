@@ -218,22 +218,21 @@ def test_a_person_reads_what_is_missed(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_watch_that_is_killed_at_any_moment_loses_and_doubles_no_page(
     tmp_path: Path, channel: Channel
 ) -> None:
+    quiet = configured(tmp_path)
+    begun = time.monotonic()
+    kill_after(60, tmp_path, "--once")
+    took_s = time.monotonic() - begun
     config = configured(tmp_path, (channel.url,), since=datetime.now(UTC).date() - 9 * DAY)
+    assert config.state == quiet.state
+    once = ["watch", "--once", "--config", str(config.path)]
     seed = random.Random(60)
-    for life in range(9):
-        if life == 5:
-            with Ledger(config.state / "ledger.sqlite") as ledger:
+    for expected in (ExitCode.DIVERGED, ExitCode.AGREED):
+        for _life in range(5):
+            kill_after(seed.uniform(0.5, 1.5) * took_s, tmp_path)
+        assert run_cli(once) == expected
+        with Ledger(config.state / "ledger.sqlite") as ledger:
+            if expected == ExitCode.DIVERGED:
                 publish(ledger, datetime.now(UTC).date() - DAY, "okx", "ibkr")
-        with subprocess.Popen(
-            [sys.executable, "-m", "recon", "watch"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as watch:
-            time.sleep(seed.uniform(0.3, 2.5))
-            watch.kill()
-    assert run_cli(["watch", "--once", "--config", str(config.path)]) == ExitCode.AGREED
     assert run_cli(["page", "send", "--config", str(config.path)]) == ExitCode.AGREED
     with closing(sqlite3.connect(config.state / "ledger.sqlite")) as db:
         said = db.execute("select key, kind, count(*) from messages group by key, kind").fetchall()
@@ -246,3 +245,18 @@ def test_a_watch_that_is_killed_at_any_moment_loses_and_doubles_no_page(
     assert told - {"over"} == {"NOT PUBLISHED", "published"}, (
         "over: at noon, as the session changes"
     )
+
+
+def kill_after(seconds: float, folder: Path, *more: str) -> None:
+    """Start a watch, and kill it where it has not ended by then."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "recon", "watch", *more],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as watch:
+        try:
+            watch.wait(seconds)
+        except subprocess.TimeoutExpired:
+            watch.kill()
