@@ -16,8 +16,9 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from recon.errors import ReconError, exit_status
 from recon.secrets import read_secret
@@ -30,11 +31,7 @@ LAST_WAIT_S = 2.5
 
 MAX_LINE = 300
 Note = Callable[[str], None]
-
-
-class _Ping(NamedTuple):
-    name: str
-    process: subprocess.Popen[str]
+_Process = subprocess.Popen[str]
 
 
 class Run:
@@ -82,6 +79,21 @@ def is_address(url: str) -> bool:
         return False
 
 
+def is_proxied(url: str) -> bool:
+    """Return whether this machine's environment sends a URL through a proxy."""
+    parts = urlsplit(url)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+
+
+def unreachable(url: str, deadline_s: float = DEADLINE_S) -> str:
+    """Return why the switch's host takes no connection; nothing where it does, with TLS for https.
+
+    Nothing is asked of it, as any request may count as a ping: so whether it knows the check, only
+    a run can tell.
+    """
+    return _ended(_send(url, "success", None, deadline_s), wait_s=deadline_s)
+
+
 @contextmanager
 def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Iterator[Run]:
     """Ping `url` as the block begins and as it ends: well, or with what was raised.
@@ -110,17 +122,23 @@ def told_of(error: BaseException) -> str:
 
 
 def _tell(
-    url: str, begun: _Ping | None, ending: tuple[str, str], note: Note, deadline_s: float
+    url: str, begun: _Process | None, ending: tuple[str, str], note: Note, deadline_s: float
 ) -> None:
     """End the first ping, then send the last one: never the other way round at the switch."""
     until = time.monotonic() + deadline_s
-    _finish(begun, note, wait_s=min(LAST_WAIT_S, deadline_s / 2))
+    problems = {"start": _ended(begun, wait_s=min(LAST_WAIT_S, deadline_s / 2))}
     left_s = until - time.monotonic()
-    _finish(_send(url, *ending, left_s), note, wait_s=left_s)
+    problems[ending[0]] = _ended(_send(url, *ending, left_s), wait_s=left_s)
+    for name, problem in problems.items():
+        if problem:
+            note(f"PING NOT SENT: {name}: {problem}")
 
 
-def _send(url: str, name: str, body: str, deadline_s: float) -> _Ping | None:
-    """Start the process that sends one ping; None where there is no room for a process."""
+def _send(url: str, name: str, body: str | None, deadline_s: float) -> _Process | None:
+    """Start the process that sends one ping, or without a body only connects.
+
+    None where there is no room for a process.
+    """
     job = {"url": _at(url, name), "body": body, "deadline_s": deadline_s}
     try:
         process = subprocess.Popen(
@@ -140,20 +158,19 @@ def _send(url: str, name: str, body: str, deadline_s: float) -> _Ping | None:
         process.stdin.write(json.dumps(job))
         process.stdin.close()
     process.stdin = None
-    return _Ping(name, process)
+    return process
 
 
-def _finish(ping: _Ping | None, note: Note, *, wait_s: float) -> None:
-    if ping is None:
-        note("PING NOT SENT: no process could be started")
-        return
+def _ended(process: _Process | None, *, wait_s: float) -> str:
+    """Let a ping's process end, in time or not; return why it was not taken, or nothing."""
+    if process is None:
+        return "no process could be started"
     try:
-        problem, _ = ping.process.communicate(timeout=max(0.0, wait_s))
+        problem, _ = process.communicate(timeout=max(0.0, wait_s))
     except subprocess.TimeoutExpired:
-        ping.process.kill()
-        problem, _ = ping.process.communicate()
-    if ping.process.returncode != 0:
-        note(f"PING NOT SENT: {ping.name}: {problem or 'no answer in time'}")
+        process.kill()
+        problem, _ = process.communicate()
+    return (problem or "no answer in time") if process.returncode else ""
 
 
 def _at(url: str, name: str) -> str:

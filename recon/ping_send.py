@@ -1,4 +1,4 @@
-"""The child process that sends one ping: JSON in, exit status out, and why in words.
+"""The child process that sends one ping, or only connects: JSON in, exit status out, why in words.
 
 Nothing it prints has the address in it. It ends itself at its deadline, also when nobody waits for
 it any more.
@@ -12,8 +12,9 @@ import signal
 import ssl
 import sys
 import time
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 ATTEMPT_S = 2.5
@@ -39,7 +40,11 @@ def main() -> int:
     problem = ""
     for pause_s in PAUSES_S:
         time.sleep(pause_s)
-        problem, is_final = _attempt(opener, job["url"], job["body"].encode())
+        problem, is_final = (
+            _connect(job["url"])
+            if job["body"] is None
+            else _attempt(opener, job["url"], job["body"].encode())
+        )
         if is_final:
             break
     sys.stdout.write(problem)
@@ -61,6 +66,20 @@ def _attempt(opener: OpenerDirector, url: str, body: bytes) -> tuple[str, bool]:
         return f"HTTP status {error.code}", is_final
     except (OSError, HTTPException, ValueError) as error:
         return _in_words(error), False
+
+
+def _connect(url: str) -> tuple[str, bool]:
+    """Return why the address's host takes no connection, and whether to leave it at that."""
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=ATTEMPT_S)
+    try:
+        connection.connect()
+    except (OSError, HTTPException, ValueError) as error:
+        return _in_words(error), False
+    finally:
+        connection.close()
+    return "", True
 
 
 def _in_words(error: Exception) -> str:

@@ -167,7 +167,7 @@ def test_whatever_befalls_many_nights_what_is_told_is_true_and_arrives(
 def judge(world: World) -> None:
     """Hold everything that was ever told against what was true."""
     with closing(sqlite3.connect(world.folder / "state" / LEDGER)) as ledger:
-        runs = ledger.execute("select document from runs where published_at is not null").fetchall()
+        runs = ledger.execute("select document from runs where document is not null").fetchall()
         sessions = ledger.execute("select session, run from sessions order by 1").fetchall()
         keys = {key for (key,) in ledger.execute("select key from incidents")}
         opened = ledger.execute(
