@@ -34,8 +34,8 @@ from tests.fleet import BTC, ETH, FACES, SINCE, Desk, Trader, account, serving, 
 from tests.servers.channels import Behaviour, Receiver, flaky, loses_the_reply, receiver, says
 from tests.test_night_faults import ENDPOINTS
 
-LIVES = int(os.environ.get("RECON_LIVES", "2"))
-NIGHTS = 10
+LIVES = int(os.environ.get("RECON_LIVES", "1"))
+NIGHTS = 8
 DAY = timedelta(days=1)
 BOTS = {"btc": BTC, "eth": ETH}
 KINDS: tuple[FaultKind, ...] = typing.get_args(FaultKind)
