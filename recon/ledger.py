@@ -265,7 +265,7 @@ class Ledger:
         told = self._db.execute(
             f"""
             select a.value ->> 'status' from runs r, json_each(r.document, '$.{what}s') a
-            where a.value ->> '{what}' = ? order by r.ended_at desc limit 1
+            where a.value ->> '{what}' = ? order by r.rowid desc limit 1
             """,
             (name,),
         ).fetchone()
