@@ -23,7 +23,7 @@ from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
 from recon.incidents import Told
 from recon.liveness import Known, Trouble
-from recon.manifests import Manifest
+from recon.manifests import Held, Manifest
 from recon.paging import outbox
 from recon.paging.outbox import Waiting
 from recon.paging.page import Page
@@ -229,9 +229,9 @@ class Ledger:
         with transaction(self._db):
             manifests.commit(self._db, number)
 
-    def rows_held(self) -> list[tuple[bool, str, Mapping[str, int]]]:
-        """Return what the warehouse may hold, and what it held before: `manifests.rows_held`."""
-        return manifests.rows_held(self._db)
+    def manifests(self) -> list[Held]:
+        """Return what the warehouse was to hold after each commit, the latest first."""
+        return manifests.history(self._db)
 
     def restored(
         self, backup: str, manifest: Manifest, *, who: str, user: str, at: datetime

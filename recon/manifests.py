@@ -22,6 +22,9 @@ SHAPE = (
     """,
 )
 
+REMEMBERED = 50
+"""Of so many manifests it is known what the warehouse was, where it has lost something."""
+
 
 class Manifest(NamedTuple):
     """How many rows each table has that cannot be made again, and a hash of what is published."""
@@ -42,6 +45,14 @@ class Manifest(NamedTuple):
         return found or ["what is published reads otherwise"] * (self.sha256 != other.sha256)
 
 
+class Held(NamedTuple):
+    """What one commit was to leave behind: the rows of each table, and whether it was made."""
+
+    run: str
+    is_committed: bool
+    rows: Mapping[str, int]
+
+
 def begin(db: sqlite3.Connection, run: str, manifest: Manifest, at: datetime) -> int:
     """Note what a run is about to commit, within the caller's transaction; return its number."""
     number = db.execute(
@@ -58,18 +69,10 @@ def commit(db: sqlite3.Connection, number: int) -> None:
     db.execute("update manifests set is_committed = 1 where manifest = ?", (number,))
 
 
-def rows_held(db: sqlite3.Connection) -> list[tuple[bool, str, Mapping[str, int]]]:
-    """Return what the warehouse may hold: the last committed, and what began after it.
-
-    And what it held before, the latest first, by which a loss is told: each with whether it is
-    still good, and its run.
-    """
-    last = db.execute("select max(manifest) from manifests where is_committed").fetchone()[0] or 0
-    return [
-        (row["manifest"] >= last, row["run"], json.loads(row["rows"]))
-        for row in db.execute("select * from manifests order by manifest desc")
-        if row["manifest"] >= last or row["is_committed"]
-    ]
+def history(db: sqlite3.Connection) -> list[Held]:
+    """Return what the warehouse was to hold, the latest first; of what is long ago, nothing."""
+    rows = db.execute("select * from manifests order by manifest desc limit ?", (REMEMBERED,))
+    return [Held(row["run"], bool(row["is_committed"]), json.loads(row["rows"])) for row in rows]
 
 
 def last(db: sqlite3.Connection) -> Manifest:

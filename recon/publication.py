@@ -41,17 +41,20 @@ def opened(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]]:
     off, and which one the warehouse is back at. Raises StateError for anything else that is amiss.
     """
     path = state / WAREHOUSE
-    held = ledger.rows_held()
+    history = ledger.manifests()
     if not path.exists():
-        if held:
-            raise StateError(
-                f"{path} is missing, and {len(held)} commits were made to it: {REMEDY}"
-            )
+        if any(each.is_committed for each in history):
+            raise StateError(f"{path} is missing, and runs have committed to it: {REMEDY}")
         if any((state / BACKUPS).glob("*/manifest.json")):
             raise StateError(f"{path} and what {LEDGER} knew of it are gone: {REMEDY}")
     is_old = path.exists()
     with Warehouse(path) as warehouse:
-        if is_old and not held and ledger.is_new() and warehouse.rows("from raw.coverage limit 1"):
+        if (
+            is_old
+            and not history
+            and ledger.is_new()
+            and warehouse.rows("from raw.coverage limit 1")
+        ):
             raise StateError(f"{state / LEDGER} knows of no run, {path} does: {REMEDY}")
         yield warehouse, _lost(path, warehouse, ledger)
 
@@ -151,12 +154,14 @@ def _sha256(warehouse: Warehouse) -> str:
 
 def _lost(path: Path, warehouse: Warehouse, ledger: Ledger) -> str:
     """Return what the warehouse has lost that was committed. Raises StateError: see `opened`."""
-    known = ledger.rows_held()
-    held = manifest(warehouse).rows
-    for is_good, run, rows in known:
-        if all(held.get(name) == count for name, count in rows.items()):
-            return "" if is_good else f"{path} is back at run {run}: what came after it is gone"
-    if not known:
+    history = ledger.manifests()
+    last = next((n for n, each in enumerate(history) if each.is_committed), None)
+    if last is None:  # of the first commit that was begun nobody knows whether it was made
         return ""
-    differences = Manifest(known[0][2], "").differs(Manifest(held, ""))
+    held = manifest(warehouse).rows
+    for number, each in enumerate(history):
+        if all(held.get(name) == count for name, count in each.rows.items()):
+            is_good = number <= last
+            return "" if is_good else f"{path} is back at run {each.run}: what came after is gone"
+    differences = Manifest(history[last].rows, "").differs(Manifest(held, ""))
     raise StateError(f"{path} does not hold what was committed: {differences[0]}: {REMEDY}")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from recon.paging.delivery import NIGHTS
-from tests.dying import STEPS, drawn, night_in_a_process
+from tests.dying import STEPS, Death, drawn, night_in_a_process
 from tests.fleet import AS_OF, NOW
 from tests.two_nights import Story, left_behind, log, two_nights
 
@@ -37,6 +38,19 @@ def test_a_night_killed_anywhere_and_run_again_publishes_what_an_undisturbed_one
     assert left_behind(story.work) == story.due, (seed, deaths)
     keys = {one["key"] for one in story.pager.took}
     assert len([key for key in keys if key.startswith(NIGHTS)]) <= 1, (seed, deaths)
+
+
+@pytest.mark.parametrize("step", ["opened", "manifest", "commit_manifest", "checkpoint", "publish"])
+def test_the_first_night_of_all_is_killed_and_run_again(story: Story, step: str) -> None:
+    story.afresh()
+    shutil.rmtree(story.state)
+    assert night_in_a_process(story.config, NOW, Death(at_step=step)) == -9
+    assert night_in_a_process(story.config, NOW) == 0, log(story.work)
+    left = left_behind(story.work)
+    assert {name: left[name] for name in ("published", "unfinished")} == {
+        name: story.due[name] for name in ("published", "unfinished")
+    }
+    assert left["sessions"] == [(AS_OF.isoformat(), 1)]
 
 
 def test_every_step_is_there_to_be_killed_in(story: Story) -> None:
