@@ -110,7 +110,7 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
         for each, expected in said["files"].items():
             if _hash(folder / each) != expected:
                 raise StateError(f"{folder / each} is damaged: name another backup: {there}")
-        files = [WAREHOUSE, *([] if _is_sound(state / LEDGER) else [LEDGER])]
+        files = [WAREHOUSE, *([] if is_sound(state / LEDGER) else [LEDGER])]
         aside = state / SET_ASIDE / f"{now():%Y-%m-%dT%H%M%S}"
         aside.mkdir(parents=True)
         for each in files:
@@ -139,11 +139,11 @@ def _verify_warehouse(path: Path, held: Manifest) -> None:
 
 
 def _verify_ledger(path: Path) -> None:
-    if not _is_sound(path):
+    if not is_sound(path):
         raise StateError(f"{path} is damaged: the ledger that it was copied from is, too")
 
 
-def _is_sound(path: Path) -> bool:
+def is_sound(path: Path) -> bool:
     """Return whether a ledger is there, with what runs told, and every page of it can be read."""
     if not path.exists():
         return False

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from connectors.protocol import Connector
+from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.config import Account, Bot, Config
 from recon.domain import CheckItem, Window
 from recon.errors import ReconError
 from recon.heartbeats import Look, read_beats, rhythm
+from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
 from recon.mappings import BooksMapping, find_mapping
 from recon.paging.wire import understood
@@ -31,6 +33,7 @@ def check_everything(config: Config) -> list[CheckItem]:
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
     items += asyncio.run(_check_accounts(config))
     items += [_check_evidence(account, config) for account in config.accounts]
+    items += _check_state(config)
     for bot in config.bots:
         items += _check_bot(config, bot)
     items += _check_heartbeats(config)
@@ -69,6 +72,25 @@ def _check_evidence(account: Account, config: Config) -> CheckItem:
                 said = window_text(entry["proven_window"])
                 return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)
     return CheckItem(subject, "no run has read any yet", is_ok=True)
+
+
+def _check_state(config: Config) -> list[CheckItem]:
+    """Look at recon's own files, as far as one may while a night runs: the ledger, the backups."""
+    path = config.state / LEDGER
+    if not path.exists() and not backups(config.state):
+        return []
+    if not is_sound(path):
+        return [CheckItem("state", f"{path} is missing or damaged", remedy="run  recon restore")]
+    with Ledger(path) as ledger:
+        published = max(ledger.published().values(), default=None)
+        missed = ledger.missed()
+    there = backups(config.state)
+    last = date.fromisoformat(there[0]["as_of"]) if there else None
+    detail = f"published as of {published}, {len(there)} backups, the last as of {last}"
+    notes = (f"no night for {', '.join(map(str, missed))}: the next one catches up",)
+    is_ok = published is None or last is not None
+    remedy = "" if is_ok else "run  recon run  without --as-of: the night backs itself up"
+    return [CheckItem("state", detail, remedy, is_ok, notes if missed else ())]
 
 
 def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:

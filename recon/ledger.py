@@ -261,6 +261,10 @@ class Ledger:
             expected.expect(self._db, days, at)
             return [day for day in expected.missing(self._db) if day <= through]
 
+    def missed(self) -> list[date]:
+        """Return the sessions that were expected and never published, the earliest first."""
+        return expected.missing(self._db)
+
     def _last_status(self, what: Literal["account", "bot"], name: str) -> str | None:
         told = self._db.execute(
             f"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ import pytest
 
 from recon import service
 from recon.backup import KEPT, backups
+from recon.check import _check_state
 from recon.cli import run_cli
 from recon.config import load
 from recon.demo.okx_account import OkxAccount
@@ -211,6 +213,25 @@ def test_what_is_published_adds_up_to_what_is_told(traded: OkxAccount, tmp_path:
         ("bot", "btc", Decimal(bot["total"]["truth"]["net"]),
          Decimal(bot["total"]["truth"]["carried"])),
     ]  # fmt: skip
+
+
+def test_a_check_says_what_is_published_backed_up_and_missed(
+    traded: OkxAccount, tmp_path: Path
+) -> None:
+    with serving(traded) as server:
+        path = folder_of(tmp_path, server)
+        config = load(path)
+        assert _check_state(config) == []
+        nightly(night(path, NOW - 2 * DAY))
+        due(config, lambda: NOW)
+    [item] = _check_state(config)
+    assert item.is_ok
+    assert item.detail == "published as of 2026-05-12, 1 backups, the last as of 2026-05-12"
+    assert item.notes == ("no night for 2026-05-13, 2026-05-14: the next one catches up",)
+    shutil.rmtree(tmp_path / "state" / BACKUPS)
+    assert not _check_state(config)[0].is_ok
+    (tmp_path / "state" / LEDGER).write_bytes(b"no ledger" * 1000)
+    assert "damaged" in _check_state(config)[0].detail
 
 
 def test_fourteen_backups_are_kept_one_a_session(traded: OkxAccount, tmp_path: Path) -> None:
