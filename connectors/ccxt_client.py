@@ -158,6 +158,7 @@ async def open_client(
             "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
+            "timeout_on_exit": 0,  # the session waits, as it is closed, for its own connections
             # binance's margin pairs want another permission, and are not read.
             "options": {
                 "fetchMargins": False,

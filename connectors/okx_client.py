@@ -145,6 +145,7 @@ async def open_client(
             "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
+            "timeout_on_exit": 0,  # the session waits, as it is closed, for its own connections
         }
     )
     exchange.number = str
