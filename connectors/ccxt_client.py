@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from connectors.ccxt_exchanges import Place
-from connectors.exchange_session import OK, cause_of, check_clock, open_session
+from connectors.exchange_session import OK, cause_of, check_clock, open_session, tls_context
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueError, VenueRefused
 
@@ -168,6 +168,7 @@ async def open_client(
         }
     )
     exchange.number = str
+    exchange.ssl_context = tls_context(exchange.cafile)
     # Names of currencies need no request of their own, which may want more than a reading key.
     exchange.has["fetchCurrencies"] = False
     try:

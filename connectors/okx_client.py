@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.exchange_session import OK, cause_of, check_clock, open_session, skew_s
+from connectors.exchange_session import (
+    OK,
+    cause_of,
+    check_clock,
+    open_session,
+    skew_s,
+    tls_context,
+)
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueRefused
 
@@ -149,6 +156,7 @@ async def open_client(
         }
     )
     exchange.number = str
+    exchange.ssl_context = tls_context(exchange.cafile)
     exchange.set_sandbox_mode(is_demo)
     if base_url is not None:
         exchange.urls["api"] = {"rest": base_url.rstrip("/")}

@@ -186,14 +186,14 @@ class Warehouse:
                 self._let(variable)
             replaced = _said(text, REPLACES)
             what = "view" if VIEW in text.splitlines() else "table"
-            if replaced and name in there:
+            if what == "table" and name.startswith(tuple(empty)):
+                if name not in there:
+                    self._make_empty(table, text)
+                elif not replaced:
+                    self._db.execute(f"delete from {table}")
+            elif replaced and name in there:
                 self._db.execute(f"delete from {table} k where {replaced[0]}")
                 self._db.execute(f"insert into {table} by name from (\n{text}\n)")
-            elif not replaced and what == "table" and name.startswith(tuple(empty)):
-                if name in there:
-                    self._db.execute(f"delete from {table}")
-                else:
-                    self._make_empty(table, text)
             else:
                 self._db.execute(f"create or replace {what} {table} as {text}")
 
