@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from connectors.ccxt_exchanges import Place
-from connectors.exchange_session import OK, cause_of, check_clock, open_session
+from connectors.exchange_session import OK, cause_of, check_clock, open_session, tls_context
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueError, VenueRefused
 
@@ -158,6 +158,7 @@ async def open_client(
             "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
+            "timeout_on_exit": 0,  # the session waits, as it is closed, for its own connections
             # binance's margin pairs want another permission, and are not read.
             "options": {
                 "fetchMargins": False,
@@ -167,6 +168,7 @@ async def open_client(
         }
     )
     exchange.number = str
+    exchange.ssl_context = tls_context(exchange.cafile)
     # Names of currencies need no request of their own, which may want more than a reading key.
     exchange.has["fetchCurrencies"] = False
     try:

@@ -6,9 +6,11 @@ at the venue's clock.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 
 from connectors.patience import Patience
@@ -51,6 +53,12 @@ def open_session(patience: Patience) -> Any:
         timeout=aiohttp.ClientTimeout(total=patience.request_timeout_s),
         trust_env=True,
     )
+
+
+@cache
+def tls_context(cafile: str) -> ssl.SSLContext:
+    """Return what servers are verified by, one for all clients: to read `cafile` takes a while."""
+    return ssl.create_default_context(cafile=cafile)
 
 
 def check_clock(headers: Mapping[str, str]) -> None:

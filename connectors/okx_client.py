@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from connectors.exchange_session import OK, cause_of, check_clock, open_session, skew_s
+from connectors.exchange_session import (
+    OK,
+    cause_of,
+    check_clock,
+    open_session,
+    skew_s,
+    tls_context,
+)
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueRefused
 
@@ -145,9 +152,11 @@ async def open_client(
             "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
+            "timeout_on_exit": 0,  # the session waits, as it is closed, for its own connections
         }
     )
     exchange.number = str
+    exchange.ssl_context = tls_context(exchange.cafile)
     exchange.set_sandbox_mode(is_demo)
     if base_url is not None:
         exchange.urls["api"] = {"rest": base_url.rstrip("/")}

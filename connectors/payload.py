@@ -15,12 +15,14 @@ def payload_text(row: Mapping[str, object]) -> str:
 
 
 def _checked(value: object) -> object:
+    if value is None or isinstance(value, str | bool):  # nearly all: a Mapping is slow to tell
+        return value
     if isinstance(value, float):
         raise TypeError(f"a float reached a payload: {value!r}")
     if isinstance(value, Mapping):
         return {str(key): _checked(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_checked(item) for item in value]
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int):
         return str(value)
     return value

@@ -352,11 +352,9 @@ def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
         types = dict(zip(relation.columns, (str(one.id) for one in relation.types), strict=True))
         _check_columns(path, list(relation.columns), wanted.names)
         relation.create(given)
-        chosen = []
-        for field in wanted:
-            reading = _reading(path, query, field, types[field.name])
-            _check_readable(books, path, given, field.name, reading)
-            chosen.append(f"{reading} as {quoted(field.name)}")
+        readings = {field.name: _reading(path, query, field, types[field.name]) for field in wanted}
+        _check_readable(books, path, given, readings)
+        chosen = [f"{reading} as {quoted(name)}" for name, reading in readings.items()]
         books.execute(f"create table {query} as select {', '.join(chosen)} from {given}")
 
 
@@ -416,16 +414,19 @@ def _reading_of_time(path: Path, column: str, given: str) -> str:
 
 
 def _check_readable(
-    books: duckdb.DuckDBPyConnection, path: Path, given: str, name: str, reading: str
+    books: duckdb.DuckDBPyConnection, path: Path, given: str, readings: Mapping[str, str]
 ) -> None:
-    text = f"{quoted(name)}::varchar"
-    unread = books.execute(
-        f"select {text} from {given}"
-        f" where coalesce(trim({text}), '') <> '' and ({reading}) is null limit 1"
-    ).fetchall()
-    if unread:
-        what = "a number that decimal(38, 18) holds, nor a point in time"
-        raise BooksError(f"{path}: {name} holds {unread[0][0]!r}, which is neither {what}")
+    """Refuse an answer of which a value is written and cannot be read, by its first column."""
+    unread = []
+    for name, reading in readings.items():
+        text = f"{quoted(name)}::varchar"
+        is_unread = f"coalesce(trim({text}), '') <> '' and ({reading}) is null"
+        unread.append(f"first({text}) filter ({is_unread})")
+    found = books.execute(f"select {', '.join(unread)} from {given}").fetchone() or ()
+    for name, value in zip(readings, found, strict=True):
+        if value is not None:
+            what = "a number that decimal(38, 18) holds, nor a point in time"
+            raise BooksError(f"{path}: {name} holds {value!r}, which is neither {what}")
 
 
 def _answer(books: duckdb.DuckDBPyConnection, query: str) -> pa.Table:

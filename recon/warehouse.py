@@ -166,15 +166,16 @@ class Warehouse:
     def prepare(self, folder: str, names: Collection[str]) -> None:
         """Make kept tables of `sql/<folder>`, empty, where they aren't there yet."""
         self._db.execute(f"create schema if not exists {quoted(folder)}")
-        texts = dict(self.queries(folder))
+        texts, there = dict(self.queries(folder)), self._tables(folder)
         for name in names:
-            self._keep(f"{quoted(folder)}.{quoted(name)}", texts[name])
+            if name not in there:
+                self._make_empty(f"{quoted(folder)}.{quoted(name)}", texts[name])
 
     def keep(self, schema: str, name: str, columns: pa.Schema) -> None:
         """Make a table of these columns, empty, where it isn't there yet."""
         self._db.execute(f"create schema if not exists {quoted(schema)}")
         with self.registered("no_rows", columns.empty_table()):
-            self._keep(f"{quoted(schema)}.{quoted(name)}", "from no_rows")
+            self._make_empty(f"{quoted(schema)}.{quoted(name)}", "from no_rows")
 
     def build(self, folder: str, *, empty: Collection[str] = ()) -> None:
         """Make each query of `sql/<folder>` a table, in the order in which they need each other.
@@ -183,24 +184,23 @@ class Warehouse:
         Queries whose names begin with one of `empty` have nothing to read, and are not asked.
         """
         self._db.execute(f"create schema if not exists {quoted(folder)}")
-        texts = dict(self.queries(folder))
+        texts, there = dict(self.queries(folder)), self._tables(folder)
         for name in build_order(folder, texts):
             table, text = f"{quoted(folder)}.{quoted(name)}", texts[name]
             for variable in _said(text, LETS):
                 self._let(variable)
             replaced = _said(text, REPLACES)
             what = "view" if VIEW in text.splitlines() else "table"
-            if not replaced and what == "table" and name.startswith(tuple(empty)):
-                if not self.has(folder, name):
-                    self._keep(table, text)
-                self._db.execute(f"delete from {table}")
-                continue
-            if not replaced:
+            if what == "table" and name.startswith(tuple(empty)):
+                if name not in there:
+                    self._make_empty(table, text)
+                elif not replaced:
+                    self._db.execute(f"delete from {table}")
+            elif replaced and name in there:
+                self._db.execute(f"delete from {table} k where {replaced[0]}")
+                self._db.execute(f"insert into {table} by name from (\n{text}\n)")
+            else:
                 self._db.execute(f"create or replace {what} {table} as {text}")
-                continue
-            self._keep(table, text)
-            self._db.execute(f"delete from {table} k where {replaced[0]}")
-            self._db.execute(f"insert into {table} by name from (\n{text}\n)")
 
     def drop(self, schemas: Collection[str]) -> None:
         """Drop everything in these schemas: it is made again from raw."""
@@ -270,7 +270,12 @@ class Warehouse:
         name, _, query = variable.partition("=")
         self._db.execute(f"set variable {name.strip()} = ({query})")
 
-    def _keep(self, table: str, query: str) -> None:
+    def _tables(self, schema: str) -> set[str]:
+        """Return the names of the tables of a schema."""
+        rows = self.rows("select table_name from duckdb_tables() where schema_name = ?", [schema])
+        return {row["table_name"] for row in rows}
+
+    def _make_empty(self, table: str, query: str) -> None:
         """Make a table of the columns of a query, empty, where it isn't there yet.
 
         Not by `as … limit 0`: DuckDB 2.0.0 loses a large insert into a table that was made from no
@@ -442,9 +447,10 @@ def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:
 
     Raises ValueError for a circle.
     """
+    reads = {name: _words(text) for name, text in texts.items()}
     needs = {
-        name: {other for other in texts if other != name and _reads(text, f"{folder}.{other}")}
-        for name, text in texts.items()
+        name: {other for other in texts if other != name and f"{folder}.{other}" in reads[name]}
+        for name in texts
     }
     order: list[str] = []
     while needs:
@@ -456,10 +462,10 @@ def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:
     return order
 
 
-def _reads(text: str, table: str) -> bool:
+def _words(text: str) -> set[str]:
+    """Return the words of a query, the names of tables among them; comments have none."""
     code = "\n".join(line.partition("--")[0] for line in text.splitlines())
-    words = code.replace("(", " ").replace(")", " ").replace(",", " ").split()
-    return table in words
+    return set(code.replace("(", " ").replace(")", " ").replace(",", " ").split())
 
 
 def _said(text: str, word: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -250,7 +251,7 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "5"))))
 def test_any_order_of_arrivals_is_one_full_recomputation(seed: int, tmp_path: Path) -> None:
     world = World(random.Random(seed))
     world.fill_up(world.rng.choice([8, 40, 120]))

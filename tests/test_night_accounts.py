@@ -10,18 +10,33 @@ from __future__ import annotations
 import os
 import random
 from collections import defaultdict
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
 from recon.demo.okx_account import OkxAccount, Profile
 from recon.demo.okx_position import PositionSide
-from tests.fleet import AS_OF, BTC, ETH, FACES, NOW, OPENING, SOL, Desk, Document, Trader, one_night
+from tests.fleet import (
+    AS_OF,
+    BTC,
+    ETH,
+    FACES,
+    NOW,
+    OPENING,
+    SOL,
+    Desk,
+    Trader,
+    run_desks,
+    serving,
+)
 from tests.reckoner import Fill, Funding, Outcome, Reckoner
 
 INVERSE = "BTC-USD-SWAP"
@@ -133,37 +148,82 @@ class Story:
                 ledger.fund(at, key, amount * qty / total)
 
 
-def night(story: Story, folder: Path) -> Document:
-    bots = [
-        Trader(id="a", instruments=(), order_tag="aaa"),
-        Trader(id="b", instruments=(), order_tag="bbb"),
-        Trader(id="owner", instruments=(SOL,)),
-    ]
-    desk = Desk(currency="BTC" if story.mode == "inverse" else "USDT")
-    return one_night(folder, story.account, desk=desk, bots=bots)
+Mode = Literal["net", "sides", "inverse"]
 
 
-@pytest.mark.parametrize("mode", ["net", "sides", "inverse"])
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "6"))))
+class Played(NamedTuple):
+    """A story, and what a night says of its account and bots."""
+
+    story: Story
+    account: dict[str, Any]
+    bots: list[dict[str, Any]]
+
+
+def night(stories: Mapping[Mode, Story], folder: Path) -> dict[Mode, Played]:
+    """Run one night of all these accounts, each with bots of its own."""
+    with ExitStack() as stack:
+        desks = [
+            (Desk(id=mode, currency="BTC" if mode == "inverse" else "USDT"),
+             stack.enter_context(serving(story.account)))
+            for mode, story in stories.items()
+        ]  # fmt: skip
+        bots = [
+            trader
+            for mode in stories
+            for trader in (
+                Trader(id=f"{mode}-a", account=mode, instruments=(), order_tag="aaa"),
+                Trader(id=f"{mode}-b", account=mode, instruments=(), order_tag="bbb"),
+                Trader(id=f"{mode}-owner", account=mode, instruments=(SOL,)),
+            )
+        ]
+        document = run_desks(folder, desks, bots=bots)
+    entries = {entry["account"]: entry for entry in document["accounts"]}
+    return {
+        mode: Played(
+            story, entries[mode], [bot for bot in document["bots"] if bot["account"] == mode]
+        )
+        for mode, story in stories.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Mode], Played]:
+    """Give a story by its seed and mode: those of one seed share a night."""
+
+    @cache
+    def tonight(seed: int) -> dict[Mode, Played]:
+        stories = {mode: Story(random.Random(f"{mode}{seed}"), mode) for mode in MODES}
+        for story in stories.values():
+            story.play(60)
+        return night(stories, tmp_path_factory.mktemp("stories"))
+
+    return lambda seed, mode: tonight(seed)[mode]
+
+
+MODES: tuple[Mode, ...] = ("net", "sides", "inverse")
+
+
+@pytest.mark.parametrize(
+    ("seed", "mode"),
+    [(seed, mode) for seed in range(int(os.environ.get("RECON_LIVES", "6"))) for mode in MODES],
+)
 def test_every_number_is_the_reckoner_s(
-    seed: int, mode: Literal["net", "sides", "inverse"], tmp_path: Path
+    seed: int, mode: Mode, played: Callable[[int, Mode], Played]
 ) -> None:
-    story = Story(random.Random(f"{mode}{seed}"), mode)
-    story.play(60)
-    document = night(story, tmp_path)
-    [account] = document["accounts"]
+    story, account, bots = played(seed, mode)
     assert account["status"] == "proven", account["reasons"]
     assert account["proofs"] == dict.fromkeys(
         ("positions", "cash", "broker_pnl", "equity"), "closed"
     )
     as_of_start = datetime.combine(AS_OF, OPENING.timetz()) - timedelta(hours=1)
-    for bot in document["bots"]:
-        ledger = story.owners[bot["bot"]]
+    assert len(bots) == 3
+    for bot in bots:
+        ledger = story.owners[bot["bot"].removeprefix(f"{mode}-")]
         same(bot["total"]["truth"], ledger.total() | {"carried": carried(ledger)})
         same(bot["day"]["truth"], ledger.total(as_of_start))
     same(account["total"], story.whole.total() | {"carried": carried(story.whole)})
     assert close(account["unowned"]["net"], story.owners[None].total()["net"])
-    parts = [bot["total"]["truth"]["net"] for bot in document["bots"]]
+    parts = [bot["total"]["truth"]["net"] for bot in bots]
     parts += [account["unowned"]["net"], account["netting"]]
     assert sum(map(Decimal, parts), Decimal(0)) == Decimal(account["total"]["net"])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,7 +16,20 @@ import pytest
 from pyarrow import parquet
 
 import tests.fleet
-from tests.fleet import NOW, OPENING, Document, Trader, account, rows, run, serving, unpaced
+from tests.fleet import (
+    BTC,
+    ETH,
+    NOW,
+    OPENING,
+    SOL,
+    Document,
+    Trader,
+    account,
+    rows,
+    run,
+    serving,
+    unpaced,
+)
 from tests.servers.postgres import PASSWORD, PostgresServer
 
 Claim = tuple[int, str]
@@ -51,30 +65,36 @@ def write_json(folder: Path, claims: Sequence[Claim]) -> None:
     (folder / "bot.json").write_text(json.dumps({"trades": documents}))
 
 
-def told(document: Document, folder: Path) -> tuple[str, int]:
-    """Return what the bot claims, and how many rows of its trades there are by now."""
-    (bot,) = document["bots"]
+Write = Callable[[Sequence[Claim]], None]
+
+
+def told(document: Document, folder: Path, name: str) -> tuple[str, int]:
+    """Return what a bot claims, and how many rows of its trades there are by now."""
+    (bot,) = [one for one in document["bots"] if one["bot"] == name]
     ((stand,),) = rows(
         folder,
-        "select count(*) from raw.current where venue = 'books' and kind = 'table:trades'",
+        "select count(*) from raw.current where venue = 'books' and kind = 'table:trades' "
+        f"and account = '{name}'",
     )
     return str(bot["total"]["claimed"]), int(stand)
 
 
-def hold_nights(folder: Path, bot: Trader, write: Callable[[Sequence[Claim]], None]) -> list[int]:
+def hold_nights(folder: Path, *books: tuple[Trader, Write]) -> list[list[int]]:
     """Run the nights, hold each claim against what was written; return what each added to raw."""
-    landed = [0]
+    landed = {bot.id: [0] for bot, _ in books}
     with serving(account()) as server, unpaced():
         for number, claims in enumerate(NIGHTS):
-            write(claims)
+            for _, write in books:
+                write(claims)
             now = NOW + timedelta(hours=number)
-            document = run(folder, server, bots=[bot], now=lambda now=now: now)
-            claimed, stand = told(document, folder)
-            assert Decimal(claimed) == sum(Decimal(pnl) for _, pnl in claims)
-            assert stand == len(claims)
-            query = "select count(*) from raw.records where kind = 'table:trades'"
-            landed.append(rows(folder, query)[0][0])
-    return [after - before for before, after in pairwise(landed)]
+            document = run(folder, server, bots=[bot for bot, _ in books], now=lambda now=now: now)
+            for bot, so_far in landed.items():
+                claimed, stand = told(document, folder, bot)
+                assert Decimal(claimed) == sum(Decimal(pnl) for _, pnl in claims), bot
+                assert stand == len(claims), bot
+                query = "select count(*) from raw.records where kind = 'table:trades'"
+                so_far.append(rows(folder, f"{query} and account = '{bot}'")[0][0])
+    return [[after - before for before, after in pairwise(one)] for one in landed.values()]
 
 
 @pytest.fixture(params=["", "-- watermark: trades(closed) text"], ids=["whole", "watermark"])
@@ -82,21 +102,22 @@ def mapping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(tests.fleet, "MAPPING", f"{request.param}\n{tests.fleet.MAPPING}")
 
 
+FILES: dict[str, tuple[Callable[[Path, Sequence[Claim]], None], list[int]]] = {
+    "csv": (write_csv, [2, 0, 3, 2]),  # a row that says something else is another row
+    "parquet": (write_parquet, [2, 0, 3, 2]),
+    "json": (write_json, [2, 0, 2, 2]),  # a document keeps its key
+}
+
+
 @pytest.mark.usefixtures("mapping")
-@pytest.mark.parametrize(
-    ("kind", "write", "added"),
-    [
-        ("csv", write_csv, [2, 0, 3, 2]),  # a row that says something else is another row
-        ("parquet", write_parquet, [2, 0, 3, 2]),
-        ("json", write_json, [2, 0, 2, 2]),  # a document keeps its key
-    ],
-)
-def test_files(
-    kind: str, write: Callable[[Path, Sequence[Claim]], None], added: list[int], tmp_path: Path
-) -> None:
-    (tmp_path / "books").mkdir()
-    bot = Trader(claims=None, books=f"{kind}:///books")
-    assert hold_nights(tmp_path, bot, lambda claims: write(tmp_path / "books", claims)) == added
+def test_files(tmp_path: Path) -> None:
+    """Three bots, whose books are files of a kind each."""
+    books: list[tuple[Trader, Write]] = []
+    for (kind, (write, _)), instrument in zip(FILES.items(), (BTC, ETH, SOL), strict=True):
+        (tmp_path / kind).mkdir()
+        bot = Trader(id=kind, instruments=(instrument,), claims=None, books=f"{kind}:///{kind}")
+        books.append((bot, partial(write, tmp_path / kind)))
+    assert hold_nights(tmp_path, *books) == [added for _, added in FILES.values()]
 
 
 @pytest.mark.usefixtures("mapping")
@@ -115,7 +136,7 @@ def test_a_server(tmp_path: Path, postgres: PostgresServer) -> None:
 
     more = 'books_password = { file = "password" }\n'
     bot = Trader(claims=None, books=postgres.url(database), more=more)
-    assert hold_nights(tmp_path, bot, write) == [2, 0, 2, 2]
+    assert hold_nights(tmp_path, (bot, write)) == [[2, 0, 2, 2]]
     assert PASSWORD.encode() not in b"".join(
         path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()
     )
@@ -126,7 +147,7 @@ def test_books_that_went_missing_are_not_nothing(tmp_path: Path) -> None:
     write_csv(tmp_path / "books", NIGHTS[0])
     bot = Trader(claims=None, books="csv:///books/trades-*.csv")
     with serving(account()) as server, unpaced():
-        assert told(run(tmp_path, server, bots=[bot]), tmp_path)[0] == "0.25"
+        assert told(run(tmp_path, server, bots=[bot]), tmp_path, bot.id)[0] == "0.25"
         (tmp_path / "books" / "trades-2026.csv").unlink()
         later = NOW + timedelta(hours=1)
         document = run(tmp_path, server, bots=[bot], now=lambda: later)

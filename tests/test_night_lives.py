@@ -5,19 +5,34 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from recon.demo.okx_instruments import Instrument, Row, future, option, spot
 from recon.demo.okx_lifecycle import OkxLife
-from tests.fleet import BTC, ETH, NOW, OPENING, SOL, Desk, Document, Trader, one_night, rows
+from tests.fleet import (
+    BTC,
+    ETH,
+    NOW,
+    OPENING,
+    SOL,
+    Desk,
+    Document,
+    Trader,
+    one_night,
+    rows,
+    run_desks,
+    serving,
+)
 from tests.lives import Life, btc_price
 
+Entry = dict[str, Any]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 DATED, DATED_LINEAR = "BTC-USD-260626", "BTC-USDT-260626"
 CALL = "BTC-USD-260529-90000-C"
@@ -209,22 +224,49 @@ CASES: tuple[Events, ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("events", CASES, ids=lambda case: case.__name__)
-def test_it_is_proven_and_due_to_the_last_digit(events: Events, tmp_path: Path) -> None:
-    book = life(BTC="10", OKB="10")
-    due = events(book, OPENING + DAY)
-    document = night(book, tmp_path, due.currency)
-    [entry] = document["accounts"]
+class Befallen(NamedTuple):
+    """One night in which every case befell an account of its own, by the case's name."""
+
+    accounts: dict[str, Entry]
+    due: dict[str, Due]
+    with_contracts: set[str]
+
+
+@pytest.fixture(scope="module")
+def befallen(tmp_path_factory: pytest.TempPathFactory) -> Befallen:
+    folder = tmp_path_factory.mktemp("cases")
+    due: dict[str, Due] = {}
+    with ExitStack() as stack:
+        desks = []
+        for events in CASES:
+            book = life(BTC="10", OKB="10")
+            name = events.__name__
+            due[name] = events(book, OPENING + DAY)
+            desk = Desk(id=name, instrument_types=TYPES, currency=due[name].currency)
+            desks.append((desk, stack.enter_context(serving(book))))
+        bots = [Trader(id=f"bot-{desk.id}", account=desk.id) for desk, _ in desks]
+        document = run_desks(folder, desks, bots=bots)
+    query = """
+        select distinct account from evidence.fills
+        where instrument_kind not in ('spot', 'margin')
+    """
+    return Befallen(
+        {entry["account"]: entry for entry in document["accounts"]},
+        due,
+        {account for (account,) in rows(folder, query)},
+    )
+
+
+@pytest.mark.parametrize("case", [case.__name__ for case in CASES])
+def test_it_is_proven_and_due_to_the_last_digit(case: str, befallen: Befallen) -> None:
+    entry, due = befallen.accounts[case], befallen.due[case]
     assert entry["status"] == "proven", entry["reasons"]
     for name in ("gross", "fees", "funding", "other"):
         off = Decimal(entry["total"][name]) - Decimal(getattr(due, name))
         assert abs(off) < Decimal("1e-9"), (name, entry["total"][name], getattr(due, name))
     proofs = {"positions": "closed", "cash": "closed", "equity": "closed"}
     assert proofs.items() <= entry["proofs"].items()
-    is_contract = rows(
-        tmp_path,
-        "select count(*) from evidence.fills where instrument_kind not in ('spot', 'margin')",
-    ) != [(0,)]
+    is_contract = case in befallen.with_contracts
     assert entry["proofs"]["broker_pnl"] == ("closed" if is_contract else "absent")
 
 

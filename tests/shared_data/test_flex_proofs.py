@@ -6,6 +6,7 @@ import os
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,39 +51,52 @@ ABBREVIATED = {
 STEMS = sorted(path.stem for path in FLEX.glob("*.xml"))
 
 
-def proof(stem: str, name: str, folder: Path) -> list[dict[str, object]]:
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def proofs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, Rows]]:
+    """Give a file's stem, and what is proven of it: it is built once for all that is asked."""
+    stem = request.param
     path = FLEX / f"{stem}.xml"
     account = flex_account(SINCE, BASE.get(stem, "USD"))
     statements = read_statements(path.read_bytes(), path.name)
+    folder = tmp_path_factory.mktemp("proofs")
     with nights(folder / "w.duckdb", account, AS_OF, statements) as warehouse:
-        return warehouse.rows(f"from proofs.flex_{name} order by all")
+        return stem, {
+            name: warehouse.rows(f"from proofs.flex_{name} order by all")
+            for name in ("broker_pnl", "cash")
+        }
 
 
-@pytest.mark.parametrize("stem", STEMS)
-def test_what_ibkr_says_it_realised_is_what_we_reckon(stem: str, tmp_path: Path) -> None:
-    rows = proof(stem, "broker_pnl", tmp_path)
+@pytest.mark.parametrize("proofs", STEMS, indirect=True)
+def test_what_ibkr_says_it_realised_is_what_we_reckon(proofs: tuple[str, dict[str, Rows]]) -> None:
+    stem, rows = proofs[0], proofs[1]["broker_pnl"]
     assert bool(rows) is (stem not in NOTHING_STATED), "is there anything to compare?"
     differing = {(stem, row["name"]): row["difference"] for row in rows if not row["is_closed"]}
     assert differing == {key: value for key, value in NOT_REALISED.items() if key[0] == stem}
 
 
-def test_a_tender_and_the_merger_that_paid_for_it_close_to_the_cent(tmp_path: Path) -> None:
-    [row] = [
-        row for row in proof("portfolio-01", "broker_pnl", tmp_path) if "TEN2" in str(row["name"])
-    ]
+@pytest.mark.parametrize("proofs", ["portfolio-01"], indirect=True)
+def test_a_tender_and_the_merger_that_paid_for_it_close_to_the_cent(
+    proofs: tuple[str, dict[str, Rows]],
+) -> None:
+    [row] = [row for row in proofs[1]["broker_pnl"] if "TEN2" in row["name"]]
     assert row["place"] == "realised 2358 CAD, as IBKR says"
 
 
-@pytest.mark.parametrize("stem", STEMS)
-def test_cash_closes_where_the_sections_are_whole(stem: str, tmp_path: Path) -> None:
-    rows = proof(stem, "cash", tmp_path)
+@pytest.mark.parametrize("proofs", STEMS, indirect=True)
+def test_cash_closes_where_the_sections_are_whole(proofs: tuple[str, dict[str, Rows]]) -> None:
+    stem, rows = proofs[0], proofs[1]["cash"]
     is_closed = all(row["is_closed"] for row in rows)
     assert is_closed is (stem not in ABBREVIATED)
     if stem in {"portfolio-14", "reader-activity"}:
-        assert {"commission", "trade", "change"} <= {str(row["place"]).split()[3] for row in rows}
+        assert {"commission", "trade", "change"} <= {row["place"].split()[3] for row in rows}
 
 
-def test_the_real_chain_of_balances_is_unbroken(tmp_path: Path) -> None:
-    rows = proof("reader-statement-of-funds", "cash", tmp_path)
-    [chain] = [row for row in rows if "chain" in str(row["place"])]
+@pytest.mark.parametrize("proofs", ["reader-statement-of-funds"], indirect=True)
+def test_the_real_chain_of_balances_is_unbroken(proofs: tuple[str, dict[str, Rows]]) -> None:
+    [chain] = [row for row in proofs[1]["cash"] if "chain" in row["place"]]
     assert chain["is_closed"]
