@@ -13,6 +13,8 @@ from recon.config import Account, Bot, Config
 from recon.domain import CheckItem, Window
 from recon.errors import ReconError
 from recon.mappings import BooksMapping, find_mapping
+from recon.paging.channels import outlets
+from recon.paging.listen import check_answers
 from recon.paging.wire import understood
 from recon.sessions import calendar, last_ended
 from recon.sources import account_source, books_source
@@ -20,16 +22,19 @@ from recon.terminal import window_text
 
 
 def check_everything(config: Config) -> list[CheckItem]:
-    """Return what was tried: the configuration, each account, each bot's books, each channel.
+    """Return what was tried: the configuration, each account, each bot's books, each channel, and
+    whether what is answered there can be read.
 
     Nothing is written and no page is sent.
-    """
+    """  # noqa: D205 - one sentence, of two lines
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
     items += asyncio.run(_check_accounts(config))
     items += [_check_evidence(account, config) for account in config.accounts]
     for bot in config.bots:
         items += _check_bot(config, bot)
-    return items + _check_channels(config)
+    channels = _check_channels(config)
+    usable = outlets(config) if all(each.is_ok for each in channels) else []
+    return items + channels + check_answers(usable)
 
 
 async def _check_accounts(config: Config) -> list[CheckItem]:
@@ -121,7 +126,7 @@ def _check_channels(config: Config) -> list[CheckItem]:
     items = []
     for subject, channel in (*first, *second):
         try:
-            name = understood(channel.url.get_secret_value(), channel.base_url).name
+            name = understood(*channel.revealed).name
             items.append(CheckItem(subject, f"{name} is well-formed", is_ok=True))
         except ReconError as error:
             items.append(CheckItem(subject, str(error)))

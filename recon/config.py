@@ -332,12 +332,20 @@ class Bot(_Section):
 class Channel(_Section):
     """One place where pages go: a URL, which is a secret, and from which severity on.
 
-    `base_url` stands in for Telegram's or PagerDuty's own address.
+    `base_url` stands in for Telegram's or PagerDuty's own address; `api_token`, of PagerDuty's REST
+    API, reads whether somebody there has acknowledged.
     """
 
     url: Secret
     severity: Severity = "minor"
     base_url: Url | None = None
+    api_token: Secret | None = None
+
+    @property
+    def revealed(self) -> tuple[str, str | None, str | None]:
+        """URL, base URL and API token, with their secrets."""
+        token = None if self.api_token is None else self.api_token.get_secret_value()
+        return self.url.get_secret_value(), self.base_url, token
 
 
 class Paging(_Section):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recon import incidents, journal
 from recon.errors import ConfigError
-from recon.paging import outbox
+from recon.paging import heard, outbox
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another: each holds the file for one short transaction."""
@@ -138,4 +138,10 @@ def _outbox(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox)
+def _heard(db: sqlite3.Connection) -> None:
+    """Make what is known of the places where pages are answered."""
+    for statement in heard.SHAPE:
+        db.execute(statement)
+
+
+STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _heard)

@@ -7,18 +7,15 @@ child that is ended at its deadline: a ping that fails is said on stderr, and ch
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from recon.child import Child
 from recon.errors import ReconError, exit_status
 from recon.secrets import read_secret
 
@@ -34,7 +31,7 @@ Note = Callable[[str], None]
 
 class _Ping(NamedTuple):
     name: str
-    process: subprocess.Popen[str]
+    child: Child
 
 
 class Run:
@@ -121,36 +118,17 @@ def _send(url: str, name: str, body: str, deadline_s: float) -> _Ping | None:
     """Start the process that sends one ping; None where there is no room for a process."""
     job = {"url": _at(url, name), "body": body, "deadline_s": deadline_s}
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "recon.ping_send"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            # The child imports what this process imports, wherever either was started.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        return _Ping(name, Child("recon.ping_send", job))
     except OSError:
         return None
-    if process.stdin is None:
-        raise AssertionError("the child was given a pipe")
-    with suppress(OSError):  # it died at once: its exit status says so
-        process.stdin.write(json.dumps(job))
-        process.stdin.close()
-    process.stdin = None
-    return _Ping(name, process)
 
 
 def _finish(ping: _Ping | None, note: Note, *, wait_s: float) -> None:
     if ping is None:
         note("PING NOT SENT: no process could be started")
         return
-    try:
-        problem, _ = ping.process.communicate(timeout=max(0.0, wait_s))
-    except subprocess.TimeoutExpired:
-        ping.process.kill()
-        problem, _ = ping.process.communicate()
-    if ping.process.returncode != 0:
+    status, problem = ping.child.end(wait_s)
+    if status != 0:
         note(f"PING NOT SENT: {ping.name}: {problem or 'no answer in time'}")
 
 

@@ -46,7 +46,7 @@ def configured(
         (folder / f"channel-{number}").chmod(0o600)
     named = ", ".join(f'{{ url = {{ file = "channel-{n}" }} }}' for n in range(len(channels)))
     (folder / "recon.toml").write_text(f"{text}[paging]\nchannels = [{named}]\n")
-    return load(folder / "recon.toml", with_secrets={"url", "redis"})
+    return load(folder / "recon.toml", with_secrets={"url", "redis", "api_token"})
 
 
 def beat(

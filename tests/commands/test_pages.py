@@ -70,7 +70,7 @@ def test_what_waits_is_sent_and_nothing_twice(
         path = write(tmp_path, webhook(tmp_path, chat))
         assert typed(path, capsys, "page", "send") == (ExitCode.AGREED, {}, "")  # before any run
         enqueue(tmp_path, Page("bot", "bot is silent", "for 18 hours", "critical"))
-        sent = {"schema": 1, "settled": 1, "waiting": 0, "failed": []}
+        sent = {"schema": 1, "settled": 1, "waiting": 0, "failed": [], "acknowledged": []}
         assert typed(path, capsys, "page", "send") == (ExitCode.AGREED, sent, "")
         assert typed(path, capsys, "page", "send")[1]["settled"] == 0
     assert [page["title"] for page in chat.took] == ["bot is silent"]
