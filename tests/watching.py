@@ -29,7 +29,11 @@ files = "statements/*.xml"
 
 
 def configured(
-    folder: Path, channels: tuple[str, ...] = (), account: str = "okx", **bots: Any
+    folder: Path,
+    channels: tuple[str, ...] = (),
+    account: str = "okx",
+    base_url: str = "",
+    **bots: Any,
 ) -> Config:
     """Write a configuration whose bots have these heartbeats, and read it as the watch does."""
     text = OKX
@@ -44,7 +48,8 @@ def configured(
     for number, url in enumerate(channels):
         (folder / f"channel-{number}").write_text(url)
         (folder / f"channel-{number}").chmod(0o600)
-    named = ", ".join(f'{{ url = {{ file = "channel-{n}" }} }}' for n in range(len(channels)))
+    more = f', base_url = "{base_url}"' if base_url else ""
+    named = ", ".join(f'{{ url = {{ file = "channel-{n}" }}{more} }}' for n in range(len(channels)))
     (folder / "recon.toml").write_text(f"{text}[paging]\nchannels = [{named}]\n")
     return load(folder / "recon.toml", with_secrets={"url", "redis", "api_token"})
 

@@ -1,4 +1,4 @@
-"""Where pages are answered, on 127.0.0.1: a Bot API and a PagerDuty, as awkward as the real ones."""
+"""Where pages are answered, on 127.0.0.1: a Bot API and a PagerDuty as awkward as the real ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
+from recon.domain import Clock
 from tests.servers.channels import TOKEN
 
 REST_TOKEN = "canary-rest-token"
@@ -69,6 +70,7 @@ class Service:
     faults: list[Fault] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     base: str = ""
+    now: Clock = lambda: datetime.now(UTC)
 
     def answer(self, handler: Handler, asked: dict[str, Any]) -> tuple[int, Any]:
         raise NotImplementedError
@@ -110,12 +112,13 @@ class BotApi(Service):
         return 200, {"ok": True, "result": self.updates[: asked.get("limit", 100)]}
 
     def posted(
-        self, text: Any, chat: int = CHAT, by: Any = ANNA, at: datetime | None = None
+        self, text: Any, chat: int | str = CHAT, by: Any = ANNA, at: datetime | None = None
     ) -> dict[str, Any]:
         """Return a message as Telegram shows it."""
         self.next_message += 1
-        kind = {"id": chat, "type": "private" if chat > 0 else "supergroup"}
-        when = int((at or datetime.now(UTC)).timestamp())
+        number = -55 if isinstance(chat, str) else chat
+        kind = {"id": number, "type": "private" if number > 0 else "supergroup"}
+        when = int((at or self.now()).timestamp())
         return {
             "message_id": self.next_message, "from": by, "chat": kind, "date": when, "text": text,
         }  # fmt: skip
@@ -179,7 +182,7 @@ class PagerDuty(Service):
     ) -> None:  # fmt: skip
         """Have somebody change an incident's status."""
         agent = {"id": "PXPGF42", "type": kind, "summary": who}
-        when = (at or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        when = (at or self.now()).strftime("%Y-%m-%dT%H:%M:%SZ")
         given = [{"at": when, "acknowledger": agent}] if status == "acknowledged" else []
         incident.update(
             status=status, acknowledgements=given, last_status_change_at=when,
