@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import sqlite3
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from recon.ledger import Ledger
 from recon.paging.answers import READERS
 from recon.paging.channels import Outlet
 from recon.paging.delivery import deliver
+from recon.paging.heard import Answer, Mark
 from recon.paging.listen import Listener, check_answers
 from recon.paging.page import Page
 from recon.paging.wire import understood
@@ -35,6 +37,7 @@ from tests.servers.answering import (
     REST_TOKEN,
     BotApi,
     Fault,
+    Handler,
     PagerDuty,
     another_reader,
     drips,
@@ -46,6 +49,7 @@ from tests.servers.answering import (
 )
 from tests.servers.channels import TOKEN, pagerduty_url, telegram_url
 from tests.sightings import off_by, sighting
+from tests.test_paging import command_lines
 
 LIVES = int(os.environ.get("RECON_LIVES", "6"))
 MINUTE = timedelta(minutes=1)
@@ -412,6 +416,51 @@ def test_two_that_listen_at_once_ask_once(desk: Desk) -> None:
     assert len(desk.duty.asked("incidents")) == 1
 
 
+def test_who_comes_second_has_read_nothing(desk: Desk) -> None:
+    desk.page_of_breaks("btc")
+    at, place = desk.now(), "telegram/1"
+    answer = Answer("night-a", "@anna", "telegram 7", "known", at)
+    marks = [desk.ledger.claim_place(place, at + n * MINUTE, at + n * MINUTE) for n in range(2)]
+    assert marks == [Mark(), Mark()]
+    dealt = [desk.ledger.hear(place, Mark(), "8", [answer], at, at) for _ in range(2)]
+    assert dealt == [[("night-a", "acknowledged: night-a  off")], []]
+    assert len(desk.who()) == 1
+
+
+def test_an_answer_and_its_mark_are_kept_together_or_not_at_all(desk: Desk) -> None:
+    desk.page_of_breaks("btc", "eth")
+    desk.bot.write("ack", to=desk.bot.page())
+    desk.ledger._db.execute(
+        """
+        create trigger the_disk_is_full before insert on journal
+        when (select count(*) from journal where act = 'acknowledge') = 1
+        begin select raise(abort, 'full'); end
+        """
+    )
+    with pytest.raises(sqlite3.DatabaseError):
+        desk.hear()
+    assert (desk.status(), desk.who()) == ("open", [])
+    desk.ledger._db.execute("drop trigger the_disk_is_full")
+    assert desk.hear() == ["night-a"]
+    assert len(desk.who()) == 2
+
+
+def test_a_secret_is_in_no_process_s_arguments(desk: Desk) -> None:
+    listings = []
+
+    def look(handler: Handler) -> None:
+        listings.append(command_lines())
+        handler.reply(500, b"")
+
+    desk.page()
+    desk.bot.faults, desk.duty.faults = [look], [look]
+    desk.hear()
+    assert len(listings) == 2
+    for arguments in listings:
+        assert "recon.paging.ask" in arguments
+        assert "canary" not in arguments
+
+
 def test_an_acknowledgement_at_pagerduty_is_ours(desk: Desk) -> None:
     desk.page_of_breaks("btc")
     assert desk.hear() == []
@@ -513,7 +562,7 @@ def test_an_api_token_is_for_pagerduty(url: str) -> None:
 
 def test_check_says_whether_answers_can_be_read(desk: Desk) -> None:
     assert [(one.detail, one.is_ok) for one in check_answers(desk.channels)] == [
-        ("can be read", True)
+        ("can be read, while no other program reads them", True)
     ] * 2
     desk.bot.webhook = "https://elsewhere.example"
     wrong = desk.channels[1].channel._replace(api_token="canary-wrong")
@@ -565,6 +614,7 @@ from pathlib import Path
 from recon.ledger import Ledger
 from recon.paging import listen
 from recon.paging.channels import Outlet
+from recon.paging.heard import Answer, Mark
 from recon.paging.listen import Listener
 from recon.paging.wire import understood
 

@@ -224,7 +224,7 @@ def check_answers(channels: Sequence[Outlet]) -> list[CheckItem]:
     ]
     for name, child in children:
         problem = _said(*child.end(until - time.monotonic()), DEADLINE_S)["problem"]
-        detail = problem or "can be read"
+        detail = problem or "can be read, while no other program reads them"
         items.append(CheckItem(f"answers through {name}", detail, is_ok=not problem))
     return items
 
