@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import random
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,140 +14,93 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.breaks import Break
-from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.ledger import Ledger
 from recon.paging.answers import READERS
 from recon.paging.channels import Outlet
-from recon.paging.delivery import deliver
 from recon.paging.heard import Answer, Mark
 from recon.paging.listen import Listener, check_answers
 from recon.paging.page import Page
 from recon.paging.wire import understood
+from tests.answers import MINUTE, STRANGER, Desk, serving_desk
 from tests.servers.answering import (
     ANNA,
     CHAT,
     REST_TOKEN,
-    BotApi,
     Fault,
     Handler,
-    PagerDuty,
     another_reader,
     drips,
     loses_the_reply,
     redirects,
     says,
-    serving,
     too_many,
 )
-from tests.servers.channels import TOKEN, pagerduty_url, telegram_url
-from tests.sightings import off_by, sighting
+from tests.servers.channels import TOKEN, telegram_url
+from tests.sightings import off_by
 from tests.test_paging import command_lines
-
-LIVES = int(os.environ.get("RECON_LIVES", "6"))
-MINUTE = timedelta(minutes=1)
-STRANGER = 666
-
-
-@dataclass
-class Desk:
-    """A ledger, both services, and a clock that a test moves on."""
-
-    folder: Path
-    ledger: Ledger
-    bot: BotApi
-    duty: PagerDuty
-    channels: list[Outlet]
-    shift: timedelta = timedelta()
-    notes: list[str] = field(default_factory=list)
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.shift
-
-    def page(self, key: str = "night-a", severity: Severity = "major", **more: Any) -> None:
-        """Page, and let it arrive."""
-        self.ledger.enqueue(Page(key, f"{key} is off", "5.00", severity, **more), self.now())
-        self.send()
-
-    def page_of_breaks(self, *bots: str) -> None:
-        found = [off_by("5.00", bot=bot) for bot in bots]
-        with self.ledger.step():
-            self.see(*found)
-            subjects = {each.id: "okx" for each in found}
-            page = Page("night-a", "off", "5.00", "major", subjects=subjects)
-            self.ledger.enqueue(page, self.now())
-        self.send()
-
-    def see(self, *found: Break) -> None:
-        seen = sighting(self.now().date(), found)
-        self.ledger.see_breaks(replace(seen, at=self.now()))
-
-    def send(self) -> None:
-        deliver(self.folder, self.ledger, self.channels, self.now, self.notes.append, deadline_s=10)
-
-    def hear(self, after: timedelta = MINUTE) -> list[str]:
-        """Listen, a minute later."""
-        self.shift += after
-        with Listener(self.ledger, self.channels, self.now, self.notes.append, deadline_s=3) as one:
-            return one.listen(waits=True)
-
-    def status(self, key: str = "night-a") -> str:
-        row = self.ledger._db.execute("select status from incidents where key = ?", (key,))
-        return str(row.fetchone()[0])
-
-    def who(self) -> list[tuple[str, str]]:
-        """Return who acknowledged breaks, by the journal, and with which note."""
-        rows = self.ledger._db.execute(
-            "select who, why from journal where act = 'acknowledge' order by entry"
-        )
-        return [(row["who"], row["why"]) for row in rows]
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with ExitStack() as stack:
-        bot, duty = BotApi(), PagerDuty()
-        for service in (bot, duty):
-            stack.enter_context(serving(service))
-        ledger = stack.enter_context(Ledger(tmp_path / "ledger.sqlite"))
-        channels = [
-            Outlet("chat", understood(telegram_url(), bot.base), "minor"),
-            Outlet("duty", understood(pagerduty_url(), duty.base, REST_TOKEN), "minor"),
-        ]
-        made = Desk(tmp_path, ledger, bot, duty, channels)
-        bot.now = duty.now = made.now
+    """Give a desk that is paged in Telegram."""
+    with serving_desk(tmp_path) as made:
+        del made.channels[1]
         yield made
-        assert "canary" not in "".join(made.notes)
 
 
-def test_nobody_is_asked_where_nothing_stands_unanswered(desk: Desk) -> None:
-    desk.bot.write("ack night")
-    assert desk.hear() == []
-    desk.page()
-    desk.ledger.acknowledge_page("night-a", who="a", user="o", note="", at=desk.now())
-    assert desk.hear() == []
-    assert desk.bot.asked("getUpdates") == []
-    assert desk.duty.asked("incidents") == []
+@pytest.fixture
+def both(tmp_path: Path) -> Iterator[Desk]:
+    with serving_desk(tmp_path) as made:
+        yield made
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["ack", "Ack", "/ack", "/ACK@recon_bot", "ack, on it", "acknowledged", "ack\n\non it", "ack."],
-)
-def test_a_reply_to_a_page_acknowledges_it_and_its_breaks(desk: Desk, text: str) -> None:
+def test_nobody_is_asked_where_nothing_stands_unanswered(both: Desk) -> None:
+    both.bot.write("ack night")
+    assert both.hear() == []
+    both.page()
+    both.ledger.acknowledge_page("night-a", who="a", user="o", note="", at=both.now())
+    assert both.hear() == []
+    assert both.bot.asked("getUpdates") == []
+    assert both.duty.asked("incidents") == []
+
+
+def test_a_reply_to_a_page_acknowledges_it_and_its_breaks(desk: Desk) -> None:
     desk.page_of_breaks("btc", "eth")
-    desk.bot.write(text, to=desk.bot.page())
+    desk.bot.write("ack on it", to=desk.bot.page())
     assert desk.hear() == ["night-a"]
     assert {row["status"] for row in desk.ledger.breaks()} == {"acknowledged"}
-    note = "on it" if "on it" in text else "acknowledged in Telegram"
-    assert desk.who() == [("@anna", note)] * 2
+    assert desk.who() == [("@anna", "on it")] * 2
     assert desk.bot.replies() == ["recon: acknowledged: night-a  off"]
     assert desk.bot.sent[-1]["reply_parameters"]["message_id"] == desk.bot.next_message - 1
     assert desk.hear() == []
     assert desk.ledger.audit()[1] == []
     users = desk.ledger._db.execute("select detail from journal where act = 'acknowledge'")
     assert {json.loads(row["detail"])["user"] for row in users} == {"telegram 7"}
+
+
+def test_the_word_may_be_written_in_many_ways(desk: Desk) -> None:
+    texts = [
+        "ack",
+        "Ack",
+        "/ack",
+        "/ACK@recon_bot",
+        "ack, yes",
+        "acknowledged",
+        "ack\n\nyes",
+        "ack.",
+    ]
+    keys = [f"night-{n}" for n in range(len(texts))]
+    for key in keys:
+        desk.ledger.enqueue(Page(key, f"{key} is off", "5.00", "major"), desk.now())
+    desk.send()
+    pages = {str(one["text"]).rpartition(" ")[2]: one["message"] for one in desk.bot.sent}
+    for key, text in zip(keys, texts, strict=True):
+        desk.bot.write(text, to=pages[key])
+    assert desk.hear() == keys
+    rows = desk.ledger._db.execute("select note from incidents order by key")
+    word = "acknowledged in Telegram"
+    assert [row["note"] for row in rows] == [word, word, word, word, "yes", word, "yes", word]
 
 
 def test_the_repeats_end_and_the_page_is_resolved_all_the_same(desk: Desk) -> None:
@@ -210,20 +157,17 @@ def test_a_reply_to_a_page_that_is_over_is_told_so(desk: Desk) -> None:
     assert "over-1 is resolved" in desk.bot.replies()[0]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_any_other_text_does_nothing(desk: Desk) -> None:
+    desk.page()
+    for text in (
         "", "back", "hack night-a", "not ack", "ackerman says hi", "'; drop table incidents; --",
         "a\x00ck night-a", "<b>ack</b>", "ok", "👍", "💥" * 2000, "\ud800", "ackack",
-    ],
-)  # fmt: skip
-def test_any_other_text_does_nothing(desk: Desk, text: str) -> None:
-    desk.page()
-    desk.bot.write(text, to=desk.bot.page())
+    ):  # fmt: skip
+        desk.bot.write(text, to=desk.bot.page())
     desk.bot.write("ack %", by={"id": 8, "first_name": "\x1b[31mB\n", "last_name": "'; --"})
     assert desk.hear() == []
     assert desk.status() == "open"
-    assert len(desk.bot.replies()) == 1  # to the second, of which nothing is known
+    assert len(desk.bot.replies()) == 1  # to the last, of which nothing is known
 
 
 def test_a_hostile_name_and_note_are_kept_as_one_plain_line(desk: Desk) -> None:
@@ -397,14 +341,14 @@ def test_who_listens_without_waiting_is_never_held_up(desk: Desk) -> None:
     assert desk.bot.replies() == ["recon: acknowledged: night-a  night-a is off"]
 
 
-def test_two_that_listen_at_once_ask_once(desk: Desk) -> None:
-    desk.page()
-    desk.bot.write("ack", to=desk.bot.page())
-    desk.shift += MINUTE
+def test_two_that_listen_at_once_ask_once(both: Desk) -> None:
+    both.page()
+    both.bot.write("ack", to=both.bot.page())
+    both.shift += MINUTE
     with (
-        Ledger(desk.folder / "ledger.sqlite") as second,
-        Listener(desk.ledger, desk.channels, desk.now, desk.notes.append) as one,
-        Listener(second, desk.channels, desk.now, desk.notes.append) as other,
+        Ledger(both.folder / "ledger.sqlite") as second,
+        Listener(both.ledger, both.channels, both.now, both.notes.append) as one,
+        Listener(second, both.channels, both.now, both.notes.append) as other,
     ):
         one.listen()
         assert other.listen(waits=True) == []
@@ -412,8 +356,8 @@ def test_two_that_listen_at_once_ask_once(desk: Desk) -> None:
         while not heard:
             heard = one.listen()
             time.sleep(0.05)
-    assert len(desk.bot.asked("getUpdates")) == 1
-    assert len(desk.duty.asked("incidents")) == 1
+    assert len(both.bot.asked("getUpdates")) == 1
+    assert len(both.duty.asked("incidents")) == 1
 
 
 def test_who_comes_second_has_read_nothing(desk: Desk) -> None:
@@ -445,113 +389,20 @@ def test_an_answer_and_its_mark_are_kept_together_or_not_at_all(desk: Desk) -> N
     assert len(desk.who()) == 2
 
 
-def test_a_secret_is_in_no_process_s_arguments(desk: Desk) -> None:
+def test_a_secret_is_in_no_process_s_arguments(both: Desk) -> None:
     listings = []
 
     def look(handler: Handler) -> None:
         listings.append(command_lines())
         handler.reply(500, b"")
 
-    desk.page()
-    desk.bot.faults, desk.duty.faults = [look], [look]
-    desk.hear()
+    both.page()
+    both.bot.faults, both.duty.faults = [look], [look]
+    both.hear()
     assert len(listings) == 2
     for arguments in listings:
         assert "recon.paging.ask" in arguments
         assert "canary" not in arguments
-
-
-def test_an_acknowledgement_at_pagerduty_is_ours(desk: Desk) -> None:
-    desk.page_of_breaks("btc")
-    assert desk.hear() == []
-    [incident] = desk.duty.incidents
-    desk.duty.change(incident, "acknowledged")
-    assert desk.hear() == ["night-a"]
-    assert desk.who() == [("Anna Abel", "acknowledged at PagerDuty")]
-    desk.shift += timedelta(hours=1)
-    desk.see(off_by("9.00"))  # open again
-    assert desk.hear() == []  # and that was not what she acknowledged
-    assert desk.ledger.breaks()[0]["status"] == "open"
-    [asked, *_] = desk.duty.asked("incidents")
-    assert asked["incident_key"] == "night-a"
-
-
-def test_one_that_a_person_resolves_there_was_answered_and_one_that_times_out_was_not(
-    desk: Desk,
-) -> None:
-    desk.page()
-    [incident] = desk.duty.incidents
-    desk.duty.change(incident, "acknowledged", "An automation", "service_reference")
-    assert desk.hear() == []
-    desk.duty.change(incident, "resolved", "Desk", "service_reference")
-    assert desk.hear() == []
-    desk.duty.change(incident, "resolved")
-    assert desk.hear() == ["night-a"]
-    assert desk.status() == "acknowledged"
-
-
-def test_what_was_done_to_an_earlier_incident_of_that_key_is_no_answer(desk: Desk) -> None:
-    desk.page("heartbeat-btc")
-    desk.duty.change(desk.duty.incidents[0], "resolved")
-    desk.ledger.enqueue(Page("heartbeat-btc", "over", "", "major", resolves=True), desk.now())
-    desk.shift += timedelta(hours=1)
-    desk.page("heartbeat-btc")
-    assert len(desk.duty.incidents) == 2
-    assert desk.hear() == []
-    assert "has begun, or grown worse, since" in desk.notes[0]
-    assert desk.hear() == []
-    assert len(desk.notes) == 1
-    desk.duty.change(desk.duty.incidents[1], "acknowledged")
-    assert desk.hear() == ["heartbeat-btc"]
-
-
-def test_an_incident_that_a_channel_has_not_taken_is_not_asked_for(desk: Desk) -> None:
-    desk.duty.faults = [says(500, {})]
-    desk.page()
-    desk.hear()
-    assert desk.duty.asked("incidents") == []
-
-
-@pytest.mark.parametrize(
-    ("fault", "said"),
-    [
-        (says(401, {"error": {"message": REST_TOKEN}}), "refuses the api_token"),
-        (says(403, {}), "lets the api_token read no incidents"),
-        (says(429, {}), "left alone"),
-        (says(200, {"incidents": None}), "no list of incidents"),
-        (says(200, b"<html>"), "no list of incidents"),
-        (redirects, "HTTP 302"),
-        (drips, "no answer within 3 s"),
-    ],
-)
-def test_pagerduty_without_an_answer_is_a_note(desk: Desk, fault: Fault, said: str) -> None:
-    desk.page()
-    desk.duty.change(desk.duty.incidents[0], "acknowledged")
-    desk.duty.faults = [fault]
-    assert desk.hear() == []
-    [note] = [each for each in desk.notes if "ANSWERS NOT READ through pagerduty://" in each]
-    assert said in note
-    assert desk.hear(2 * MINUTE) == ["night-a"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"incident_key": "another"},
-        {"acknowledgements": [], "last_status_change_by": None},
-        {"acknowledgements": "Anna", "last_status_change_at": None},
-        {"acknowledgements": [{"at": "yesterday", "acknowledger": {"summary": "A"}}, None],
-         "last_status_change_by": {"type": "user_reference"}},
-        {"status": "triggered"},
-        {"status": None},
-    ],
-)  # fmt: skip
-def test_no_evidence_is_no_acknowledgement(desk: Desk, change: dict[str, Any]) -> None:
-    desk.page()
-    desk.duty.change(desk.duty.incidents[0], "acknowledged")
-    desk.duty.incidents[0] |= change
-    assert desk.hear() == []
-    assert desk.status() == "open"
 
 
 @pytest.mark.parametrize("url", [telegram_url(), "json://127.0.0.1:9", "https://127.0.0.1/x"])
@@ -560,20 +411,20 @@ def test_an_api_token_is_for_pagerduty(url: str) -> None:
         understood(url, None, REST_TOKEN)
 
 
-def test_check_says_whether_answers_can_be_read(desk: Desk) -> None:
-    assert [(one.detail, one.is_ok) for one in check_answers(desk.channels)] == [
+def test_check_says_whether_answers_can_be_read(both: Desk) -> None:
+    assert [(one.detail, one.is_ok) for one in check_answers(both.channels)] == [
         ("can be read, while no other program reads them", True)
     ] * 2
-    desk.bot.webhook = "https://elsewhere.example"
-    wrong = desk.channels[1].channel._replace(api_token="canary-wrong")
-    without = desk.channels[1].channel._replace(api_token=None)
-    desk.channels[1:] = [Outlet("duty", wrong, "minor"), Outlet("other", without, "minor")]
-    found = check_answers(desk.channels)
+    both.bot.webhook = "https://elsewhere.example"
+    wrong = both.channels[1].channel._replace(api_token="canary-wrong")
+    without = both.channels[1].channel._replace(api_token=None)
+    both.channels[1:] = [Outlet("duty", wrong, "minor"), Outlet("other", without, "minor")]
+    found = check_answers(both.channels)
     assert [one.is_ok for one in found] == [True, False, False]
     assert [one.detail[:25] for one in found] == [
         "not read: it has no api_t", "Telegram gives what is wr", "PagerDuty refuses the api",
     ]  # fmt: skip
-    assert desk.bot.asked("getUpdates") == []
+    assert both.bot.asked("getUpdates") == []
     assert "canary" not in str([one[:2] for one in map(repr, found)])
 
 
@@ -605,129 +456,3 @@ def test_whatever_a_service_says_is_read_or_is_a_problem(
     if status != 200:
         assert read["problem"]
         assert read["said"] == []
-
-
-LIFE = """
-import sys
-from datetime import UTC, datetime
-from pathlib import Path
-from recon.ledger import Ledger
-from recon.paging import listen
-from recon.paging.channels import Outlet
-from recon.paging.heard import Answer, Mark
-from recon.paging.listen import Listener
-from recon.paging.wire import understood
-
-listen.PACE = listen.PACE_IN_TROUBLE = listen.timedelta(seconds=0.05)
-state, chat, base = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-channels = [Outlet("chat", understood(chat, base), "minor")]
-with Ledger(state / "ledger.sqlite") as ledger:
-    print("ready", flush=True)
-    with Listener(ledger, channels, lambda: datetime.now(UTC), print, deadline_s=0.5) as listener:
-        while True:
-            listener.listen(waits=True)
-"""
-
-
-@contextmanager
-def life(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start a process that listens without end; kill it at the end of the block."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", LIFE, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
-
-
-def too_many_briefly(handler: Any) -> None:
-    handler.reply(429, {"ok": False, "parameters": {"retry_after": 0}})
-
-
-@dataclass
-class Lives:
-    """What a random life writes to a bot, and what of it has to be dealt with."""
-
-    bot: BotApi
-    ledger: Ledger
-    chance: random.Random
-    bots: list[str] = field(default_factory=list)
-    ours: set[str] = field(default_factory=set)
-    theirs: set[str] = field(default_factory=set)
-
-    def night(self) -> None:
-        """Page a few bots more, each an incident of its own."""
-        fresh = [f"bot{len(self.bots) + n}x" for n in range(8)]
-        self.bots += fresh
-        at = datetime.now(UTC)
-        found = [off_by("5.00", bot=bot) for bot in self.bots]
-        seen = sighting(at.date(), found, [("okx", bot) for bot in self.bots])
-        with self.ledger.step():
-            self.ledger.see_breaks(replace(seen, at=at))
-            for bot in fresh:
-                subjects = {off_by("5.00", bot=bot).id: "okx"}
-                page = Page(f"night-{bot}", "off", "5", "major", subjects=subjects)
-                self.ledger.enqueue(page, at)
-
-    def write(self) -> None:
-        """Have somebody write something, and the service fail now and then."""
-        draw, note = self.chance.random(), f"note{len(self.ours) + len(self.theirs)}"
-        key = f"night-{self.chance.choice(self.bots)}"
-        if draw < 0.25:
-            self.bot.write(f"ack {note}", to=self.bot.posted(f"off\n\n5\n\nReply /ack {key}"))
-        elif draw < 0.5:
-            self.bot.write(f"/ack {key} {note}")
-        elif draw < 0.75:
-            self.bot.write(f"ack {key} {note}", chat=STRANGER)
-        elif draw < 0.85:
-            self.bot.update(edited_message=self.bot.posted(f"ack {key} {note}"))
-        else:
-            self.bot.update(gap=self.chance.randint(1, 50), poll={"id": "1"})
-        (self.ours if draw < 0.5 else self.theirs).add(note)
-        faults = [loses_the_reply, too_many_briefly, says(500, b""), says(200, {"ok": False})]
-        if self.chance.random() < 0.2:
-            with self.bot.lock:
-                self.bot.faults.append(self.chance.choice(faults))
-
-
-@pytest.mark.timeout(90 + 8 * LIVES)
-def test_killed_at_any_moment_each_answer_is_dealt_with_once_and_no_stranger_s_ever(
-    tmp_path: Path,
-) -> None:
-    """Random updates, faults, kills and nights: the journal has each acknowledgement once."""
-    seed = random.randrange(2**32)
-    with serving(BotApi()) as bot, Ledger(tmp_path / "ledger.sqlite") as ledger:
-        ledger.enqueue(Page("unanswered", "off", "5", "major"), datetime.now(UTC))
-        lives = Lives(bot, ledger, random.Random(seed))
-        for _ in range(LIVES):
-            lives.night()
-            with life(str(tmp_path), telegram_url(), bot.base) as child:
-                assert child.stdout is not None
-                assert child.stdout.readline() == "ready\n"
-                until = time.monotonic() + lives.chance.uniform(0.2, 2.5)
-                while time.monotonic() < until:
-                    lives.write()
-                    time.sleep(lives.chance.uniform(0, 0.2))
-        bot.faults.clear()
-        bot.write("the end")
-        channels = [Outlet("chat", understood(telegram_url(), bot.base), "minor")]
-        later = iter(range(2, 10**9))
-
-        def now() -> datetime:
-            return datetime.now(UTC) + next(later) * MINUTE
-
-        for _ in range(20):
-            with Listener(ledger, channels, now, lambda _: None) as listener:
-                listener.listen(waits=True)
-        db = ledger._db
-        noted = [row["why"] for row in db.execute("select * from journal")]
-        noted = [why for why in noted if why in lives.ours | lives.theirs]
-        marks = [int(row["mark"]) for row in db.execute("select mark from heard")]
-    assert len(lives.ours) > LIVES, f"seed {seed}"
-    assert sorted(noted) == sorted(lives.ours), f"seed {seed}"
-    assert marks == [bot.next_update + 1], f"seed {seed}"

@@ -6,6 +6,7 @@ asked for by its key. Only what was said since the place's mark counts, and only
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -75,9 +76,10 @@ class TelegramBot(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The bot's own number, which is no secret; elsewhere than at Telegram also where."""
-        number = self.channel.plugin.bot_token.partition(":")[0]
-        return f"telegram/{number}" + (f"@{self.channel.base_url}" if self.channel.base_url else "")
+        """The bot's own number, which is no secret; and where, unless at Telegram."""
+        number, base_url = self.channel.plugin.bot_token.partition(":")[0], self.channel.base_url
+        where = hashlib.sha256(base_url.encode()).hexdigest()[:12] if base_url else ""
+        return f"telegram/{number}" + (f"@{where}" if where else "")
 
     @property
     def name(self) -> str:
