@@ -19,9 +19,11 @@ from recon.config import Config
 from recon.coverage import reach
 from recon.domain import Clock, Coverage, Record, Table, Window
 from recon.errors import EvidenceError
+from recon.ledger import Ledger
 from recon.plan import AccountPlan, make_plan
 from recon.progress import Progress
-from recon.state import locked_state
+from recon.publication import kept, known_ledger, opened
+from recon.state import locked_state, storing
 from recon.warehouse import Warehouse
 
 
@@ -48,20 +50,27 @@ def backfill(
 ) -> list[Filled]:
     """Read what is not known yet of each account from `since` (its own, without one) until now.
 
-    Raises UsageError, ConfigError, LockedError.
+    Raises UsageError, ConfigError, LockedError, StateError.
     """
     plan = make_plan(config, as_of=None, accounts=accounts, now=now, patience=patience)
     with (
+        storing(config.state),
         locked_state(config.state) as state,
-        Warehouse(state / "warehouse.duckdb") as warehouse,
+        known_ledger(state) as ledger,
+        opened(state, ledger) as (warehouse, lost),
     ):
-        filler = _Filler(warehouse, now, progress)
+        if lost:
+            progress.note(lost)
+        filler = _Filler(warehouse, ledger, now, progress)
         return asyncio.run(filler.fill(plan.accounts, since))
 
 
 class _Filler:
-    def __init__(self, warehouse: Warehouse, now: Clock, progress: Progress) -> None:
-        self._warehouse, self._now, self._progress = warehouse, now, progress
+    def __init__(
+        self, warehouse: Warehouse, ledger: Ledger, now: Clock, progress: Progress
+    ) -> None:
+        self._warehouse, self._ledger = warehouse, ledger
+        self._now, self._progress = now, progress
         self._run = uuid.uuid4().hex[:16]
 
     async def fill(self, accounts: Sequence[AccountPlan], since: date | None) -> list[Filled]:
@@ -99,7 +108,7 @@ class _Filler:
             items.append(item)
             filled.rows += isinstance(item, Record)
             self._progress.count(f"{source.venue} {plan.account.id}", filled.rows)
-        with self._warehouse.transaction():
+        with kept(self._warehouse, self._ledger, self._run, self._now()):
             self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
             # What has been made of the account's records is made again by the next night.
             self._warehouse.run("delete from raw.recipes where account = ?", [plan.account.id])

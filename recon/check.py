@@ -33,7 +33,7 @@ def check_everything(config: Config) -> list[CheckItem]:
     for bot in config.bots:
         items += _check_bot(config, bot)
     channels = _check_channels(config)
-    usable = outlets(config) if all(each.is_ok for each in channels) else []
+    usable = outlets(config.paging) if all(each.is_ok for each in channels) else []
     return items + channels + check_answers(usable)
 
 

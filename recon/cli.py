@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from recon import __version__
-from recon.commands import breaks, pages, watch
+from recon.commands import breaks, pages, restore, run, watch
 from recon.commands.mapping import mapping
 from recon.commands.options import (
     config_option,
@@ -27,7 +26,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.commands.schedule import schedule
-from recon.errors import ExitCode, ReconError, UsageError, exit_status
+from recon.errors import ExitCode, ReconError, exit_status
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 
@@ -44,100 +43,6 @@ def cli() -> None:
     Exit codes: 0 agreed, 1 a bot diverged, 2 usage or configuration, 3 unproven,
     70 a bug, 75 another run holds the lock.
     """  # noqa: D301 - click wants the character itself
-
-
-@cli.command()
-@config_option
-@click.option("--as-of", metavar="DATE", help="The session to reconcile [default: the last ended].")
-@click.option(
-    "--known-at",
-    metavar="TIME",
-    help="Read back what was told until then (UTC, e.g. 2026-05-15T08:00): nothing is fetched.",
-)
-@click.option("--account", "accounts", multiple=True, metavar="ID", help="Only this account.")
-@click.option("--no-fetch", is_flag=True, help="Use the evidence that earlier runs stored.")
-@click.option("--no-page", is_flag=True, help="Do not page anyone.")
-@json_option
-@verbose_option
-def run(
-    config_path: Path,
-    as_of: str | None,
-    known_at: str | None,
-    accounts: tuple[str, ...],
-    no_fetch: bool,  # noqa: FBT001 - click passes flags by name
-    no_page: bool,  # noqa: FBT001
-    is_json: bool,  # noqa: FBT001
-    verbosity: int,
-) -> int:
-    """Reconcile: fetch, compute, judge, page, report."""
-    log(verbosity)
-    session = None if as_of is None else read_date(as_of)
-    if known_at is not None:
-        return _read_back(config_path, session, _instant(known_at), accounts, is_json, verbosity)
-    from recon.ping import address, pinged  # noqa: PLC0415
-
-    is_nightly = session is None and not accounts and not no_fetch
-    with pinged(address(config_path) if is_nightly else None, _note) as outside:
-        config = load_config(config_path)
-        from recon.judgement import EXIT_CODES  # noqa: PLC0415
-        from recon.night import Night, run_night  # noqa: PLC0415
-        from recon.progress import progress  # noqa: PLC0415
-        from recon.stages import Stages  # noqa: PLC0415
-
-        stages = Stages()
-        with progress() as shown:
-            document = run_night(
-                Night(
-                    config,
-                    as_of=session,
-                    accounts=accounts,
-                    is_fetching=not no_fetch,
-                    is_paging=not no_page,
-                    progress=shown,
-                    stages=stages,
-                )
-            )
-        status = EXIT_CODES[document["status"]]
-        outside.published(document, status)
-        if verbosity:
-            from recon.terminal import print_stages  # noqa: PLC0415
-
-            print_stages(stages.seconds)
-        _show_run(document, is_json=is_json, verbosity=verbosity)
-        if not is_json:
-            report = config.state / "reports" / f"{document['as_of']}.json"
-            click.echo(f"report: {report}", err=True)
-    return status
-
-
-def _read_back(
-    config_path: Path,
-    session: date | None,
-    instant: datetime,
-    accounts: tuple[str, ...],
-    is_json: bool,  # noqa: FBT001
-    verbosity: int,
-) -> int:
-    config = load_config(config_path)
-    from recon.judgement import EXIT_CODES  # noqa: PLC0415
-    from recon.night import read_back  # noqa: PLC0415
-
-    document = read_back(config, session, instant, accounts)
-    _show_run(document, is_json=is_json, verbosity=verbosity)
-    return EXIT_CODES[document["status"]]
-
-
-def _note(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _show_run(document: dict[str, Any], *, is_json: bool, verbosity: int) -> None:
-    if is_json:
-        print_json(document)
-    else:
-        from recon.terminal import print_document  # noqa: PLC0415
-
-        print_document(document, verbosity=verbosity)
 
 
 @cli.command()
@@ -280,7 +185,15 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     return play(folder, is_json=is_json)
 
 
-for command in (*breaks.COMMANDS, *pages.COMMANDS, mapping, schedule, watch.watch):
+for command in (
+    run.run,
+    *breaks.COMMANDS,
+    *pages.COMMANDS,
+    mapping,
+    restore.restore,
+    schedule,
+    watch.watch,
+):
     cli.add_command(command)
 
 
@@ -304,11 +217,3 @@ def run_cli(arguments: Sequence[str]) -> int:
         traceback.print_exc()
         return exit_status(error)
     return result if isinstance(result, int) else 0
-
-
-def _instant(text: str) -> datetime:
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"--known-at {text}: write the time as YYYY-MM-DDTHH:MM, UTC") from error
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -7,7 +7,8 @@ that names the file, the key and the remedy.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
@@ -446,6 +447,38 @@ def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
         )
     except ValidationError as error:
         raise ConfigError(_explain(path, values, error)) from error
+
+
+def salvage(path: Path) -> tuple[Path, Paging] | None:
+    """Return the state folder and the channels of a configuration that is otherwise wrong.
+
+    Of the channels, those that are well-formed and whose secret is there. None where it cannot be
+    read at all.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except (OSError, ValueError):
+        return None
+    folder = path.absolute().parent
+    paging = values.get("paging")
+    paging = paging if isinstance(paging, dict) else {}
+    lists = {
+        name: tuple(_sound_channels(paging.get(name), folder))
+        for name in ("channels", "escalation")
+    }
+    recon = values.get("recon")
+    state = recon.get("state") if isinstance(recon, dict) else None
+    return folder / (state if isinstance(state, str) else Recon().state), Paging(**lists)
+
+
+def _sound_channels(written: object, folder: Path) -> Iterator[Channel]:
+    for one in written if isinstance(written, list) else []:
+        bare = one
+        if isinstance(one, dict):  # nothing is sent with a token that only reads
+            bare = {key: value for key, value in one.items() if key != "api_token"}
+        with suppress(ValidationError):
+            context = {"folder": folder, "with_secrets": True}
+            yield TypeAdapter(Channel).validate_python(bare, context=context)
 
 
 def _unique(noun: str, names: Iterable[str]) -> set[str]:

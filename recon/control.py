@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recon import incidents, journal
+from recon import expected, incidents, journal, manifests
 from recon.errors import ConfigError
 from recon.paging import heard, outbox
 
@@ -138,10 +138,18 @@ def _outbox(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _publications(db: sqlite3.Connection) -> None:
+    """Make what publication goes by: when a run was published, manifests, expected sessions."""
+    db.execute("alter table runs add column published_at text")
+    db.execute("update runs set published_at = ended_at where document is not null")
+    for statement in (*manifests.SHAPE, *expected.SHAPE):
+        db.execute(statement)
+
+
 def _heard(db: sqlite3.Connection) -> None:
     """Make what is known of the places where pages are answered."""
     for statement in heard.SHAPE:
         db.execute(statement)
 
 
-STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _heard)
+STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _publications, _heard)

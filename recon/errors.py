@@ -10,6 +10,7 @@
     │   │       └── KeyRefused 3      the key can do more than read: no further request is made
     │   ├── StatementError    3   a broker's statement is not one, or not whole
     │   └── BooksError        3   a bot's own books, or the mapping over them, cannot be read
+    ├── StateError            3   recon's own files: damaged, missing, no room, no permission
     ├── IdentityError        70   an identity that must hold by construction does not: a bug here
     └── LockedError          75   another run holds the state folder
 
@@ -79,6 +80,12 @@ class StatementError(EvidenceError):
 
 class BooksError(EvidenceError):
     """A bot's own books, or the mapping over them, cannot be read."""
+
+
+class StateError(ReconError):
+    """Recon's own files cannot be used: damaged, missing, or there is no room or permission."""
+
+    exit_code = ExitCode.UNPROVEN
 
 
 class IdentityError(ReconError):

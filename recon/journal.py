@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 Act = Literal[
-    "open", "reopen", "clear", "lapse", "acknowledge", "resolve", "sign-off", "take-over"
+    "open", "reopen", "clear", "lapse", "acknowledge", "resolve", "sign-off", "take-over",
+    "restore",
 ]  # fmt: skip
 GENESIS = "0" * 64
 """What the first entry's hash is chained to, and the head of a journal that is empty."""
@@ -44,7 +45,7 @@ SHAPE = (
 
 
 class Entry(NamedTuple):
-    """One act. `at` is UTC, `subject` a break's id or a bot's, `detail` a JSON object."""
+    """One act. `at` is UTC, `subject` a break, a bot or a backup, `detail` a JSON object."""
 
     entry: int
     at: str

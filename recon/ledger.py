@@ -11,23 +11,28 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from recon import baseline, breaks, incidents, journal
+from recon import baseline, breaks, expected, incidents, journal, manifests
 from recon.baseline import Signature, SignedOff
 from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
 from recon.errors import UsageError
 from recon.incidents import Told
 from recon.liveness import Known, Trouble
+from recon.manifests import Manifest
 from recon.paging import heard, outbox
 from recon.paging.heard import Answer, Mark
 from recon.paging.outbox import Unanswered, Waiting
 from recon.paging.page import Page
+from recon.sessions import Calendar
+
+LEDGER = "ledger.sqlite"
+"""Its file's name in the state folder."""
 
 
 class Ledger:
@@ -54,6 +59,22 @@ class Ledger:
             "insert into runs (run, as_of, started_at) values (?, ?, ?)",
             (run, as_of.isoformat(), at.isoformat()),
         )
+
+    def publish_run(
+        self, run: str, session: date, at: datetime, document: Mapping[str, Any], *, is_whole: bool
+    ) -> None:
+        """Record that a run's document can be read by everybody.
+
+        A run `is_whole` that asked every account: only then has its session had its night.
+        """
+        with transaction(self._db):
+            self._db.execute(
+                "update runs set published_at = coalesce(published_at, ?) where run = ?",
+                (at.isoformat(), run),
+            )
+            self.end_run(run, at, document)
+            if is_whole:
+                expected.publish(self._db, session, run, at)
 
     def end_run(self, run: str, at: datetime, document: Mapping[str, Any]) -> None:
         """Record how a run ended, with the document that it told."""
@@ -181,6 +202,60 @@ class Ledger:
     def was_agreed(self, bot: str) -> bool:
         """Return whether the bot agreed in the last run that told of it."""
         return self._last_status("bot", bot) == "agreed"
+
+    def is_new(self) -> bool:
+        """Return whether no run has ever told anything."""
+        return not self._db.execute("select 1 from runs where document is not null").fetchone()
+
+    def is_latest(self, session: date) -> bool:
+        """Return whether no run has published a later session than this."""
+        later = self._db.execute(
+            "select 1 from runs where published_at is not null and as_of > ?",
+            (session.isoformat(),),
+        )
+        return later.fetchone() is None
+
+    def begin_manifest(self, run: str, manifest: Manifest, at: datetime) -> int:
+        """Note what the warehouse is about to commit; return the manifest's number."""
+        with transaction(self._db):
+            return manifests.begin(self._db, run, manifest, at)
+
+    def commit_manifest(self, number: int) -> None:
+        """Note that the warehouse has committed what a manifest says."""
+        with transaction(self._db):
+            manifests.commit(self._db, number)
+
+    def rows_held(self) -> list[tuple[bool, str, Mapping[str, int]]]:
+        """Return what the warehouse may hold, and what it held before: `manifests.rows_held`."""
+        return manifests.rows_held(self._db)
+
+    def restored(
+        self, backup: str, manifest: Manifest, *, who: str, user: str, at: datetime
+    ) -> None:
+        """Note that the warehouse holds again what a backup had."""
+        with transaction(self._db):
+            run = backup.rpartition("-")[2]
+            manifests.commit(self._db, manifests.begin(self._db, run, manifest, at))
+            why = "the warehouse was put back to what it was then"
+            journal.append(
+                self._db, at=at, who=who, act="restore", subject=backup, why=why, user=user
+            )
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the whole ledger, as it stands now, to a file of its own."""
+        with closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
+
+    def last_manifest(self) -> Manifest:
+        """Return the last manifest of which the warehouse has the commit."""
+        return manifests.last(self._db)
+
+    def expect(self, through: date, calendars: Collection[Calendar], at: datetime) -> list[date]:
+        """Note that the sessions through this one are expected; return those never published."""
+        with transaction(self._db):
+            days = expected.sessions_after(expected.last(self._db), through, calendars)
+            expected.expect(self._db, days, at)
+            return [day for day in expected.missing(self._db) if day <= through]
 
     def _last_status(self, what: Literal["account", "bot"], name: str) -> str | None:
         told = self._db.execute(

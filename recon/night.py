@@ -1,4 +1,4 @@
-"""The nightly run, top to bottom: open, fetch, land, model, judge, page, report.
+"""The nightly run, top to bottom: open, fetch, land, model, judge, publish, page.
 
 `run_night` reads like its description. Everything it needs is passed in: the configuration, the
 clock, how patient to be, and what to tell of its progress.
@@ -27,15 +27,24 @@ from recon.errors import UsageError
 from recon.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
 from recon.heartbeats import last_beats
 from recon.judgement import Tolerance
-from recon.ledger import Ledger
+from recon.ledger import LEDGER, Ledger
 from recon.models import build, configure, note_told
 from recon.paging.channels import outlets
 from recon.paging.delivery import decide, deliver, told_pages
+from recon.paging.page import Page, runs_again
 from recon.plan import Plan, make_plan
 from recon.progress import Progress, Silent
+from recon.publication import (
+    WAREHOUSE,
+    kept,
+    known_ledger,
+    opened,
+    publish,
+    verify,
+)
 from recon.sessions import Calendar
 from recon.stages import Stages
-from recon.state import locked_state, write_whole
+from recon.state import locked_state, storing, write_whole
 from recon.warehouse import Warehouse
 
 
@@ -61,55 +70,98 @@ class Night:
 def run_night(night: Night) -> dict[str, Any]:
     """Do one night and return its document. Raises ConfigError, UsageError, LockedError."""
     config, note, stage = night.config, night.progress.note, night.stages
-    channels = outlets(config)
+    channels = outlets(config.paging)
     plan = make_plan(
         config, as_of=night.as_of, accounts=night.accounts, now=night.now, patience=night.patience
     )
     run = uuid.uuid4().hex[:16]
     with (
+        storing(config.state),
         locked_state(config.state) as state,
-        Ledger(state / "ledger.sqlite") as ledger,
-        Warehouse(state / "warehouse.duckdb") as warehouse,
+        known_ledger(state) as ledger,
     ):
         started = night.now()
         ledger.begin_run(run, plan.as_of, started)
-        with stage("fetch"):
-            hauls = _fetch(night, plan, ledger, warehouse)
-        note("landing the evidence, building the numbers")
-        with stage("commit"), warehouse.transaction():
-            with stage("land"):
-                stood = [
-                    warehouse.land(run, haul.venue, haul.account, haul.items, started)
-                    for haul in hauls
-                ]
-            books = {
-                haul.account: Landed(haul.items, before)
-                for haul, before in zip(hauls, stood, strict=True)
-                if haul.venue == "books"
-            }
-            unreadable = _model(night, plan, run, hauls, books, warehouse)
-            with stage("judge"):
-                signed = _signed_off(config, plan, ledger)
-                document, found = _judge(night, plan, run, hauls, unreadable, signed, warehouse)
-                note_told(
-                    warehouse,
-                    [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
-                )
-        with stage("page and report"):
+        with opened(state, ledger) as (warehouse, lost):
+            _say_lost(night, ledger, lost)
+            with stage("fetch"):
+                hauls = _fetch(night, plan, ledger, warehouse)
+            note("landing the evidence, building the numbers")
+            with stage("commit"):
+                with kept(warehouse, ledger, run, started):
+                    document, found = _tell(night, plan, run, hauls, started, ledger, warehouse)
+                warehouse.checkpoint()
+        with stage("publish"):
+            tables = verify(state, ledger)
             with ledger.step():
-                document["breaks"] = _note_breaks(night, plan, ledger, document, found)
-                document["journal"] = ledger.journal_end()._asdict()
-                paged = (
-                    decide(ledger, document, found, str(config.path), night.now())
-                    if night.is_paging
-                    else []
-                )
+                paged = _note(night, plan, ledger, document, found)
+            is_whole = night.is_fetching and not night.accounts
+            if is_whole and ledger.is_latest(plan.as_of):
+                publish(state, tables, document)
+            _report(state, night, document)
+            ledger.publish_run(run, plan.as_of, night.now(), document, is_whole=is_whole)
+        with stage("page"):
             if night.is_paging:
                 deliver(state, ledger, channels, night.now, note)
                 document["pages"] = told_pages(ledger, paged)
             ledger.end_run(run, night.now(), document)
             _report(state, night, document)
     return document
+
+
+def _tell(
+    night: Night,
+    plan: Plan,
+    run: str,
+    hauls: Sequence[Haul],
+    started: datetime,
+    ledger: Ledger,
+    warehouse: Warehouse,
+) -> tuple[dict[str, Any], list[Break]]:
+    """Land what was fetched, build every number, judge; return the document and its breaks."""
+    with night.stages("land"):
+        stood = [
+            warehouse.land(run, haul.venue, haul.account, haul.items, started) for haul in hauls
+        ]
+    books = {
+        haul.account: Landed(haul.items, before)
+        for haul, before in zip(hauls, stood, strict=True)
+        if haul.venue == "books"
+    }
+    unreadable = _model(night, plan, run, hauls, books, warehouse)
+    with night.stages("judge"):
+        signed = _signed_off(night.config, plan, ledger)
+        document, found = _judge(night, plan, run, hauls, unreadable, signed, warehouse)
+        note_told(
+            warehouse,
+            [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
+        )
+    return document, found
+
+
+def _note(
+    night: Night, plan: Plan, ledger: Ledger, document: dict[str, Any], found: Sequence[Break]
+) -> list[dict[str, Any]]:
+    """Note tonight's breaks, and what there is to page of them; return the incidents paged."""
+    document["breaks"] = _note_breaks(night, plan, ledger, document, found)
+    document["journal"] = ledger.journal_end()._asdict()
+    if not night.is_paging:
+        return []
+    ledger.enqueue(runs_again(), night.now())
+    return decide(ledger, document, found, str(night.config.path), night.now())
+
+
+def _say_lost(night: Night, ledger: Ledger, lost: str) -> None:
+    """Tell of a warehouse that has lost something; the night is done all the same."""
+    if not lost:
+        return
+    night.progress.note(lost)
+    if night.is_paging:
+        body = f"{lost}. What the venues still serve of it is fetched again; see the next reports."
+        page = Page(
+            "warehouse-lost", "recon: the warehouse had lost what was committed", body, "major"
+        )
+        ledger.enqueue(page, night.now())
 
 
 class _UndoneError(Exception):
@@ -130,14 +182,15 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
     plan = make_plan(
         night.config, as_of=night.as_of, accounts=[account], now=night.now, patience=night.patience
     )
-    path = night.config.state / "warehouse.duckdb"
-    if not path.exists():
-        raise UsageError(f"there is no evidence in {path.parent} yet: run recon run first")
+    folder = night.config.state
+    if not (folder / WAREHOUSE).exists() and not (folder / LEDGER).exists():
+        raise UsageError(f"there is no evidence in {folder} yet: run recon run first")
     quiet = replace(night, is_fetching=False, is_paging=False, asked_for=bot)
     with (
-        locked_state(night.config.state) as state,
-        Ledger(state / "ledger.sqlite") as ledger,
-        Warehouse(state / path.name) as warehouse,
+        storing(folder),
+        locked_state(folder) as state,
+        known_ledger(state) as ledger,
+        opened(state, ledger) as (warehouse, _),
     ):
         try:
             with warehouse.transaction():
@@ -157,7 +210,7 @@ def read_back(
 
     Raises UsageError where nothing was.
     """
-    path = config.state / "ledger.sqlite"
+    path = config.state / LEDGER
     document = None
     if path.exists():
         with Ledger(path) as ledger:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,11 +39,13 @@ class Run:
 
     ending = ("fail", "nothing was published")
 
-    def published(self, document: Mapping[str, Any], status: int) -> None:
-        """Take what a run published, its report written, and the status that it exits with."""
-        problem = unfinished(document)
-        told = problem or f"{document['status']} as of {document['as_of']}"
-        self.ending = ("fail" if problem else "success", f"exit status {status}: {told}")
+    def published(
+        self, documents: Sequence[Mapping[str, Any]], status: int, problem: str = ""
+    ) -> None:
+        """Take what a night published, its status, and what it left undone beside its pages."""
+        problem = next(filter(None, [problem, *map(unfinished, documents)]), "")
+        told = problem or f"{documents[-1]['status']} as of {documents[-1]['as_of']}"
+        self.ending = ("fail" if problem else "success", f"exit status {status}: {told}"[:MAX_LINE])
 
 
 def unfinished(document: Mapping[str, Any]) -> str:
@@ -92,12 +94,12 @@ def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Itera
     try:
         yield run
     except BaseException as error:
-        _tell(url, begun, ("fail", _failed(error)), note, deadline_s)
+        _tell(url, begun, ("fail", told_of(error)), note, deadline_s)
         raise
     _tell(url, begun, run.ending, note, deadline_s)
 
 
-def _failed(error: BaseException) -> str:
+def told_of(error: BaseException) -> str:
     """Say in one line what ended a run; of a bug only its kind, as it may hold anything."""
     said = str(error) if isinstance(error, ReconError) else type(error).__name__
     line = next(iter(said.splitlines()), "")

@@ -63,7 +63,7 @@ def make_plan(
     ConfigError for a mapping, a calendar or a kind of books that there is not.
     """
     chosen = _chosen(config, accounts)
-    day = as_of or _last_day(chosen, now)
+    day = as_of or last_day(chosen, now)
     plans = tuple(_plan(account, config, day, now, patience) for account in chosen)
     windows = {plan.account.id: plan.window for plan in plans}
     bots = tuple(
@@ -84,8 +84,8 @@ def _chosen(config: Config, names: Sequence[str]) -> list[Account]:
     return [account for account in config.accounts if not names or account.id in names]
 
 
-def _last_day(accounts: Sequence[Account], now: Clock) -> date:
-    """Return the latest date by which a session of every account has ended.
+def last_day(accounts: Sequence[Account], now: Clock) -> date:
+    """Return the latest date by which a session of every account has ended: the default as-of date.
 
     After midnight UTC New York's trade date is still open: then it is the day before.
     """

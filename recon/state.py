@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recon.errors import ConfigError, LockedError
+from recon.errors import ConfigError, LockedError, StateError
 
 
 @contextmanager
@@ -35,6 +36,52 @@ def locked_state(folder: Path, lock: str = "lock") -> Iterator[Path]:
                 f"another run holds {folder / lock}: wait for it to end, then try again"
             ) from None
         yield folder
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def storing(folder: Path) -> Iterator[None]:
+    """Say of what goes wrong with the files in the state folder what it is, and what to do.
+
+    Raises StateError for a damaged file, a full disk, a missing permission. A mistake of ours in
+    what was asked of a database is raised as it is.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (said := _of_storage(error)) is None:
+            raise
+        raise StateError(
+            f"the state folder {folder} cannot be used: {said}: see that there is room and "
+            "permission; where a file is damaged, run  recon restore"
+        ) from error
+
+
+def _of_storage(error: Exception) -> str | None:
+    """Return what an error says of a disk or of a file on it; None where it is none of theirs."""
+    import duckdb  # noqa: PLC0415 - only once there is an error
+
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
+    of_duckdb = (
+        duckdb.IOException, duckdb.FatalException, duckdb.InternalException,
+        duckdb.SerializationException,
+    )  # fmt: skip
+    is_of_duckdb = isinstance(error, of_duckdb) or type(error) is duckdb.Error
+    is_of_sqlite = (
+        isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
+    )
+    if is_of_duckdb or is_of_sqlite:
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Have a rename in a folder outlive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
     finally:
         os.close(handle)
 

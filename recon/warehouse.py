@@ -52,13 +52,14 @@ class Again(NamedTuple):
 class Warehouse:
     """An open warehouse. Use as a context manager; every write happens inside `transaction()`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._landed_at = datetime.max  # noqa: DTZ901 - naive UTC, as everywhere in here
-        self._db = duckdb.connect(str(path))
+        self._db = duckdb.connect(str(path), read_only=is_read_only)
         self._db.execute("set timezone = 'UTC'")
         self._db.execute("set enable_external_access = false")
         self._db.execute("set lock_configuration = true")
+        if is_read_only:
+            return
         self._set_up("macros.sql")
         if self._is_of_an_earlier_build():
             self._set_up("raw_earlier/upgrade.sql")
@@ -80,6 +81,10 @@ class Warehouse:
             self._db.rollback()
             raise
         self._db.commit()
+
+    def checkpoint(self) -> None:
+        """Take what was committed out of the log, into the one file."""
+        self._db.execute("checkpoint")
 
     def land(
         self,
@@ -156,7 +161,7 @@ class Warehouse:
         found = self._db.execute(
             "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", [schema, name]
         )
-        return found.fetchone() is not None
+        return bool(found.fetchall())
 
     def prepare(self, folder: str, names: Collection[str]) -> None:
         """Make kept tables of `sql/<folder>`, empty, where they aren't there yet."""

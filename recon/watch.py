@@ -161,7 +161,7 @@ def bounded(limit_s: float) -> Iterator[None]:
 
 
 def _listener(watch: Watch) -> Listener:
-    return Listener(watch.ledger, outlets(watch.config), watch.now, watch.note)
+    return Listener(watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
 
 
 def _rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
@@ -196,7 +196,7 @@ def _tell(watch: Watch, due: Sequence[Told]) -> list[dict[str, Any]]:
     if not pages:
         return []
     try:
-        channels = outlets(watch.config)
+        channels = outlets(watch.config.paging)
         deliver(watch.config.state, watch.ledger, channels, watch.now, watch.note)
     except LockedError as error:
         watch.note(str(error))

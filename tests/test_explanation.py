@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -131,7 +132,7 @@ def test_what_is_not_there_is_said(
 def test_before_any_run_there_is_nothing_to_explain(
     liar: Liar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "state" / "warehouse.duckdb").unlink()
+    shutil.rmtree(tmp_path / "state")
     assert explained(tmp_path) == ExitCode.USAGE
     assert "run recon run first" in capsys.readouterr().err
 

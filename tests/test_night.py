@@ -595,8 +595,8 @@ def test_a_night_killed_anywhere_leaves_the_warehouse_as_it_was(
         run(tmp_path / "count", server, now=clock)
         last = next(calls) - 1
         traded.trade(BTC, "sell", 5, 2_300, NOW - HOUR)
-        after_the_commit = (last - 1, last)  # when breaks were noted, when the run ended
-        for at in (1, 2, last // 2, last - 3, last - 2):
+        after_the_commit = (last - 2, last - 1, last)  # breaks noted, published, ended
+        for at in (1, 2, last // 2, last - 4, last - 3):
             with pytest.raises(Killed):
                 run(tmp_path, server, now=clock_that_dies(at)[0])
             assert (tables(tmp_path), rows(tmp_path, "from raw.records")) == before, at

@@ -94,7 +94,7 @@ def run_with(
         if isinstance(ending, Exception):
             raise ending
         if ending is not None:
-            outside.published(ending, status)
+            outside.published([ending], status)
     return notes
 
 

@@ -170,7 +170,7 @@ def test_a_page_that_is_not_taken_waits_in_the_outbox(
     again.now = here.now
     assert again.look(MINUTE)["pages"] == []
     watch = again.watch
-    deliver(watch.config.state, watch.ledger, outlets(watch.config), watch.now, watch.note)
+    deliver(watch.config.state, watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
     assert [page.title for page in channel.pages] == [lost["title"]]
 
 

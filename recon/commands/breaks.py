@@ -83,7 +83,7 @@ def ack(
     BREAK is its id, or the page's key, or the beginning of either.
     """
     log(verbosity)
-    who, user = _signer(by)
+    who, user = signer(by)
     at, said = datetime.now(UTC), _said(note, "--note")
     with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
         keys = [each["key"] for each in ledger.incidents(prefix)]
@@ -116,7 +116,7 @@ def resolve(
     BREAK is its id, or the beginning of it.
     """
     log(verbosity)
-    who, user = _signer(by)
+    who, user = signer(by)
     with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
         shown = ledger.resolve(
             prefix, who=who, user=user, reason=_said(reason, "--reason"), at=datetime.now(UTC)
@@ -144,7 +144,7 @@ def sign_off(
     """Sign off what a bot was told to be off by as of a session: it counts no more."""
     log(verbosity)
     session = read_date(as_of)
-    who, user = _signer(by)
+    who, user = signer(by)
     config = load_config(config_path, with_secrets=False)
     _known_bot(config, bot)
     from recon.baseline import Signature, told_difference  # noqa: PLC0415
@@ -217,9 +217,9 @@ def open_ledger(config: Config) -> Iterator[Ledger]:
     """
     import sqlite3  # noqa: PLC0415
 
-    from recon.ledger import Ledger  # noqa: PLC0415
+    from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
 
-    path = config.state / "ledger.sqlite"
+    path = config.state / LEDGER
     if not path.exists():
         raise UsageError(f"{path}: there is no control ledger yet: `recon run` makes it")
     try:
@@ -232,7 +232,7 @@ def open_ledger(config: Config) -> Iterator[Ledger]:
         ) from error
 
 
-def _signer(by: str | None) -> tuple[str, str]:
+def signer(by: str | None) -> tuple[str, str]:
     """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
     import os  # noqa: PLC0415
     import pwd  # noqa: PLC0415

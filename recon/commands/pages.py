@@ -50,6 +50,7 @@ COMMANDS = (page,)
 
 
 def _send(config: Config, *, is_json: bool) -> int:
+    from recon.ledger import LEDGER  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.paging.delivery import deliver  # noqa: PLC0415
     from recon.paging.listen import Listener  # noqa: PLC0415
@@ -57,8 +58,8 @@ def _send(config: Config, *, is_json: bool) -> int:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    channels = outlets(config)
-    if not (config.state / "ledger.sqlite").exists():
+    channels = outlets(config.paging)
+    if not (config.state / LEDGER).exists():
         return ExitCode.AGREED  # no run yet, so nothing to send
     with open_ledger(config) as ledger, Listener(ledger, channels, now, _note) as listener:
         acknowledged = listener.listen(waits=True)
@@ -75,7 +76,7 @@ def _test(config: Config, *, is_json: bool) -> int:
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.paging.drill import drill  # noqa: PLC0415
 
-    shown = drill(outlets(config), datetime.now(UTC))
+    shown = drill(outlets(config.paging), datetime.now(UTC))
     if is_json:
         print_json({"schema": 1, "channels": shown})
     else:

@@ -37,7 +37,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
     import sqlite3  # noqa: PLC0415
 
-    from recon.ledger import Ledger  # noqa: PLC0415
+    from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.state import locked_state  # noqa: PLC0415
     from recon.watch import Watch, exit_code, look_once, stay  # noqa: PLC0415
@@ -50,11 +50,11 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
 
             print_watch(document)
 
-    outlets(config)  # a channel that cannot be used is refused before anything needs it
+    outlets(config.paging)  # a channel that cannot be used is refused before anything needs it
     try:
         with (
             locked_state(config.state, "watch.lock") as state,
-            Ledger(state / "ledger.sqlite") as ledger,
+            Ledger(state / LEDGER) as ledger,
         ):
             watching = Watch(config, ledger, lambda text: click.echo(text, err=True))
             if not once:

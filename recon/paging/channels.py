@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from recon.child import Child
 from recon.config import Channel as Configured
-from recon.config import Config
+from recon.config import Paging
 from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.judgement import SEVERITIES
@@ -49,10 +49,10 @@ class Result(NamedTuple):
     seconds: float
 
 
-def outlets(config: Config) -> list[Outlet]:
+def outlets(paging: Paging) -> list[Outlet]:
     """Return all that is configured, each once. Raises ConfigError for what cannot be used."""
     found: dict[str, Outlet] = {}
-    lists = ((config.paging.channels, False), (config.paging.escalation, True))
+    lists = ((paging.channels, False), (paging.escalation, True))
     for configured, is_second in lists:
         for one in configured:
             made = _outlet(one, is_second=is_second)

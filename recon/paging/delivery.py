@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 from recon.breaks import Break
 from recon.domain import Clock, Severity
-from recon.errors import LockedError
+from recon.errors import LockedError, ReconError, StateError
 from recon.judgement import SEVERITIES
-from recon.ledger import Ledger
+from recon.ledger import LEDGER, Ledger
 from recon.paging.channels import DEADLINE_S, Outlet, send, targets
 from recon.paging.outbox import Waiting
 from recon.paging.page import Page, concerns, write_page
-from recon.state import write_whole
+from recon.paging.wire import Message
+from recon.state import storing, write_whole
 
 Note = Callable[[str], None]
 NIGHTS = "night-"
@@ -139,6 +140,32 @@ def deliver(
     if waiting and (failed or not channels):
         note(f"{len(waiting)} pages wait: {state / UNDELIVERED} has them")
     return Delivered(settled, len(waiting), failed)
+
+
+def page_at_once(
+    state: Path, page: Page, channels: Sequence[Outlet], now: Clock, note: Note
+) -> None:
+    """Page of what may have broken the ledger as well: through the outbox, or else past it.
+
+    Past it, it goes through every channel once, and into the file. Never raises for what is broken.
+    """
+    try:
+        if not (state / LEDGER).exists():
+            raise StateError(f"{state / LEDGER} is missing")
+        with storing(state), Ledger(state / LEDGER) as ledger:
+            ledger.enqueue(page, now())
+            deliver(state, ledger, channels, now, note)
+    except ReconError as error:
+        note(f"paged past the outbox: {error}")
+        said = Message(page.key, page.title, page.body, page.severity)
+        results = dict(send([(one.channel, said) for one in channels]))
+        for number, result in results.items():
+            if result.reason:
+                name = channels[number].channel.name
+                note(f"PAGE NOT DELIVERED through {name}: {result.reason}")
+        if not any(not result.reason for result in results.values()):
+            note(f"PAGE NOT DELIVERED: {page.title}: {page.body}")
+            _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)  # noqa: FBT003
 
 
 def told_pages(ledger: Ledger, paged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

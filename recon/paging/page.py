@@ -11,6 +11,9 @@ from recon.domain import Severity
 MAX_BODY = 3500
 """Fits the smallest channel in use (Telegram, 4,096 characters) with room for its own words."""
 
+FAILED = "run-failed"
+"""The incident of nights that fail."""
+
 MOST_NAMED = 3
 """Bots that a title names, and whose explanation is named as what to type next."""
 
@@ -79,6 +82,23 @@ def write_page(
         blocks.append(f"acknowledged, and no worse: {', '.join(sorted(known))}")
     blocks.append(_next(document, config_path))
     return title[:200], _clipped("\n\n".join(blocks))
+
+
+def failed(what: str, why: str, config_path: str) -> Page:
+    """Return the page of a night that ended before it had told anything, or of what it left undone.
+
+    One incident, however often it fails, until a night has run again.
+    """
+    config = shlex.quote(config_path)
+    body = f"{why}\n\nNext:\n  recon check --config {config}\n  recon run --config {config}"
+    return Page(FAILED, f"recon: {what}"[:200], _clipped(body), "critical")
+
+
+def runs_again() -> Page:
+    """Return the end of what `failed` told."""
+    return Page(
+        FAILED, "recon: the night RUNS AGAIN", "it has published", "critical", resolves=True
+    )
 
 
 def _unproven(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:

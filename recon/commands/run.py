@@ -1,0 +1,163 @@
+"""The command run: a night as cron has it, one session again, or what was told before."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recon.commands.options import (
+    config_option,
+    json_option,
+    load_config,
+    log,
+    print_json,
+    read_date,
+    verbose_option,
+)
+from recon.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from recon.config import Config
+    from recon.service import Done
+
+
+@click.command()
+@config_option
+@click.option("--as-of", metavar="DATE", help="The session to reconcile [default: the last ended].")
+@click.option(
+    "--known-at",
+    metavar="TIME",
+    help="Read back what was told until then (UTC, e.g. 2026-05-15T08:00): nothing is fetched.",
+)
+@click.option("--account", "accounts", multiple=True, metavar="ID", help="Only this account.")
+@click.option("--no-fetch", is_flag=True, help="Use the evidence that earlier runs stored.")
+@click.option("--no-page", is_flag=True, help="Do not page anyone.")
+@json_option
+@verbose_option
+def run(
+    config_path: Path,
+    as_of: str | None,
+    known_at: str | None,
+    accounts: tuple[str, ...],
+    no_fetch: bool,  # noqa: FBT001 - click passes flags by name
+    no_page: bool,  # noqa: FBT001
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Reconcile: fetch, compute, judge, publish, page.
+
+    Without --as-of, --account and --no-fetch it is the night that cron calls: sessions that were
+    missed are caught up first, a backup is made, and a run that fails is paged. With --json the
+    last session's document is printed; the exit code is that of the worst.
+    """
+    log(verbosity)
+    session = None if as_of is None else read_date(as_of)
+    if known_at is not None:
+        return _read_back(config_path, session, _instant(known_at), accounts, is_json, verbosity)
+    is_nightly = session is None and not accounts and not no_fetch
+    asked = {
+        "as_of": session, "accounts": accounts, "is_fetching": not no_fetch,
+        "is_paging": not no_page,
+    }  # fmt: skip
+    if not is_nightly:
+        config = load_config(config_path)
+        return _show(config, _done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
+    from recon.ping import address, pinged  # noqa: PLC0415
+
+    with pinged(address(config_path), _note) as outside:
+        with _failures(config_path, is_paging=not no_page):
+            config = load_config(config_path)
+            done = _done(config, asked, verbosity, is_nightly=True)
+            status = _status(done)
+        outside.published(done.documents, status, done.problem)
+        return _show(config, done, is_json, verbosity)
+
+
+def _failures(config_path: Path, *, is_paging: bool) -> AbstractContextManager[None]:
+    """Page of what fails, unless a person at a terminal sees it."""
+    if not is_paging or sys.stderr.isatty():
+        return nullcontext()
+    from recon.service import failures_paged  # noqa: PLC0415
+
+    return failures_paged(config_path, lambda: datetime.now(UTC), _note)
+
+
+def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:
+    from recon.night import Night, run_night  # noqa: PLC0415
+    from recon.progress import progress  # noqa: PLC0415
+    from recon.service import Done, nightly  # noqa: PLC0415
+    from recon.stages import Stages  # noqa: PLC0415
+
+    stages = Stages()
+    with progress() as shown:
+        night = Night(config, **asked, progress=shown, stages=stages)
+        done = nightly(night) if is_nightly else Done([run_night(night)])
+    if verbosity:
+        from recon.terminal import print_stages  # noqa: PLC0415
+
+        print_stages(stages.seconds)
+    return done
+
+
+def _status(done: Done) -> int:
+    """Return the worst of what was told: 1 before 3 before 0. What is left undone is not well."""
+    from recon.judgement import EXIT_CODES, run_status  # noqa: PLC0415
+
+    worst = EXIT_CODES[run_status([], [document["status"] for document in done.documents])]
+    return ExitCode.UNPROVEN if done.problem and worst == ExitCode.AGREED else worst
+
+
+def _show(config: Config, done: Done, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+    """Print what was told, each session's, or the last one's alone as JSON; return the status."""
+    shown = done.documents[-1:] if is_json else done.documents
+    for document in shown:
+        _show_document(document, is_json=is_json, verbosity=verbosity)
+    if not is_json:
+        report = config.state / "reports" / f"{done.documents[-1]['as_of']}.json"
+        _note(f"report: {report}")
+    if done.problem:
+        _note(f"recon: {done.problem}")
+    return _status(done)
+
+
+def _read_back(
+    config_path: Path,
+    session: date | None,
+    instant: datetime,
+    accounts: tuple[str, ...],
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    config = load_config(config_path)
+    from recon.judgement import EXIT_CODES  # noqa: PLC0415
+    from recon.night import read_back  # noqa: PLC0415
+
+    document = read_back(config, session, instant, accounts)
+    _show_document(document, is_json=is_json, verbosity=verbosity)
+    return EXIT_CODES[document["status"]]
+
+
+def _show_document(document: dict[str, Any], *, is_json: bool, verbosity: int) -> None:
+    if is_json:
+        print_json(document)
+    else:
+        from recon.terminal import print_document  # noqa: PLC0415
+
+        print_document(document, verbosity=verbosity)
+
+
+def _note(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--known-at {text}: write the time as YYYY-MM-DDTHH:MM, UTC") from error
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

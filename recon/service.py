@@ -1,0 +1,108 @@
+"""What cron calls: every session that is due, each once, a backup, and a page where it fails.
+
+A session that was missed is caught up before the last one is told, the earliest first. What ends
+without having told anything is paged: a run that fails is silent otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recon.backup import back_up
+from recon.config import Config, salvage
+from recon.domain import Clock
+from recon.errors import ConfigError, LockedError, ReconError, StateError
+from recon.night import Night, run_night
+from recon.paging.channels import outlets
+from recon.paging.delivery import page_at_once
+from recon.paging.page import failed
+from recon.ping import told_of
+from recon.plan import last_day
+from recon.publication import known_ledger
+from recon.sessions import calendar
+from recon.state import locked_state, storing
+
+Note = Callable[[str], None]
+NO_BACKUP = "the night was published, and there is NO BACKUP of it"
+
+
+class Done(NamedTuple):
+    """What a night came to: a document for each session that was due, and what it left undone."""
+
+    documents: list[dict[str, Any]]
+    problem: str = ""
+
+
+def nightly(night: Night) -> Done:
+    """Do every session that is due, and back up what came of it.
+
+    A session that fails does not keep the later ones from being told; then the first failure is
+    raised at the end, and that session stays due. A backup that fails is paged, and `Done.problem`.
+    """
+    documents: list[dict[str, Any]] = []
+    failures: list[Exception] = []
+    for session in due(night.config, night.now):
+        if documents or failures:
+            night.progress.note(f"next: session {session}")
+        try:
+            documents.append(run_night(replace(night, as_of=session)))
+        except (ConfigError, LockedError, StateError):
+            raise
+        except Exception as error:  # noqa: BLE001 - it is raised once the later sessions are told
+            failures.append(error)
+            night.progress.note(f"session {session}: {error}")
+    if failures:
+        raise failures[0]
+    try:
+        back_up(night.config.state, documents[-1], night.now)
+    except (StateError, LockedError) as error:
+        if night.is_paging:
+            page_failure(night.config.path, NO_BACKUP, str(error), night.now, night.progress.note)
+        return Done(documents, f"{NO_BACKUP}: {error}")
+    return Done(documents)
+
+
+def due(config: Config, now: Clock) -> list[date]:
+    """Return the sessions that were expected and never published, and the last one that has ended.
+
+    The earliest first. From now on they are expected.
+    """
+    last = last_day(config.accounts, now)
+    calendars = [calendar(name) for name in {account.calendar for account in config.accounts}]
+    with storing(config.state), locked_state(config.state) as state, known_ledger(state) as ledger:
+        missing = ledger.expect(last, calendars, now())
+    return [*(day for day in missing if day != last), last]
+
+
+@contextmanager
+def failures_paged(config_path: Path, now: Clock, note: Note) -> Iterator[None]:
+    """Page of what the block raises, also of a configuration that is wrong. It is raised again.
+
+    Another run that holds the lock is no failure: it does the work.
+    """
+    try:
+        yield
+    except LockedError:
+        raise
+    except Exception as error:
+        why = str(error) if isinstance(error, ReconError) else "a bug: its log has all of it"
+        page_failure(config_path, f"the night FAILED: {told_of(error)}", why, now, note)
+        raise
+
+
+def page_failure(config_path: Path, what: str, why: str, now: Clock, note: Note) -> None:
+    """Page of a night that failed, or left something undone: never raises for what is broken."""
+    saved = salvage(config_path)
+    if saved is None:
+        note(f"nobody can be paged: {config_path} cannot be read")
+        return
+    state, paging = saved
+    if not paging.channels and not paging.escalation:
+        note("nobody is paged: there is no channel that can be used")
+    page = failed(what, why, str(config_path.absolute()))
+    page_at_once(state, page, outlets(paging), now, note)

@@ -1,0 +1,192 @@
+"""Recon's own files, damaged: it is noticed, a page goes out, what was published can be read."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from recon.backup import restore
+from recon.cli import run_cli
+from recon.errors import ExitCode
+from recon.ledger import LEDGER
+from recon.paging.delivery import UNDELIVERED
+from recon.paging.page import FAILED
+from recon.publication import BACKUPS, PUBLISHED, WAREHOUSE
+from tests.dying import Death, night_in_a_process
+from tests.fleet import NOW
+from tests.two_nights import Story, left_behind, log, two_nights
+
+LIVES = int(os.environ.get("RECON_LIVES", "8"))
+NUMBERS = ("published", "told", "report", "raw", "sessions", "unfinished")
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    with two_nights(tmp_path_factory.mktemp("damaged")) as told:
+        yield told
+
+
+def numbers(left: dict[str, Any]) -> dict[str, Any]:
+    """Return what damage must never change, whatever was said and paged of it."""
+    return {name: left[name] for name in NUMBERS}
+
+
+def paged(story: Story) -> set[str]:
+    return {one["key"] for one in story.pager.took}
+
+
+def is_still_published(story: Story) -> bool:
+    """Whether readers have what they had after the first night, to the byte."""
+    reports = sorted((story.folder / "state" / "reports").glob("*.json"))
+    kept = [story.state / "reports" / path.name for path in reports]
+    return [path.read_bytes() for path in [*reports, story.folder / "state" / PUBLISHED]] == [
+        path.read_bytes() for path in [*kept, story.state / PUBLISHED]
+    ]
+
+
+def assert_noticed(story: Story, said: object) -> None:
+    """See that a page is out and that readers have what they had; then repair it."""
+    assert FAILED in paged(story), (said, log(story.work))
+    assert is_still_published(story), said
+    restore(story.state, who="anna", user="anna", now=lambda: NOW)
+    assert night_in_a_process(story.config, NOW) == 0, (said, log(story.work))
+    assert numbers(left_behind(story.work)) == numbers(story.due), said
+
+
+@pytest.mark.parametrize("seed", range(LIVES))
+def test_a_log_that_was_cut_off_is_noticed(story: Story, seed: int) -> None:
+    story.afresh()
+    assert night_in_a_process(story.config, NOW, Death(at_step="checkpoint")) == -9
+    wal = story.state / f"{WAREHOUSE}.wal"
+    size = random.Random(seed).randrange(wal.stat().st_size)
+    os.truncate(wal, size)
+    status = night_in_a_process(story.config, NOW)
+    if status == ExitCode.UNPROVEN:
+        assert_noticed(story, size)
+    else:
+        assert status == 0, (size, log(story.work))
+        assert "warehouse-lost" in paged(story), (size, log(story.work))
+        assert numbers(left_behind(story.work)) == numbers(story.due), size
+
+
+@pytest.mark.parametrize("seed", range(LIVES))
+def test_a_byte_that_flipped_is_noticed_or_is_none_of_ours(story: Story, seed: int) -> None:
+    """Where nothing is noticed, it lay where nothing lies: every number is what it was."""
+    story.afresh()
+    chance = random.Random(seed)
+    with (story.state / WAREHOUSE).open("r+b") as file:
+        place = chance.randrange(os.fstat(file.fileno()).st_size)
+        file.seek(place)
+        [was] = file.read(1)
+        file.seek(place)
+        file.write(bytes([was ^ chance.randint(1, 255)]))
+    status = night_in_a_process(story.config, NOW)
+    if status == ExitCode.UNPROVEN and is_still_published(story):
+        assert_noticed(story, place)
+    elif status == ExitCode.UNPROVEN:  # noticed by the backup, after all was told
+        assert FAILED in paged(story), (place, log(story.work))
+        assert numbers(left_behind(story.work)) == numbers(story.due), place
+    else:
+        assert status == 0, (place, log(story.work))
+        assert left_behind(story.work) == story.due, place
+
+
+@pytest.mark.parametrize("gone", [(WAREHOUSE,), (LEDGER,), (WAREHOUSE, LEDGER)])
+def test_files_that_are_gone_are_noticed(story: Story, gone: tuple[str, ...]) -> None:
+    story.afresh()
+    for name in gone:
+        (story.state / name).unlink()
+    assert night_in_a_process(story.config, NOW) == ExitCode.UNPROVEN, log(story.work)
+    assert_noticed(story, gone)
+
+
+def test_another_ledger_is_noticed(story: Story) -> None:
+    story.afresh()
+    (story.state / LEDGER).write_bytes(b"no ledger, and long enough to be taken for one" * 100)
+    assert night_in_a_process(story.config, NOW) == ExitCode.UNPROVEN, log(story.work)
+    assert_noticed(story, "no ledger")
+
+
+@pytest.mark.parametrize("seed", range(LIVES))
+def test_a_disk_that_is_full_is_noticed_and_what_was_published_stays(
+    story: Story, seed: int
+) -> None:
+    story.afresh()
+    largest = max(path.stat().st_size for path in story.state.glob("*.*"))
+    room = random.Random(seed).randrange(largest + 1_000_000)
+    status = night_in_a_process(story.config, NOW, Death(most_bytes=room))
+    if status == ExitCode.UNPROVEN:
+        assert FAILED in paged(story), (room, log(story.work))
+        assert (story.state / PUBLISHED).exists()
+    else:
+        assert status == 0, (room, log(story.work))
+    assert night_in_a_process(story.config, NOW) == 0, (room, log(story.work))
+    assert numbers(left_behind(story.work)) == numbers(story.due), room
+
+
+@pytest.mark.parametrize("closed", [".", WAREHOUSE, LEDGER])
+def test_no_permission_is_noticed(story: Story, closed: str) -> None:
+    """What another user owns and has closed; where no user but root can give it away, by mode."""
+    story.afresh()
+    target = story.state / closed
+    if os.geteuid() == 0:
+        os.chown(target, 65534, 65534)
+    elif closed == ".":
+        pytest.skip("only root can give a folder to another user")
+    target.chmod(0o555 if target.is_dir() else 0o444)
+    status = night_in_a_process(story.config, NOW, Death(is_powerless=True))
+    assert status in {ExitCode.UNPROVEN, ExitCode.USAGE}, log(story.work)
+    assert FAILED in paged(story), log(story.work)
+    assert is_still_published(story)
+
+
+def test_with_no_channel_that_works_the_page_is_in_a_file(story: Story) -> None:
+    story.afresh()
+    (story.state / WAREHOUSE).unlink()
+    pager = story.work.parent / "pager"
+    kept = pager.read_text()
+    pager.write_text("json://127.0.0.1:1/nobody")
+    try:
+        assert night_in_a_process(story.config, NOW) == ExitCode.UNPROVEN
+    finally:
+        pager.write_text(kept)
+    assert "is missing" in (story.state / UNDELIVERED).read_text()
+    assert "PAGE NOT DELIVERED" in log(story.work)
+
+
+def test_a_backup_is_listed_and_put_back_by_name(
+    story: Story, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story.afresh()
+    assert night_in_a_process(story.config, NOW) == 0
+    there = sorted(path.name for path in (story.state / BACKUPS).iterdir())
+    config = ["--config", str(story.config)]
+    assert run_cli(["restore", "--list", *config]) == 0
+    assert [name in capsys.readouterr().out for name in there[-1:]] == [True]
+    before = (story.state / BACKUPS / there[0] / WAREHOUSE).read_bytes()
+    assert run_cli(["restore", there[0], "--by", "anna", *config]) == 0
+    assert (story.state / WAREHOUSE).read_bytes() == before
+    assert night_in_a_process(story.config, NOW) == 0, log(story.work)
+    assert numbers(left_behind(story.work)) == numbers(story.due)
+    assert run_cli(["restore", "no-such", *config]) == ExitCode.USAGE
+    shutil.rmtree(story.state / BACKUPS)
+    assert run_cli(["restore", *config]) == ExitCode.USAGE
+
+
+def test_a_backup_that_rotted_is_not_put_back(
+    story: Story, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story.afresh()
+    [backup] = (story.state / BACKUPS).iterdir()
+    with (backup / WAREHOUSE).open("r+b") as file:
+        file.seek(20_000)
+        file.write(b"rotten")
+    before = (story.state / WAREHOUSE).read_bytes()
+    assert run_cli(["restore", "--config", str(story.config)]) == ExitCode.UNPROVEN
+    assert "is damaged" in capsys.readouterr().err
+    assert (story.state / WAREHOUSE).read_bytes() == before
