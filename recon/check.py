@@ -1,40 +1,53 @@
-"""`recon check`: try everything that a night needs, and say what to do about each failure."""
+"""`recon check`: try all that a night and the watch need; say what to do about each failure."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from connectors.protocol import Connector
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.config import Account, Bot, Config
 from recon.domain import CheckItem, Window
 from recon.errors import ReconError
+from recon.heartbeats import Look, read_beats, rhythm
+from recon.liveness import NoBeat, judge
 from recon.mappings import BooksMapping, find_mapping
 from recon.paging.channels import outlets
 from recon.paging.listen import check_answers
 from recon.paging.wire import understood
-from recon.sessions import calendar, last_ended
+from recon.ping import is_proxied, unreachable
+from recon.schedule import AHEAD, schedule
+from recon.sessions import TradeDates, calendar, last_ended
 from recon.sources import account_source, books_source
 from recon.terminal import window_text
 
 
 def check_everything(config: Config) -> list[CheckItem]:
-    """Return what was tried: the configuration, each account, each bot's books, each channel, and
-    whether what is answered there can be read.
+    """Return what was tried: the configuration, accounts, books and beats, channels, ping, opens.
 
-    Nothing is written and no page is sent.
-    """  # noqa: D205 - one sentence, of two lines
+    Nothing is written, nobody is paged and nothing is pinged; what was answered is left unread.
+    """
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
     items += asyncio.run(_check_accounts(config))
     items += [_check_evidence(account, config) for account in config.accounts]
     for bot in config.bots:
         items += _check_bot(config, bot)
+    items += _check_heartbeats(config)
     channels = _check_channels(config)
-    usable = outlets(config.paging) if all(each.is_ok for each in channels) else []
-    return items + channels + check_answers(usable)
+    items += channels
+    if all(each.is_ok for each in channels):
+        items += check_answers(outlets(config.paging))
+    items.append(_check_ping(config))
+    return items + _check_calendars(config) + _check_schedule(config)
+
+
+FAR = timedelta(days=60)
+"""A calendar that ends sooner is said."""
+
+PING_REMEDY = "correct the address, or let this machine reach its host"
 
 
 async def _check_accounts(config: Config) -> list[CheckItem]:
@@ -115,6 +128,79 @@ def _lacking(tables: BooksTables) -> tuple[str, ...]:
         elif unknown := [name for name in rows.column_names if rows[name].null_count == len(rows)]:
             notes.append(f"{query}.sql knows nothing of {', '.join(unknown)}")
     return tuple(notes)
+
+
+def _check_heartbeats(config: Config) -> list[CheckItem]:
+    """Judge one look at each beat as the watch would, as far as a single look can."""
+    bots = {bot.id: bot for bot in config.bots}
+    looks = read_beats(config.bots, config.folder, _now)
+    return [_check_heartbeat(config, bots[name], look) for name, look in looks.items()]
+
+
+def _check_heartbeat(config: Config, bot: Bot, look: Look) -> CheckItem:
+    subject = f"heartbeat of {bot.id}"
+    if isinstance(look.reading, NoBeat):
+        remedy = f"start the bot, or correct bots.{bot.id}.heartbeat"
+        return CheckItem(subject, look.reading.why, remedy=remedy)
+    try:
+        _, trouble = judge(look.reading, None, rhythm(config, bot, look.at), look.at)
+    except ReconError as error:
+        return CheckItem(subject, str(error))
+    if trouble is not None:
+        return CheckItem(subject, f"{trouble.kind}: {trouble.why}", remedy="see to the bot")
+    beat, bar = look.reading, look.reading.last_bar_at
+    detail = f"seq {beat.seq}, {(look.at - beat.at).total_seconds():.0f} s old"
+    bars = f"; its last bar is of {bar:%Y-%m-%d %H:%M} UTC" if bar else "; it names no bar"
+    return CheckItem(subject, detail + bars, is_ok=True)
+
+
+def _check_ping(config: Config) -> CheckItem:
+    """Connect to the switch's host, and say no more than that: any request might be a ping."""
+    if config.recon.ping is None:
+        note = "nobody notices when this machine is off: see recon.ping in the README"
+        return CheckItem("ping", "no address is configured", is_ok=True, notes=(note,))
+    url = config.recon.ping.get_secret_value()
+    untold = "nothing was pinged: whether it knows this check, the next night tells"
+    if is_proxied(url):
+        said = "its address is well-formed; it goes through a proxy, which was not tried"
+        return CheckItem("ping", said, is_ok=True, notes=(untold,))
+    if problem := unreachable(url):
+        return CheckItem("ping", f"its host cannot be reached: {problem}", remedy=PING_REMEDY)
+    return CheckItem("ping", "its host can be reached", is_ok=True, notes=(untold,))
+
+
+def _check_calendars(config: Config) -> list[CheckItem]:
+    names = {account.calendar for account in config.accounts if account.calendar}
+    return [_check_calendar(name) for name in sorted(names)]
+
+
+def _check_calendar(name: str) -> CheckItem:
+    """Say when a market opens next, and how far its holidays are known."""
+    subject, now = f"calendar {name}", _now()
+    try:
+        days = TradeDates(name, now.year)
+    except ReconError as error:
+        return CheckItem(subject, str(error))
+    known = f"its days are known until {days.known_until}"
+    opens = days.opens(now, now + AHEAD)
+    if not opens:
+        return CheckItem(subject, f"no open ahead: {known}", remedy="update exchange-calendars")
+    is_near = days.known_until < (now + FAR).date()
+    notes = ("update exchange-calendars before that day",) if is_near else ()
+    detail = f"opens next {opens[0]:%a %Y-%m-%d %H:%M} UTC; {known}"
+    return CheckItem(subject, detail, is_ok=True, notes=notes)
+
+
+def _check_schedule(config: Config) -> list[CheckItem]:
+    """Say whether one night a day can keep every open; one that nobody can keep is no failure."""
+    try:
+        planned = schedule(config, _now())
+    except ReconError as error:
+        return [CheckItem("schedule", str(error))]
+    warnings = planned.warnings()
+    kept = "some opens cannot be kept" if warnings else "keeps every open of the year ahead"
+    detail = f"a night at {planned.daily:%H:%M} UTC: {kept} (recon schedule)"
+    return [CheckItem("schedule", detail, is_ok=True, notes=tuple(warnings))]
 
 
 def _check_channels(config: Config) -> list[CheckItem]:

@@ -97,7 +97,7 @@ def explain(
 @json_option
 @verbose_option
 def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
-    """Try everything a night needs, and say what to do about each failure."""
+    """Try everything a night and the watch need, and say what to do about each failure."""
     log(verbosity)
     config = load_config(config_path)
     from recon.check import check_everything  # noqa: PLC0415

@@ -139,11 +139,16 @@ def _outbox(db: sqlite3.Connection) -> None:
 
 
 def _publications(db: sqlite3.Connection) -> None:
-    """Make what publication goes by: when a run was published, manifests, expected sessions."""
-    db.execute("alter table runs add column published_at text")
-    db.execute("update runs set published_at = ended_at where document is not null")
+    """Make what publication goes by: manifests, expected sessions, what is told of each account."""
     for statement in (*manifests.SHAPE, *expected.SHAPE):
         db.execute(statement)
+    db.execute(
+        """
+        insert into published
+        select a.value ->> 'account', max(r.as_of)
+        from runs r, json_each(r.document, '$.accounts') a group by 1
+        """
+    )
 
 
 def _heard(db: sqlite3.Connection) -> None:

@@ -18,6 +18,7 @@ SHAPE = (
       session text primary key, expected_at text not null, run text, published_at text
     ) strict
     """,
+    "create table published (account text primary key, session text not null) strict",
 )
 
 

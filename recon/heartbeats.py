@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 
 from recon.config import Bot, Config, Heartbeat
 from recon.domain import Clock
-from recon.liveness import Beat, NoBeat, Reading
+from recon.liveness import Beat, NoBeat, Reading, Rhythm
+from recon.sessions import market_hours
 
 DEADLINE_S = 10.0
 MAX_BYTES = 64 * 1024
@@ -36,6 +37,18 @@ class Look(NamedTuple):
 
 class _Missing(Exception):
     """There is nothing where the beat should be."""
+
+
+def rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
+    """Return what a bot's beats are held to around `at`: its own settings, its market's hours.
+
+    Raises ConfigError for a calendar that is not known.
+    """
+    if bot.heartbeat is None:
+        raise AssertionError("only bots with a heartbeat are watched")
+    [account] = [each for each in config.accounts if each.id == bot.account]
+    hours = market_hours(account.calendar, at.year)
+    return Rhythm(bot.heartbeat.period_s, bot.heartbeat.bar_s, hours)
 
 
 def last_beats(config: Config, now: Clock) -> dict[str, datetime]:

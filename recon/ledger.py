@@ -68,20 +68,25 @@ class Ledger:
         A run `is_whole` that asked every account: only then has its session had its night.
         """
         with transaction(self._db):
-            self._db.execute(
-                "update runs set published_at = coalesce(published_at, ?) where run = ?",
-                (at.isoformat(), run),
-            )
             self.end_run(run, at, document)
             if is_whole:
                 expected.publish(self._db, session, run, at)
 
     def end_run(self, run: str, at: datetime, document: Mapping[str, Any]) -> None:
-        """Record how a run ended, with the document that it told."""
-        self._db.execute(
-            "update runs set ended_at = ?, status = ?, document = ? where run = ?",
-            (at.isoformat(), document["status"], json.dumps(document), run),
-        )
+        """Record how a run ended, with the document that it told; again, where more is known."""
+        with transaction(self._db):
+            self._db.execute(
+                "update runs set ended_at = ?, status = ?, document = ? where run = ?",
+                (at.isoformat(), document["status"], json.dumps(document), run),
+            )
+            for entry in document["accounts"]:
+                self._db.execute(
+                    """
+                    insert into published select ?, as_of from runs where run = ?
+                    on conflict (account) do update set session = max(session, excluded.session)
+                    """,
+                    (entry["account"], run),
+                )
 
     def see_breaks(self, sighting: Sighting) -> list[dict[str, Any]]:
         """Record what a run saw, and return every break that stands.
@@ -109,8 +114,13 @@ class Ledger:
 
     def current(self, accounts: Collection[str], session: date) -> set[str]:
         """Return of which accounts no later session than this has been told."""
-        told = self._last_told()
-        return {name for name in accounts if told.get(name, "") <= session.isoformat()}
+        told = self.published()
+        return {name for name in accounts if name not in told or told[name] <= session}
+
+    def published(self) -> dict[str, date]:
+        """Return the latest session that was told of each account, proven or not."""
+        rows = self._db.execute("select account, session from published")
+        return {account: date.fromisoformat(session) for account, session in rows}
 
     def acknowledged(self, found: Sequence[Break]) -> set[tuple[str, str]]:
         """Return the (account, bot) of these breaks of which each one is acknowledged."""
@@ -209,11 +219,7 @@ class Ledger:
 
     def is_latest(self, session: date) -> bool:
         """Return whether no run has published a later session than this."""
-        later = self._db.execute(
-            "select 1 from runs where published_at is not null and as_of > ?",
-            (session.isoformat(),),
-        )
-        return later.fetchone() is None
+        return all(told <= session for told in self.published().values())
 
     def begin_manifest(self, run: str, manifest: Manifest, at: datetime) -> int:
         """Note what the warehouse is about to commit; return the manifest's number."""
@@ -261,21 +267,11 @@ class Ledger:
         told = self._db.execute(
             f"""
             select a.value ->> 'status' from runs r, json_each(r.document, '$.{what}s') a
-            where a.value ->> '{what}' = ? order by r.ended_at desc limit 1
+            where a.value ->> '{what}' = ? order by r.rowid desc limit 1
             """,
             (name,),
         ).fetchone()
         return None if told is None else str(told[0])
-
-    def _last_told(self) -> dict[str, str]:
-        """Return the latest session that was told of each account."""
-        rows = self._db.execute(
-            """
-            select a.value ->> 'account', max(r.as_of)
-            from runs r, json_each(r.document, '$.accounts') a group by 1
-            """
-        )
-        return dict(rows.fetchall())
 
     def enqueue(self, page: Page, at: datetime) -> None:
         """Commit a page to the outbox: what is paged leaves from there and nowhere else."""

@@ -32,7 +32,7 @@ from recon.models import build, configure, note_told
 from recon.paging.channels import outlets
 from recon.paging.delivery import decide, deliver, told_pages
 from recon.paging.page import Page, runs_again
-from recon.plan import Plan, make_plan
+from recon.plan import Plan, begun, make_plan
 from recon.progress import Progress, Silent
 from recon.publication import (
     WAREHOUSE,
@@ -95,7 +95,8 @@ def run_night(night: Night) -> dict[str, Any]:
             tables = verify(state, ledger)
             with ledger.step():
                 paged = _note(night, plan, ledger, document, found)
-            is_whole = night.is_fetching and not night.accounts
+            told = {one.account.id for one in plan.accounts}
+            is_whole = night.is_fetching and told.issuperset(begun(config, plan.as_of))
             if is_whole and ledger.is_latest(plan.as_of):
                 publish(state, tables, document)
             _report(state, night, document)

@@ -12,8 +12,9 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from recon.child import Child
 from recon.errors import ReconError, exit_status
@@ -27,11 +28,6 @@ LAST_WAIT_S = 2.5
 
 MAX_LINE = 300
 Note = Callable[[str], None]
-
-
-class _Ping(NamedTuple):
-    name: str
-    child: Child
 
 
 class Run:
@@ -79,6 +75,21 @@ def is_address(url: str) -> bool:
         return False
 
 
+def is_proxied(url: str) -> bool:
+    """Return whether this machine's environment sends a URL through a proxy."""
+    parts = urlsplit(url)
+    return parts.scheme in getproxies() and not proxy_bypass(parts.hostname or "")
+
+
+def unreachable(url: str, deadline_s: float = DEADLINE_S) -> str:
+    """Return why the switch's host takes no connection; nothing where it does, with TLS for https.
+
+    Nothing is asked of it, as any request may count as a ping: so whether it knows the check, only
+    a run can tell.
+    """
+    return _ended(_send(url, "success", None, deadline_s), wait_s=deadline_s)
+
+
 @contextmanager
 def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Iterator[Run]:
     """Ping `url` as the block begins and as it ends: well, or with what was raised.
@@ -107,31 +118,36 @@ def told_of(error: BaseException) -> str:
 
 
 def _tell(
-    url: str, begun: _Ping | None, ending: tuple[str, str], note: Note, deadline_s: float
+    url: str, begun: Child | None, ending: tuple[str, str], note: Note, deadline_s: float
 ) -> None:
     """End the first ping, then send the last one: never the other way round at the switch."""
     until = time.monotonic() + deadline_s
-    _finish(begun, note, wait_s=min(LAST_WAIT_S, deadline_s / 2))
+    problems = {"start": _ended(begun, wait_s=min(LAST_WAIT_S, deadline_s / 2))}
     left_s = until - time.monotonic()
-    _finish(_send(url, *ending, left_s), note, wait_s=left_s)
+    problems[ending[0]] = _ended(_send(url, *ending, left_s), wait_s=left_s)
+    for name, problem in problems.items():
+        if problem:
+            note(f"PING NOT SENT: {name}: {problem}")
 
 
-def _send(url: str, name: str, body: str, deadline_s: float) -> _Ping | None:
-    """Start the process that sends one ping; None where there is no room for a process."""
+def _send(url: str, name: str, body: str | None, deadline_s: float) -> Child | None:
+    """Start the process that sends one ping, or without a body only connects.
+
+    None where there is no room for a process.
+    """
     job = {"url": _at(url, name), "body": body, "deadline_s": deadline_s}
     try:
-        return _Ping(name, Child("recon.ping_send", job))
+        return Child("recon.ping_send", job)
     except OSError:
         return None
 
 
-def _finish(ping: _Ping | None, note: Note, *, wait_s: float) -> None:
-    if ping is None:
-        note("PING NOT SENT: no process could be started")
-        return
-    status, problem = ping.child.end(wait_s)
-    if status != 0:
-        note(f"PING NOT SENT: {ping.name}: {problem or 'no answer in time'}")
+def _ended(child: Child | None, *, wait_s: float) -> str:
+    """Let a ping's process end, in time or not; return why it was not taken, or nothing."""
+    if child is None:
+        return "no process could be started"
+    status, problem = child.end(wait_s)
+    return "" if status == 0 else problem or "no answer in time"
 
 
 def _at(url: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The child process that sends one ping: JSON in, exit status out, and why in words.
+"""The child process that sends one ping, or only connects: JSON in, exit status out, why in words.
 
 Nothing it prints has the address in it. It ends itself at its deadline, also when nobody waits for
 it any more.
@@ -10,7 +10,9 @@ import json
 import signal
 import sys
 import time
+from http.client import HTTPConnection, HTTPSConnection
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import OpenerDirector, Request
 
 from recon.child_http import FAILURES, in_words, opener
@@ -33,7 +35,11 @@ def main() -> int:
     problem = ""
     for pause_s in PAUSES_S:
         time.sleep(pause_s)
-        problem, is_final = _attempt(opens, job["url"], job["body"].encode())
+        problem, is_final = (
+            _connect(job["url"])
+            if job["body"] is None
+            else _attempt(opens, job["url"], job["body"].encode())
+        )
         if is_final:
             break
     sys.stdout.write(problem)
@@ -55,6 +61,20 @@ def _attempt(opens: OpenerDirector, url: str, body: bytes) -> tuple[str, bool]:
         return f"HTTP status {error.code}", is_final
     except FAILURES as error:
         return in_words(error), False
+
+
+def _connect(url: str) -> tuple[str, bool]:
+    """Return why the address's host takes no connection, and whether to leave it at that."""
+    parts = urlsplit(url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=ATTEMPT_S)
+    try:
+        connection.connect()
+    except FAILURES as error:
+        return in_words(error), False
+    finally:
+        connection.close()
+    return "", True
 
 
 if __name__ == "__main__":

@@ -94,6 +94,16 @@ def last_day(accounts: Sequence[Account], now: Clock) -> date:
     return max(day for day in ended if all(days.session(day).end <= now() for days in calendars))
 
 
+def begun(config: Config, as_of: date) -> list[str]:
+    """Return the accounts whose window has begun by a session: those that it can be told of."""
+    return [
+        account.id
+        for account in config.accounts
+        for days in [calendar(account.calendar)]
+        if days.session_on_or_after(account.since).date <= days.session(as_of).date
+    ]
+
+
 def _plan(
     account: Account, config: Config, as_of: date, now: Clock, patience: Patience | None
 ) -> AccountPlan:

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from recon.config import Account, Config
 from recon.domain import Session
-from recon.sessions import NEW_YORK, TradeDates, UtcDays, last_ended, to_utc
+from recon.sessions import NEW_YORK, Calendar, TradeDates, UtcDays, last_ended, to_utc
 
 LEAD = timedelta(minutes=60)
 """Before an open by which a night has to be published."""
@@ -34,15 +34,21 @@ Openings = Mapping[str, Sequence["Opening"]]
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One open of one account, and from when on the session before it can be told (UTC)."""
+    """One open of one account, and from when on `session`, the one before it, can be told (UTC)."""
 
     at: datetime
     ready_at: datetime
+    session: date
 
     @property
     def needed_by(self) -> datetime:
         """When something has to be published."""
         return self.at - LEAD
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether its evidence is there when it is needed."""
+        return self.ready_at <= self.needed_by
 
     def run(self, daily: time) -> datetime:
         """Return the run that is for this open, of those at `daily` UTC.
@@ -100,27 +106,23 @@ def schedule(config: Config, now: datetime, daily: time | None = None) -> Schedu
 
     Raises ConfigError for a calendar that is not known.
     """
-    openings = {account.id: openings_of(account, config, now) for account in config.accounts}
+    openings = {
+        account.id: openings_of(account, config, now, now + AHEAD) for account in config.accounts
+    }
     if daily is None:
         distinct = {each for account in openings.values() for each in account}
         daily = best_time(sorted(distinct, key=lambda each: each.at))
     return Schedule(daily, now, openings)
 
 
-def openings_of(account: Account, config: Config, now: datetime) -> list[Opening]:
-    """Return an account's opens of the year from `now` on, as far as its calendar is known."""
+def openings_of(account: Account, config: Config, start: datetime, end: datetime) -> list[Opening]:
+    """Return an account's opens after `start` and until `end`, as far as its calendar is known."""
     if account.calendar is None:
-        opens = [
-            at
-            for day in range(AHEAD.days)
-            if (at := datetime.combine(now.date(), config.recon.crypto_opens, UTC)
-                + timedelta(days=day)) > now
-        ]  # fmt: skip
-        return [Opening(at, _ready(account, last_ended(UtcDays(), at))) for at in opens]
-    days = TradeDates(account.calendar)
-    return [
-        Opening(at, _ready(account, last_ended(days, at))) for at in days.opens(now, now + AHEAD)
-    ]
+        first = datetime.combine(start.date(), config.recon.crypto_opens, UTC)
+        each = (first + timedelta(days=n) for n in range((end - first).days + 1))
+        return [_opening(account, UtcDays(), at) for at in each if start < at <= end]
+    days = TradeDates(account.calendar, start.year)
+    return [_opening(account, days, at) for at in days.opens(start, end)]
 
 
 def best_time(openings: Sequence[Opening]) -> time:
@@ -139,6 +141,11 @@ def best_time(openings: Sequence[Opening]) -> time:
     return max(((midnight + n * STEP).time() for n in range(timedelta(days=1) // STEP)), key=merit)
 
 
+def _opening(account: Account, days: Calendar, at: datetime) -> Opening:
+    session = last_ended(days, at)
+    return Opening(at, _ready(account, session), session.date)
+
+
 def _ready(account: Account, session: Session) -> datetime:
     """Return from when on a session of an account can be told."""
     if account.venue == "ibkr-flex":
@@ -150,6 +157,6 @@ def _ready(account: Account, session: Session) -> datetime:
 def _from(opening: Opening, daily: time) -> str:
     """Say when a run is that is late, and why."""
     said = f"for it is at {opening.run(daily):%Y-%m-%d %H:%M} UTC"
-    if opening.ready_at > opening.needed_by:
+    if not opening.can_be_kept:
         return f"{said}: its evidence is there at {opening.ready_at:%H:%M} UTC, and not before"
     return f"{said}: it has to be by {opening.needed_by:%H:%M} UTC"

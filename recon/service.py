@@ -22,7 +22,7 @@ from recon.paging.channels import outlets
 from recon.paging.delivery import page_at_once
 from recon.paging.page import failed
 from recon.ping import told_of
-from recon.plan import last_day
+from recon.plan import begun, last_day
 from recon.publication import known_ledger
 from recon.sessions import calendar
 from recon.state import locked_state, storing
@@ -50,7 +50,7 @@ def nightly(night: Night) -> Done:
         if documents or failures:
             night.progress.note(f"next: session {session}")
         try:
-            documents.append(run_night(replace(night, as_of=session)))
+            documents.append(run_night(_of(night, session)))
         except (ConfigError, LockedError, StateError):
             raise
         except Exception as error:  # noqa: BLE001 - it is raised once the later sessions are told
@@ -67,6 +67,13 @@ def nightly(night: Night) -> Done:
     return Done(documents)
 
 
+def _of(night: Night, session: date) -> Night:
+    """Return the night of one session: of a past one, with the accounts that there were by then."""
+    there = begun(night.config, session)
+    is_all = len(there) == len(night.config.accounts)
+    return replace(night, as_of=session, accounts=() if is_all else tuple(there))
+
+
 def due(config: Config, now: Clock) -> list[date]:
     """Return the sessions that were expected and never published, and the last one that has ended.
 
@@ -76,7 +83,7 @@ def due(config: Config, now: Clock) -> list[date]:
     calendars = [calendar(name) for name in {account.calendar for account in config.accounts}]
     with storing(config.state), locked_state(config.state) as state, known_ledger(state) as ledger:
         missing = ledger.expect(last, calendars, now())
-    return [*(day for day in missing if day != last), last]
+    return [*(day for day in missing if day != last and begun(config, day)), last]
 
 
 @contextmanager

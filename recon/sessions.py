@@ -59,10 +59,20 @@ class UtcDays:
 
 
 class TradeDates:
-    """The trade dates of one exchange calendar, for example XNYS."""
+    """The trade dates of one exchange calendar, for example XNYS.
 
-    def __init__(self, name: str) -> None:
-        self._calendar = _exchange_calendar(name)
+    With a `year`, from the year before it to the end of the next: however long a process goes on,
+    it knows the days around its own.
+    """
+
+    def __init__(self, name: str, year: int | None = None) -> None:
+        self._calendar = _exchange_calendar(name) if year is None else _exchange_hours(name, year)
+
+    @property
+    def known_until(self) -> date:
+        """The last trade date that is known."""
+        last: date = self._calendar.last_session.date()
+        return last
 
     def session(self, day: date) -> Session:
         """Return the last trade date on or before `day`."""
@@ -228,4 +238,10 @@ def _exchange_hours(name: str, year: int) -> ExchangeCalendar:
     try:
         return _exchange_calendar(name, start=start, end=f"{year + 1}-12-31")
     except ValueError:  # some exchanges announce their holidays a year at a time
+        pass
+    try:
         return _exchange_calendar(name, start=start)
+    except ValueError as error:
+        raise ConfigError(
+            f'calendar = "{name}" is not known from {start} on: update exchange-calendars'
+        ) from error

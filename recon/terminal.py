@@ -97,7 +97,7 @@ def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> Non
 
 
 def print_watch(document: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print each bot that is watched, what is wrong with it, and what became of the pages."""
+    """Print each bot that is watched and each deadline, what is wrong, and what was paged."""
     out = console or _console()
     styles = {"alive": "green", "incident": "bold red", "unknown": "yellow"}
     for bot in document["bots"]:
@@ -109,6 +109,15 @@ def print_watch(document: Mapping[str, Any], console: Console | None = None) -> 
             highlight=False,
             soft_wrap=True,
         )
+    for one in document["deadlines"]:
+        if one["session"] is not None:
+            mark = "[bold red]missed  [/]" if one["is_missed"] else "[green]told    [/]"
+            out.print(
+                f"{mark} {escape(one['account'])}: session {one['session']} is needed by "
+                f"{one['needed_by']:%Y-%m-%d %H:%M} UTC, published is {one['published'] or 'none'}",
+                highlight=False,
+                soft_wrap=True,
+            )
     for page in document["pages"]:
         out.print(
             f"{'page':<8} {page['status']}: {escape(page['title'])}",

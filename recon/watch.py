@@ -1,4 +1,4 @@
-"""`recon watch`: look at every bot's heartbeat, keep what was seen, tell what began and ended.
+"""`recon watch`: look at every bot's heartbeat and at what the nights have published; tell of both.
 
 One turn is: read, judge, note, page. What is decided is in the ledger, and its page in the outbox,
 before anything is sent. Container and process states are never asked: both
@@ -19,17 +19,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from recon.config import Bot, Config
+from recon.deadline import DEADLINES, due, missed
+from recon.deadline import pages as deadline_pages
 from recon.domain import Clock
-from recon.errors import ConfigError, ExitCode, LockedError
-from recon.heartbeats import Look, read_beats
+from recon.errors import ExitCode, LockedError
+from recon.heartbeats import Look, read_beats, rhythm
 from recon.incidents import Told
 from recon.ledger import Ledger
-from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Rhythm, Trouble, judge
+from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Trouble, judge
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver, told_pages
 from recon.paging.listen import Listener
 from recon.paging.page import MAX_BODY, Page
-from recon.sessions import market_hours
 from recon.systemd import notify
 
 TURN_S = 120.0
@@ -51,26 +52,20 @@ class Watch:
 
     @property
     def bots(self) -> list[Bot]:
-        """The bots that have a heartbeat. Raises ConfigError where none has."""
-        found = [bot for bot in self.config.bots if bot.heartbeat is not None]
-        if not found:
-            raise ConfigError(
-                f"{self.config.path}: bots: none has a heartbeat: add  "
-                'heartbeat = { file = "beats/BOT.json", period_s = 60 }  to those to be watched'
-            )
-        return found
+        """The bots that have a heartbeat."""
+        return [bot for bot in self.config.bots if bot.heartbeat is not None]
 
     @property
     def pause_s(self) -> float:
         """How long to wait between two turns: short enough for the bot that beats fastest."""
-        shortest = min(bot.heartbeat.period_s for bot in self.bots if bot.heartbeat is not None)
-        return min(LONGEST_PAUSE_S, shortest / LOOKS_A_PERIOD)
+        periods_s = [bot.heartbeat.period_s for bot in self.bots if bot.heartbeat is not None]
+        return min([LONGEST_PAUSE_S, *(each / LOOKS_A_PERIOD for each in periods_s)])
 
 
 def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
-    """Look once at every bot; return the document, and whether anything began, ended or was told.
+    """Look once at every bot and every deadline; return the document, and whether it has news.
 
-    Raises ConfigError for a configuration without a heartbeat.
+    News is what began, ended or was told. Raises ConfigError for a calendar that is not known.
     """
     bots = watch.bots
     looks = read_beats(bots, watch.config.folder, watch.now)
@@ -79,21 +74,24 @@ def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
         bot.id: judge(
             looks[bot.id].reading,
             before.get(bot.id),
-            _rhythm(watch.config, bot, looks[bot.id].at),
+            rhythm(watch.config, bot, looks[bot.id].at),
             looks[bot.id].at,
         )
         for bot in bots
     }
     at = watch.now()
-    is_news, due = watch.ledger.see_beats(judged, at)
+    is_news, told = watch.ledger.see_beats(judged, at)
+    deadlines, pages = _see_deadlines(watch, at)
+    pages += _enqueued(watch, told)
     document = {
         "schema": 1,
         "at": at,
         "bots": [_bot(bot.id, looks[bot.id], *judged[bot.id]) for bot in bots],
         "incidents": watch.ledger.watched_incidents(),
-        "pages": _tell(watch, due),
+        "deadlines": deadlines,
+        "pages": _sent(watch, pages),
     }
-    return document, is_news or bool(due)
+    return document, is_news or bool(pages)
 
 
 def look_once(watch: Watch) -> dict[str, Any]:
@@ -125,7 +123,8 @@ def _stay(
             listener.listen()
             document, is_news = turn(watch)
         standing, watched = len(document["incidents"]), len(document["bots"])
-        status = f"STATUS={watched} bots watched, {standing} incidents"
+        late = sum(each["is_missed"] for each in document["deadlines"])
+        status = f"STATUS={watched} bots watched, {standing} incidents, {late} deadlines missed"
         notify(*(["READY=1"] if is_first else []), "WATCHDOG=1", status)
         if is_first or is_news:
             show(document)
@@ -135,8 +134,11 @@ def _stay(
 
 
 def exit_code(document: Mapping[str, Any]) -> ExitCode:
-    """Return what a look ends with: 1 where an incident stands, 3 where nothing is known yet."""
-    if document["incidents"]:
+    """Return what a look ends with: 1 where an incident stands or a deadline is missed.
+
+    3 where a bot has not been seen yet.
+    """
+    if document["incidents"] or any(each["is_missed"] for each in document["deadlines"]):
         return ExitCode.DIVERGED
     is_known = all(bot["status"] == "alive" for bot in document["bots"])
     return ExitCode.AGREED if is_known else ExitCode.UNPROVEN
@@ -164,14 +166,6 @@ def _listener(watch: Watch) -> Listener:
     return Listener(watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
 
 
-def _rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
-    if bot.heartbeat is None:
-        raise AssertionError("only bots with a heartbeat are watched")
-    [account] = [each for each in config.accounts if each.id == bot.account]
-    hours = market_hours(account.calendar, at.year)
-    return Rhythm(bot.heartbeat.period_s, bot.heartbeat.bar_s, hours)
-
-
 def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[str, Any]:
     beat = look.reading if isinstance(look.reading, Beat) else None
     silent = "unknown" if beat is None else "alive"  # it has its time to be seen
@@ -186,13 +180,46 @@ def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[st
     }
 
 
-def _tell(watch: Watch, due: Sequence[Told]) -> list[dict[str, Any]]:
-    """Commit what is due to the outbox, marked as told in the same step; then send what waits."""
+def _see_deadlines(watch: Watch, at: datetime) -> tuple[list[dict[str, Any]], list[Page]]:
+    """Hold what is published against the deadlines; return how each account stands, and the news.
+
+    The outbox is what knows of which sessions was told: so what is read, and what is committed
+    there, is one step.
+    """
+    dues = {one.account: one for one in due(watch.config, at)}
+    with watch.ledger.step():
+        published = watch.ledger.published()
+        late = missed([*dues.values()], published)
+        pages = deadline_pages(late, published, watch.ledger.incidents(DEADLINES), watch.config)
+        for page in pages:
+            watch.ledger.enqueue(page, at)
+    shown = [
+        {
+            "account": account.id,
+            "session": one.session if one else None,
+            "needed_by": one.needed_by if one else None,
+            "opens": one.opens_at if one else None,
+            "published": published.get(account.id),
+            "is_missed": one in late,
+        }
+        for account in watch.config.accounts
+        for one in [dues.get(account.id)]
+    ]
+    return shown, pages
+
+
+def _enqueued(watch: Watch, due: Sequence[Told]) -> list[Page]:
+    """Commit what is due of incidents to the outbox, marked as told in the same step."""
     pages = [_page(watch.config, told) for told in due]
     for told, page in zip(due, pages, strict=True):
         with watch.ledger.step():
             watch.ledger.enqueue(page, watch.now())
             watch.ledger.told_incidents(told)
+    return pages
+
+
+def _sent(watch: Watch, pages: Sequence[Page]) -> list[dict[str, Any]]:
+    """Send what waits, where this look has paged; return what became of its pages."""
     if not pages:
         return []
     try:

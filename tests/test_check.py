@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from recon.demo.okx_server import OkxServer
 from recon.errors import ExitCode
 from tests.fleet import NOW, OPENING, Desk, Trader, account, serving, write_folder
 from tests.servers.postgres import PASSWORD, PostgresServer
+from tests.watching import beat, configured
 
 
 def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, Any]]]:
@@ -147,3 +150,93 @@ def test_channels_are_looked_at_and_their_secrets_not_shown(
     assert items["channel 1"]["ok"]
     assert "no channel like tgarm://" in items["channel 2"]["detail"]
     assert "canary" not in json.dumps(items)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "bar_age_s", "expected", "is_ok"),
+    [
+        (None, None, "there is no file btc.json", False),
+        (20, 30, "s old; its last bar is of ", True),
+        (20, None, "s old; it names no bar", True),
+        (200, 30, "frozen: its main loop has not turned since", False),
+        (-200, 30, "future: its at is", False),
+        (20, 7200, "idle: its main loop turns, but its last bar is of", False),
+    ],
+)
+def test_each_heartbeat_is_read_and_its_age_told(
+    *,
+    age_s: int | None,
+    bar_age_s: int | None,
+    expected: str,
+    is_ok: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    more = 'heartbeat = { file = "btc.json", period_s = 60, bar_s = 60 }\n'
+    now = datetime.now(UTC)
+    if age_s is not None:
+        bar = None if bar_age_s is None else now - timedelta(seconds=bar_age_s)
+        beat(tmp_path / "btc.json", 7, now - timedelta(seconds=age_s), bar)
+    with serving(account()) as server:
+        code, items = check(folder_of(tmp_path, server, Trader(more=more)), capsys)
+    item = items["heartbeat of btc"]
+    assert expected in item["detail"]
+    assert item["ok"] is is_ok
+    assert bool(item["remedy"]) is not is_ok
+    assert code == (ExitCode.AGREED if is_ok else ExitCode.UNPROVEN)
+
+
+def test_the_switch_s_host_is_reached_and_nothing_is_pinged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(configured(tmp_path).path)
+    (tmp_path / "ping").touch(mode=0o600)
+    settings = '[recon]\nping = { file = "ping" }\n'
+    config.write_text(settings + readable(config.read_text()))
+    with socket.create_server(("127.0.0.1", 0)) as host:
+        url = f"http://127.0.0.1:{host.getsockname()[1]}/canary"
+        (tmp_path / "ping").write_text(url)
+        _, items = check(config, capsys)
+        taken, _ = host.accept()
+        with taken:
+            taken.settimeout(5)
+            assert taken.recv(100) == b"", "it was connected to, and told nothing"
+    assert (items["ping"]["ok"], items["ping"]["detail"]) == (True, "its host can be reached")
+    assert "nothing was pinged" in items["ping"]["notes"][0]
+    _, gone = check(config, capsys)
+    assert gone["ping"]["detail"] == "its host cannot be reached: Connection refused"
+    assert not gone["ping"]["ok"]
+    assert "canary" not in json.dumps([items, gone])
+    config.write_text(config.read_text().replace(settings, ""))
+    _, none = check(config, capsys)
+    assert none["ping"]["ok"]
+    assert "nobody notices when this machine is off" in none["ping"]["notes"][0]
+
+
+def test_markets_and_opens_are_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = Path(configured(tmp_path).path)
+    text = readable(config.read_text())
+    config.write_text(text)
+    _, items = check(config, capsys)
+    calendar = items["calendar XNYS"]
+    assert calendar["ok"]
+    until = date.fromisoformat(calendar["detail"].rpartition(" ")[2])
+    assert until > datetime.now(UTC).date() + timedelta(days=300)
+    assert items["schedule"]["ok"]
+    assert "11:00 UTC: keeps every open" in items["schedule"]["detail"]
+    assert items["schedule"]["notes"] == []
+    for name, is_known in (("XLON", True), ("XNIX", False)):
+        flex = f'venue = "ibkr-flex"\ncalendar = "{name}"'
+        config.write_text(text.replace('venue = "ibkr-flex"', flex))
+        _, items = check(config, capsys)
+        assert items[f"calendar {name}"]["ok"] is is_known
+        assert items["schedule"]["ok"] is is_known
+        if is_known:
+            assert "runs too late for" in items["schedule"]["notes"][0]
+
+
+def readable(text: str) -> str:
+    """Return a configuration without the account whose secrets nobody set."""
+    return "[[accounts]]" + text.split("[[accounts]]")[2]

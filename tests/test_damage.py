@@ -21,7 +21,7 @@ from tests.dying import Death, night_in_a_process
 from tests.fleet import NOW
 from tests.two_nights import Story, left_behind, log, two_nights
 
-LIVES = int(os.environ.get("RECON_LIVES", "8"))
+LIVES = int(os.environ.get("RECON_LIVES", "3"))
 NUMBERS = ("published", "told", "report", "raw", "sessions", "unfinished")
 
 

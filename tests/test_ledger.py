@@ -129,3 +129,21 @@ def test_many_writers_at_once_lose_no_entry_of_the_journal(tmp_path: Path) -> No
     with Ledger(path) as ledger:
         audit, disagreements = ledger.audit()
     assert (audit.end.entries, audit.altered, disagreements) == (8 + 8 * 5, None, [])
+
+
+def test_what_is_published_is_the_latest_session_told_of_each_account(tmp_path: Path) -> None:
+    def told(run: str, as_of: date, *accounts: str) -> None:
+        ledger.begin_run(run, as_of, AT)
+        ledger.end_run(
+            run,
+            AT,
+            {"status": "unproven", "accounts": [{"account": one} for one in accounts]},
+        )
+
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        assert ledger.published() == {}
+        told("a", date(2026, 5, 9), "okx", "ibkr")
+        told("b", date(2026, 5, 10), "okx")
+        told("c", date(2026, 5, 4), "okx", "ibkr")  # an earlier session, told again
+        ledger.begin_run("d", date(2026, 5, 11), AT)  # killed before it told anything
+        assert ledger.published() == {"okx": date(2026, 5, 10), "ibkr": date(2026, 5, 9)}

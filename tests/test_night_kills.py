@@ -13,7 +13,7 @@ from tests.dying import STEPS, drawn, night_in_a_process
 from tests.fleet import AS_OF, NOW
 from tests.two_nights import Story, left_behind, log, two_nights
 
-LIVES = int(os.environ.get("RECON_LIVES", "12"))
+LIVES = int(os.environ.get("RECON_LIVES", "5"))
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from recon.cli import run_cli
 from recon.config import load
 from recon.demo.okx_account import OkxAccount
 from recon.errors import ConfigError, IdentityError, LockedError
-from recon.ping import address, pinged
+from recon.ping import address, is_proxied, pinged, unreachable
 from recon.state import locked_state
 from tests.fleet import Desk, Trader, serving, write_folder
 
@@ -179,6 +180,22 @@ def test_a_switch_that_does_not_answer_costs_its_deadline_and_no_more(behaves: s
     assert [note.split(": ")[1] for note in notes] == ["start", "success"]
     assert CANARY not in "".join(notes)
     assert (len(received) == 0) is (behaves == "refuses")
+
+
+def test_a_host_is_reached_without_a_ping(monkeypatch: pytest.MonkeyPatch) -> None:
+    with switch() as (url, received):
+        assert unreachable(url) == ""
+        assert unreachable(url.replace("http:", "https:"), 5.0).startswith("TLS: ")
+        assert not is_proxied(url)
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        assert is_proxied(url)
+        assert not is_proxied(url.replace("http:", "https:"))
+    assert received == [], "a request could be taken for a ping"
+    assert unreachable(f"http://127.0.0.1:9/{CANARY}") == "Connection refused"
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        begun = time.monotonic()
+        assert unreachable(f"https://127.0.0.1:{mute.getsockname()[1]}/{CANARY}", 1.0)
+        assert time.monotonic() - begun < 2.0
 
 
 def test_the_first_ping_is_not_waited_for() -> None:

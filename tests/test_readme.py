@@ -155,7 +155,7 @@ def test_every_command_of_the_readme_does_what_it_says(
     assert done.returncode == 0, said
     for row in _sample_rows():
         assert row in [line.split() for line in done.stdout.splitlines()], said
-    assert done.stdout.splitlines().count("exit status 1") == 7, said
+    assert done.stdout.splitlines().count("exit status 1") == 8, said
     assert done.stdout.splitlines()[-1] == "diverged"
     assert "FAIL" not in done.stdout, said
     titles = [page["title"] for page in channel.pages]

@@ -117,7 +117,7 @@ minutes = st.builds(time, st.integers(0, 23), st.integers(0, 59))
 def test_a_run_is_late_where_none_is_in_time_with_the_evidence(daily: time, name: str) -> None:
     runs = daily_runs(daily)
     for opens_at, ready in opens(name):
-        opening = Opening(opens_at, ready)
+        opening = Opening(opens_at, ready, ready.date() - timedelta(days=1))
         fitting = [run for run in runs if ready <= run <= opens_at - LEAD]
         assert opening.is_late(daily) is (not fitting)
         expected = max(fitting) if fitting else min(run for run in runs if run >= ready)
@@ -125,8 +125,12 @@ def test_a_run_is_late_where_none_is_in_time_with_the_evidence(daily: time, name
 
 
 def test_at_the_bound_it_is_in_time() -> None:
-    opening = Opening(datetime(2026, 3, 9, 13, 30, tzinfo=UTC), datetime(2026, 3, 7, tzinfo=UTC))
-    near = Opening(opening.at, datetime(2026, 3, 9, 12, 30, tzinfo=UTC))
+    friday, ready = date(2026, 3, 6), datetime(2026, 3, 7, tzinfo=UTC)
+    opening = Opening(datetime(2026, 3, 9, 13, 30, tzinfo=UTC), ready, friday)
+    near = Opening(opening.at, datetime(2026, 3, 9, 12, 30, tzinfo=UTC), friday)
+    assert opening.can_be_kept
+    assert near.can_be_kept, "at the bound"
+    assert not Opening(near.at, near.ready_at + timedelta(seconds=1), friday).can_be_kept
     assert not near.is_late(time(12, 30))
     assert near.is_late(time(12, 31))
     assert near.is_late(time(12, 29)), "the evidence is not there yet, and tomorrow is too late"
@@ -138,7 +142,7 @@ def test_at_the_bound_it_is_in_time() -> None:
 def test_no_quarter_hour_keeps_more_opens_than_the_best(pairs: list[tuple[int, int]]) -> None:
     ends = [EVE + timedelta(minutes=ready) for ready, _ in pairs]
     openings = [
-        Opening(end + timedelta(minutes=after), end)
+        Opening(end + timedelta(minutes=after), end, end.date())
         for end, (_, after) in zip(ends, pairs, strict=True)
     ]
 

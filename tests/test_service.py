@@ -146,6 +146,27 @@ def test_of_an_exchange_and_crypto_each_night_is_due_for_the_day_that_both_have_
     assert found[-1] == [date(2026, 3, day) for day in (5, 6, 7, 8, 9)]  # none was published
 
 
+def test_an_account_is_caught_up_from_its_since_on(traded: OkxAccount, tmp_path: Path) -> None:
+    """An account that came later has no night before its since; one that is older has."""
+    with serving(traded) as server:
+        path = folder_of(tmp_path, server)
+        nightly(night(path, NOW - 3 * DAY))
+        desks = [(Desk(), server), (Desk("young", since=AS_OF), server)]
+        done = nightly(night(write_folder(tmp_path, desks, (Trader(),), "")))
+        assert [[one["account"] for one in each["accounts"]] for each in done.documents] == [
+            ["okx"], ["okx"], ["okx", "young"],
+        ]  # fmt: skip
+        assert all(is_told for _, is_told in told(tmp_path))
+        later = [(Desk(since=AS_OF + DAY), server)]
+        moved = night(write_folder(tmp_path, later, (Trader(),), ""), NOW + 3 * DAY)
+        assert [str(day) for day in due(moved.config, moved.now)] == [
+            "2026-05-15", "2026-05-16", "2026-05-17",
+        ]  # fmt: skip
+        youngest = [(Desk(since=AS_OF + 3 * DAY), server)]
+        moved = night(write_folder(tmp_path, youngest, (Trader(),), ""), NOW + 3 * DAY)
+        assert [str(day) for day in due(moved.config, moved.now)] == ["2026-05-17"]
+
+
 def test_a_session_that_fails_stays_due_and_the_later_ones_are_told(
     traded: OkxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,31 +1,38 @@
-"""What tests of the watch share: a configuration, and beats."""
+"""What tests of the watch share: a configuration, a desk with a clock, nights and beats."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from recon.config import Config, load
+from recon.ledger import Ledger
+from recon.watch import Watch, turn
 
-OKX = """
+START = datetime(2026, 5, 14, 9, 30, tzinfo=UTC)
+ACCOUNTS = """
 [[accounts]]
 id = "okx"
 venue = "okx"
 currency = "USDT"
-since = 2026-03-01
-api_key = { env = "NOBODY_SET_THIS" }
-api_secret = { file = "nor-wrote-this" }
-passphrase = { env = "NOR_THIS" }
+since = {since}
+api_key = {{ env = "NOBODY_SET_THIS" }}
+api_secret = {{ file = "nor-wrote-this" }}
+passphrase = {{ env = "NOR_THIS" }}
 
 [[accounts]]
 id = "ibkr"
 venue = "ibkr-flex"
 currency = "USD"
-since = 2026-03-02
+since = {since}
 files = "statements/*.xml"
 """
+
+
+NOTHING_NEEDED = date(2999, 1, 1)
+"""A `since` with which no session is ever needed: for tests of heartbeats alone."""
 
 
 def configured(
@@ -33,10 +40,11 @@ def configured(
     channels: tuple[str, ...] = (),
     account: str = "okx",
     base_url: str = "",
+    since: date = NOTHING_NEEDED,
     **bots: Any,
 ) -> Config:
     """Write a configuration whose bots have these heartbeats, and read it as the watch does."""
-    text = OKX
+    text = ACCOUNTS.format(since=since)
     for bot, heartbeat in bots.items():
         text += (
             f'[[bots]]\nid = "{bot}"\naccount = "{account}"\ninstruments = ["{bot}"]\n'
@@ -52,6 +60,29 @@ def configured(
     named = ", ".join(f'{{ url = {{ file = "channel-{n}" }}{more} }}' for n in range(len(channels)))
     (folder / "recon.toml").write_text(f"{text}[paging]\nchannels = [{named}]\n")
     return load(folder / "recon.toml", with_secrets={"url", "redis", "api_token"})
+
+
+class Desk:
+    """A folder with a configuration, a ledger, and a clock that moves when it is told to."""
+
+    def __init__(self, config: Config, ledger: Ledger) -> None:
+        self.now = START
+        self.folder = config.folder
+        self.said: list[str] = []
+        self.watch = Watch(config, ledger, self.said.append, lambda: self.now)
+
+    def look(self, after: timedelta = timedelta()) -> dict[str, Any]:
+        self.now += after
+        document, _ = turn(self.watch)
+        return document
+
+
+def publish(ledger: Ledger, session: date, *accounts: str) -> None:
+    """Let a run have told of these accounts as of a session."""
+    at, run = datetime(2026, 1, 1, tzinfo=UTC), f"{session} {' '.join(accounts)}"
+    told = [{"account": account, "status": "proven"} for account in accounts]
+    ledger.begin_run(run, session, at)
+    ledger.end_run(run, at, {"status": "agreed", "accounts": told})
 
 
 def beat(

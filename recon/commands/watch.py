@@ -28,10 +28,11 @@ from recon.errors import EvidenceError, ExitCode
 @json_option
 @verbose_option
 def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:  # noqa: FBT001 - click passes flags by name
-    """Watch the bots' heartbeats, and page when one is not alive.
+    """Watch the bots' heartbeats and the nights' deadline, and page when one is not kept.
 
-    Stays until it is told to stop (SIGTERM). With --once it exits 0 where all are alive, 1 where an
-    incident stands, 3 where one has not been seen yet.
+    Stays until it is told to stop (SIGTERM). With --once it exits 0 where all is well, 1 where an
+    incident stands or nothing was published an hour before an open, 3 where a bot has not been
+    seen yet.
     """
     log(verbosity)
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})

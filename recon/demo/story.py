@@ -38,6 +38,7 @@ from recon.errors import ExitCode, ReconError
 from recon.explanation import explain
 from recon.night import Night, run_night
 from recon.progress import progress
+from recon.publication import PUBLISHED
 from recon.terminal import PIPE_WIDTH, print_document
 from recon.waterfall import print_explanation
 
@@ -190,7 +191,7 @@ def _narrate_end(narration: Console, folder: Path, played: _Played, as_of: date)
     lying = {
         "configuration": folder / "recon.toml",
         "report": folder / "state" / "reports" / f"{as_of}.json",
-        "warehouse (DuckDB)": folder / "state" / "warehouse.duckdb",
+        "all numbers (DuckDB)": folder / "state" / PUBLISHED,
         "the bots' books": folder / "vaults",
     }
     for what, path in lying.items():
@@ -198,9 +199,9 @@ def _narrate_end(narration: Console, folder: Path, played: _Played, as_of: date)
     narration.print("[bold]What to try next[/]")
     for command in suggested(folder, as_of):
         narration.print(f"  {escape(command)}", soft_wrap=True)
-    warehouse = shlex.quote(str(lying["warehouse (DuckDB)"]))
+    published = shlex.quote(str(lying["all numbers (DuckDB)"]))
     narration.print("or, with DuckDB's own command line:")
-    narration.print(f'  duckdb -readonly {escape(warehouse)} "from pnl.by_session"', soft_wrap=True)
+    narration.print(f'  duckdb -readonly {escape(published)} "from sessions"', soft_wrap=True)
     narration.print("\n[bold]Why btc-quantum shows what it shows[/]")
     config = load(folder / "recon.toml")
     print_explanation(explain(Night(config, as_of=as_of), "btc-quantum", LARGEST), narration)
