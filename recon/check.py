@@ -17,6 +17,8 @@ from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
 from recon.mappings import BooksMapping, find_mapping
+from recon.paging.channels import outlets
+from recon.paging.listen import check_answers
 from recon.paging.wire import understood
 from recon.ping import is_proxied, unreachable
 from recon.schedule import AHEAD, schedule
@@ -28,7 +30,7 @@ from recon.terminal import window_text
 def check_everything(config: Config) -> list[CheckItem]:
     """Return what was tried: the configuration, accounts, books and beats, channels, ping, opens.
 
-    Nothing is written, nobody is paged and nothing is pinged.
+    Nothing is written, nobody is paged and nothing is pinged; what was answered is left unread.
     """
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
     items += asyncio.run(_check_accounts(config))
@@ -37,7 +39,10 @@ def check_everything(config: Config) -> list[CheckItem]:
     for bot in config.bots:
         items += _check_bot(config, bot)
     items += _check_heartbeats(config)
-    items += _check_channels(config)
+    channels = _check_channels(config)
+    items += channels
+    if all(each.is_ok for each in channels):
+        items += check_answers(outlets(config.paging))
     items.append(_check_ping(config))
     return items + _check_calendars(config) + _check_schedule(config)
 
@@ -229,7 +234,7 @@ def _check_channels(config: Config) -> list[CheckItem]:
     items = []
     for subject, channel in (*first, *second):
         try:
-            name = understood(channel.url.get_secret_value(), channel.base_url).name
+            name = understood(*channel.revealed).name
             items.append(CheckItem(subject, f"{name} is well-formed", is_ok=True))
         except ReconError as error:
             items.append(CheckItem(subject, str(error)))

@@ -333,12 +333,20 @@ class Bot(_Section):
 class Channel(_Section):
     """One place where pages go: a URL, which is a secret, and from which severity on.
 
-    `base_url` stands in for Telegram's or PagerDuty's own address.
+    `base_url` stands in for Telegram's or PagerDuty's own address; `api_token`, of PagerDuty's REST
+    API, reads whether somebody there has acknowledged.
     """
 
     url: Secret
     severity: Severity = "minor"
     base_url: Url | None = None
+    api_token: Secret | None = None
+
+    @property
+    def revealed(self) -> tuple[str, str | None, str | None]:
+        """URL, base URL and API token, with their secrets."""
+        token = None if self.api_token is None else self.api_token.get_secret_value()
+        return self.url.get_secret_value(), self.base_url, token
 
 
 class Paging(_Section):
@@ -465,9 +473,12 @@ def salvage(path: Path) -> tuple[Path, Paging] | None:
 
 def _sound_channels(written: object, folder: Path) -> Iterator[Channel]:
     for one in written if isinstance(written, list) else []:
+        bare = one
+        if isinstance(one, dict):  # nothing is sent with a token that only reads
+            bare = {key: value for key, value in one.items() if key != "api_token"}
         with suppress(ValidationError):
             context = {"folder": folder, "with_secrets": True}
-            yield TypeAdapter(Channel).validate_python(one, context=context)
+            yield TypeAdapter(Channel).validate_python(bare, context=context)
 
 
 def _unique(noun: str, names: Iterable[str]) -> set[str]:

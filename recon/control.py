@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recon import expected, incidents, journal, manifests
 from recon.errors import ConfigError
-from recon.paging import outbox
+from recon.paging import heard, outbox
 
 BUSY_TIMEOUT_S = 30.0
 """How long a writer waits for another: each holds the file for one short transaction."""
@@ -151,4 +151,10 @@ def _publications(db: sqlite3.Connection) -> None:
     )
 
 
-STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _publications)
+def _heard(db: sqlite3.Connection) -> None:
+    """Make what is known of the places where pages are answered."""
+    for statement in heard.SHAPE:
+        db.execute(statement)
+
+
+STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _publications, _heard)

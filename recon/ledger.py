@@ -21,11 +21,13 @@ from recon import baseline, breaks, expected, incidents, journal, manifests
 from recon.baseline import Signature, SignedOff
 from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
+from recon.errors import UsageError
 from recon.incidents import Told
 from recon.liveness import Known, Trouble
 from recon.manifests import Held, Manifest
-from recon.paging import outbox
-from recon.paging.outbox import Waiting
+from recon.paging import heard, outbox
+from recon.paging.heard import Answer, Mark
+from recon.paging.outbox import Unanswered, Waiting
 from recon.paging.page import Page
 from recon.sessions import Calendar
 
@@ -308,15 +310,60 @@ class Ledger:
         return outbox.delivered(self._db, key)
 
     def acknowledge_page(
-        self, prefix: str, *, who: str, user: str, note: str, at: datetime
+        self,
+        prefix: str,
+        *,
+        who: str,
+        user: str,
+        note: str,
+        at: datetime,
+        seen_at: datetime | None = None,
     ) -> dict[str, Any]:
         """Note that a person knows of the incident whose key begins so, and of its breaks.
 
-        Raises UsageError where there is none, or several.
+        Raises UsageError where there is none, or several, or where it has begun or grown worse
+        since `seen_at`.
         """
         with transaction(self._db):
-            told = outbox.acknowledge(self._db, prefix, who=who, note=note)
+            told = outbox.acknowledge(self._db, prefix, who=who, note=note, seen_at=seen_at)
             for row in self.breaks():
                 if row["break"] in told["subjects"]:
                     self.acknowledge(row["break"], who=who, user=user, note=note, at=at)
         return told
+
+    def unanswered(self) -> list[Unanswered]:
+        """Return the incidents that nobody has acknowledged as they stand, the oldest first."""
+        return outbox.unanswered(self._db)
+
+    def claim_place(self, place: str, at: datetime, until: datetime) -> Mark | None:
+        """Be the one that asks a place for answers until then; None where it is not due yet."""
+        with transaction(self._db):
+            return heard.claim(self._db, place, at, until)
+
+    def hear(
+        self, place: str, before: Mark, after: str | None, answers: Sequence[Answer], at: datetime,
+        due: datetime,
+    ) -> list[tuple[str, str]]:  # fmt: skip
+        """Deal with what was answered behind a mark, and move the mark: all of it, or nothing.
+
+        Return what became of each: the key that was acknowledged, or nothing, and why in words.
+        There is none where somebody else has dealt with them.
+        """
+        with transaction(self._db):
+            if not heard.advance(self._db, place, before, after, at, due):
+                return []
+            return [self._answered(answer, at) for answer in answers]
+
+    def _answered(self, answer: Answer, at: datetime) -> tuple[str, str]:
+        try:
+            told = self.acknowledge_page(
+                answer.key,
+                who=answer.who,
+                user=answer.user,
+                note=answer.note,
+                at=at,
+                seen_at=answer.seen_at,
+            )
+        except UsageError as error:
+            return "", f"not acknowledged: {error}"
+        return told["key"], f"acknowledged: {told['key']}  {told['title']}"

@@ -7,19 +7,16 @@ child that is ended at its deadline: a ping that fails is said on stderr, and ch
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from recon.child import Child
 from recon.errors import ReconError, exit_status
 from recon.secrets import read_secret
 
@@ -31,7 +28,6 @@ LAST_WAIT_S = 2.5
 
 MAX_LINE = 300
 Note = Callable[[str], None]
-_Process = subprocess.Popen[str]
 
 
 class Run:
@@ -122,7 +118,7 @@ def told_of(error: BaseException) -> str:
 
 
 def _tell(
-    url: str, begun: _Process | None, ending: tuple[str, str], note: Note, deadline_s: float
+    url: str, begun: Child | None, ending: tuple[str, str], note: Note, deadline_s: float
 ) -> None:
     """End the first ping, then send the last one: never the other way round at the switch."""
     until = time.monotonic() + deadline_s
@@ -134,43 +130,24 @@ def _tell(
             note(f"PING NOT SENT: {name}: {problem}")
 
 
-def _send(url: str, name: str, body: str | None, deadline_s: float) -> _Process | None:
+def _send(url: str, name: str, body: str | None, deadline_s: float) -> Child | None:
     """Start the process that sends one ping, or without a body only connects.
 
     None where there is no room for a process.
     """
     job = {"url": _at(url, name), "body": body, "deadline_s": deadline_s}
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "recon.ping_send"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            # The child imports what this process imports, wherever either was started.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
+        return Child("recon.ping_send", job)
     except OSError:
         return None
-    if process.stdin is None:
-        raise AssertionError("the child was given a pipe")
-    with suppress(OSError):  # it died at once: its exit status says so
-        process.stdin.write(json.dumps(job))
-        process.stdin.close()
-    process.stdin = None
-    return process
 
 
-def _ended(process: _Process | None, *, wait_s: float) -> str:
+def _ended(child: Child | None, *, wait_s: float) -> str:
     """Let a ping's process end, in time or not; return why it was not taken, or nothing."""
-    if process is None:
+    if child is None:
         return "no process could be started"
-    try:
-        problem, _ = process.communicate(timeout=max(0.0, wait_s))
-    except subprocess.TimeoutExpired:
-        process.kill()
-        problem, _ = process.communicate()
-    return (problem or "no answer in time") if process.returncode else ""
+    status, problem = child.end(wait_s)
+    return "" if status == 0 else problem or "no answer in time"
 
 
 def _at(url: str, name: str) -> str:

@@ -7,15 +7,15 @@ it any more.
 from __future__ import annotations
 
 import json
-import os
 import signal
-import ssl
 import sys
 import time
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.error import HTTPError, URLError
+from http.client import HTTPConnection, HTTPSConnection
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import OpenerDirector, Request
+
+from recon.child_http import FAILURES, in_words, opener
 
 ATTEMPT_S = 2.5
 """For one attempt, so that three of them and their pauses fit into ten seconds."""
@@ -27,23 +27,18 @@ UNKNOWN_CHECK = b"(not found)"
 """Healthchecks may answer 200 where it knows no such check, and say so in the answer alone."""
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
-
-
 def main() -> int:
     """Send the ping that standard input describes. Return 0 where it was taken, or say why not."""
     job = json.load(sys.stdin)
     signal.setitimer(signal.ITIMER_REAL, job["deadline_s"])  # unhandled: the process ends
-    opener = build_opener(_NoRedirects)
+    opens = opener()
     problem = ""
     for pause_s in PAUSES_S:
         time.sleep(pause_s)
         problem, is_final = (
             _connect(job["url"])
             if job["body"] is None
-            else _attempt(opener, job["url"], job["body"].encode())
+            else _attempt(opens, job["url"], job["body"].encode())
         )
         if is_final:
             break
@@ -51,21 +46,21 @@ def main() -> int:
     return 1 if problem else 0
 
 
-def _attempt(opener: OpenerDirector, url: str, body: bytes) -> tuple[str, bool]:
+def _attempt(opens: OpenerDirector, url: str, body: bytes) -> tuple[str, bool]:
     """Return why a ping was not taken (nothing: it was), and whether to leave it at that."""
     asked = Request(  # noqa: S310 - http or https: recon.ping has seen to it
         url, body, {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "recon"}
     )
     try:
-        with opener.open(asked, timeout=ATTEMPT_S) as answer:
+        with opens.open(asked, timeout=ATTEMPT_S) as answer:
             if UNKNOWN_CHECK in answer.read1(len(b"OK (not found)")):
                 return "there is no such check at that address", True
             return "", True
     except HTTPError as error:
         is_final = error.code < 500 and error.code not in {408, 429}  # noqa: PLR2004 - HTTP's own
         return f"HTTP status {error.code}", is_final
-    except (OSError, HTTPException, ValueError) as error:
-        return _in_words(error), False
+    except FAILURES as error:
+        return in_words(error), False
 
 
 def _connect(url: str) -> tuple[str, bool]:
@@ -75,20 +70,11 @@ def _connect(url: str) -> tuple[str, bool]:
     connection = kind(parts.hostname or "", parts.port, timeout=ATTEMPT_S)
     try:
         connection.connect()
-    except (OSError, HTTPException, ValueError) as error:
-        return _in_words(error), False
+    except FAILURES as error:
+        return in_words(error), False
     finally:
         connection.close()
     return "", True
-
-
-def _in_words(error: Exception) -> str:
-    """Say what went wrong without the address: what a library says may have it in it."""
-    cause = error.reason if isinstance(error, URLError) else error
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS: {cause.reason}"
-    known = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else ""
-    return known if known and "Unknown" not in known else type(cause).__name__
 
 
 if __name__ == "__main__":

@@ -6,28 +6,21 @@ without having told anything is paged: a run that fails is silent otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from recon.backup import back_up
-from recon.config import Config, salvage
+from recon.config import Config
 from recon.domain import Clock
-from recon.errors import ConfigError, LockedError, ReconError, StateError
+from recon.errors import ConfigError, LockedError, StateError
 from recon.night import Night, run_night
-from recon.paging.channels import outlets
-from recon.paging.delivery import page_at_once
-from recon.paging.page import failed
-from recon.ping import told_of
+from recon.paging.failure import page_failure
 from recon.plan import begun, last_day
 from recon.publication import known_ledger
 from recon.sessions import calendar
 from recon.state import locked_state, storing
 
-Note = Callable[[str], None]
 NO_BACKUP = "the night was published, and there is NO BACKUP of it"
 
 
@@ -84,32 +77,3 @@ def due(config: Config, now: Clock) -> list[date]:
     with storing(config.state), locked_state(config.state) as state, known_ledger(state) as ledger:
         missing = ledger.expect(last, calendars, now())
     return [*(day for day in missing if day != last and begun(config, day)), last]
-
-
-@contextmanager
-def failures_paged(config_path: Path, now: Clock, note: Note) -> Iterator[None]:
-    """Page of what the block raises, also of a configuration that is wrong. It is raised again.
-
-    Another run that holds the lock is no failure: it does the work.
-    """
-    try:
-        yield
-    except LockedError:
-        raise
-    except Exception as error:
-        why = str(error) if isinstance(error, ReconError) else "a bug: its log has all of it"
-        page_failure(config_path, f"the night FAILED: {told_of(error)}", why, now, note)
-        raise
-
-
-def page_failure(config_path: Path, what: str, why: str, now: Clock, note: Note) -> None:
-    """Page of a night that failed, or left something undone: never raises for what is broken."""
-    saved = salvage(config_path)
-    if saved is None:
-        note(f"nobody can be paged: {config_path} cannot be read")
-        return
-    state, paging = saved
-    if not paging.channels and not paging.escalation:
-        note("nobody is paged: there is no channel that can be used")
-    page = failed(what, why, str(config_path.absolute()))
-    page_at_once(state, page, outlets(paging), now, note)

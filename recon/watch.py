@@ -29,11 +29,12 @@ from recon.ledger import Ledger
 from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Trouble, judge
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver, told_pages
+from recon.paging.listen import Listener
 from recon.paging.page import MAX_BODY, Page
 from recon.systemd import notify
 
 TURN_S = 120.0
-"""No turn takes longer: reading 10 s, the ledger 30 s, its pages 30 s."""
+"""No turn takes longer: reading 10 s, the ledger 30 s, its pages 30 s; the only one 20 s more."""
 LONGEST_PAUSE_S = 15.0
 MOST_NAMED = 20
 Wait = Callable[[float], bool]
@@ -93,15 +94,33 @@ def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
     return document, is_news or bool(pages)
 
 
+def look_once(watch: Watch) -> dict[str, Any]:
+    """Look once, after hearing whether somebody has acknowledged a page; return the document."""
+    with bounded(TURN_S), _listener(watch) as listener:
+        listener.listen(waits=True)
+        document, _ = turn(watch)
+    return document
+
+
 def stay(watch: Watch, wait: Wait, show: Callable[[dict[str, Any]], None]) -> None:
     """Look, again and again, until `wait` says that it is time to stop.
 
     systemd hears of the first turn that was done, and of each one after it. What began, ended or
-    was told is shown, and the first turn in any case.
+    was told is shown, and the first turn in any case. Whether somebody has acknowledged a page is
+    asked in one turn and heard in the next: no look waits for it.
     """
+    with _listener(watch) as listener:
+        _stay(watch, listener, wait, show)
+    notify("STOPPING=1")
+
+
+def _stay(
+    watch: Watch, listener: Listener, wait: Wait, show: Callable[[dict[str, Any]], None]
+) -> None:
     is_first = True
     while True:
         with bounded(TURN_S):
+            listener.listen()
             document, is_news = turn(watch)
         standing, watched = len(document["incidents"]), len(document["bots"])
         late = sum(each["is_missed"] for each in document["deadlines"])
@@ -112,7 +131,6 @@ def stay(watch: Watch, wait: Wait, show: Callable[[dict[str, Any]], None]) -> No
         is_first = False
         if wait(watch.pause_s):
             break
-    notify("STOPPING=1")
 
 
 def exit_code(document: Mapping[str, Any]) -> ExitCode:
@@ -142,6 +160,10 @@ def bounded(limit_s: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def _listener(watch: Watch) -> Listener:
+    return Listener(watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
 
 
 def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[str, Any]:

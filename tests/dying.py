@@ -26,7 +26,8 @@ from typing import Any
 from recon.config import load
 from recon.errors import ExitCode, exit_status
 from recon.night import Night
-from recon.service import failures_paged, nightly
+from recon.paging.failure import page_failed
+from recon.service import nightly
 from tests.fleet import QUICK, unpaced
 
 HOME = str(Path(__file__).parents[1] / "recon") + os.sep
@@ -103,11 +104,12 @@ def _night(config: Path, now: datetime, death: Death, counts_to: Path | None) ->
     status: int = ExitCode.AGREED
     sys.setprofile(counting)
     try:
-        with unpaced(), failures_paged(config, lambda: now, _say):
+        with unpaced():
             done = nightly(Night(load(config), now=lambda: now, patience=QUICK))
             status = ExitCode.UNPROVEN if done.problem else ExitCode.AGREED
             _say(done.problem)
     except Exception as error:  # noqa: BLE001 - as the command line does
+        page_failed(config, error, lambda: now, _say)
         _say(repr(error))
         status = exit_status(error)
     finally:

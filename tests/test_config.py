@@ -12,7 +12,7 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
-from recon.config import CcxtAccount, OkxAccount, TwsAccount, load
+from recon.config import CcxtAccount, OkxAccount, TwsAccount, load, salvage
 from recon.errors import ConfigError
 from recon.exchanges import exchange_ids
 
@@ -353,3 +353,16 @@ def test_an_exchange_that_is_misspelt_is_named(
 
 def test_exchanges_are_known_without_loading_them() -> None:
     assert exchange_ids() == frozenset(ccxt.exchanges)
+
+
+def test_a_channel_is_saved_without_the_token_that_only_reads(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("json://127.0.0.1/")
+    (tmp_path / "url").chmod(0o600)
+    (tmp_path / "recon.toml").write_text(
+        "[paging]\n"
+        'channels = [{ url = { file = "url" }, api_token = { env = "NOBODY_SET_THIS" } }, 7]\n'
+    )
+    saved = salvage(tmp_path / "recon.toml")
+    assert saved is not None
+    [channel] = saved[1].channels
+    assert channel.revealed == ("json://127.0.0.1/", None, None)

@@ -187,7 +187,7 @@ def test_telegram_counts_where_it_says_ok() -> None:
     [took] = one.took
     assert took["chat_id"] == 987654321
     assert took["text"].startswith("t\n\n😀")
-    assert took["text"].endswith("… (clipped)")
+    assert took["text"].endswith('… (clipped)\n\nReply "ack" to acknowledge, or write /ack k')
 
 
 @pytest.mark.parametrize(

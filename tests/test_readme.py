@@ -163,7 +163,8 @@ def test_every_command_of_the_readme_does_what_it_says(
         "DIVERGED btc-trend", "nothing is wrong",
     ]  # fmt: skip
     assert "claimed 100.00 USDT, truth 90.85" in channel.pages[0]["message"]
-    assert (checkout / "desk" / "recon-state.tar.gz").stat().st_size > 0
+    assert len(list((checkout / "desk" / "state").glob("backups/*/warehouse.duckdb"))) == 1
+    assert len(list((checkout / "desk" / "state").glob("set-aside/*/warehouse.duckdb"))) == 1
 
     # Once the bot books what it paid, it agrees: nobody is paged, and what was paged is over.
     _write_vault(checkout / VAULT, profit="90.85")

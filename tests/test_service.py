@@ -264,6 +264,9 @@ def cron(path: Path, capfd: pytest.CaptureFixture[str], *more: str) -> tuple[int
     [
         (lambda path: path.write_text(path.read_text() + "\n[unknown]\nkey = 1\n"),
          ExitCode.USAGE, "an unknown key"),
+        (lambda path: path.write_text(path.read_text().replace("channels = [", "channels = [ "
+         '{ url = { file = "bad" } }, { url = { file = "none" } },')),
+         ExitCode.USAGE, "paging.channels"),
         (lambda path: (path.parent / "okx.api_key").unlink(), ExitCode.USAGE, "the secret file"),
         (lambda path: (path.parent / "state").write_text("no folder"), ExitCode.USAGE, "state"),
     ],
@@ -280,6 +283,8 @@ def test_a_run_that_cannot_begin_is_paged(
         path = folder_of(tmp_path, server, channels)
         (tmp_path / "pager").write_text(pager.webhook)
         (tmp_path / "pager").chmod(0o600)
+        (tmp_path / "bad").write_text("nosuchservice://canary")
+        (tmp_path / "bad").chmod(0o600)
         breaks(path)
         assert cron(path, capfd, "--no-page")[0] == status
         assert pager.took == []

@@ -28,7 +28,9 @@ from recon.heartbeat import Heartbeat
 from recon.ledger import Ledger
 from recon.paging.channels import outlets
 from recon.paging.delivery import UNDELIVERED, deliver
-from recon.watch import LONGEST_PAUSE_S, exit_code, stay
+from recon.watch import LONGEST_PAUSE_S, exit_code, look_once, stay
+from tests.servers.answering import BotApi, drips, serving
+from tests.servers.channels import telegram_url
 from tests.watching import START, Desk, beat, configured
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -230,6 +232,53 @@ def test_staying_looks_eight_times_a_period_until_it_is_told_to_stop(
     assert pauses == [7.5] * 40
     assert [kinds(document) for document in shown] == [[], ["frozen"]], "only what is news"
     assert desk(eth={"file": "eth.json", "period_s": 3600}).watch.pause_s == LONGEST_PAUSE_S
+
+
+def test_a_watch_that_stays_hears_an_answer_and_waits_for_none(
+    desk: Callable[..., Desk],
+) -> None:
+    with serving(BotApi()) as bot:
+        here = desk(telegram_url(), btc=EACH_MINUTE, base_url=bot.base)
+        bot.now = lambda: here.now
+        beat(here.folder / "btc.json", 1, here.now)
+        looks: list[float] = []
+        begun = time.monotonic()
+
+        def wait(pause_s: float) -> bool:
+            nonlocal begun
+            looks.append(time.monotonic() - begun)
+            here.now += timedelta(seconds=pause_s)
+            if bot.sent and not bot.updates:
+                bot.write("ack on my way", to=bot.page(0))
+                bot.faults.append(drips)
+            time.sleep(0.2)
+            begun = time.monotonic()
+            return len(looks) == 200 or bool(bot.replies())
+
+        stay(here.watch, wait, lambda _document: None)
+    assert bot.replies() == [
+        "recon: acknowledged: heartbeat-btc  recon watch: btc is not alive: btc"
+    ]
+    assert sorted(looks)[-2] < 1, "but for the one that pages, no look waits"
+    [standing] = here.watch.ledger.incidents()
+    assert (standing["status"], standing["who"], standing["note"]) == (
+        "acknowledged", "@anna", "on my way",
+    )  # fmt: skip
+
+
+def test_a_look_that_is_the_only_one_hears_an_answer_too(desk: Callable[..., Desk]) -> None:
+    with serving(BotApi()) as bot:
+        here = desk(telegram_url(), btc=EACH_MINUTE, base_url=bot.base)
+        bot.now = lambda: here.now
+        beat(here.folder / "btc.json", 1, here.now)
+        for after in (timedelta(), 3 * MINUTE):
+            here.now += after
+            look_once(here.watch)
+        assert bot.asked("getUpdates") == []  # nothing stood unanswered yet
+        bot.write("ack", to=bot.page())
+        here.now += MINUTE
+        look_once(here.watch)
+    assert [one["status"] for one in here.watch.ledger.incidents()] == ["acknowledged"]
 
 
 # --- For real: processes, sockets, signals ----------------------------------------------------

@@ -39,6 +39,7 @@ def configured(
     folder: Path,
     channels: tuple[str, ...] = (),
     account: str = "okx",
+    base_url: str = "",
     since: date = NOTHING_NEEDED,
     **bots: Any,
 ) -> Config:
@@ -55,9 +56,10 @@ def configured(
     for number, url in enumerate(channels):
         (folder / f"channel-{number}").write_text(url)
         (folder / f"channel-{number}").chmod(0o600)
-    named = ", ".join(f'{{ url = {{ file = "channel-{n}" }} }}' for n in range(len(channels)))
+    more = f', base_url = "{base_url}"' if base_url else ""
+    named = ", ".join(f'{{ url = {{ file = "channel-{n}" }}{more} }}' for n in range(len(channels)))
     (folder / "recon.toml").write_text(f"{text}[paging]\nchannels = [{named}]\n")
-    return load(folder / "recon.toml", with_secrets={"url", "redis"})
+    return load(folder / "recon.toml", with_secrets={"url", "redis", "api_token"})
 
 
 class Desk:

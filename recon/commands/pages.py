@@ -36,12 +36,13 @@ def page(
 ) -> int:
     """Send what waits in the outbox (send), or a drill through every channel (test).
 
-    `recon page send` is for cron, every minute: it sends what is due, repeats what nobody has
-    answered, and is quiet where there is nothing to do. Both exit 0, or 3 where a channel did not
+    `recon page send` is for cron, every minute: it hears whether somebody has acknowledged a page
+    in Telegram or PagerDuty, sends what is due, repeats what nobody has answered, and is quiet
+    where there is nothing to do. Both exit 0, or 3 where a channel did not
     give its receipt.
     """
     log(verbosity)
-    config = load_config(config_path, with_secrets=("url",))
+    config = load_config(config_path, with_secrets=("url", "api_token"))
     return _test(config, is_json=is_json) if what == "test" else _send(config, is_json=is_json)
 
 
@@ -52,17 +53,21 @@ def _send(config: Config, *, is_json: bool) -> int:
     from recon.ledger import LEDGER  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.paging.delivery import deliver  # noqa: PLC0415
+    from recon.paging.listen import Listener  # noqa: PLC0415
+
+    def now() -> datetime:
+        return datetime.now(UTC)
 
     channels = outlets(config.paging)
     if not (config.state / LEDGER).exists():
         return ExitCode.AGREED  # no run yet, so nothing to send
-    with open_ledger(config) as ledger:
-        done = deliver(config.state, ledger, channels, lambda: datetime.now(UTC), _note)
+    with open_ledger(config) as ledger, Listener(ledger, channels, now, _note) as listener:
+        acknowledged = listener.listen(waits=True)
+        done = deliver(config.state, ledger, channels, now, _note)
     if is_json:
         failed = [{"channel": name, "reason": reason} for name, reason in done.failed]
-        print_json(
-            {"schema": 1, "settled": done.settled, "waiting": done.waiting, "failed": failed}
-        )
+        counts = {"settled": done.settled, "waiting": done.waiting}
+        print_json({"schema": 1, **counts, "failed": failed, "acknowledged": acknowledged})
     is_well = not done.failed and (channels or not done.waiting)
     return ExitCode.AGREED if is_well else ExitCode.UNPROVEN
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,13 +79,17 @@ def run(
         return _show(config, done, is_json, verbosity)
 
 
-def _failures(config_path: Path, *, is_paging: bool) -> AbstractContextManager[None]:
+@contextmanager
+def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
     """Page of what fails, unless a person at a terminal sees it."""
-    if not is_paging or sys.stderr.isatty():
-        return nullcontext()
-    from recon.service import failures_paged  # noqa: PLC0415
+    try:
+        yield
+    except Exception as error:
+        if is_paging and not sys.stderr.isatty():
+            from recon.paging.failure import page_failed  # noqa: PLC0415 - only once there is an error
 
-    return failures_paged(config_path, lambda: datetime.now(UTC), _note)
+            page_failed(config_path, error, lambda: datetime.now(UTC), _note)
+        raise
 
 
 def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:

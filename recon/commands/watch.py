@@ -35,13 +35,13 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
     seen yet.
     """
     log(verbosity)
-    config = load_config(config_path, with_secrets={"url", "redis"})
+    config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
     import sqlite3  # noqa: PLC0415
 
     from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.state import locked_state  # noqa: PLC0415
-    from recon.watch import TURN_S, Watch, bounded, exit_code, stay, turn  # noqa: PLC0415
+    from recon.watch import Watch, exit_code, look_once, stay  # noqa: PLC0415
 
     def show(document: dict[str, Any]) -> None:
         if is_json:
@@ -61,8 +61,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
             if not once:
                 stay(watching, _until_told_to_stop().wait, show)
                 return ExitCode.AGREED
-            with bounded(TURN_S):
-                document, _ = turn(watching)
+            document = look_once(watching)
             show(document)
             return exit_code(document)
     except sqlite3.DatabaseError as error:

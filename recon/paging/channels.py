@@ -8,15 +8,12 @@ to the child on its standard input, and are shown masked.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from recon.child import Child
 from recon.config import Channel as Configured
 from recon.config import Paging
 from recon.domain import Severity
@@ -100,39 +97,26 @@ def _send(channel: Channel, message: Message, deadline_s: float) -> Result:
         else [],
     }
     begun = time.monotonic()
-    reason = _child(json.dumps(job), deadline_s)
+    reason = _child(job, deadline_s)
     return Result(reason, time.monotonic() - begun)
 
 
-def _child(job: str, deadline_s: float) -> str:
+def _child(job: dict[str, Any], deadline_s: float) -> str:
     """Give the job to a child process; return why it was not delivered, or nothing."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "recon.paging.send"],
-            input=job,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            timeout=deadline_s,
-            check=False,
-            # The child imports what this process imports, wherever either was started.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer within {deadline_s:g} s"
+        status, said = Child("recon.paging.send", job).end(deadline_s)
     except OSError as error:
         return f"no process could be started for it ({error.strerror})"
-    if done.returncode == 0:
-        return ""
-    return done.stdout.strip() or f"exit status {done.returncode}"
+    if status is None:
+        return f"no answer within {deadline_s:g} s"
+    return "" if status == 0 else said.strip() or f"exit status {status}"
 
 
 def _outlet(one: Configured, *, is_second: bool) -> Outlet:
-    url = one.url.get_secret_value()
     try:
-        channel = understood(url, one.base_url)
+        channel = understood(*one.revealed)
     except ConfigError as error:
         where = "paging.escalation" if is_second else "paging.channels"
         raise ConfigError(str(error).replace("paging.channels", where, 1)) from error
-    id_ = hashlib.sha256(f"{url} {one.base_url or ''}".encode()).hexdigest()[:12]
+    id_ = hashlib.sha256(f"{channel.url} {one.base_url or ''}".encode()).hexdigest()[:12]
     return Outlet(id_, channel, one.severity, is_second)

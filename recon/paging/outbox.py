@@ -20,9 +20,12 @@ from typing import Any, NamedTuple
 from recon.domain import Severity
 from recon.errors import UsageError
 from recon.judgement import SEVERITIES
+from recon.liveness import SKEW
 from recon.paging.page import Page
 from recon.paging.wire import Message
 
+STANDING = ("open", "acknowledged")
+"""Statuses of breaks that are not over."""
 REPEAT_AFTER = timedelta(minutes=15)
 REPEATS_BEFORE_ESCALATION = 2
 RETRY_FIRST = timedelta(minutes=1)
@@ -66,6 +69,13 @@ class Waiting(NamedTuple):
     due_at: Mapping[str, datetime]
 
 
+class Unanswered(NamedTuple):
+    """An incident that nobody has acknowledged, and the channels that have taken a page of it."""
+
+    key: str
+    channels: frozenset[str]
+
+
 def enqueue(db: sqlite3.Connection, page: Page, at: datetime) -> None:
     """Commit a page, within the caller's transaction: a new incident, news of one, or its end.
 
@@ -106,36 +116,51 @@ def enqueue(db: sqlite3.Connection, page: Page, at: datetime) -> None:
 
 def tend(db: sqlite3.Connection, at: datetime) -> None:
     """Repeat what nobody has answered, and end what is over, within the caller's transaction."""
-    for row in db.execute("select * from incidents where status <> 'resolved'").fetchall():
+    for row in _standing(db):
         states = _breaks(db, row)
-        is_of_breaks = bool(states) and len(states) == len(json.loads(row["subjects"]))
-        stands = {one["status"] for one in states}
-        is_unanswered = row["status"] == "open" and not is_of_breaks
-        if is_of_breaks and not stands & {"open", "acknowledged"}:
+        if _is_of_breaks(row, states) and not any(one["status"] in STANDING for one in states):
             title = f"{row['title']}: RESOLVED"
             _end(db, row, title, "none of its breaks stands any more", at)
-        elif ("open" in stands or is_unanswered) and row["repeat_at"] <= _text(at):
+        elif _is_unanswered(row, states) and row["repeat_at"] <= _text(at):
             _repeat(db, row, states, at)
 
 
-def acknowledge(db: sqlite3.Connection, prefix: str, *, who: str, note: str) -> dict[str, Any]:
-    """Note that a person knows of an incident, by its key's beginning; return it.
+def unanswered(db: sqlite3.Connection) -> list[Unanswered]:
+    """Return the incidents that nobody has acknowledged as they stand, the oldest first."""
+    found = []
+    for row in _standing(db):
+        if _is_unanswered(row, _breaks(db, row)):
+            rows = db.execute(
+                """
+                select distinct channel from deliveries join messages using (message)
+                where key = ? and status = 'delivered'
+                """,
+                (row["key"],),
+            )
+            found.append(Unanswered(row["key"], frozenset(one["channel"] for one in rows)))
+    return found
+
+
+def acknowledge(
+    db: sqlite3.Connection, prefix: str, *, who: str, note: str, seen_at: datetime | None = None
+) -> dict[str, Any]:
+    """Note that a person knows of an incident, by its key or its beginning; return it.
 
     Its repeats end, unless it grows graver; those of its breaks end with their own acknowledgement.
-    Raises UsageError for none, or several.
+    Raises UsageError for none, or several; or where it was not yet as it stands at `seen_at`, when
+    there was what the person answers to.
     """
-    rows = [row for row in _standing(db) if prefix and row["key"].startswith(prefix)]
-    if len(rows) != 1:
-        keys = [
-            f"  {row['key']}  {row['title']} ({row['status']})" for row in rows or _standing(db)
-        ]
-        found = f"is the beginning of {len(rows)} incidents" if rows else "is no incident's"
-        raise UsageError("\n".join([f"{prefix} {found}: write one of", *keys]))
+    row = _meant(db, prefix)
+    if seen_at is not None and seen_at < _opened_at(db, row) - SKEW:
+        raise UsageError(
+            f"{row['key']} has begun, or grown worse, since what this answers to: "
+            "see its latest page, and acknowledge that"
+        )
     db.execute(
         "update incidents set status = 'acknowledged', who = ?, note = ? where key = ?",
-        (who, note, rows[0]["key"]),
+        (who, note, row["key"]),
     )
-    return incident(db, rows[0]["key"])
+    return incident(db, row["key"])
 
 
 def incident(db: sqlite3.Connection, key: str) -> dict[str, Any]:
@@ -264,6 +289,55 @@ def _say(
         """,
         (key, kind, _text(at), severity, *said, repeats > REPEATS_BEFORE_ESCALATION),
     )
+
+
+def _meant(db: sqlite3.Connection, prefix: str) -> sqlite3.Row:
+    """Return the one incident that stands and has this key, or whose key begins so."""
+    standing = _standing(db)
+    rows = [row for row in standing if prefix and row["key"].startswith(prefix)]
+    rows = [row for row in rows if row["key"] == prefix] or rows
+    if len(rows) == 1:
+        return rows[0]
+    ended = db.execute(
+        """
+        select key from incidents
+        where status = 'resolved' and ?1 <> '' and substr(key, 1, length(?1)) = ?1
+        order by key = ?1 desc, at desc
+        """,
+        (prefix,),
+    ).fetchone()
+    if ended is not None and not rows:
+        raise UsageError(f"{ended['key']} is resolved: there is nothing to acknowledge any more")
+    keys = [f"  {row['key']}  {row['title']} ({row['status']})" for row in rows or standing]
+    found = f"is the beginning of {len(rows)} incidents" if rows else "is no incident's"
+    raise UsageError("\n".join([f"{prefix or 'no key'} {found}: write one of", *keys]))
+
+
+def _opened_at(db: sqlite3.Connection, row: sqlite3.Row) -> datetime:
+    """Return since when an incident has been as grave as it is: itself, and those of its breaks
+    that are open.
+    """  # noqa: D205 - one sentence, of two lines
+    rows = db.execute(
+        """
+        select at from messages where key = ?1 and kind = 'page'
+        union all
+        select j.at from breaks b join journal j on j.subject = b.break
+        where b.status = 'open' and j.act <> 'sign-off'
+          and b.break in (select key from json_each(?2))
+        """,
+        (row["key"], row["subjects"]),
+    )
+    return max(datetime.fromisoformat(each["at"]) for each in (row, *rows))
+
+
+def _is_of_breaks(row: sqlite3.Row, states: Sequence[sqlite3.Row]) -> bool:
+    return bool(states) and len(states) == len(json.loads(row["subjects"]))
+
+
+def _is_unanswered(row: sqlite3.Row, states: Sequence[sqlite3.Row]) -> bool:
+    """Return whether a break of it is open; or, where it is not of breaks alone, it is itself."""
+    is_open = row["status"] == "open" and not _is_of_breaks(row, states)
+    return is_open or any(one["status"] == "open" for one in states)
 
 
 def _breaks(db: sqlite3.Connection, row: sqlite3.Row) -> list[sqlite3.Row]:

@@ -10,22 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import ssl
 import sys
-from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
+from recon.child_http import FAILURES, exchanged, in_words
 from recon.paging.wire import answered
 
 MAX_ANSWER = 65_536
 """Bytes of an answer that are read: receipts are short."""
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: object, **__: object) -> None:
-        return None
 
 
 def main() -> int:
@@ -44,28 +36,10 @@ def main() -> int:
 
 def _post(request: dict[str, Any]) -> str:
     """Send one request; return why it was not taken, or nothing."""
-    context = ssl.create_default_context()
-    if not request["is_verified"]:
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    opener = build_opener(_NoRedirects, HTTPSHandler(context=context))
-    headers = {"Content-Type": "application/json", "User-Agent": "recon", **request["headers"]}
     try:
-        asked = Request(  # noqa: S310 - http or https, as understood() has seen to
-            request["url"],
-            json.dumps(request["payload"]).encode(),
-            headers,
-            method=request["method"],
-        )
-        try:
-            with opener.open(asked) as answer:
-                return answered(request, answer.status, answer.read(MAX_ANSWER))
-        except HTTPError as error:
-            with error:
-                return answered(request, error.code, b"")
-    except (OSError, HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        words = getattr(reason, "strerror", None)
-        return f"no answer: {words if isinstance(words, str) else type(reason).__name__}"
+        return answered(request, *exchanged(request, MAX_ANSWER))
+    except FAILURES as error:
+        return f"no answer: {in_words(error)}"
 
 
 def _through_apprise(job: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ class Message(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One HTTP request, its body JSON, and the receipt that it has to end in.
+    """One HTTP request, its body JSON or nothing, and the receipt that it has to end in.
 
     `receipt` is `status` (any 2xx), `telegram` (`"ok": true`) or `pagerduty` (202 and its key).
     """
@@ -51,7 +51,7 @@ class Request(NamedTuple):
     url: str
     method: str
     headers: dict[str, str]
-    payload: dict[str, Any]
+    payload: dict[str, Any] | None
     receipt: str
     is_verified: bool = True
 
@@ -60,31 +60,41 @@ class Channel(NamedTuple):
     """A channel as its URL was understood: its masked name, and apprise's reading of it.
 
     `plugin` is None for an `https://` address that is nobody's service: a webhook. `base_url`
-    stands in for Telegram's or PagerDuty's own address.
+    stands in for Telegram's or PagerDuty's own address; `api_token` reads PagerDuty's incidents.
     """
 
     url: str
     name: str
     plugin: Any
     base_url: str | None = None
+    api_token: str | None = None
+
+    @property
+    def service(self) -> str:
+        """Return what kind of channel apprise takes it for, by the plain one of its schemas."""
+        return "" if self.plugin is None else _schema(self.plugin)
 
     @property
     def is_ours(self) -> bool:
         """Return whether the requests, and the reading of receipts, are our own."""
-        return self.plugin is None or _schema(self.plugin) in {"tgram", "pagerduty", "json"}
+        return self.service in {"", "tgram", "pagerduty", "json"}
 
     @property
     def keeps_incidents(self) -> bool:
         """Return whether what is paged through it stays open until it is resolved."""
-        return self.plugin is not None and _schema(self.plugin) == "pagerduty"
+        return self.service == "pagerduty"
 
 
-def understood(url: str, base_url: str | None = None) -> Channel:
+def understood(url: str, base_url: str | None = None, api_token: str | None = None) -> Channel:
     """Read a channel's URL. Raises ConfigError for one through which nothing would be sent."""
     import apprise  # noqa: PLC0415 - slow to load
 
     plugin: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
     scheme, separator, rest = url.partition("://")
+    if api_token is not None and (plugin is None or _schema(plugin) != "pagerduty"):
+        raise ConfigError(
+            "paging.channels: api_token is for PagerDuty, whose incidents it reads: remove it"
+        )
     if plugin is None and scheme in {"http", "https"} and rest.strip("/"):
         return Channel(url, f"{scheme}://{rest.partition('/')[0].rpartition('@')[2]}/...", None)
     if plugin is None:
@@ -102,7 +112,7 @@ def understood(url: str, base_url: str | None = None) -> Channel:
     if type(plugin).__name__ in WEBHOOKS:  # of which apprise shows the path
         port = f":{plugin.port}" if plugin.port else ""
         return Channel(url, f"{scheme}://{plugin.host}{port}/...", plugin)
-    return Channel(url, str(plugin.url(privacy=True)), plugin, base_url)
+    return Channel(url, str(plugin.url(privacy=True)), plugin, base_url, api_token)
 
 
 def requests_for(channel: Channel, message: Message) -> list[Request]:
@@ -110,7 +120,14 @@ def requests_for(channel: Channel, message: Message) -> list[Request]:
     if channel.plugin is None:
         return [Request(channel.url, "POST", {}, _event(message), "status")]
     build = {"tgram": _telegram, "pagerduty": _pagerduty, "json": _webhook}
-    return build[_schema(channel.plugin)](channel, message)
+    return build[channel.service](channel, message)
+
+
+def telegram_request(channel: Channel, method: str, payload: dict[str, Any]) -> Request:
+    """Return a call of the Bot API, as a channel's bot."""
+    plugin = channel.plugin
+    url = f"{channel.base_url or TELEGRAM}/bot{plugin.bot_token}/{method}"
+    return Request(url, "POST", {}, payload, "telegram", plugin.verify_certificate)
 
 
 def clipped(text: str, units: int) -> str:
@@ -123,8 +140,11 @@ def clipped(text: str, units: int) -> str:
 
 
 def _telegram(channel: Channel, message: Message) -> list[Request]:
+    """Say it in each chat; the last line has the key, by which a reply to it is understood."""
     plugin = channel.plugin
-    text = clipped(f"{message.title}\n\n{message.body}", TELEGRAM_UNITS)
+    how = "key:" if message.resolves else 'Reply "ack" to acknowledge, or write /ack'
+    last = f"\n\n{how} {message.key}"
+    text = clipped(f"{message.title}\n\n{message.body}", TELEGRAM_UNITS - len(last)) + last
     found = []
     for chat, thread in plugin.targets:
         topic = thread or plugin.topic
@@ -132,8 +152,7 @@ def _telegram(channel: Channel, message: Message) -> list[Request]:
             "chat_id": chat, "text": text, "disable_notification": bool(plugin.silent),
             "disable_web_page_preview": True, **({"message_thread_id": topic} if topic else {}),
         }  # fmt: skip
-        url = f"{channel.base_url or TELEGRAM}/bot{plugin.bot_token}/sendMessage"
-        found.append(Request(url, "POST", {}, payload, "telegram", plugin.verify_certificate))
+        found.append(telegram_request(channel, "sendMessage", payload))
     return found
 
 

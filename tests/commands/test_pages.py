@@ -13,7 +13,16 @@ from recon.cli import run_cli
 from recon.errors import ExitCode
 from recon.ledger import Ledger
 from recon.paging.page import Page
-from tests.servers.channels import Receiver, pagerduty, pagerduty_url, receiver, redirects, says
+from tests.servers.answering import REST_TOKEN, BotApi, PagerDuty, serving
+from tests.servers.channels import (
+    Receiver,
+    pagerduty,
+    pagerduty_url,
+    receiver,
+    redirects,
+    says,
+    telegram_url,
+)
 from tests.sightings import off_by, sighting
 
 AT = datetime.now(UTC)
@@ -59,6 +68,12 @@ def enqueue(folder: Path, page: Page) -> None:
         ledger.enqueue(page, AT)
 
 
+def make_due(folder: Path) -> None:
+    """Have every place be asked again, as if some time had gone by."""
+    with Ledger(folder / "state" / "ledger.sqlite") as ledger:
+        ledger._db.execute("update heard set due_at = ''")
+
+
 def webhook(folder: Path, one: Receiver) -> str:
     return channel(folder, f"url-{one.port}", one.webhook)
 
@@ -70,7 +85,7 @@ def test_what_waits_is_sent_and_nothing_twice(
         path = write(tmp_path, webhook(tmp_path, chat))
         assert typed(path, capsys, "page", "send") == (ExitCode.AGREED, {}, "")  # before any run
         enqueue(tmp_path, Page("bot", "bot is silent", "for 18 hours", "critical"))
-        sent = {"schema": 1, "settled": 1, "waiting": 0, "failed": []}
+        sent = {"schema": 1, "settled": 1, "waiting": 0, "failed": [], "acknowledged": []}
         assert typed(path, capsys, "page", "send") == (ExitCode.AGREED, sent, "")
         assert typed(path, capsys, "page", "send")[1]["settled"] == 0
     assert [page["title"] for page in chat.took] == ["bot is silent"]
@@ -143,3 +158,43 @@ def test_a_page_is_acknowledged_by_the_beginning_of_its_key(
     with Ledger(tmp_path / "state" / "ledger.sqlite") as ledger:
         assert [one["status"] for one in ledger.incidents()] == ["acknowledged"]
         assert ledger.audit()[1] == []
+
+
+def test_an_answer_is_heard_before_what_waits_is_sent(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(BotApi()) as bot, serving(PagerDuty()) as duty:
+        (tmp_path / "token").write_text(REST_TOKEN)
+        (tmp_path / "token").chmod(0o600)
+        first = channel(tmp_path, "bot", telegram_url(), f', base_url = "{bot.base}"')
+        more = f', base_url = "{duty.base}", api_token = {{ file = "token" }}'
+        path = write(tmp_path, first, channel(tmp_path, "duty", pagerduty_url(), more))
+        for key in ("bot-a", "bot-b"):
+            enqueue(tmp_path, Page(key, "is silent", "for 18 hours", "critical"))
+        assert typed(path, capsys, "page", "send")[1]["acknowledged"] == []
+        [page] = [one["message"] for one in bot.sent if one["text"].endswith("/ack bot-a")]
+        bot.write("ack", to=page)
+        make_due(tmp_path)
+        status, said, err = typed(path, capsys, "page", "send")
+        assert (status, said["acknowledged"], err) == (ExitCode.AGREED, ["bot-a"], "")
+        bot.webhook = "https://elsewhere.example"
+        make_due(tmp_path)
+        status, _, err = typed(path, capsys, "page", "send")
+    assert status == ExitCode.AGREED
+    assert err.startswith("ANSWERS NOT READ through tgram://")
+    assert "canary" not in err
+
+
+def test_a_token_on_a_channel_that_is_not_pagerduty_s_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ', api_token = { env = "HOME" }'
+    path = write(tmp_path, channel(tmp_path, "url", "json://127.0.0.1:9/canary", more))
+    status, _, err = typed(path, capsys, "page", "send")
+    assert status == ExitCode.USAGE
+    assert "paging.channels: api_token is for PagerDuty" in err
+    path = write(tmp_path, channel(tmp_path, "url", pagerduty_url(), ', api_token = "canary"'))
+    status, _, err = typed(path, capsys, "page", "send")
+    assert status == ExitCode.USAGE
+    assert "paging.channels.1.api_token: a secret is never written here" in err
+    assert "canary" not in err
