@@ -24,8 +24,11 @@ from connectors.protocol import Connector
 from recon import sources
 from recon.config import load
 from recon.domain import CheckItem, Coverage, Promise, Record, Window
+from recon.ledger import LEDGER, Ledger
 from recon.night import Night, run_night
+from recon.publication import WAREHOUSE, kept
 from recon.stages import Stages
+from recon.warehouse import Warehouse
 
 HISTORIES = (10_000_000, 50_000_000)
 """Fills that the warehouse holds before the night that is timed, beside those of real nights."""
@@ -184,7 +187,7 @@ class Desk:
     def grow(self, history: int) -> None:
         """Copy the first real nights back in time until `history` fills are there beside them."""
         per_copy = REAL_NIGHTS * self.new
-        with duckdb.connect(str(self.folder / "state" / "warehouse.duckdb")) as warehouse:
+        with duckdb.connect(str(self.folder / "state" / WAREHOUSE)) as warehouse:
             warehouse.execute("set preserve_insertion_order = false")
             last = START + timedelta(days=REAL_NIGHTS - 1)
             while self.copies * per_copy < history:
@@ -201,6 +204,13 @@ class Desk:
                         [START, last],
                     )
             warehouse.execute("checkpoint")
+        state = self.folder / "state"
+        with (
+            Ledger(state / LEDGER) as ledger,
+            Warehouse(state / WAREHOUSE) as grown,
+            kept(grown, ledger, "history", datetime.now(UTC)),
+        ):
+            pass  # what was copied is what the next night has to find
 
 
 DAY = "{column} - {back}"

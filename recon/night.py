@@ -10,7 +10,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -82,7 +82,9 @@ def run_night(night: Night) -> dict[str, Any]:
     ):
         started = night.now()
         ledger.begin_run(run, plan.as_of, started)
-        with opened(state, ledger) as (warehouse, lost):
+        with ExitStack() as until_committed:
+            with stage("open"):
+                warehouse, lost = until_committed.enter_context(opened(state, ledger))
             _say_lost(night, ledger, lost)
             with stage("fetch"):
                 hauls = _fetch(night, plan, ledger, warehouse)
