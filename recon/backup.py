@@ -49,7 +49,7 @@ def back_up(state: Path, document: Mapping[str, Any], now: Clock) -> Path:
     with storing(state), locked_state(state), Ledger(state / LEDGER) as ledger:
         name = f"{document['as_of']}-{document['run']}"
         folder = state / BACKUPS / name
-        for left in (state / BACKUPS).glob(f"*{DRAFT}"):  # of one that was killed
+        for left in (state / BACKUPS).glob(f"*{DRAFT}/"):  # of one that was killed
             shutil.rmtree(left)
         draft = folder.with_name(name + DRAFT)
         draft.mkdir(parents=True)
@@ -78,18 +78,30 @@ def back_up(state: Path, document: Mapping[str, Any], now: Clock) -> Path:
 
 
 def backups(state: Path) -> list[dict[str, Any]]:
-    """Return every backup there is, the latest first: `backup`, its session, run, time and size."""
+    """Return every backup there is, the latest first: `backup`, its session, run, time and size.
+
+    A folder that does not say what it is, is none.
+    """
     found = []
     for path in (state / BACKUPS).glob(f"*/{SAID}"):
-        if path.parent.suffix == DRAFT:
+        if path.parent.suffix == DRAFT or (said := _said(path)) is None:
             continue
-        said = json.loads(path.read_text(encoding="utf-8"))
         size = sum(each.stat().st_size for each in path.parent.iterdir())
         found.append(
             {"backup": path.parent.name, "as_of": said["as_of"], "run": said["run"],
              "at": said["at"], "bytes": size}
         )  # fmt: skip
     return sorted(found, key=lambda one: (one["as_of"], one["at"]), reverse=True)
+
+
+def _said(path: Path) -> dict[str, Any] | None:
+    """Return what a manifest says, or None for a file that is none, or not whole."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = {"as_of", "run", "at", "rows", "sha256", "files"}
+    return said if isinstance(said, dict) and whole <= said.keys() else None
 
 
 def restore(state: Path, name: str | None = None, *, who: str, user: str, now: Clock) -> Restored:

@@ -6,7 +6,7 @@ without having told anything is paged: a run that fails is silent otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
@@ -56,15 +56,21 @@ def nightly(night: Night) -> Done:
         except Exception as error:  # noqa: BLE001 - it is raised once the later sessions are told
             failures.append(error)
             night.progress.note(f"session {session}: {error}")
+    problem = _backed_up(night, documents[-1]) if documents else ""
     if failures:
         raise failures[0]
+    return Done(documents, problem)
+
+
+def _backed_up(night: Night, document: Mapping[str, Any]) -> str:
+    """Back up what was told last; page where that fails, and return why."""
     try:
-        back_up(night.config.state, documents[-1], night.now)
+        back_up(night.config.state, document, night.now)
     except (StateError, LockedError) as error:
         if night.is_paging:
             page_failure(night.config.path, NO_BACKUP, str(error), night.now, night.progress.note)
-        return Done(documents, f"{NO_BACKUP}: {error}")
-    return Done(documents)
+        return f"{NO_BACKUP}: {error}"
+    return ""
 
 
 def _of(night: Night, session: date) -> Night:
@@ -109,7 +115,8 @@ def page_failure(config_path: Path, what: str, why: str, now: Clock, note: Note)
         note(f"nobody can be paged: {config_path} cannot be read")
         return
     state, paging = saved
-    if not paging.channels and not paging.escalation:
+    channels = outlets(paging, is_strict=False)
+    if not channels:
         note("nobody is paged: there is no channel that can be used")
     page = failed(what, why, str(config_path.absolute()))
-    page_at_once(state, page, outlets(paging), now, note)
+    page_at_once(state, page, channels, now, note)

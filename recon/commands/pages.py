@@ -51,13 +51,13 @@ COMMANDS = (page,)
 def _send(config: Config, *, is_json: bool) -> int:
     from recon.ledger import LEDGER  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
-    from recon.paging.delivery import deliver  # noqa: PLC0415
+    from recon.paging.delivery import Delivered, deliver  # noqa: PLC0415
 
     channels = outlets(config.paging)
-    if not (config.state / LEDGER).exists():
-        return ExitCode.AGREED  # no run yet, so nothing to send
-    with open_ledger(config) as ledger:
-        done = deliver(config.state, ledger, channels, lambda: datetime.now(UTC), _note)
+    done = Delivered(0, 0, [])
+    if (config.state / LEDGER).exists():  # else no run yet, so nothing to send
+        with open_ledger(config) as ledger:
+            done = deliver(config.state, ledger, channels, lambda: datetime.now(UTC), _note)
     if is_json:
         failed = [{"channel": name, "reason": reason} for name, reason in done.failed]
         print_json(

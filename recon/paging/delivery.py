@@ -155,9 +155,11 @@ def page_at_once(
         with storing(state), Ledger(state / LEDGER) as ledger:
             ledger.enqueue(page, now())
             deliver(state, ledger, channels, now, note)
-    except ReconError as error:
-        note(f"paged past the outbox: {error}")
-        said = Message(page.key, page.title, page.body, page.severity)
+    except Exception as error:  # noqa: BLE001 - whatever it is, somebody has to know
+        why = error if isinstance(error, ReconError) else type(error).__name__
+        note(f"paged past the outbox: {why}")
+        key, title, body, severity, *_ = page.readable()
+        said = Message(key, title, body, severity)
         results = dict(send([(one.channel, said) for one in channels]))
         for number, result in results.items():
             if result.reason:

@@ -72,6 +72,7 @@ def enqueue(db: sqlite3.Connection, page: Page, at: datetime) -> None:
     One that stands already is told anew and not sent at once, unless it has grown graver: repeats
     see to the rest, so that a page may be enqueued at every look. The end of none is no message.
     """
+    page = page.readable()
     row = db.execute("select * from incidents where key = ?", (page.key,)).fetchone()
     is_standing = row is not None and row["status"] != "resolved"
     if page.resolves:

@@ -1,0 +1,187 @@
+"""What befalls a night from outside: files that are not ours, clocks, hands at the same state."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from recon import service
+from recon.backup import backups
+from recon.check import _check_state
+from recon.cli import run_cli
+from recon.config import load
+from recon.demo.okx_account import OkxAccount
+from recon.errors import ExitCode, IdentityError
+from recon.night import Night, run_night
+from recon.paging.page import FAILED
+from recon.publication import BACKUPS, PUBLISHED
+from recon.service import nightly
+from tests.fleet import NOW, account, round_trips, serving
+from tests.servers.channels import Receiver, receiver, says
+from tests.test_service import DAY, folder_of, night
+
+CHANNELS = '[paging]\nchannels = [ {{ url = {{ file = "pager" }} }}{more} ]\n'
+
+
+@pytest.fixture
+def traded() -> OkxAccount:
+    book = account()
+    round_trips(book, 20)
+    return book
+
+
+@contextmanager
+def paged_folder(folder: Path, book: OkxAccount, more: str = "") -> Iterator[tuple[Path, Receiver]]:
+    """Give a configuration with a channel that works, and who takes what it is sent."""
+    with serving(book) as server, receiver(says(200)) as pager:
+        path = folder_of(folder, server, CHANNELS.format(more=more))
+        (folder / "pager").write_text(pager.webhook)
+        (folder / "pager").chmod(0o600)
+        yield path, pager
+
+
+def test_a_session_that_fails_each_night_keeps_no_later_one_from_its_backup(
+    traded: OkxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_on_the_13th(asked: Night) -> dict[str, Any]:
+        if asked.as_of == date(2026, 5, 13):
+            raise IdentityError("an audit found a row")
+        return run_night(asked)
+
+    with serving(traded) as server:
+        path = folder_of(tmp_path, server)
+        nightly(night(path, NOW - 2 * DAY))
+        monkeypatch.setattr(service, "run_night", fails_on_the_13th)
+        with pytest.raises(IdentityError):
+            nightly(night(path))
+    assert [one["as_of"] for one in backups(tmp_path / "state")] == ["2026-05-14", "2026-05-12"]
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        lambda folder: (folder / "manifest.json").write_text('{"as_of": "2026-0'),
+        lambda folder: (folder / "manifest.json").write_text("[]"),
+        lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe"),
+        lambda folder: (folder / "manifest.json").mkdir(),
+        lambda folder: (folder.with_suffix(".new")).write_text("a file, and no folder"),
+    ],
+)
+def test_junk_beside_the_backups_is_none_of_them_and_in_nobodys_way(
+    traded: OkxAccount, tmp_path: Path, capsys: pytest.CaptureFixture[str], junk: Any
+) -> None:
+    with serving(traded) as server:
+        path = folder_of(tmp_path, server)
+        nightly(night(path))
+        (tmp_path / "state" / BACKUPS / "2026-05-14-junk").mkdir()
+        junk(tmp_path / "state" / BACKUPS / "2026-05-14-junk")
+        done = nightly(night(path))
+    assert done.problem == ""
+    assert _check_state(load(path))[0].is_ok
+    capsys.readouterr()
+    assert run_cli(["restore", "--list", "--json", "--config", str(path)]) == 0
+    [backup] = json.loads(capsys.readouterr().out)["backups"]
+    assert backup["run"] == done.documents[-1]["run"]
+    assert run_cli(["restore", "--config", str(path)]) == 0
+
+
+def test_a_reader_that_writes_keeps_no_other_from_the_next_night(
+    traded: OkxAccount, tmp_path: Path
+) -> None:
+    """A notebook that forgot read_only holds the file of one night, and no later one's."""
+    published = tmp_path / "state" / PUBLISHED
+    with serving(traded) as server:
+        path = folder_of(tmp_path, server)
+        nightly(night(path, NOW - DAY))
+        with duckdb.connect(str(published)) as notebook:
+            notebook.execute("create table mine as select 1 as x")
+            nightly(night(path))
+            copy = tmp_path / "other" / PUBLISHED  # this process has the path open already
+            copy.parent.mkdir()
+            for each in published.parent.glob(f"{PUBLISHED}*"):
+                shutil.copyfile(each, copy.with_name(each.name))
+            with duckdb.connect(str(copy), read_only=True) as reader:
+                assert reader.execute("select as_of from told").fetchall() == [("2026-05-14",)]
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        lambda path: path.write_bytes(path.read_bytes() + b"\n# caf\xe9\n"),
+        lambda path: path.write_text(path.read_text() + "\n[[[\n"),
+        lambda path: path.write_bytes(b"\x00"),
+    ],
+)
+def test_a_configuration_that_is_no_text_is_a_mistake_in_it_and_no_bug(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], breaks: Any
+) -> None:
+    with paged_folder(tmp_path, account()) as (path, _):
+        breaks(path)
+        for command in (["run", "--json"], ["check", "--json"], ["watch", "--once", "--json"]):
+            assert run_cli([*command, "--config", str(path)]) == ExitCode.USAGE
+            said = capfd.readouterr()
+            assert said.out == ""
+            assert str(path) in said.err
+            assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("more", "says_so"),
+    [
+        (', { url = { file = "mistyped" } }', "mistyped"),
+        (', { url = { env = "RECON_NO_SUCH_VARIABLE" } }', "RECON_NO_SUCH_VARIABLE"),
+        (', { url = { file = "no-url" } }', "paging.channels"),
+    ],
+)
+def test_a_channel_that_cannot_be_used_is_paged_through_the_one_that_can(
+    traded: OkxAccount, tmp_path: Path, capfd: pytest.CaptureFixture[str], more: str, says_so: str
+) -> None:
+    (tmp_path / "no-url").write_text("nonsense://canary/chat")
+    (tmp_path / "no-url").chmod(0o600)
+    with paged_folder(tmp_path, traded, more) as (path, pager):
+        assert run_cli(["run", "--json", "-vv", "--config", str(path)]) == ExitCode.USAGE
+        said = capfd.readouterr()
+        [page] = pager.took
+    assert said.out == ""
+    assert says_so in said.err
+    assert page["key"] == FAILED
+    assert says_so in page["message"]
+    assert "canary" not in said.err + page["message"]
+
+
+@pytest.mark.parametrize("nights_before", [0, 1])
+def test_a_page_whose_words_are_no_text_goes_out_all_the_same(
+    traded: OkxAccount, tmp_path: Path, capfd: pytest.CaptureFixture[str], nights_before: int
+) -> None:
+    """A folder's name need not be UTF-8: Python has such bytes as surrogates."""
+    folder = tmp_path / "caf\udce9 % 'q' \u202e <b>"
+    folder.mkdir()
+    with paged_folder(folder, traded) as (path, pager):
+        state = json.dumps(str(tmp_path / "state"))  # DuckDB reads no such name
+        path.write_text(path.read_text().replace('state = "state"', f"state = {state}"))
+        for _ in range(nights_before):
+            nightly(night(path))
+        path.write_text(path.read_text() + "\n[unknown]\nkey = 1\n")
+        assert run_cli(["run", "--json", "--config", str(path)]) == ExitCode.USAGE
+        said = capfd.readouterr()
+        [page] = [one for one in pager.took if one["key"] == FAILED]
+    assert said.out == ""
+    assert "unknown key" in page["message"]
+
+
+def test_page_send_prints_a_document_also_before_the_first_night(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with paged_folder(tmp_path, account()) as (path, _):
+        assert run_cli(["page", "send", "--json", "--config", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "schema": 1, "settled": 0, "waiting": 0, "failed": [],
+    }  # fmt: skip
