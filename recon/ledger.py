@@ -255,8 +255,12 @@ class Ledger:
         return manifests.last(self._db)
 
     def expect(self, through: date, calendars: Collection[Calendar], at: datetime) -> list[date]:
-        """Note that the sessions through this one are expected; return those never published."""
+        """Note that the sessions through this one are expected; return those never published.
+
+        What was told at a time that is still to come, by a clock that was ahead, is none of it.
+        """
         with transaction(self._db):
+            expected.take_back(self._db, through, at)
             days = expected.sessions_after(expected.last(self._db), through, calendars)
             expected.expect(self._db, days, at)
             return [day for day in expected.missing(self._db) if day <= through]

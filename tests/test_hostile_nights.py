@@ -6,27 +6,42 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from pydantic import SecretStr
 
 from recon import service
 from recon.backup import backups
 from recon.check import _check_state
 from recon.cli import run_cli
-from recon.config import load
+from recon.config import Channel, Paging, load
 from recon.demo.okx_account import OkxAccount
 from recon.errors import ExitCode, IdentityError
+from recon.ledger import LEDGER, Ledger
 from recon.night import Night, run_night
-from recon.paging.page import FAILED
+from recon.paging.channels import outlets
+from recon.paging.delivery import deliver
+from recon.paging.page import FAILED, Page
 from recon.publication import BACKUPS, PUBLISHED
 from recon.service import nightly
-from tests.fleet import NOW, account, round_trips, serving
+from tests.fleet import (
+    AS_OF,
+    BTC,
+    ETH,
+    NOW,
+    Desk,
+    Trader,
+    account,
+    round_trips,
+    serving,
+    write_folder,
+)
 from tests.servers.channels import Receiver, receiver, says
-from tests.test_service import DAY, folder_of, night
+from tests.test_service import DAY, folder_of, night, told
 
 CHANNELS = '[paging]\nchannels = [ {{ url = {{ file = "pager" }} }}{more} ]\n'
 
@@ -185,3 +200,52 @@ def test_page_send_prints_a_document_also_before_the_first_night(
     assert json.loads(capsys.readouterr().out) == {
         "schema": 1, "settled": 0, "waiting": 0, "failed": [],
     }  # fmt: skip
+
+
+def test_what_a_clock_that_was_ahead_has_told_silences_no_later_night(
+    traded: OkxAccount, tmp_path: Path
+) -> None:
+    def lying(pnl: str) -> Trader:
+        return Trader(instruments=(BTC,), claims=[(NOW - timedelta(hours=9), pnl)])
+
+    with serving(traded) as server, receiver(says(200)) as pager:
+        (tmp_path / "pager").write_text(pager.webhook)
+        (tmp_path / "pager").chmod(0o600)
+        settings = CHANNELS.format(more="")
+        quiet = [Trader("eth", instruments=(ETH,), claims=None)]
+        path = write_folder(tmp_path, [(Desk(), server)], quiet, settings)
+        nightly(night(path, NOW - DAY))
+        nightly(night(path, NOW + 3 * DAY))
+        pager.took.clear()
+        path = write_folder(tmp_path, [(Desk(), server)], [*quiet, lying("77777")], settings)
+        done = nightly(night(path))
+        assert [one["as_of"] for one in done.documents] == ["2026-05-14"]
+        assert [one["bot"] for one in done.documents[0]["breaks"]] == ["btc", "btc"]
+        assert any("77777" in one["message"] for one in pager.took)
+        assert told(tmp_path) == [("2026-05-13", True), ("2026-05-14", True)]
+        with Ledger(tmp_path / "state" / LEDGER) as ledger:
+            assert ledger.published() == {"okx": AS_OF}
+        with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
+            assert published.execute("select as_of from told").fetchall() == [("2026-05-14",)]
+        later = nightly(night(path, NOW + 2 * DAY))
+    assert [one["as_of"] for one in later.documents] == ["2026-05-15", "2026-05-16"]
+
+
+def test_a_page_that_a_clock_ahead_has_put_off_goes_out_once_it_is_right(tmp_path: Path) -> None:
+    """TLS fails as long as the clock is wrong: so does each page, until the clock is put back."""
+    ahead = NOW + 1000 * DAY
+    page = Page("run-failed", "recon: it FAILED", "why", "critical")
+    with receiver(says(500)) as pager, Ledger(tmp_path / LEDGER) as ledger:
+        channel = Channel(url=SecretStr(pager.webhook))
+        channels = outlets(Paging(channels=(channel,)))
+        ledger.enqueue(page, ahead)
+        assert deliver(tmp_path, ledger, channels, lambda: ahead, print).failed
+        pager.answer = says(200)
+        pager.took.clear()
+        assert deliver(tmp_path, ledger, channels, lambda: NOW, print).waiting == 0
+        assert [one["key"] for one in pager.took] == ["run-failed"]
+        pager.took.clear()
+        for minutes in (1, 14, 16):
+            later = NOW + timedelta(minutes=minutes)
+            deliver(tmp_path, ledger, channels, lambda at=later: at, print)
+        assert [one["key"] for one in pager.took] == ["run-failed"]

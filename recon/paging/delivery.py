@@ -21,7 +21,7 @@ from recon.errors import LockedError, ReconError, StateError
 from recon.judgement import SEVERITIES
 from recon.ledger import LEDGER, Ledger
 from recon.paging.channels import DEADLINE_S, Outlet, send, targets
-from recon.paging.outbox import Waiting
+from recon.paging.outbox import Waiting, is_due
 from recon.paging.page import Page, concerns, write_page
 from recon.paging.wire import Message
 from recon.state import storing, write_whole
@@ -117,7 +117,7 @@ def deliver(
                 (message, outlet)
                 for message, outlet in _next(left, channels)
                 if (message.id, outlet.id) not in tried
-                and message.due_at.get(outlet.id, message.at) <= now()
+                and is_due(message.due_at.get(outlet.id, message.at), now())
             ]
             done = [one.id for one in left if channels and not _wanting(one, channels)]
             ledger.settle_pages(done, now())

@@ -115,8 +115,16 @@ def tend(db: sqlite3.Connection, at: datetime) -> None:
         if is_of_breaks and not stands & {"open", "acknowledged"}:
             title = f"{row['title']}: RESOLVED"
             _end(db, row, title, "none of its breaks stands any more", at)
-        elif ("open" in stands or is_unanswered) and row["repeat_at"] <= _text(at):
+        elif ("open" in stands or is_unanswered) and is_due(_instant(row["repeat_at"]), at):
             _repeat(db, row, states, at)
+
+
+def is_due(when: datetime, at: datetime) -> bool:
+    """Return whether a time has come. Nothing waits longer than for a repeat.
+
+    What lies further ahead was set by a clock that has been put back since.
+    """
+    return not at < when <= at + REPEAT_AFTER
 
 
 def acknowledge(db: sqlite3.Connection, prefix: str, *, who: str, note: str) -> dict[str, Any]:
@@ -163,11 +171,11 @@ def waiting(db: sqlite3.Connection) -> list[Waiting]:
         found.append(
             Waiting(
                 row["message"],
-                datetime.fromisoformat(row["at"]),
+                _instant(row["at"]),
                 bool(row["is_escalated"]),
                 said,
                 frozenset(one["channel"] for one in rows if one["status"] == "delivered"),
-                {one["channel"]: datetime.fromisoformat(one["due_at"])
+                {one["channel"]: _instant(one["due_at"])
                  for one in rows if one["due_at"]},
             )
         )  # fmt: skip
@@ -285,6 +293,10 @@ def _standing(db: sqlite3.Connection) -> list[sqlite3.Row]:
 
 def _graver(one: Severity, other: Severity) -> Severity:
     return max(one, other, key=SEVERITIES.index)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _text(at: datetime) -> str:

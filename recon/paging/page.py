@@ -33,7 +33,7 @@ class Page(NamedTuple):
     subjects: Mapping[str, str] = {}
 
     def readable(self) -> Page:
-        """Return it as text that can be kept and sent: a file's name may have bytes that are none."""
+        """Return it as text that can be kept and sent: the name of a file need not be any."""
         title, body = (
             said.encode("utf-8", "backslashreplace").decode() for said in (self.title, self.body)
         )
