@@ -41,12 +41,18 @@ class Restored(NamedTuple):
     set_aside: Path
 
 
-def back_up(state: Path, document: Mapping[str, Any], now: Clock) -> Path:
+def back_up(
+    state: Path, document: Mapping[str, Any], now: Clock, *, patience_s: float = 0.0
+) -> Path:
     """Keep what a run has published; return the folder. Older backups that are too many go.
 
     Raises StateError where it cannot be made, or does not hold what the run committed; LockedError.
     """
-    with storing(state), locked_state(state), Ledger(state / LEDGER) as ledger:
+    with (
+        storing(state),
+        locked_state(state, patience_s=patience_s),
+        Ledger(state / LEDGER) as ledger,
+    ):
         name = f"{document['as_of']}-{document['run']}"
         folder = state / BACKUPS / name
         for left in (state / BACKUPS).glob(f"*{DRAFT}/"):  # of one that was killed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date, timedelta
+from contextlib import ExitStack, contextmanager
+from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ from recon.paging.channels import outlets
 from recon.paging.delivery import deliver
 from recon.paging.page import FAILED, Page
 from recon.publication import BACKUPS, PUBLISHED
-from recon.service import nightly
+from recon.service import NIGHT_LOCK, nightly
+from recon.state import locked_state
 from tests.fleet import (
     AS_OF,
     BTC,
@@ -246,6 +249,44 @@ def test_a_page_that_a_clock_ahead_has_put_off_goes_out_once_it_is_right(tmp_pat
         assert [one["key"] for one in pager.took] == ["run-failed"]
         pager.took.clear()
         for minutes in (1, 14, 16):
-            later = NOW + timedelta(minutes=minutes)
-            deliver(tmp_path, ledger, channels, lambda at=later: at, print)
+            clock = partial(datetime.__add__, NOW, timedelta(minutes=minutes))
+            deliver(tmp_path, ledger, channels, clock, print)
         assert [one["key"] for one in pager.took] == ["run-failed"]
+
+
+def test_a_second_night_is_told_at_once_and_pages_nobody(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also between two sessions of the first, where nothing else is held."""
+    with paged_folder(tmp_path, account()) as (path, pager):
+        with locked_state(tmp_path / "state", NIGHT_LOCK):
+            assert run_cli(["run", "--json", "--config", str(path)]) == ExitCode.LOCKED
+        assert pager.took == []
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "another run holds" in said.err
+
+
+def test_a_night_waits_for_who_looks_at_the_state_and_pages_where_that_never_ends(
+    traded: OkxAccount,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Somebody explains a bot, or reads its past for hours, as the night is due."""
+    state = tmp_path / "state"
+    with paged_folder(tmp_path, traded) as (path, pager):
+        with ExitStack() as explaining:
+            explaining.enter_context(locked_state(state))
+            done = threading.Timer(0.5, explaining.pop_all().close)
+            done.start()
+            assert [one["as_of"] for one in nightly(night(path)).documents] == ["2026-05-14"]
+            done.join()
+        pager.took.clear()
+        monkeypatch.setattr(service, "PATIENCE_S", 0.2)
+        with locked_state(state):
+            assert run_cli(["run", "--json", "--config", str(path)]) == ExitCode.LOCKED
+        [page] = [one for one in pager.took if one["key"] == FAILED]
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "another run holds" in page["message"]
