@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from recon.domain import Clock
@@ -129,8 +130,8 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
             if _hash(folder / each) != expected:
                 raise StateError(f"{folder / each} is damaged: name another backup: {there}")
         files = [WAREHOUSE, *([] if is_sound(state / LEDGER) else [LEDGER])]
-        aside = state / SET_ASIDE / f"{now():%Y-%m-%dT%H%M%S}"
-        aside.mkdir(parents=True)
+        (state / SET_ASIDE).mkdir(exist_ok=True)
+        aside = Path(mkdtemp(prefix=f"{now():%Y-%m-%dT%H%M%S}-", dir=state / SET_ASIDE))
         for each in files:
             draft = state / (each + DRAFT)
             shutil.copyfile(folder / each, draft)

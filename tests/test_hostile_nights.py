@@ -17,7 +17,7 @@ import pytest
 from pydantic import SecretStr
 
 from recon import service
-from recon.backup import backups
+from recon.backup import SET_ASIDE, backups, restore
 from recon.check import _check_state
 from recon.cli import run_cli
 from recon.config import Channel, Paging, load
@@ -39,6 +39,7 @@ from tests.fleet import (
     Desk,
     Trader,
     account,
+    figures,
     round_trips,
     serving,
     write_folder,
@@ -290,3 +291,31 @@ def test_a_night_waits_for_who_looks_at_the_state_and_pages_where_that_never_end
     said = capfd.readouterr()
     assert said.out == ""
     assert "another run holds" in page["message"]
+
+
+def test_a_restore_is_done_twice_and_the_nights_go_on_as_if_it_never_was(
+    traded: OkxAccount, tmp_path: Path
+) -> None:
+    """Back by two nights, with the ledger and without it: no session twice, none left out."""
+    state = tmp_path / "state"
+    with serving(traded) as server:
+        path = folder_of(tmp_path, server)
+        undisturbed = [nightly(night(path, NOW + n * DAY)).documents for n in (-2, -1, 0, 1)]
+        oldest = backups(state)[-1]["backup"]
+        for is_gone in (False, True):
+            if is_gone:
+                (state / LEDGER).unlink()
+            for _ in range(2):
+                restore(state, oldest, who="anna", user="anna", now=lambda: NOW + DAY)
+            done = nightly(night(path, NOW + DAY)).documents
+            days = [one["as_of"] for one in done]
+            assert days == (["2026-05-13", "2026-05-14", "2026-05-15"] if is_gone else days[-1:])
+            assert [figures(one) for one in done] == [
+                figures(one) for [one] in undisturbed[-len(done) :]
+            ]
+            assert [one["restated"] for one in done] == [[]] * len(done)
+            assert all(is_told for _, is_told in told(tmp_path))
+            with Ledger(state / LEDGER) as ledger:
+                assert ledger.audit()[1] == []
+                assert len(ledger.incidents("night-")) == 1
+    assert len(list((state / SET_ASIDE).iterdir())) == 4
