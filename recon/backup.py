@@ -16,6 +16,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from recon.domain import Clock
@@ -41,15 +42,21 @@ class Restored(NamedTuple):
     set_aside: Path
 
 
-def back_up(state: Path, document: Mapping[str, Any], now: Clock) -> Path:
+def back_up(
+    state: Path, document: Mapping[str, Any], now: Clock, *, patience_s: float = 0.0
+) -> Path:
     """Keep what a run has published; return the folder. Older backups that are too many go.
 
     Raises StateError where it cannot be made, or does not hold what the run committed; LockedError.
     """
-    with storing(state), locked_state(state), Ledger(state / LEDGER) as ledger:
+    with (
+        storing(state),
+        locked_state(state, patience_s=patience_s),
+        Ledger(state / LEDGER) as ledger,
+    ):
         name = f"{document['as_of']}-{document['run']}"
         folder = state / BACKUPS / name
-        for left in (state / BACKUPS).glob(f"*{DRAFT}"):  # of one that was killed
+        for left in (state / BACKUPS).glob(f"*{DRAFT}/"):  # of one that was killed
             shutil.rmtree(left)
         draft = folder.with_name(name + DRAFT)
         draft.mkdir(parents=True)
@@ -78,18 +85,30 @@ def back_up(state: Path, document: Mapping[str, Any], now: Clock) -> Path:
 
 
 def backups(state: Path) -> list[dict[str, Any]]:
-    """Return every backup there is, the latest first: `backup`, its session, run, time and size."""
+    """Return every backup there is, the latest first: `backup`, its session, run, time and size.
+
+    A folder that does not say what it is, is none.
+    """
     found = []
     for path in (state / BACKUPS).glob(f"*/{SAID}"):
-        if path.parent.suffix == DRAFT:
+        if path.parent.suffix == DRAFT or (said := _said(path)) is None:
             continue
-        said = json.loads(path.read_text(encoding="utf-8"))
         size = sum(each.stat().st_size for each in path.parent.iterdir())
         found.append(
             {"backup": path.parent.name, "as_of": said["as_of"], "run": said["run"],
              "at": said["at"], "bytes": size}
         )  # fmt: skip
     return sorted(found, key=lambda one: (one["as_of"], one["at"]), reverse=True)
+
+
+def _said(path: Path) -> dict[str, Any] | None:
+    """Return what a manifest says, or None for a file that is none, or not whole."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = {"as_of", "run", "at", "rows", "sha256", "files"}
+    return said if isinstance(said, dict) and whole <= said.keys() else None
 
 
 def restore(state: Path, name: str | None = None, *, who: str, user: str, now: Clock) -> Restored:
@@ -111,8 +130,8 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
             if _hash(folder / each) != expected:
                 raise StateError(f"{folder / each} is damaged: name another backup: {there}")
         files = [WAREHOUSE, *([] if is_sound(state / LEDGER) else [LEDGER])]
-        aside = state / SET_ASIDE / f"{now():%Y-%m-%dT%H%M%S}"
-        aside.mkdir(parents=True)
+        (state / SET_ASIDE).mkdir(exist_ok=True)
+        aside = Path(mkdtemp(prefix=f"{now():%Y-%m-%dT%H%M%S}-", dir=state / SET_ASIDE))
         for each in files:
             draft = state / (each + DRAFT)
             shutil.copyfile(folder / each, draft)

@@ -433,6 +433,10 @@ def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
             f"{path}: cannot read the configuration ({error.strerror}): "
             "name it with --config or RECON_CONFIG; `recon demo` writes one to learn from"
         ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not valid TOML: byte {error.start + 1} is no UTF-8: save it as UTF-8"
+        ) from error
     try:
         values = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:

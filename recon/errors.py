@@ -13,6 +13,7 @@
     ├── StateError            3   recon's own files: damaged, missing, no room, no permission
     ├── IdentityError        70   an identity that must hold by construction does not: a bug here
     └── LockedError          75   another run holds the state folder
+        └── AnotherNight     75     a night does: it does the work of this one
 
 A finding about the data (a broken proof, a quarantined row) is never an exception: it is returned
 as data. An exception means that the step itself could not be done.
@@ -98,6 +99,10 @@ class LockedError(ReconError):
     """Another run holds the state folder."""
 
     exit_code = ExitCode.LOCKED
+
+
+class AnotherNight(LockedError):
+    """Another night is under way, and does the work of this one."""
 
 
 INTERRUPTED = 130

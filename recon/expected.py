@@ -20,6 +20,12 @@ SHAPE = (
     """,
     "create table published (account text primary key, session text not null) strict",
 )
+TOLD = """
+insert into published
+select a.value ->> 'account', max(r.as_of)
+from runs r, json_each(r.document, '$.accounts') a where r.ended_at <= ? group by 1
+"""
+"""What runs had told by an instant: the latest session of each account."""
 
 
 def sessions_after(
@@ -55,6 +61,21 @@ def missing(db: sqlite3.Connection) -> list[date]:
     """Return the sessions that are expected and were never published, the earliest first."""
     rows = db.execute("select session from sessions where run is null order by session")
     return [date.fromisoformat(row["session"]) for row in rows]
+
+
+def take_back(db: sqlite3.Connection, through: date, at: datetime) -> None:
+    """Believe the clock, within the caller's transaction: what was told later than now was not.
+
+    A clock that was ahead, and is right again, has told of sessions that have not ended. Those are
+    expected when their day comes, and what was told of any session by then is due once more.
+    """
+    now, today = at.isoformat(), at.date().isoformat()
+    not_yet = "session > ? and session >= ?"
+    db.execute(f"delete from sessions where {not_yet}", (through.isoformat(), today))
+    db.execute("update sessions set run = null, published_at = null where published_at > ?", (now,))
+    if db.execute("select 1 from runs where ended_at > ?", (now,)).fetchone():
+        db.execute("delete from published")
+        db.execute(TOLD, (now,))
 
 
 def publish(db: sqlite3.Connection, session: date, run: str, at: datetime) -> None:

@@ -9,6 +9,7 @@ in `breaks.py` and `baseline.py`, how pages wait in `paging/outbox.py`.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -40,12 +41,17 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._db: sqlite3.Connection = open_control(path)
+        self._path, self._file = path, path.stat()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._db.close()
+
+    def is_in_place(self) -> bool:
+        """Return whether its file still has its name: not so once another is restored."""
+        return self._path.exists() and os.path.samestat(self._path.stat(), self._file)
 
     @contextmanager
     def step(self) -> Iterator[None]:
@@ -257,8 +263,12 @@ class Ledger:
         return manifests.last(self._db)
 
     def expect(self, through: date, calendars: Collection[Calendar], at: datetime) -> list[date]:
-        """Note that the sessions through this one are expected; return those never published."""
+        """Note that the sessions through this one are expected; return those never published.
+
+        What was told at a time that is still to come, by a clock that was ahead, is none of it.
+        """
         with transaction(self._db):
+            expected.take_back(self._db, through, at)
             days = expected.sessions_after(expected.last(self._db), through, calendars)
             expected.expect(self._db, days, at)
             return [day for day in expected.missing(self._db) if day <= through]

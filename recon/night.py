@@ -63,6 +63,7 @@ class Night:
     asked_for: str | None = None
     now: Clock = lambda: datetime.now(UTC)
     patience: Patience | None = None
+    lock_patience_s: float = 0.0
     progress: Progress = field(default_factory=Silent)
     stages: Stages = field(default_factory=Stages)
 
@@ -77,7 +78,7 @@ def run_night(night: Night) -> dict[str, Any]:
     run = uuid.uuid4().hex[:16]
     with (
         storing(config.state),
-        locked_state(config.state) as state,
+        locked_state(config.state, patience_s=night.lock_patience_s) as state,
         known_ledger(state) as ledger,
     ):
         started = night.now()

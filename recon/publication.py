@@ -131,6 +131,7 @@ def publish(state: Path, tables: Mapping[str, pa.Table], document: Mapping[str, 
                 raise StateError(f"{draft}: {name} is not what was written: look at the disk")
     with draft.open("rb") as file:
         os.fsync(file.fileno())
+    path.with_suffix(".duckdb.wal").unlink(missing_ok=True)  # of a reader that wrote to the old one
     draft.replace(path)
     sync_folder(state)
 

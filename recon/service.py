@@ -6,6 +6,8 @@ without having told anything is paged: a run that fails is silent otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 from recon.backup import back_up
 from recon.config import Config
 from recon.domain import Clock
-from recon.errors import ConfigError, LockedError, StateError
+from recon.errors import AnotherNight, ConfigError, LockedError, StateError
 from recon.night import Night, run_night
 from recon.paging.failure import page_failure
 from recon.plan import begun, last_day
@@ -21,6 +23,9 @@ from recon.publication import known_ledger
 from recon.sessions import calendar
 from recon.state import locked_state, storing
 
+NIGHT_LOCK = "night.lock"
+PATIENCE_S = 60.0
+"""How long a night waits for whoever looks at the state: `recon explain` takes seconds."""
 NO_BACKUP = "the night was published, and there is NO BACKUP of it"
 
 
@@ -32,14 +37,28 @@ class Done(NamedTuple):
 
 
 def nightly(night: Night) -> Done:
-    """Do every session that is due, and back up what came of it.
+    """Do every session that is due, as the only night, and back up what came of it.
+
+    Between two sessions others may look at the state: that they end is waited for. Raises
+    AnotherNight where there is one already.
+    """
+    with ExitStack() as alone:
+        try:
+            alone.enter_context(locked_state(night.config.state, NIGHT_LOCK))
+        except LockedError as error:
+            raise AnotherNight(str(error)) from None
+        return _sessions(replace(night, lock_patience_s=PATIENCE_S))
+
+
+def _sessions(night: Night) -> Done:
+    """Do every session that is due; then back up.
 
     A session that fails does not keep the later ones from being told; then the first failure is
     raised at the end, and that session stays due. A backup that fails is paged, and `Done.problem`.
     """
     documents: list[dict[str, Any]] = []
     failures: list[Exception] = []
-    for session in due(night.config, night.now):
+    for session in due(night.config, night.now, patience_s=night.lock_patience_s):
         if documents or failures:
             night.progress.note(f"next: session {session}")
         try:
@@ -49,15 +68,21 @@ def nightly(night: Night) -> Done:
         except Exception as error:  # noqa: BLE001 - it is raised once the later sessions are told
             failures.append(error)
             night.progress.note(f"session {session}: {error}")
+    problem = _backed_up(night, documents[-1]) if documents else ""
     if failures:
         raise failures[0]
+    return Done(documents, problem)
+
+
+def _backed_up(night: Night, document: Mapping[str, Any]) -> str:
+    """Back up what was told last; page where that fails, and return why."""
     try:
-        back_up(night.config.state, documents[-1], night.now)
+        back_up(night.config.state, document, night.now, patience_s=night.lock_patience_s)
     except (StateError, LockedError) as error:
         if night.is_paging:
             page_failure(night.config.path, NO_BACKUP, str(error), night.now, night.progress.note)
-        return Done(documents, f"{NO_BACKUP}: {error}")
-    return Done(documents)
+        return f"{NO_BACKUP}: {error}"
+    return ""
 
 
 def _of(night: Night, session: date) -> Night:
@@ -67,13 +92,17 @@ def _of(night: Night, session: date) -> Night:
     return replace(night, as_of=session, accounts=() if is_all else tuple(there))
 
 
-def due(config: Config, now: Clock) -> list[date]:
+def due(config: Config, now: Clock, *, patience_s: float = 0.0) -> list[date]:
     """Return the sessions that were expected and never published, and the last one that has ended.
 
     The earliest first. From now on they are expected.
     """
     last = last_day(config.accounts, now)
     calendars = [calendar(name) for name in {account.calendar for account in config.accounts}]
-    with storing(config.state), locked_state(config.state) as state, known_ledger(state) as ledger:
+    with (
+        storing(config.state),
+        locked_state(config.state, patience_s=patience_s) as state,
+        known_ledger(state) as ledger,
+    ):
         missing = ledger.expect(last, calendars, now())
     return [*(day for day in missing if day != last and begun(config, day)), last]

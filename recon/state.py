@@ -1,10 +1,11 @@
-"""The state folder: made private, and held by one run at a time, and by one watch."""
+"""The state folder: made private, and held by one run at a time, one night, and one watch."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,31 +14,57 @@ from recon.errors import ConfigError, LockedError, StateError
 
 
 @contextmanager
-def locked_state(folder: Path, lock: str = "lock") -> Iterator[Path]:
+def locked_state(folder: Path, lock: str = "lock", *, patience_s: float = 0.0) -> Iterator[Path]:
     """Make the state folder (0700), hold one of its locks, and give it.
 
-    Raises LockedError where another run holds that, ConfigError where it cannot be made.
+    Raises LockedError where another run holds that for longer than `patience_s`, ConfigError where
+    it cannot be made.
     """
+    _make(folder)
+    path = folder / lock
+    with held(path, f"another run holds {path}: wait for it to end, then try again", patience_s):
+        yield folder
+
+
+@contextmanager
+def held(path: Path, otherwise: str, patience_s: float) -> Iterator[None]:
+    """Hold a lock. Raises LockedError, `otherwise`, where another process goes on holding it.
+
+    ConfigError where it cannot be made.
+    """
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise _unusable(str(path), error) from error
+    give_up = time.monotonic() + patience_s
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= give_up:
+                    raise LockedError(otherwise) from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _make(folder: Path) -> None:
+    """Make the state folder, private. Raises ConfigError."""
     try:
         for part in (folder, folder / "scratch", folder / "reports"):
             part.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
-        handle = os.open(folder / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(
-            f"recon.state: cannot make the state folder {folder} ({error.strerror}): "
-            "name one that can be written"
-        ) from error
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedError(
-                f"another run holds {folder / lock}: wait for it to end, then try again"
-            ) from None
-        yield folder
-    finally:
-        os.close(handle)
+        raise _unusable(f"the state folder {folder}", error) from error
+
+
+def _unusable(what: str, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"recon.state: cannot make {what} ({error.strerror}): name one that can be written"
+    )
 
 
 @contextmanager

@@ -22,10 +22,10 @@ from recon.config import Bot, Config
 from recon.deadline import DEADLINES, due, missed
 from recon.deadline import pages as deadline_pages
 from recon.domain import Clock
-from recon.errors import ExitCode, LockedError
+from recon.errors import ExitCode, LockedError, StateError
 from recon.heartbeats import Look, read_beats, rhythm
 from recon.incidents import Told
-from recon.ledger import Ledger
+from recon.ledger import LEDGER, Ledger
 from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Trouble, judge
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver, told_pages
@@ -65,8 +65,14 @@ class Watch:
 def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
     """Look once at every bot and every deadline; return the document, and whether it has news.
 
-    News is what began, ended or was told. Raises ConfigError for a calendar that is not known.
+    News is what began, ended or was told. Raises ConfigError for a calendar that is not known,
+    StateError once the ledger is another one, as after a restore.
     """
+    if not watch.ledger.is_in_place():
+        raise StateError(
+            f"{watch.config.state / LEDGER} is another one than when the watch began, or is gone: "
+            "start  recon watch  again, which systemd does by itself"
+        )
     bots = watch.bots
     looks = read_beats(bots, watch.config.folder, watch.now)
     before = watch.ledger.watched()

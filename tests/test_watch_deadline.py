@@ -20,7 +20,7 @@ import pytest
 from recon.cli import run_cli
 from recon.demo.background import in_background
 from recon.demo.channel import Channel
-from recon.errors import ExitCode
+from recon.errors import ExitCode, StateError
 from recon.ledger import Ledger
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver
@@ -260,3 +260,20 @@ def kill_after(seconds: float, folder: Path, *more: str) -> None:
             watch.wait(seconds)
         except subprocess.TimeoutExpired:
             watch.kill()
+
+
+def test_a_watch_ends_once_another_ledger_lies_in_the_place_of_its_own(
+    desk: Callable[..., Desk], tmp_path: Path, channel: Channel
+) -> None:
+    """It would go on in the one that a restore has set aside, where no night is ever told."""
+    here = desk()
+    here.look()
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        ledger.copy_to(tmp_path / "restored.sqlite")
+    (tmp_path / "ledger.sqlite").rename(tmp_path / "aside.sqlite")
+    with pytest.raises(StateError, match="start  recon watch  again"):
+        here.look(DAY)
+    (tmp_path / "restored.sqlite").rename(tmp_path / "ledger.sqlite")
+    with pytest.raises(StateError, match="start  recon watch  again"):
+        here.look(DAY)
+    assert "2026-05-14" not in "".join(one.title for one in channel.pages)

@@ -52,18 +52,19 @@ COMMANDS = (page,)
 def _send(config: Config, *, is_json: bool) -> int:
     from recon.ledger import LEDGER  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
-    from recon.paging.delivery import deliver  # noqa: PLC0415
+    from recon.paging.delivery import Delivered, deliver  # noqa: PLC0415
     from recon.paging.listen import Listener  # noqa: PLC0415
 
     def now() -> datetime:
         return datetime.now(UTC)
 
     channels = outlets(config.paging)
-    if not (config.state / LEDGER).exists():
-        return ExitCode.AGREED  # no run yet, so nothing to send
-    with open_ledger(config) as ledger, Listener(ledger, channels, now, _note) as listener:
-        acknowledged = listener.listen(waits=True)
-        done = deliver(config.state, ledger, channels, now, _note)
+    acknowledged: list[str] = []
+    done = Delivered(0, 0, [])
+    if (config.state / LEDGER).exists():  # else no run yet, so nothing to send
+        with open_ledger(config) as ledger, Listener(ledger, channels, now, _note) as listener:
+            acknowledged = listener.listen(waits=True)
+            done = deliver(config.state, ledger, channels, now, _note)
     if is_json:
         failed = [{"channel": name, "reason": reason} for name, reason in done.failed]
         counts = {"settled": done.settled, "waiting": done.waiting}

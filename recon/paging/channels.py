@@ -49,13 +49,21 @@ class Result(NamedTuple):
     seconds: float
 
 
-def outlets(paging: Paging) -> list[Outlet]:
-    """Return all that is configured, each once. Raises ConfigError for what cannot be used."""
+def outlets(paging: Paging, *, is_strict: bool = True) -> list[Outlet]:
+    """Return all that is configured, each once.
+
+    Raises ConfigError for what cannot be used; or else, not `is_strict`, leaves it out.
+    """
     found: dict[str, Outlet] = {}
     lists = ((paging.channels, False), (paging.escalation, True))
     for configured, is_second in lists:
         for one in configured:
-            made = _outlet(one, is_second=is_second)
+            try:
+                made = _outlet(one, is_second=is_second)
+            except ConfigError:
+                if is_strict:
+                    raise
+                continue
             found.setdefault(made.id, made)
     return list(found.values())
 

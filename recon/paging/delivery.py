@@ -6,25 +6,22 @@ run and from `recon page send`, each minute; one process sends at a time.
 
 from __future__ import annotations
 
-import fcntl
-import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recon.breaks import Break
 from recon.domain import Clock, Severity
-from recon.errors import LockedError, ReconError, StateError
+from recon.errors import ReconError, StateError
 from recon.judgement import SEVERITIES
 from recon.ledger import LEDGER, Ledger
 from recon.paging.channels import DEADLINE_S, Outlet, send, targets
-from recon.paging.outbox import Waiting
+from recon.paging.outbox import Waiting, is_due
 from recon.paging.page import Page, concerns, write_page
 from recon.paging.wire import Message
-from recon.state import storing, write_whole
+from recon.state import held, storing, write_whole
 
 Note = Callable[[str], None]
 NIGHTS = "night-"
@@ -117,7 +114,7 @@ def deliver(
                 (message, outlet)
                 for message, outlet in _next(left, channels)
                 if (message.id, outlet.id) not in tried
-                and message.due_at.get(outlet.id, message.at) <= now()
+                and is_due(message.due_at.get(outlet.id, message.at), now())
             ]
             done = [one.id for one in left if channels and not _wanting(one, channels)]
             ledger.settle_pages(done, now())
@@ -155,9 +152,11 @@ def page_at_once(
         with storing(state), Ledger(state / LEDGER) as ledger:
             ledger.enqueue(page, now())
             deliver(state, ledger, channels, now, note)
-    except ReconError as error:
-        note(f"paged past the outbox: {error}")
-        said = Message(page.key, page.title, page.body, page.severity)
+    except Exception as error:  # noqa: BLE001 - whatever it is, somebody has to know
+        why = error if isinstance(error, ReconError) else type(error).__name__
+        note(f"paged past the outbox: {why}")
+        key, title, body, severity, *_ = page.readable()
+        said = Message(key, title, body, severity)
         results = dict(send([(one.channel, said) for one in channels]))
         for number, result in results.items():
             if result.reason:
@@ -215,26 +214,11 @@ def _write_or_remove(path: Path, waiting: Sequence[Waiting]) -> None:
     write_whole(path, ("\n\n" + "─" * 40 + "\n\n").join(texts) + "\n")
 
 
-@contextmanager
-def _sending(state: Path) -> Iterator[None]:
+def _sending(state: Path) -> AbstractContextManager[None]:
     """Be the one process that sends. Raises LockedError after a minute of waiting."""
-    handle = os.open(state / "outbox.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    give_up = time.monotonic() + PATIENCE_S
-    try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > give_up:
-                    raise LockedError(
-                        f"another process is sending pages ({state / 'outbox.lock'}): "
-                        "it marks what it sends; try again"
-                    ) from None
-                time.sleep(0.1)
-        yield
-    finally:
-        os.close(handle)
+    path = state / "outbox.lock"
+    otherwise = f"another process is sending pages ({path}): it marks what it sends; try again"
+    return held(path, otherwise, PATIENCE_S)
 
 
 def _severity(rows: Mapping[str, Mapping[str, Any]], subjects: Mapping[str, str]) -> Severity:

@@ -82,6 +82,7 @@ def enqueue(db: sqlite3.Connection, page: Page, at: datetime) -> None:
     One that stands already is told anew and not sent at once, unless it has grown graver: repeats
     see to the rest, so that a page may be enqueued at every look. The end of none is no message.
     """
+    page = page.readable()
     row = db.execute("select * from incidents where key = ?", (page.key,)).fetchone()
     is_standing = row is not None and row["status"] != "resolved"
     if page.resolves:
@@ -121,8 +122,16 @@ def tend(db: sqlite3.Connection, at: datetime) -> None:
         if _is_of_breaks(row, states) and not any(one["status"] in STANDING for one in states):
             title = f"{row['title']}: RESOLVED"
             _end(db, row, title, "none of its breaks stands any more", at)
-        elif _is_unanswered(row, states) and row["repeat_at"] <= _text(at):
+        elif _is_unanswered(row, states) and is_due(_instant(row["repeat_at"]), at):
             _repeat(db, row, states, at)
+
+
+def is_due(when: datetime, at: datetime) -> bool:
+    """Return whether a time has come. Nothing waits longer than for a repeat.
+
+    What lies further ahead was set by a clock that has been put back since.
+    """
+    return not at < when <= at + REPEAT_AFTER
 
 
 def unanswered(db: sqlite3.Connection) -> list[Unanswered]:
@@ -187,11 +196,11 @@ def waiting(db: sqlite3.Connection) -> list[Waiting]:
         found.append(
             Waiting(
                 row["message"],
-                datetime.fromisoformat(row["at"]),
+                _instant(row["at"]),
                 bool(row["is_escalated"]),
                 said,
                 frozenset(one["channel"] for one in rows if one["status"] == "delivered"),
-                {one["channel"]: datetime.fromisoformat(one["due_at"])
+                {one["channel"]: _instant(one["due_at"])
                  for one in rows if one["due_at"]},
             )
         )  # fmt: skip
@@ -358,6 +367,10 @@ def _standing(db: sqlite3.Connection) -> list[sqlite3.Row]:
 
 def _graver(one: Severity, other: Severity) -> Severity:
     return max(one, other, key=SEVERITIES.index)
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _text(at: datetime) -> str:

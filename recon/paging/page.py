@@ -32,6 +32,13 @@ class Page(NamedTuple):
     resolves: bool = False
     subjects: Mapping[str, str] = {}
 
+    def readable(self) -> Page:
+        """Return it as text that can be kept and sent: the name of a file need not be any."""
+        title, body = (
+            said.encode("utf-8", "backslashreplace").decode() for said in (self.title, self.body)
+        )
+        return self._replace(title=title, body=body)
+
 
 def concerns(document: Mapping[str, Any], loud: Mapping[str, str]) -> dict[str, str]:
     """Return what a run has to page of, each with its account: the `loud` breaks, and every hole.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -89,6 +90,7 @@ def understood(url: str, base_url: str | None = None, api_token: str | None = No
     """Read a channel's URL. Raises ConfigError for one through which nothing would be sent."""
     import apprise  # noqa: PLC0415 - slow to load
 
+    logging.getLogger("apprise").disabled = True  # it logs the whole of a URL that it cannot read
     plugin: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
     scheme, separator, rest = url.partition("://")
     if api_token is not None and (plugin is None or _schema(plugin) != "pagerduty"):
