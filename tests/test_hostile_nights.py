@@ -202,7 +202,7 @@ def test_page_send_prints_a_document_also_before_the_first_night(
     with paged_folder(tmp_path, account()) as (path, _):
         assert run_cli(["page", "send", "--json", "--config", str(path)]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "schema": 1, "settled": 0, "waiting": 0, "failed": [],
+        "schema": 1, "settled": 0, "waiting": 0, "failed": [], "acknowledged": [],
     }  # fmt: skip
 
 

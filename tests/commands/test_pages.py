@@ -83,7 +83,8 @@ def test_what_waits_is_sent_and_nothing_twice(
 ) -> None:
     with receiver(says(200)) as chat:
         path = write(tmp_path, webhook(tmp_path, chat))
-        assert typed(path, capsys, "page", "send") == (ExitCode.AGREED, {}, "")  # before any run
+        nothing = {"schema": 1, "settled": 0, "waiting": 0, "failed": [], "acknowledged": []}
+        assert typed(path, capsys, "page", "send") == (ExitCode.AGREED, nothing, "")  # no run yet
         enqueue(tmp_path, Page("bot", "bot is silent", "for 18 hours", "critical"))
         sent = {"schema": 1, "settled": 1, "waiting": 0, "failed": [], "acknowledged": []}
         assert typed(path, capsys, "page", "send") == (ExitCode.AGREED, sent, "")
