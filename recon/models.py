@@ -45,6 +45,7 @@ TOLD = pa.schema(
     ]
 )  # fmt: skip
 TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
+TOLD_SINCE = pa.schema([("account", pa.string()), ("since", pa.date32())])
 DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "restated", "proofs",
            "breaks", "causes")  # fmt: skip
 
@@ -131,7 +132,8 @@ def build(
         warehouse.build("evidence")
     with stage("lots"):
         run_lots(warehouse, methods)
-    for name, columns in (("by_session", TOLD), ("through", TOLD_THROUGH)):
+    told = (("by_session", TOLD), ("through", TOLD_THROUGH), ("since", TOLD_SINCE))
+    for name, columns in told:
         warehouse.keep("told", name, columns)
     for folder in ("pnl", "restated", "proofs", "breaks"):
         with stage(folder):

@@ -15,6 +15,7 @@ from tests.fleet import (
     BTC,
     ETH,
     NOW,
+    SINCE,
     Desk,
     Document,
     Trader,
@@ -69,6 +70,16 @@ def test_a_late_fill_says_what_moved_from_what_to_what_and_why(tmp_path: Path) -
     total = [Decimal(d["bots"][0]["total"]["truth"]["net"]) for d in (first, document)]
     changes = [Decimal(r["moved"]) for r in document["restated"] if r["bot"] == "btc"]
     assert total[1] - total[0] == sum(changes)
+
+
+def test_sessions_that_no_window_had_are_no_restatement(tmp_path: Path) -> None:
+    """Never told is not told as 0: `since` moves to and fro, and nothing was restated by that."""
+    with serving(traded()) as server, unpaced():
+        run(tmp_path, server, bots=BOTS)
+        for since in (SINCE + 5 * DAY, SINCE - 3 * DAY):
+            moved = run(tmp_path, server, desk=Desk(since=since), bots=BOTS)
+            assert moved["accounts"][0]["status"] == "proven" or since > SINCE
+            assert moved["restated"] == []
 
 
 def test_it_restates_the_sessions_after_it_too(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 -- grain: one owner's session of which something else was told before; key: account, scope, bot, session_date
--- A session that was told of and had no row was told as nothing. Null is unknown, before or now.
+-- A session that was told of and had no row was told as nothing; what lay outside the window that was
+-- told was not told at all, and is no restatement. Null is unknown, before or now.
 with now as (
   select p.account, p.scope, p.bot, p.session_date, p.net, p.carried
   from pnl.by_session p
@@ -30,6 +31,7 @@ select x.*
 from held x
 join config.accounts a on a.account = x.account
 join told.through t on t.account = x.account
+left join told.since s on s.account = x.account
 where
-  x.session_date between a.first_date and least(a.last_date, t.through)
+  x.session_date between greatest(a.first_date, coalesce(s.since, a.first_date)) and least(a.last_date, t.through)
   and (x.net is distinct from x.net_before or x.carried is distinct from x.carried_before)
