@@ -24,7 +24,7 @@ from recon.errors import StateError, UsageError
 from recon.identifiers import quoted
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
-from recon.publication import BACKUPS, WAREHOUSE, manifest
+from recon.publication import BACKUPS, REMEDY, WAREHOUSE, manifest
 from recon.state import locked_state, storing, sync_folder
 from recon.warehouse import Warehouse
 
@@ -62,6 +62,7 @@ def back_up(
         draft.mkdir(parents=True)
         try:
             held = ledger.last_manifest()
+            written = _written(state / WAREHOUSE)
             shutil.copyfile(state / WAREHOUSE, draft / WAREHOUSE)
             ledger.copy_to(draft / LEDGER)
             _verify_warehouse(draft / WAREHOUSE, held)
@@ -70,6 +71,7 @@ def back_up(
                 "as_of": document["as_of"], "run": document["run"], "at": now().isoformat(),
                 "rows": dict(held.rows), "sha256": held.sha256,
                 "files": {each: _hash(draft / each) for each in (WAREHOUSE, LEDGER)},
+                "written": written,
             }  # fmt: skip
             (draft / SAID).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
             for each in draft.iterdir():
@@ -82,6 +84,25 @@ def back_up(
             raise
         _prune(state, folder)
         return folder
+
+
+def assert_unaltered(state: Path, *, patience_s: float = 0.0) -> None:
+    """Read the warehouse whole, where nobody has written to it since it was backed up.
+
+    Raises StateError where it is not, byte for byte, what it was then: so a disk is noticed that
+    alters what nobody reads. Raises LockedError.
+    """
+    path = state / WAREHOUSE
+    with storing(state), locked_state(state, patience_s=patience_s):
+        there = backups(state)
+        said = _said(state / BACKUPS / there[0]["backup"] / SAID) if there else None
+        if said is None or not path.exists() or said.get("written") != _written(path):
+            return
+        if _hash(path) != said["files"][WAREHOUSE]:
+            raise StateError(
+                f"{path} is not what it was when it was backed up, and nobody has written to it "
+                f"since: the disk has altered it: {REMEDY}"
+            )
 
 
 def backups(state: Path) -> list[dict[str, Any]]:
@@ -190,6 +211,12 @@ def _prune(state: Path, latest: Path) -> None:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _written(path: Path) -> list[int]:
+    """Return when a file was last written to, in ns, and its size: the same, while nobody does."""
+    status = path.stat()
+    return [status.st_mtime_ns, status.st_size]
 
 
 def _sync(path: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, NamedTuple
 
-from recon.backup import back_up
+from recon.backup import assert_unaltered, back_up
 from recon.config import Config
 from recon.domain import Clock
 from recon.errors import AnotherNight, ConfigError, LockedError, StateError
@@ -58,7 +58,9 @@ def _sessions(night: Night) -> Done:
     """
     documents: list[dict[str, Any]] = []
     failures: list[Exception] = []
-    for session in due(night.config, night.now, patience_s=night.lock_patience_s):
+    sessions = due(night.config, night.now, patience_s=night.lock_patience_s)
+    assert_unaltered(night.config.state, patience_s=night.lock_patience_s)
+    for session in sessions:
         if documents or failures:
             night.progress.note(f"next: session {session}")
         try:

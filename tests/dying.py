@@ -32,7 +32,8 @@ from tests.fleet import QUICK, unpaced
 
 HOME = str(Path(__file__).parents[1] / "recon") + os.sep
 STEPS = (
-    "due", "begin_run", "opened", "_fetch", "land", "_model", "run_lots", "_judge", "manifest",
+    "due", "assert_unaltered", "begin_run", "opened", "_fetch", "land", "_model", "run_lots",
+    "_judge", "manifest",
     "begin_manifest", "commit_manifest", "checkpoint", "verify", "_note", "publish", "sync_folder",
     "_report", "publish_run", "deliver", "mark_page", "told_pages", "end_run", "back_up",
     "copy_to", "_verify_warehouse", "_verify_ledger", "_prune",

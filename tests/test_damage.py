@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,17 +75,36 @@ def test_a_log_that_was_cut_off_is_noticed(story: Story, seed: int) -> None:
         assert numbers(left_behind(story.work)) == numbers(story.due), size
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
-def test_a_byte_that_flipped_is_noticed_or_is_none_of_ours(story: Story, seed: int) -> None:
-    """Where nothing is noticed, it lay where nothing lies: every number is what it was."""
-    story.afresh()
+def flip(path: Path, seed: int) -> int:
+    """Alter one byte anywhere in a file; return its place."""
     chance = random.Random(seed)
-    with (story.state / WAREHOUSE).open("r+b") as file:
+    with path.open("r+b") as file:
         place = chance.randrange(os.fstat(file.fileno()).st_size)
         file.seek(place)
         [was] = file.read(1)
         file.seek(place)
         file.write(bytes([was ^ chance.randint(1, 255)]))
+    return place
+
+
+@pytest.mark.parametrize("seed", range(LIVES))
+def test_a_byte_that_the_disk_has_flipped_is_noticed(story: Story, seed: int) -> None:
+    """Anywhere in the file: nobody has written to it, and it is not what it was."""
+    story.afresh()
+    before = (story.state / WAREHOUSE).stat()
+    place = flip(story.state / WAREHOUSE, seed)
+    os.utime(story.state / WAREHOUSE, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert night_in_a_process(story.config, NOW) == ExitCode.UNPROVEN, (place, log(story.work))
+    assert_noticed(story, place)
+
+
+@pytest.mark.parametrize("seed", range(LIVES))
+def test_a_byte_that_somebody_has_written_is_noticed_or_is_none_of_ours(
+    story: Story, seed: int
+) -> None:
+    """Where nothing is noticed, it lay where nothing lies: every number is what it was."""
+    story.afresh()
+    place = flip(story.state / WAREHOUSE, seed)
     status = night_in_a_process(story.config, NOW)
     if status == ExitCode.UNPROVEN and is_still_published(story):
         assert_noticed(story, place)
