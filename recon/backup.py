@@ -95,8 +95,10 @@ def assert_unaltered(state: Path, *, patience_s: float = 0.0) -> None:
     path = state / WAREHOUSE
     with storing(state), locked_state(state, patience_s=patience_s):
         there = backups(state)
-        said = _said(state / BACKUPS / there[0]["backup"] / SAID) if there else None
-        if said is None or not path.exists() or said.get("written") != _written(path):
+        if not there or not path.exists():
+            return
+        said = _manifest_of(state / BACKUPS / there[0]["backup"])
+        if said.get("written") != _written(path):
             return
         if _hash(path) != said["files"][WAREHOUSE]:
             raise StateError(
@@ -132,6 +134,13 @@ def _said(path: Path) -> dict[str, Any] | None:
     return said if isinstance(said, dict) and whole <= said.keys() else None
 
 
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    """Return what a backup that is listed says of itself. Raises StateError where it has gone."""
+    if (said := _said(folder / SAID)) is None:
+        raise StateError(f"{folder / SAID} cannot be read any more: name another backup")
+    return said
+
+
 def restore(state: Path, name: str | None = None, *, who: str, user: str, now: Clock) -> Restored:
     """Put a backup, the latest without a name, in the place of the warehouse.
 
@@ -146,7 +155,7 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
         if name is not None and name not in there:
             raise UsageError(f"there is no backup {name!r}: use one of {', '.join(there)}")
         folder = state / BACKUPS / (name or there[0])
-        said = json.loads((folder / SAID).read_text(encoding="utf-8"))
+        said = _manifest_of(folder)
         for each, expected in said["files"].items():
             if _hash(folder / each) != expected:
                 raise StateError(f"{folder / each} is damaged: name another backup: {there}")

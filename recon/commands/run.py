@@ -74,8 +74,7 @@ def run(
         with _failures(config_path, is_paging=not no_page):
             config = load_config(config_path)
             done = _done(config, asked, verbosity, is_nightly=True)
-            status = _status(done)
-        outside.published(done.documents, status, done.problem)
+        outside.published(done.documents, _status(done), done.problem)
         return _show(config, done, is_json, verbosity)
 
 

@@ -162,7 +162,7 @@ def page_at_once(
             if result.reason:
                 name = channels[number].channel.name
                 note(f"PAGE NOT DELIVERED through {name}: {result.reason}")
-        if not any(not result.reason for result in results.values()):
+        if all(result.reason for result in results.values()):
             note(f"PAGE NOT DELIVERED: {page.title}: {page.body}")
             _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)  # noqa: FBT003
 

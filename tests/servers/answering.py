@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from recon.domain import Clock
-from tests.servers.channels import TOKEN
+from tests.servers.channels import TOKEN, Replying, listening
 
 REST_TOKEN = "canary-rest-token"
 ANNA = {"id": 7, "is_bot": False, "first_name": "Anna", "username": "anna"}
@@ -24,16 +23,16 @@ Fault = Callable[["Handler"], None]
 S = TypeVar("S", bound="Service")
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(Replying):
     """One request of either service; a fault that waits answers in its place."""
 
     service: Service
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the name is that of http.server
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer(json.loads(body or b"{}"))
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         self._answer(query)
 
@@ -47,19 +46,6 @@ class Handler(BaseHTTPRequestHandler):
         with self.service.lock:
             status, said = self.service.answer(self, asked)
         self.reply(status, said)
-
-    def reply(self, status: int, said: Any, **headers: str) -> None:
-        body = said if isinstance(said, bytes) else json.dumps(said).encode()
-        with suppress(OSError):
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @dataclass
@@ -193,17 +179,9 @@ class PagerDuty(Service):
 @contextmanager
 def serving(service: S) -> Iterator[S]:
     """Serve until the block ends."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"service": service}))
-    server.daemon_threads = True
-    service.base = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(type("Bound", (Handler,), {"service": service})) as port:
+        service.base = f"http://127.0.0.1:{port}"
         yield service
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def says(status: int, said: Any, **headers: str) -> Fault:

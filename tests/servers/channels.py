@@ -17,7 +17,40 @@ TOKEN = "123456789:AAcanary_abcdefghijklmnopqrstuvwxyz12"
 ROUTING = "canary0canary0canary0canary0cana"
 
 
-class Answer(BaseHTTPRequestHandler):
+class Replying(BaseHTTPRequestHandler):
+    """What answers one request: with JSON, with bytes as they are, or with nothing."""
+
+    def reply(self, status: int, said: Any = None, **headers: str) -> None:
+        is_json = said is not None and not isinstance(said, bytes)
+        body = json.dumps(said).encode() if is_json else said or b""
+        with suppress(OSError):
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def listening(handler: type[Replying]) -> Iterator[int]:
+    """Answer on 127.0.0.1, each request in a thread of its own, until the block ends: the port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+class Answer(Replying):
     """One request: noted, then answered as the receiver is told to behave."""
 
     receiver: Receiver
@@ -30,19 +63,6 @@ class Answer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.receiver.gets += 1
         self.reply(200, {"ok": True})
-
-    def reply(self, status: int, said: Any = None, **headers: str) -> None:
-        body = b"" if said is None else json.dumps(said).encode()
-        with suppress(OSError):
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 Behaviour = Callable[[Answer, dict[str, Any]], None]
@@ -74,17 +94,8 @@ class Receiver:
 def receiver(answer: Behaviour) -> Iterator[Receiver]:
     """Serve until the block ends."""
     made = Receiver(answer)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Answer,), {"receiver": made}))
-    server.daemon_threads = True
-    made.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with listening(type("Bound", (Answer,), {"receiver": made})) as made.port:
         yield made
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def says(status: int, said: Any = None) -> Behaviour:
