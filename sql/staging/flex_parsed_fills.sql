@@ -1,8 +1,8 @@
 -- grain: one Trade or TradeConfirm row as IBKR wrote it; key: account, kind, id
 -- `verdict` says where the row goes, each row to one place alone:
 --   fill         a level EXECUTION row that moves a position
---   cancelled    a cancel, or the original that it takes back: neither moves a position, and what
---                remains of the pair's fees is a ledger entry
+--   cancelled    a cancel, or the original that it takes back: neither moves a position. The fees that
+--                remain of the pair go to its order's fills, see flex_corrected_fees.sql
 --   conversion   a CASH row: money changed for money, no position; its commission is a ledger entry
 --   restated     a row that repeats executions in another form (orders, lots, summaries; a trade
 --                confirmation of a day that an activity statement covers)
@@ -220,7 +220,8 @@ numbered as (
 ),
 
 by_trade as (
-  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date
+  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date,
+    o.trade_id, coalesce(o.order_id, c.order_id) as order_id
   from numbered c
   join numbered o using (account, instrument, pair_trade_id, booked_qty, price, n)
   where c.is_cancel and not o.is_cancel and c.pair_trade_id <> ''
@@ -243,7 +244,8 @@ left_over as (
 ),
 
 by_order as (
-  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date
+  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date,
+    o.trade_id, coalesce(o.order_id, c.order_id) as order_id
   from left_over c
   join left_over o using (account, instrument, order_id, time_text, booked_qty, price, m)
   where c.is_cancel and not o.is_cancel
@@ -257,10 +259,11 @@ pairs as (
 
 paired as (
   select p.account, p.kind, p.id, p.kind as pair_kind, p.id as pair_id, p.at as pair_at,
-    p.session_date as pair_session_date
+    p.session_date as pair_session_date, p.trade_id as pair_trade_id, p.order_id as pair_order_id
   from pairs p
   union all
-  select p.account, p.cancel_kind, p.cancel_id, p.kind, p.id, p.at, p.session_date
+  select p.account, p.cancel_kind, p.cancel_id, p.kind, p.id, p.at, p.session_date, p.trade_id,
+    p.order_id
   from pairs p
 )
 
@@ -270,6 +273,8 @@ select
   p.pair_id,
   p.pair_at,
   p.pair_session_date,
+  p.pair_trade_id,
+  p.pair_order_id,
   -- Of the row alone, so that it is the same whatever is staged beside it; ties go by the id.
   coalesce(j.transaction_number, try_cast(j.trade_id as hugeint), 0)::hugeint as seq,
   case

@@ -192,9 +192,21 @@ def test_only_executions_are_fills(warehouse: Warehouse, tmp_path: Path) -> None
     assert table(warehouse, "quarantine") == []
 
 
-def test_a_correction_leaves_the_rebooking_alone(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_the_rebooking_carries_the_commission_of_the_booking_that_it_corrects(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
     staged(warehouse, tmp_path, statement({}, CANCEL, REBOOK))
-    assert [row["fill_id"] for row in table(warehouse, "fills")] == ["3"]
+    assert [(row["fill_id"], row["fee"]) for row in table(warehouse, "fills")] == [
+        ("3", Decimal(-2))
+    ]
+    assert table(warehouse, "ledger") == []
+
+
+def test_of_an_order_that_is_gone_the_commission_is_a_cost_at_once(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    staged(warehouse, tmp_path, statement({}, CANCEL))
+    assert table(warehouse, "fills") == []
     assert [(row["amount"], row["session_date"]) for row in table(warehouse, "ledger")] == [
         (Decimal(-1), date(2026, 1, 5))
     ]
