@@ -55,6 +55,35 @@ create or replace macro execution_family(exec_id) as regexp_replace(exec_id, '\.
 create or replace macro correction(exec_id) as
 coalesce(try_cast(regexp_extract(exec_id, '\.([0-9]{1,9})$', 1) as integer), 0);
 
+-- zone_minutes(zone): how many minutes east of UTC an abbreviation of IBKR's stands for; null for one
+-- that is not known, or that stands for different times in different parts of the world.
+create or replace macro zone_minutes(zone) as
+case
+  when zone in ('HST') then -600
+  when zone in ('AKST') then -540
+  when zone in ('AKDT') then -480
+  when zone in ('MST', 'PDT') then -420
+  when zone in ('MDT') then -360
+  when zone in ('EST', 'CDT') then -300
+  when zone in ('EDT') then -240
+  when zone in ('NST') then -210
+  when zone in ('NDT') then -150
+  when zone in ('UTC', 'GMT', 'WET') then 0
+  when zone in ('BST', 'WEST', 'CET', 'MET') then 60
+  when zone in ('CEST', 'MEST', 'EET', 'SAST') then 120
+  when zone in ('EEST', 'MSK') then 180
+  when zone in ('PKT') then 300
+  when zone in ('WIB', 'ICT') then 420
+  when zone in ('HKT', 'SGT', 'MYT', 'AWST') then 480
+  when zone in ('JST', 'KST') then 540
+  when zone in ('ACST') then 570
+  when zone in ('AEST') then 600
+  when zone in ('ACDT') then 630
+  when zone in ('AEDT') then 660
+  when zone in ('NZST') then 720
+  when zone in ('NZDT') then 780
+end;
+
 -- whole_sum(amount): the sum, or null where any part of it is unknown. A plain sum() skips nulls,
 -- and would read what is unknown as 0.
 create or replace macro whole_sum(amount) as

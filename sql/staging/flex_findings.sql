@@ -64,6 +64,19 @@ from staging.flex_parsed_actions p
 join config.accounts a on a.account = p.account
 where p.verdict = 'unknown' and (p.session_date is null or p.session_date >= a.first_date)
 union
+select s.account, 'CorporateAction', s.id, s.session_date, s.instrument,
+  'corporate action ' || coalesce(nullif(s.type, ''), nullif(s.headline, ''), 'of no type')
+  || ' came only as a summary: tick Detail in the Flex query''s section Corporate Actions'
+from staging.flex_parsed_actions s
+join config.accounts a on a.account = s.account
+where s.verdict = 'restated' and (s.session_date is null or s.session_date >= a.first_date)
+  and not exists (
+    select 1
+    from staging.flex_parsed_actions d
+    where d.account = s.account and d.verdict <> 'restated' and d.day is not distinct from s.day
+      and d.headline = s.headline and d.instrument = s.instrument
+  )
+union
 select r.account, r.kind, r.id, null, '',
   'the statements'' base currency is ' || (r.payload ->> 'currency')
   || ', not the account''s: rates to the account''s currency are not known'

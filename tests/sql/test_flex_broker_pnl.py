@@ -1,4 +1,4 @@
-"""What IBKR says that an instrument realised, and what recon reckons: equal but for IBKR's rounding.
+"""What IBKR says that an instrument realised, held to what recon reckons.
 
 IBKR rounds the PnL of each lot that an execution closes at the sixth decimal.
 """
