@@ -1,0 +1,95 @@
+-- grain: one thing that the statements lack, and the numbers need; key: all columns
+-- Each names the field, the section or the box to tick. Some are needed whatever happens. Others are
+-- needed for what an account's bots are configured to be, or where positions do not add up: then what
+-- is lacking may be why, and nobody can say that a fill is missing. `instrument` is '' where all of the
+-- account is concerned.
+with lacking as (
+  select distinct account, section, field, box, needed_of
+  from evidence.missing
+  semi join config.accounts using (account)
+  where coalesce(session_date <= (select max(a.last_date) from config.accounts a where a.account = missing.account), true)
+),
+
+-- The sessions of the window of which the statements tell.
+told as (
+  select s.account, s.from_date, s.to_date, s.has_trades, s.has_actions, s.has_transfers, d.session_date
+  from staging.flex_statements s
+  join config.accounts a on a.account = s.account
+  join config.sessions d
+    on d.account = s.account and d.session_date between s.from_date and s.to_date
+    and d.session_date between a.first_date and a.last_date
+),
+
+absent as (
+  select account, section
+  from (
+    select account, session_date, bool_or(has_actions) as has_actions, bool_or(has_transfers) as has_transfers
+    from told
+    group by account, session_date
+  )
+  cross join unnest([
+    case when not has_actions then 'Corporate Actions' end,
+    case when not has_transfers then 'Transfers' end
+  ]) as t (section)
+  where section is not null
+  group by account, section
+),
+
+unexplained as (
+  select account, string_agg(what, ', ' order by what) as what
+  from (
+    select account, 'the section ' || section as what from absent
+    union all
+    select account, 'the field ' || field || ' (' || box || ') of the section ' || section
+    from lacking
+    where needed_of = 'positions'
+  )
+  group by account
+),
+
+silent as (
+  select account, min(session_date) as first_date, max(session_date) as last_date
+  from told
+  anti join (
+    select t.account, t.session_date
+    from told t
+    join staging.flex_bases b
+      on b.account = t.account and t.session_date between b.from_date and b.to_date
+  ) using (account, session_date)
+  group by account
+)
+
+select account, '' as instrument,
+  'the field ' || field || ' is missing in rows of the section ' || section || ': tick ' || box
+  || ' there in the Flex query' as reason
+from lacking
+where needed_of not in ('positions', 'bots', 'tagged bots')
+  or needed_of = 'bots' and account in (select account from config.bots)
+  or needed_of = 'tagged bots' and account in (select account from config.bots where order_tag is not null)
+union
+select account, '',
+  'no statement says what the base currency was from ' || first_date || ' to ' || last_date
+  || ': tick Currency in the Flex query''s section Account Information'
+from silent
+union
+select p.account, p.instrument,
+  'its fills add up to ' || plain(p.filled_qty) || ', and the statement says ' || plain(p.statement_qty)
+  || '; what else moves a position is not known, as the statements lack ' || u.what
+  || ': add that to the Flex query'
+from proofs.positions p
+join unexplained u on u.account = p.account
+union
+-- What sums up executions of several days is of no day, and stands in each night.
+select r.account, coalesce(trim(r.payload::json ->> 'symbol'), ''),
+  'a row of level ' || (r.payload::json ->> 'levelOfDetail') || ' came, and not one execution of it: tick'
+  || ' Executions in the Flex query''s section Trades'
+from raw.standing r
+semi join (from config.accounts where venue = 'ibkr-flex') a on a.account = r.account
+where r.venue = 'ibkr-flex' and r.kind in ('Order', 'Lot', 'SymbolSummary', 'AssetSummary', 'WashSale')
+  and not exists (
+    from evidence.stated_pnl e
+    where e.account = r.account
+      and coalesce(trim(r.payload::json ->> 'symbol'), '') in ('', e.instrument)
+  )
+  and r.payload is not null
+  and r.payload::json ->> 'assetCategory' <> 'CASH'
