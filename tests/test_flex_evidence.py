@@ -1,0 +1,277 @@
+"""What a Flex statement lacks is noticed: each field, each section, each level of it in turn.
+
+A rich statement of one IBKR account is proven, and its two bots are told apart by their orders'
+tags. Whatever is taken out of it, the night tells the same numbers, or the account is unproven and
+a reason names what to tick. It never tells other numbers, and it never accuses a bot.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+from connectors.flex_statement import Row
+from recon.config import load
+from recon.demo.flex_document import document
+from recon.night import Night, run_night
+from tests.desk_statement import statement
+from tests.fleet import Document, Trader, write_folder, write_vault
+from tests.flex_desk import DAYS, FIRST, LAST, RATES, Desk, written
+
+NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
+AT_ONCE = 60
+"""Accounts of one night."""
+TAGS = {"one": "alpha-", "two": "beta-"}
+OWNED = {"one": ("FUT",), "two": ("BBB", "BBB C")}
+EMPTY = {
+    "Trade": (
+        "accountId", "tradeID", "origTradeID", "ibExecID", "orderReference", "buySell", "strike",
+        "putCall", "underlyingSymbol", "underlyingConid", "openCloseIndicator", "description",
+        "conid",
+    ),
+    "CashTransaction": ("accountId", "tradeID", "description"),
+    "CorporateAction": ("accountId", "code", "conid"),
+    "StatementOfFundsLine": ("accountId", "assetCategory", "tradeCommission", "tradeTax"),
+    "OpenPosition": ("accountId", "costBasisPrice"),
+    "CashReportCurrency": ("paymentInLieu", "withholding871m", "bondInterest", "advisorFees"),
+    "ChangeInNAV": ("accountId", "internalCashTransfers"),
+}  # fmt: skip
+"""Fields that a query ticks and that these rows have no value of."""
+SECTIONS = {
+    "Trades": "Trades", "CashTransactions": "Cash Transactions", "OpenPositions": "Open Positions",
+    "CorporateActions": "Corporate Actions", "StmtFunds": "Statement of Funds",
+    "AccountInformation": "Account Information", "ConversionRates": "Conversion Rates",
+    "CashReport": "Cash Report", "ChangeInNAV": "Change in NAV",
+    "EquitySummaryInBase": "Net Asset Value", "Transfers": "Transfers",
+}  # fmt: skip
+"""The sections of the statement, and what IBKR calls them where a query is made."""
+LEVELS = (
+    "EXECUTION", "ORDER", "CLOSED_LOT", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "WASH_SALE", "LOT",
+    "SUMMARY", "DETAIL", "Currency", "BaseCurrency", "",
+)  # fmt: skip
+
+Sections = Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One thing that a statement has lost, and the words of which a reason must have one."""
+
+    name: str
+    words: tuple[str, ...]
+    sections: Sections
+
+
+def rich() -> Desk:
+    """Play two bots' trades in all that IBKR tells of, so that each row of a statement matters."""
+    desk = Desk(random.Random(13), has_euros=True)
+    days = iter(DAYS[1:])
+
+    def trade(tag: str, name: str, qty: int, price: str) -> None:
+        desk.execute(name, Fraction(qty), Fraction(price))
+        desk.rows["Trades"][-1][1]["orderReference"] = f"{tag}{desk.number}"
+
+    desk.list("CCC", "STK", "USD", 1)
+    desk.day = next(days)
+    desk.move("Deposits/Withdrawals", Fraction("5000"), "USD")
+    trade("alpha-", "AAA", 10, "50.10")
+    trade("beta-", "AAA", 8, "51.20")
+    trade("beta-", "EEE", 20, "41.05")
+    trade("alpha-", "FUT", 2, "4950.25")
+    desk.day = next(days)
+    desk.convert()
+    trade("alpha-", "CFD", 5, "47.20")
+    trade("beta-", "FND", 4, "55.50")
+    desk.day = next(days)
+    desk.move("Dividends", Fraction("17.40"), "USD")
+    desk.move("Withholding Tax", Fraction("-2.61"), "USD")
+    desk.move("Payment In Lieu Of Dividends", Fraction("3.15"), "USD")
+    desk.move("Other Fees", Fraction("-4.50"), "EUR")
+    desk.move("Broker Interest Received", Fraction("1.27"), "EUR")
+    desk.day = next(days)
+    desk.split()
+    desk.day = next(days)
+    desk.assign()
+    correct(desk, next(days))
+    trade("alpha-", "AAA", -5, "26.00")
+    trade("beta-", "AAA", -6, "27.00")
+    trade("beta-", "EEE", -7, "43.00")
+    trade("alpha-", "FUT", -1, "4980.00")
+    desk.day = LAST
+    trade("alpha-", "CFD", -2, "49.00")
+    trade("alpha-", "CCC", -2, "31.00")
+    trade("beta-", "EEE", -4, "44.00")
+    desk.settle()
+    return desk
+
+
+def correct(desk: Desk, following: date) -> None:
+    """Buy at a wrong price; IBKR cancels that on the following day, and books it again."""
+    day, fee = desk.day, Fraction(-1)
+    wrong = {"quantity": "3", "tradePrice": "30", "proceeds": "-90", "ibCommission": "-1"}
+    for sign in (1, -1):
+        desk.day = day if sign == 1 else following
+        desk.pay("USD", "commissions", sign * fee)
+        desk.pay("USD", "netTradesPurchases", sign * Fraction(-90))
+        code = "BUY" if sign == 1 else "SELL"
+        desk.line("USD", code, sign * Fraction(-91), assetCategory="STK",
+                  tradeCommission=written(sign * fee), tradeTax="0")  # fmt: skip
+    desk.execute("CCC", Fraction(3), Fraction(29))
+    _, booked = desk.rows["Trades"].pop()
+    booked |= {
+        "orderReference": "alpha-7", "tradeDate": f"{day:%Y%m%d}", "notes": "Co",
+        "dateTime": f"{day:%Y%m%d};150000", "transactionType": "ExchTrade",
+    }  # fmt: skip
+    original = {
+        **booked, **wrong, "netCash": "-91", "fifoPnlRealized": "0", "notes": "",
+        "reportDate": f"{day:%Y%m%d}", "transactionID": desk.new(),
+    }  # fmt: skip
+    cancel = {
+        **original, "quantity": "-3", "proceeds": "90", "ibCommission": "1", "netCash": "91",
+        "tradeID": "", "origTradeID": original["tradeID"], "transactionID": desk.new(),
+        "transactionType": "TradeCancel", "notes": "Ca", "reportDate": booked["reportDate"],
+        "orderReference": "",
+    }  # fmt: skip
+    rebooked = booked | {"transactionID": desk.new()}
+    desk.rows["Trades"] += [("Trade", row) for row in (original, cancel, rebooked)]
+
+
+def whole(desk: Desk) -> dict[str, list[Row]]:
+    """Return the desk's statement with every field ticked, and every level beside the one read."""
+    sections = {name: list(rows) for name, rows in statement(desk).sections.items()}
+    sections["ConversionRates"] = [
+        ("ConversionRate", {
+            "reportDate": f"{day:%Y%m%d}", "fromCurrency": "EUR", "toCurrency": "USD",
+            "rate": written(RATES["EUR"]),
+        })
+        for day in DAYS
+    ]  # fmt: skip
+    for rows in sections.values():
+        rows[:] = [
+            (kind, {**dict.fromkeys(EMPTY.get(kind, ()), ""), **row}) for kind, row in rows
+        ]
+    trades, cash = sections["Trades"], sections["CashTransactions"]
+    positions, report = sections["OpenPositions"], sections["CashReport"]
+    trades += [
+        ("Order", {**row, "levelOfDetail": "ORDER", "transactionID": "", "tradeID": ""})
+        for _, row in trades
+    ]
+    cash += [
+        ("CashTransaction", {**row, "levelOfDetail": "SUMMARY", "transactionID": ""})
+        for _, row in cash
+    ]
+    positions += [("OpenPosition", {**row, "levelOfDetail": "LOT"}) for _, row in positions]
+    summary = {"levelOfDetail": "BaseCurrency", "currency": "BASE_SUMMARY"}
+    report.append(("CashReportCurrency", {**report[0][1], **summary}))
+    return sections
+
+
+def losses(sections: dict[str, list[Row]]) -> Iterator[Loss]:
+    """Yield the statement without each field, without each section, and at each other level."""
+    for section, rows in sections.items():
+        title = SECTIONS[section]
+        rest = {name: kept for name, kept in sections.items() if name != section}
+        yield Loss(f"{title} absent", (title,), rest)
+        for field in sorted({field for _, row in rows for field in row}):
+            without = [
+                (kind, {name: text for name, text in row.items() if name != field})
+                for kind, row in rows
+            ]
+            yield Loss(f"{title}: no {field}", (field,), sections | {section: without})
+        for level in sorted({row["levelOfDetail"] for _, row in rows if "levelOfDetail" in row}):
+            for other in LEVELS:
+                if other == level:
+                    continue
+                changed = [
+                    (kind, row | ({"levelOfDetail": other} if row["levelOfDetail"] == level else {}))
+                    for kind, row in rows
+                ]
+                name = f"{title}: {level} as {other or 'none'}"
+                yield Loss(name, (title, "levelOfDetail"), sections | {section: changed})
+
+
+def nights(
+    folder: Path, found: Sequence[tuple[str, Sections]], claims: Mapping[str, str]
+) -> Iterator[tuple[str, Document]]:
+    """Run nights of one account for each statement, and yield each account with its bots."""
+    attributes = statement(Desk(random.Random(1), has_euros=False)).attributes
+    for start in range(0, len(found), AT_ONCE):
+        here = folder / str(start)
+        here.mkdir()
+        for bot, claim in claims.items():
+            write_vault(here / f"{bot}.sqlite", [(datetime(2026, 1, 20, 15, tzinfo=UTC), claim)])
+        accounts, bots = "", []
+        for number, (_, sections) in enumerate(found[start : start + AT_ONCE]):
+            text = document((attributes, sections))
+            (here / f"{number}.xml").write_text(text, encoding="utf-8")
+            accounts += (
+                f'[[accounts]]\nid = "a{number}"\nvenue = "ibkr-flex"\nmode = "paper"\n'
+                f'currency = "USD"\nsince = {FIRST}\ncalendar = "XNYS"\nfiles = "{number}.xml"\n'
+            )
+            bots += [
+                Trader(
+                    id=f"{bot}{number}", account=f"a{number}", order_tag=TAGS[bot],
+                    instruments=OWNED[bot], claims=None, books=f"sqlite:///{bot}.sqlite",
+                )
+                for bot in claims
+            ]  # fmt: skip
+        path = write_folder(here, [], bots, accounts)
+        told = run_night(Night(load(path), as_of=LAST, now=lambda: NOW, is_paging=False))
+        of_account: dict[str, list[Document]] = {}
+        for bot in told["bots"]:
+            of_account.setdefault(bot["account"], []).append(bot)
+        for (name, _), account in zip(found[start : start + AT_ONCE], told["accounts"], strict=True):
+            yield name, {"account": account, "bots": of_account[account["account"]]}
+
+
+def figures(told: Document) -> Document:
+    """Return the numbers of an account and its bots, and what is said of each bot."""
+    account = {name: told["account"][name] for name in ("total", "unowned", "netting")}
+    bots = [{name: bot[name] for name in ("status", "total", "day")} for bot in told["bots"]]
+    return {"account": account, "bots": bots}
+
+
+def wrong(told: Document, expected: Document, words: Sequence[str]) -> str:
+    """Return what is wrong with what a night told of a statement that lacks something, or ""."""
+    account, bots = told["account"], told["bots"]
+    for bot, before in zip(figures(told)["bots"], expected["bots"], strict=True):
+        if bot["status"] != "unproven" and bot != before:
+            return f"a bot is {bot['status']}: {bot}"
+    if account["status"] == "proven":
+        return "" if figures(told) == expected else f"other numbers: {figures(told)}"
+    if any(word in reason for reason in account["reasons"] for word in words):
+        return ""
+    return f"{account['status']}, and no reason names {' or '.join(words)}: {account['reasons']}"
+
+
+def test_whatever_a_statement_lacks_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    desk = rich()
+    sections = whole(desk)
+    (tmp_path / "honest").mkdir()
+    [(_, first)] = nights(tmp_path / "honest", [("", sections)], {"one": "0", "two": "0"})
+    assert first["account"]["status"] == "proven", first["account"]["reasons"]
+    net = desk.due({"", *desk.terms})["net"]
+    assert abs(Fraction(first["account"]["total"]["net"]) - net) < Fraction(1, 10**12)
+    one, two = (Decimal(bot["total"]["truth"]["net"]) for bot in first["bots"])
+    claims = {"one": str(one), "two": str(two + 100)}
+    found = list(losses(sections))
+    [(_, honest), *lost] = nights(
+        tmp_path, [("", sections), *((loss.name, loss.sections) for loss in found)], claims
+    )
+    expected = figures(honest)
+    assert [bot["status"] for bot in honest["bots"]] == ["agreed", "diverged"]
+    outcomes = [
+        (loss.name, wrong(told, expected, loss.words), told["account"]["status"])
+        for loss, (_, told) in zip(found, lost, strict=True)
+    ]
+    same = sum(status == "proven" for _, _, status in outcomes)
+    count = f"{len(outcomes)} losses: {same} change nothing, {len(outcomes) - same} are named"
+    print(count)
+    failed = [f"{name}: {what}" for name, what, _ in outcomes if what]
+    assert not failed, f"{count}; {len(failed)} are wrong:\n" + "\n".join(failed)
+    assert len(outcomes) > 250
