@@ -1,8 +1,8 @@
 -- grain: one thing that the statements lack, and the numbers need; key: all columns
 -- Each names the field, the section or the box to tick. Some are needed whatever happens. Others are
 -- needed for what an account's bots are configured to be, or where positions do not add up: then what
--- is lacking may be why, and nobody can say that a fill is missing. `instrument` is '' where all of the
--- account is concerned.
+-- is lacking may be why, and nobody can say that a fill is missing. The positions that do not add up
+-- are named each; all else concerns all of the account.
 with lacking as (
   select distinct account, section, field, box, needed_of
   from evidence.missing
@@ -59,7 +59,7 @@ silent as (
   group by account
 )
 
-select account, '' as instrument,
+select account, null as instrument,
   'the field ' || field || ' is missing in rows of the section ' || section || ': tick ' || box
   || ' there in the Flex query' as reason
 from lacking
@@ -67,22 +67,28 @@ where needed_of not in ('positions', 'bots', 'tagged bots')
   or needed_of = 'bots' and account in (select account from config.bots)
   or needed_of = 'tagged bots' and account in (select account from config.bots where order_tag is not null)
 union
-select account, '',
+select account, null,
   'no statement says what the base currency was from ' || first_date || ' to ' || last_date
   || ': tick Currency in the Flex query''s section Account Information'
 from silent
 union
+select account, null,
+  'positions do not add up, and the statements lack what else moves a position: add ' || what
+  || ' to the Flex query'
+from unexplained
+where account in (select account from proofs.positions)
+union
 select p.account, p.instrument,
   'its fills add up to ' || plain(p.filled_qty) || ', and the statement says ' || plain(p.statement_qty)
-  || '; what else moves a position is not known, as the statements lack ' || u.what
-  || ': add that to the Flex query'
+  || ': the statements lack what else moves a position'
 from proofs.positions p
-join unexplained u on u.account = p.account
+semi join unexplained u on u.account = p.account
 union
 -- What sums up executions of several days is of no day, and stands in each night.
-select r.account, coalesce(trim(r.payload::json ->> 'symbol'), ''),
-  'a row of level ' || (r.payload::json ->> 'levelOfDetail') || ' came, and not one execution of it: tick'
-  || ' Executions in the Flex query''s section Trades'
+select r.account, null,
+  'a row of level ' || (r.payload::json ->> 'levelOfDetail') || ' came of '
+  || coalesce(nullif(trim(r.payload::json ->> 'symbol'), ''), 'an asset class')
+  || ', and not one execution of it: tick Executions in the Flex query''s section Trades'
 from raw.standing r
 semi join (from config.accounts where venue = 'ibkr-flex') a on a.account = r.account
 where r.venue = 'ibkr-flex' and r.kind in ('Order', 'Lot', 'SymbolSummary', 'AssetSummary', 'WashSale')

@@ -68,7 +68,7 @@ from staging.flex_parsed_actions p
 join config.accounts a on a.account = p.account
 where p.verdict = 'unknown' and (p.session_date is null or p.session_date >= a.first_date)
 union
-select b.account, 'FlexStatement', b.statement_id, null, '',
+select b.account, 'FlexStatement', b.statement_id, null, null,
   'the statements'' base currency is ' || b.currency || ' (their section ' || b.section
   || ' says so), and the account''s `currency` in the configuration is ' || a.currency
   || ': correct it; rates to ' || a.currency || ' are not known'
@@ -82,8 +82,9 @@ from fills
 where currency = account_currency and exact(rate_text) <> 1
 union
 -- An order restates its executions: where none came, it is all that there is, and nothing is known.
-select r.account, r.kind, r.id, null, coalesce(trim(r.payload ->> 'symbol'), ''),
-  'an order came without its executions: tick Executions in the Flex query''s section Trades'
+select r.account, r.kind, r.id, null, null,
+  'an order of ' || coalesce(nullif(trim(r.payload ->> 'symbol'), ''), 'no symbol')
+  || ' came without its executions: tick Executions in the Flex query''s section Trades'
 from days r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where r.payload ->> 'levelOfDetail' = 'ORDER'
@@ -98,8 +99,8 @@ where r.payload ->> 'levelOfDetail' = 'ORDER'
   )
 union
 -- What sums up executions, or says what they closed, is no execution.
-select r.account, r.kind, r.id, null, coalesce(trim(r.payload ->> 'symbol'), ''),
-  'a row of level ' || (r.payload ->> 'levelOfDetail') || ' came, and not one execution of it: tick Executions in'
+select r.account, r.kind, r.id, null, null,
+  'a row of level ' || (r.payload ->> 'levelOfDetail') || ' came of ' || coalesce(nullif(trim(r.payload ->> 'symbol'), ''), 'an asset class') || ', and not one execution of it: tick Executions in'
   || ' the Flex query''s section Trades'
 from days r
 join config.accounts a on a.venue = r.venue and a.account = r.account
@@ -123,7 +124,7 @@ from staging.flex_transfers t
 join config.accounts a on a.account = t.account
 where coalesce(t.session_date >= a.first_date, true)
 union
-select r.account, r.kind, r.id, null, coalesce(trim(r.payload ->> 'symbol'), ''),
+select r.account, r.kind, r.id, null, null,
   'cash of type "' || (r.payload ->> 'type')
   || '" came only as a summary: tick Detail in the Flex query''s section Cash Transactions'
 from days r
