@@ -104,3 +104,11 @@ case
   when kind = 'action' then 'the section Corporate Actions'
   else 'another section (Trades, Cash Transactions, Corporate Actions)'
 end;
+
+-- rate_remedy(venue): what to do where a rate is not known.
+create or replace macro rate_remedy(venue) as
+case
+  when venue = 'ibkr-flex'
+    then ': tick FX Rate To Base in the Flex query''s sections, and add its section Conversion Rates'
+  else ''
+end;

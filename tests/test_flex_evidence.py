@@ -11,9 +11,11 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
+
+import pytest
 
 from connectors.flex_statement import Row
 from recon.config import load
@@ -50,10 +52,22 @@ SECTIONS = {
     "EquitySummaryInBase": "Net Asset Value", "Transfers": "Transfers",
 }  # fmt: skip
 """The sections of the statement, and what IBKR calls them where a query is made."""
-LEVELS = (
-    "EXECUTION", "ORDER", "CLOSED_LOT", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "WASH_SALE", "LOT",
-    "SUMMARY", "DETAIL", "Currency", "BaseCurrency", "",
-)  # fmt: skip
+LEVELS = {
+    "Trades": (
+        "EXECUTION", "ORDER", "CLOSED_LOT", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "WASH_SALE", "LOT",
+    ),
+    "CashTransactions": ("DETAIL", "SUMMARY"),
+    "OpenPositions": ("SUMMARY", "LOT"),
+    "StmtFunds": ("Currency", "BaseCurrency"),
+    "CashReport": ("Currency", "BaseCurrency"),
+}  # fmt: skip
+"""The levels of a section's rows. Each row is also given one that IBKR does not know, and none."""
+GROUPS = (
+    ("Trades", "AccountInformation"),
+    ("CashTransactions", "StmtFunds", "Transfers", "ConversionRates"),
+    ("OpenPositions", "CorporateActions", "CashReport", "ChangeInNAV", "EquitySummaryInBase"),
+)
+"""The sections whose losses share nights."""
 
 Sections = Mapping[str, Sequence[Row]]
 
@@ -65,6 +79,13 @@ class Loss:
     name: str
     words: tuple[str, ...]
     sections: Sections
+
+
+class Told(NamedTuple):
+    """What a night tells of an account and of its bots."""
+
+    account: Document
+    bots: list[Document]
 
 
 def rich() -> Desk:
@@ -157,9 +178,11 @@ def whole(desk: Desk) -> dict[str, list[Row]]:
         ]
     trades, cash = sections["Trades"], sections["CashTransactions"]
     positions, report = sections["OpenPositions"], sections["CashReport"]
+    numbers = dict.fromkeys(("transactionID", "tradeID", "ibExecID"), "")
     trades += [
-        ("Order", {**row, "levelOfDetail": "ORDER", "transactionID": "", "tradeID": ""})
-        for _, row in trades
+        (tag, {**row, **numbers, "levelOfDetail": level})
+        for tag, level in (("Trade", "ORDER"), ("Lot", "CLOSED_LOT"))
+        for _, row in trades[::3]
     ]
     cash += [
         ("CashTransaction", {**row, "levelOfDetail": "SUMMARY", "transactionID": ""})
@@ -171,12 +194,13 @@ def whole(desk: Desk) -> dict[str, list[Row]]:
     return sections
 
 
-def losses(sections: dict[str, list[Row]]) -> Iterator[Loss]:
-    """Yield the statement without each field, without each section, and at each other level."""
-    for section, rows in sections.items():
+def losses(sections: dict[str, list[Row]], of: Sequence[str]) -> Iterator[Loss]:
+    """Yield the statement without each of these sections, its fields, and at each other level."""
+    for section in of:
+        rows = sections[section]
         title = SECTIONS[section]
         rest = {name: kept for name, kept in sections.items() if name != section}
-        yield Loss(f"{title} absent", (title,), rest)
+        yield Loss(f"{title} absent", (title, section), rest)
         for field in sorted({field for _, row in rows for field in row}):
             without = [
                 (kind, {name: text for name, text in row.items() if name != field})
@@ -184,7 +208,7 @@ def losses(sections: dict[str, list[Row]]) -> Iterator[Loss]:
             ]
             yield Loss(f"{title}: no {field}", (field,), sections | {section: without})
         for level in sorted({row["levelOfDetail"] for _, row in rows if "levelOfDetail" in row}):
-            for other in LEVELS:
+            for other in (*LEVELS[section], "NOVEL", ""):
                 if other == level:
                     continue
                 changed = [
@@ -195,18 +219,19 @@ def losses(sections: dict[str, list[Row]]) -> Iterator[Loss]:
                 yield Loss(name, (title, "levelOfDetail"), sections | {section: changed})
 
 
-def nights(
-    folder: Path, found: Sequence[tuple[str, Sections]], claims: Mapping[str, str]
-) -> Iterator[tuple[str, Document]]:
-    """Run nights of one account for each statement, and yield each account with its bots."""
+def nights(folder: Path, found: Sequence[Sections], claims: Mapping[str, str]) -> Iterator[Told]:
+    """Run nights of an account for each statement, and yield what is told of it and its two bots.
+
+    A bot without a claim has no books.
+    """
     attributes = statement(Desk(random.Random(1), has_euros=False)).attributes
     for start in range(0, len(found), AT_ONCE):
-        here = folder / str(start)
-        here.mkdir()
+        here, some = folder / str(start), found[start : start + AT_ONCE]
+        here.mkdir(parents=True)
         for bot, claim in claims.items():
             write_vault(here / f"{bot}.sqlite", [(datetime(2026, 1, 20, 15, tzinfo=UTC), claim)])
         accounts, bots = "", []
-        for number, (_, sections) in enumerate(found[start : start + AT_ONCE]):
+        for number, sections in enumerate(some):
             text = document((attributes, sections))
             (here / f"{number}.xml").write_text(text, encoding="utf-8")
             accounts += (
@@ -218,60 +243,70 @@ def nights(
                     id=f"{bot}{number}", account=f"a{number}", order_tag=TAGS[bot],
                     instruments=OWNED[bot], claims=None, books=f"sqlite:///{bot}.sqlite",
                 )
-                for bot in claims
+                for bot in TAGS
             ]  # fmt: skip
         path = write_folder(here, [], bots, accounts)
         told = run_night(Night(load(path), as_of=LAST, now=lambda: NOW, is_paging=False))
-        of_account: dict[str, list[Document]] = {}
-        for bot in told["bots"]:
-            of_account.setdefault(bot["account"], []).append(bot)
-        for (name, _), account in zip(found[start : start + AT_ONCE], told["accounts"], strict=True):
-            yield name, {"account": account, "bots": of_account[account["account"]]}
+        for number, account in enumerate(told["accounts"]):
+            yield Told(account, told["bots"][2 * number : 2 * number + 2])
 
 
-def figures(told: Document) -> Document:
-    """Return the numbers of an account and its bots, and what is said of each bot."""
-    account = {name: told["account"][name] for name in ("total", "unowned", "netting")}
-    bots = [{name: bot[name] for name in ("status", "total", "day")} for bot in told["bots"]]
-    return {"account": account, "bots": bots}
-
-
-def wrong(told: Document, expected: Document, words: Sequence[str]) -> str:
+def wrong(told: Told, expected: Told, words: Sequence[str]) -> str:
     """Return what is wrong with what a night told of a statement that lacks something, or ""."""
-    account, bots = told["account"], told["bots"]
-    for bot, before in zip(figures(told)["bots"], expected["bots"], strict=True):
-        if bot["status"] != "unproven" and bot != before:
+    account = told.account
+    for bot, before in zip(told.bots, expected.bots, strict=True):
+        numbers, right = ([one[name] for name in ("total", "day")] for one in (bot, before))
+        if bot["status"] not in {"unproven", before["status"]}:
             return f"a bot is {bot['status']}: {bot}"
+        if numbers != right and "unproven" not in {account["status"], bot["status"]}:
+            return f"a bot has other numbers: {numbers} in place of {right}"
+        if numbers != right and bot["status"] != "unproven":
+            return f"a bot is {bot['status']} by other numbers: {numbers} in place of {right}"
+    numbers, right = (
+        [one.account[name] for name in ("total", "unowned", "netting")] for one in (told, expected)
+    )
     if account["status"] == "proven":
-        return "" if figures(told) == expected else f"other numbers: {figures(told)}"
+        return "" if numbers == right else f"other numbers: {numbers} in place of {right}"
     if any(word in reason for reason in account["reasons"] for word in words):
         return ""
     return f"{account['status']}, and no reason names {' or '.join(words)}: {account['reasons']}"
 
 
-def test_whatever_a_statement_lacks_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def sections() -> dict[str, list[Row]]:
+    return whole(rich())
+
+
+@pytest.fixture(scope="module")
+def claim(sections: dict[str, list[Row]], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Give what the first bot has earned by the whole statement, which the desk reckons, too."""
+    [told] = nights(tmp_path_factory.mktemp("whole"), [sections], {})
+    assert told.account["status"] == "proven", told.account["reasons"]
     desk = rich()
-    sections = whole(desk)
-    (tmp_path / "honest").mkdir()
-    [(_, first)] = nights(tmp_path / "honest", [("", sections)], {"one": "0", "two": "0"})
-    assert first["account"]["status"] == "proven", first["account"]["reasons"]
     net = desk.due({"", *desk.terms})["net"]
-    assert abs(Fraction(first["account"]["total"]["net"]) - net) < Fraction(1, 10**12)
-    one, two = (Decimal(bot["total"]["truth"]["net"]) for bot in first["bots"])
-    claims = {"one": str(one), "two": str(two + 100)}
-    found = list(losses(sections))
-    [(_, honest), *lost] = nights(
-        tmp_path, [("", sections), *((loss.name, loss.sections) for loss in found)], claims
-    )
-    expected = figures(honest)
-    assert [bot["status"] for bot in honest["bots"]] == ["agreed", "diverged"]
+    assert abs(Fraction(told.account["total"]["net"]) - net) < Fraction(1, 10**12)
+    return str(told.bots[0]["total"]["truth"]["net"])
+
+
+@pytest.mark.parametrize("of", GROUPS, ids=lambda of: of[0])
+def test_whatever_a_statement_lacks_is_named_or_changes_nothing(
+    of: Sequence[str], sections: dict[str, list[Row]], claim: str, tmp_path: Path
+) -> None:
+    found = list(losses(sections, of))
+    lost = [loss.sections for loss in found]
+    [honest, *nightly] = nights(tmp_path, [sections, *lost], {"one": claim})
+    assert (honest.account["status"], honest.bots[0]["status"]) == ("proven", "agreed")
     outcomes = [
-        (loss.name, wrong(told, expected, loss.words), told["account"]["status"])
-        for loss, (_, told) in zip(found, lost, strict=True)
+        (loss.name, wrong(told, honest, loss.words), told.account["status"])
+        for loss, told in zip(found, nightly, strict=True)
     ]
     same = sum(status == "proven" for _, _, status in outcomes)
     count = f"{len(outcomes)} losses: {same} change nothing, {len(outcomes) - same} are named"
-    print(count)
+    print(f"{', '.join(of)}: {count}")
     failed = [f"{name}: {what}" for name, what, _ in outcomes if what]
     assert not failed, f"{count}; {len(failed)} are wrong:\n" + "\n".join(failed)
-    assert len(outcomes) > 250
+
+
+def test_every_section_of_the_statement_is_lost_once(sections: dict[str, list[Row]]) -> None:
+    assert sorted(name for of in GROUPS for name in of) == sorted(sections) == sorted(SECTIONS)
+    print(f"{sum(1 for of in GROUPS for _ in losses(sections, of))} losses in all")

@@ -35,16 +35,34 @@ absent as (
   group by account, section
 ),
 
+-- What may be why positions do not add up, and no fill is missing.
+doubtful as (
+  select account, 'the section ' || section || ' is not in the statements' as what from absent
+  union all
+  select account, field || ' is missing in rows of the section ' || section || ' (tick ' || box || ')'
+  from lacking
+  where needed_of = 'positions'
+  union all
+  -- IBKR numbers each execution, and no order, lot or summary.
+  select distinct account, 'executions in the section Trades have no Transaction ID: by their Level of Detail'
+    || ' they may be orders or lots (tick Executions alone)'
+  from evidence.fills
+  where source_kind = 'Trade' and starts_with(source_id, 'sha256:')
+  union all
+  select account, 'the section Open Positions has several rows of ' || instrument || ' at the Level of Detail '
+    || level || ' (tick Summary alone)'
+  from staging.flex_parsed_positions
+  where reason is null and not is_restated
+  group by account, instrument, level
+  having count(*) > 1
+),
+
 unexplained as (
-  select account, string_agg(what, ', ' order by what) as what
-  from (
-    select account, 'the section ' || section as what from absent
-    union all
-    select account, 'the field ' || field || ' (' || box || ') of the section ' || section
-    from lacking
-    where needed_of = 'positions'
-  )
-  group by account
+  select d.account, string_agg(d.what, '; ' order by d.what) as what
+  from doubtful d
+  semi join config.accounts a on a.account = d.account
+  semi join proofs.positions p on p.account = d.account
+  group by d.account
 ),
 
 silent as (
@@ -72,15 +90,11 @@ select account, null,
   || ': tick Currency in the Flex query''s section Account Information'
 from silent
 union
-select account, null,
-  'positions do not add up, and the statements lack what else moves a position: add ' || what
-  || ' to the Flex query'
+select account, null, 'positions do not add up, and it is not known why: ' || what
 from unexplained
-where account in (select account from proofs.positions)
 union
 select p.account, p.instrument,
   'its fills add up to ' || plain(p.filled_qty) || ', and the statement says ' || plain(p.statement_qty)
-  || ': the statements lack what else moves a position'
 from proofs.positions p
 semi join unexplained u on u.account = p.account
 union

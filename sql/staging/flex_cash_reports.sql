@@ -41,5 +41,11 @@ group by all
 having count(exact(t.payload ->> f.field)) > 0
 union all
 select account, source_id, currency, from_date, to_date, 'change',
-  exact(payload ->> 'endingCash') - exact(payload ->> 'startingCash'), null
+  exact(payload ->> 'endingCash') - exact(payload ->> 'startingCash'),
+  nullif(concat_ws(
+    ', ',
+    case when payload ->> 'cashSettlingMtm' is null then 'cashSettlingMtm' end,
+    case when payload ->> 'realizedVm' is null then 'realizedVm' end,
+    case when payload ->> 'cfdCharges' is null then 'cfdCharges' end
+  ), '')
 from texts

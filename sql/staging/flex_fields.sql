@@ -29,7 +29,7 @@ from (
     ('Trades', 'Trade', 'ibCommission', 'IB Commission', 'each row', null),
     ('Trades', 'Trade', 'ibCommissionCurrency', 'IB Commission Currency', 'each row', null),
     ('Trades', 'Trade', 'notes', 'Notes/Codes', 'each row', null),
-    ('Trades', 'Trade', 'underlyingSymbol', 'Underlying Symbol', 'exercises', 'underlyingConid'),
+    ('Trades', 'Trade', 'underlyingSymbol', 'Underlying Symbol', 'exercises by symbol', null),
     ('Trades', 'Trade', 'strike', 'Strike', 'exercises', null),
     ('Trades', 'Trade', 'putCall', 'Put/Call', 'exercises', null),
     ('Trade Confirms', 'TradeConfirm', 'levelOfDetail', 'Level of Detail', 'each row', null),

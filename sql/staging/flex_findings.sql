@@ -29,7 +29,7 @@ left join staging.flex_exercises e
   on e.account = f.account and e.kind = f.kind and e.id = f.id
 -- A leg that lacks a field cannot be told: that is named, and the other leg is not to blame.
 anti join (
-  from staging.flex_missing where source_kind = 'Trade' and needed_of in ('each row', 'exercises')
+  from staging.flex_missing where source_kind = 'Trade' and needed_of in ('each row', 'exercises', 'exercises by symbol')
 ) m on m.account = f.account
 where f.verdict = 'fill' and list_has_any(f.notes, ['A', 'Ex']) and e.id is null
   -- What settles in cash has a price; what is delivered stands at the strike.
@@ -69,9 +69,12 @@ join config.accounts a on a.account = p.account
 where p.verdict = 'unknown' and (p.session_date is null or p.session_date >= a.first_date)
 union
 select b.account, 'FlexStatement', b.statement_id, null, null,
-  'the statements'' base currency is ' || b.currency || ' (their section ' || b.section
-  || ' says so), and the account''s `currency` in the configuration is ' || a.currency
-  || ': correct it; rates to ' || a.currency || ' are not known'
+  'the statements'' base currency is ' || b.currency || ' (their section ' || coalesce(map {
+    'AccountInformation': 'Account Information', 'ConversionRates': 'Conversion Rates',
+    'EquitySummaryInBase': 'Net Asset Value', 'ChangeInNAV': 'Change in NAV',
+    'CashReport': 'Cash Report', 'StmtFunds': 'Statement of Funds'
+  }[b.section], b.section) || ' says so), and the account''s `currency` in the configuration is '
+  || a.currency || ': correct it; rates to ' || a.currency || ' are not known'
 from staging.flex_bases b
 join config.accounts a on a.account = b.account
 where b.currency <> a.currency and b.to_date >= a.first_date
@@ -100,8 +103,9 @@ where r.payload ->> 'levelOfDetail' = 'ORDER'
 union
 -- What sums up executions, or says what they closed, is no execution.
 select r.account, r.kind, r.id, null, null,
-  'a row of level ' || (r.payload ->> 'levelOfDetail') || ' came of ' || coalesce(nullif(trim(r.payload ->> 'symbol'), ''), 'an asset class') || ', and not one execution of it: tick Executions in'
-  || ' the Flex query''s section Trades'
+  'a row of level ' || (r.payload ->> 'levelOfDetail') || ' came of '
+  || coalesce(nullif(trim(r.payload ->> 'symbol'), ''), 'an asset class')
+  || ', and not one execution of it: tick Executions in the Flex query''s section Trades'
 from days r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where r.kind in ('Trade', 'TradeConfirm', 'Lot', 'SymbolSummary', 'AssetSummary', 'WashSale')

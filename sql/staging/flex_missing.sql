@@ -56,6 +56,9 @@ told as (
         case when category <> 'STK' then 'all but stocks' end,
         case when category in ('OPT', 'FOP', 'WAR', 'IOPT') and list_has_any(notes, ['A', 'Ex'])
           then 'exercises' end,
+        case when category in ('OPT', 'FOP', 'WAR', 'IOPT') and list_has_any(notes, ['A', 'Ex'])
+          and coalesce(payload ->> 'underlyingConid', '') = ''
+          then 'exercises by symbol' end,
         case when payload ->> 'transactionType' = 'TradeCancel' or list_contains(notes, 'Ca')
           then 'cancels' end,
         case when nullif(payload ->> 'currency', '') <> account_currency then 'another currency' end,
