@@ -10,20 +10,23 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
+import duckdb
 import pytest
 
 from connectors.flex_statement import Row
 from recon.config import load
 from recon.demo.flex_document import document
 from recon.night import Night, run_night
+from recon.resources import sql_root
 from tests.desk_statement import statement
 from tests.fleet import Document, Trader, write_folder, write_vault
 from tests.flex_desk import DAYS, FIRST, LAST, RATES, Desk, written
+from tests.test_documentation import table
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 AT_ONCE = 60
@@ -173,9 +176,7 @@ def whole(desk: Desk) -> dict[str, list[Row]]:
         for day in DAYS
     ]  # fmt: skip
     for rows in sections.values():
-        rows[:] = [
-            (kind, {**dict.fromkeys(EMPTY.get(kind, ()), ""), **row}) for kind, row in rows
-        ]
+        rows[:] = [(kind, {**dict.fromkeys(EMPTY.get(kind, ()), ""), **row}) for kind, row in rows]
     trades, cash = sections["Trades"], sections["CashTransactions"]
     positions, report = sections["OpenPositions"], sections["CashReport"]
     numbers = dict.fromkeys(("transactionID", "tradeID", "ibExecID"), "")
@@ -212,27 +213,39 @@ def losses(sections: dict[str, list[Row]], of: Sequence[str]) -> Iterator[Loss]:
                 if other == level:
                     continue
                 changed = [
-                    (kind, row | ({"levelOfDetail": other} if row["levelOfDetail"] == level else {}))
+                    (
+                        kind,
+                        row | ({"levelOfDetail": other} if row["levelOfDetail"] == level else {}),
+                    )
                     for kind, row in rows
                 ]
                 name = f"{title}: {level} as {other or 'none'}"
                 yield Loss(name, (title, "levelOfDetail"), sections | {section: changed})
 
 
-def nights(folder: Path, found: Sequence[Sections], claims: Mapping[str, str]) -> Iterator[Told]:
-    """Run nights of an account for each statement, and yield what is told of it and its two bots.
+def stated(*parts: Sections) -> str:
+    """Return a document of one statement; or of two, of the first days and of the rest."""
+    whole_span = statement(Desk(random.Random(1), has_euros=False)).attributes
+    if len(parts) == 1:
+        return document((whole_span, parts[0]))
+    middle = DAYS[len(DAYS) // 2]
+    first = {**whole_span, "toDate": f"{middle:%Y%m%d}"}
+    second = {**whole_span, "fromDate": f"{middle + timedelta(1):%Y%m%d}"}
+    return document((first, parts[0]), (second, parts[1]))
+
+
+def nights(folder: Path, found: Sequence[str], claims: Mapping[str, str]) -> Iterator[Told]:
+    """Run nights of an account for each document, and yield what is told of it and its two bots.
 
     A bot without a claim has no books.
     """
-    attributes = statement(Desk(random.Random(1), has_euros=False)).attributes
     for start in range(0, len(found), AT_ONCE):
         here, some = folder / str(start), found[start : start + AT_ONCE]
         here.mkdir(parents=True)
         for bot, claim in claims.items():
             write_vault(here / f"{bot}.sqlite", [(datetime(2026, 1, 20, 15, tzinfo=UTC), claim)])
         accounts, bots = "", []
-        for number, sections in enumerate(some):
-            text = document((attributes, sections))
+        for number, text in enumerate(some):
             (here / f"{number}.xml").write_text(text, encoding="utf-8")
             accounts += (
                 f'[[accounts]]\nid = "a{number}"\nvenue = "ibkr-flex"\nmode = "paper"\n'
@@ -280,7 +293,7 @@ def sections() -> dict[str, list[Row]]:
 @pytest.fixture(scope="module")
 def claim(sections: dict[str, list[Row]], tmp_path_factory: pytest.TempPathFactory) -> str:
     """Give what the first bot has earned by the whole statement, which the desk reckons, too."""
-    [told] = nights(tmp_path_factory.mktemp("whole"), [sections], {})
+    [told] = nights(tmp_path_factory.mktemp("whole"), [stated(sections)], {})
     assert told.account["status"] == "proven", told.account["reasons"]
     desk = rich()
     net = desk.due({"", *desk.terms})["net"]
@@ -293,8 +306,8 @@ def test_whatever_a_statement_lacks_is_named_or_changes_nothing(
     of: Sequence[str], sections: dict[str, list[Row]], claim: str, tmp_path: Path
 ) -> None:
     found = list(losses(sections, of))
-    lost = [loss.sections for loss in found]
-    [honest, *nightly] = nights(tmp_path, [sections, *lost], {"one": claim})
+    lost = [stated(loss.sections) for loss in found]
+    [honest, *nightly] = nights(tmp_path, [stated(sections), *lost], {"one": claim})
     assert (honest.account["status"], honest.bots[0]["status"]) == ("proven", "agreed")
     outcomes = [
         (loss.name, wrong(told, honest, loss.words), told.account["status"])
@@ -302,11 +315,139 @@ def test_whatever_a_statement_lacks_is_named_or_changes_nothing(
     ]
     same = sum(status == "proven" for _, _, status in outcomes)
     count = f"{len(outcomes)} losses: {same} change nothing, {len(outcomes) - same} are named"
-    print(f"{', '.join(of)}: {count}")
+    print(f"{', '.join(of)}: {count}")  # noqa: T201 - how much was tried is part of the result
     failed = [f"{name}: {what}" for name, what, _ in outcomes if what]
     assert not failed, f"{count}; {len(failed)} are wrong:\n" + "\n".join(failed)
 
 
 def test_every_section_of_the_statement_is_lost_once(sections: dict[str, list[Row]]) -> None:
     assert sorted(name for of in GROUPS for name in of) == sorted(sections) == sorted(SECTIONS)
-    print(f"{sum(1 for of in GROUPS for _ in losses(sections, of))} losses in all")
+    print(f"{sum(1 for of in GROUPS for _ in losses(sections, of))} in all")  # noqa: T201 - as above
+
+
+SUMMARY = {
+    "levelOfDetail": "ASSET_SUMMARY", "assetCategory": "STK", "symbol": "", "tradeDate": "",
+    "reportDate": "", "fifoPnlRealized": "98",
+}  # fmt: skip
+"""What IBKR writes of all stocks together; it is of no day."""
+MOVED_IN = {
+    "symbol": "ZZZ", "assetCategory": "STK", "currency": "USD", "type": "ACATS", "direction": "IN",
+    "quantity": "10", "date": f"{DAYS[4]:%Y%m%d}", "reportDate": f"{DAYS[4]:%Y%m%d}",
+    "conid": "77", "transactionID": "88", "accountId": "U1",
+}  # fmt: skip
+HELD = {
+    "symbol": "ZZZ", "assetCategory": "STK", "currency": "USD", "levelOfDetail": "SUMMARY",
+    "position": "10", "markPrice": "5", "conid": "77", "multiplier": "1",
+}  # fmt: skip
+
+
+def without(sections: Sections, *names: str) -> dict[str, Sequence[Row]]:
+    return {name: rows for name, rows in sections.items() if name not in names}
+
+
+def changed(sections: Sections, kind: str, **fields: str) -> dict[str, Sequence[Row]]:
+    """Return the sections, with other fields in the rows of a kind; "-" takes one away."""
+    return {
+        name: [
+            (tag, {key: text for key, text in (row | fields).items() if text != "-"})
+            if tag == kind else (tag, row)
+            for tag, row in rows
+        ]
+        for name, rows in sections.items()
+    }  # fmt: skip
+
+
+def cases(sections: Sections) -> dict[str, tuple[str, str]]:
+    """Return statements, each with the words of a reason that it has to give; "" is proven."""
+    trades, cash = sections["Trades"], sections["CashTransactions"]
+    quiet = without(sections, "AccountInformation", "ConversionRates")
+    unpaid = sections | {
+        "CashTransactions": [row for row in cash if row[1]["type"] != "Dividends"],
+    }
+    held = sections | {"OpenPositions": [*sections["OpenPositions"], ("OpenPosition", HELD)]}
+    bare = [
+        (tag, {name: text for name, text in row.items() if name != "multiplier"})
+        if row["assetCategory"] == "STK" else (tag, row)
+        for tag, row in trades
+    ]  # fmt: skip
+    empty: dict[str, Sequence[Row]] = {
+        "AccountInformation": sections["AccountInformation"], "CashTransactions": [],
+        "OpenPositions": [], "Trades": [],
+    }  # fmt: skip
+    orders = [row for row in trades if row[1]["levelOfDetail"] == "ORDER"]
+    lots = [row for row in trades if row[1]["levelOfDetail"] == "CLOSED_LOT"]
+    summary = ("AssetSummary", SUMMARY)
+    per_symbol = {**SUMMARY, "levelOfDetail": "SYMBOL_SUMMARY", "symbol": "AAA"}
+    executions = "tick Executions in the Flex query"
+    return {
+        "nothing happened": (stated(empty), ""),
+        "orders alone": (stated(empty | {"Trades": orders}), executions),
+        "lots alone": (stated(empty | {"Trades": lots}), executions),
+        "summary alone": (stated(empty | {"Trades": [summary]}), executions),
+        "symbol alone": (stated(empty | {"Trades": [("SymbolSummary", per_symbol)]}), executions),
+        "summary beside": (stated(sections | {"Trades": [*trades, summary]}), ""),
+        "multiplier of stocks": (stated(sections | {"Trades": bare}), ""),
+        "base not said": (stated(quiet), "tick Currency in the Flex query's section Account Inf"),
+        "base by rates": (stated(without(sections, "AccountInformation")), ""),
+        "base by NAV": (stated(changed(quiet, "ChangeInNAV", currency="USD")), ""),
+        "base by equity": (
+            stated(changed(quiet, "EquitySummaryByReportDateInBase", currency="USD")), "",
+        ),
+        "other base by rates": (
+            stated(changed(sections, "ConversionRate", toCurrency="CHF")),
+            "base currency is CHF (their section Conversion Rates says so)",
+        ),
+        "other base by NAV": (
+            stated(changed(quiet, "ChangeInNAV", currency="CHF")), "base currency is CHF",
+        ),
+        "base of a part": (
+            stated({"Trades": [], "CashTransactions": [], "OpenPositions": []}, sections),
+            f"base currency was from {FIRST} to",
+        ),
+        "dividends not ticked": (stated(unpaid), "section Cash Transactions (tick all of its"),
+        "dividends and the report": (
+            stated(without(unpaid, "StmtFunds", "ChangeInNAV", "EquitySummaryInBase")),
+            "the cash report: dividend",
+        ),
+        "dividends and the NAV": (
+            stated(without(unpaid, "StmtFunds", "CashReport", "EquitySummaryInBase")),
+            "ChangeInNAV: dividend",
+        ),
+        "transferred in": (
+            stated(held | {"Transfers": [("Transfer", MOVED_IN)]}),
+            "ZZZ: 10 of it came by a transfer (ACATS IN)",
+        ),
+        "transferred, and not ticked": (
+            stated(without(held, "Transfers")), "the section Transfers is not in the statements",
+        ),
+        "no tags of orders": (
+            stated(changed(sections, "Trade", orderReference="-")), "tick Order Reference",
+        ),
+    }  # fmt: skip
+
+
+def test_each_kind_of_missing_evidence_has_its_words(
+    sections: dict[str, list[Row]], claim: str, tmp_path: Path
+) -> None:
+    every = cases(sections)
+    texts = [text for text, _ in every.values()]
+    for told, (name, (_, words)) in zip(
+        nights(tmp_path, texts, {"one": claim}), every.items(), strict=True
+    ):
+        account, reasons = told.account, " | ".join(told.account["reasons"])
+        assert account["status"] == ("unproven" if words else "proven"), (name, reasons)
+        assert words in reasons, (name, reasons)
+        assert "diverged" not in {bot["status"] for bot in told.bots} or not words, name
+        if "transferred" in name:
+            assert "a fill is missing" not in reasons, reasons
+
+
+def test_the_readme_asks_for_every_field_that_is_needed() -> None:
+    asked = {section: fields for section, _, fields in table("section")}
+    query = (sql_root() / "staging" / "flex_fields.sql").read_text(encoding="utf-8")
+    with duckdb.connect() as database:
+        needed = database.execute(f"select section, box, kind, field from ({query})").fetchall()
+    assert len(needed) == len({(kind, field) for _, _, kind, field in needed})
+    for section, box, *_ in needed:
+        if section != "Trade Confirms":
+            assert asked[section] == "all" or box in asked[section].split(", "), (section, box)
