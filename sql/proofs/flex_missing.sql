@@ -4,15 +4,15 @@
 -- is lacking may be why, and nobody can say that a fill is missing. The positions that do not add up
 -- are named each; all else concerns all of the account.
 with lacking as (
-  select distinct account, section, field, box, needed_of
-  from evidence.missing
-  semi join config.accounts using (account)
-  where coalesce(session_date <= (select max(a.last_date) from config.accounts a where a.account = missing.account), true)
+  select distinct m.account, m.section, m.field, m.box, m.needed_of
+  from evidence.missing m
+  join config.accounts a on a.account = m.account
+  where coalesce(m.session_date <= a.last_date, true)
 ),
 
 -- The sessions of the window of which the statements tell.
 told as (
-  select s.account, s.from_date, s.to_date, s.has_trades, s.has_actions, s.has_transfers, d.session_date
+  select s.account, s.has_actions, s.has_transfers, d.session_date
   from staging.flex_statements s
   join config.accounts a on a.account = s.account
   join config.sessions d
@@ -35,7 +35,14 @@ absent as (
   group by account, section
 ),
 
--- What may be why positions do not add up, and no fill is missing.
+-- Positions that do not add up, and of which no finding says why.
+differing as (
+  select p.account, p.instrument, p.filled_qty, p.statement_qty
+  from proofs.positions p
+  anti join evidence.findings f on f.account = p.account and f.instrument = p.instrument
+),
+
+-- What may be why, where no fill is missing.
 doubtful as (
   select account, 'the section ' || section || ' is not in the statements' as what from absent
   union all
@@ -61,7 +68,7 @@ unexplained as (
   select d.account, string_agg(d.what, '; ' order by d.what) as what
   from doubtful d
   semi join config.accounts a on a.account = d.account
-  semi join proofs.positions p on p.account = d.account
+  semi join differing p on p.account = d.account
   group by d.account
 ),
 
@@ -95,7 +102,7 @@ from unexplained
 union
 select p.account, p.instrument,
   'its fills add up to ' || plain(p.filled_qty) || ', and the statement says ' || plain(p.statement_qty)
-from proofs.positions p
+from differing p
 semi join unexplained u on u.account = p.account
 union
 -- What sums up executions of several days is of no day, and stands in each night.
