@@ -42,6 +42,7 @@ SECTION_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "CashTransaction": ("CashTransactions",),
     "OpenPosition": ("OpenPositions",),
     "CorporateAction": ("CorporateActions",),
+    "Transfer": ("Transfers",),
     "ConversionRate": ("ConversionRates",),
     "StatementOfFundsLine": ("StmtFunds",),
 }

@@ -35,6 +35,8 @@ from recon.warehouse import Warehouse
 SCHEMA = 1
 SHOWN: tuple[Evidence, ...] = ("fills", "ledger", "positions")
 TRUTH = ("gross", "fees", "funding", "other", "net", "carried")
+RESTATING = ["Order", "Lot", "SymbolSummary", "AssetSummary", "WashSale"]
+"""Rows of IBKR's that restate executions: a finding of one says that these did not come."""
 NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
     dict.fromkeys((*TRUTH, "unrealised")),
     {"net": None, "fills": None},
@@ -222,12 +224,21 @@ class DocumentBuilder:
         return coverage, reasons
 
     def _has_lost_rows(self, account: str) -> bool:
-        """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
+        """Return whether fills or cash cannot be read, or an order came without its executions.
+
+        Then no sum of the rest is a truth.
+        """
         return bool(
             self._warehouse.rows(
-                "from evidence.quarantine where account = ? and kind not in "
-                "('position', 'balance', 'coin', 'account-value') limit 1",
-                [account],
+                """
+                select account from evidence.quarantine
+                where account = $account
+                  and kind not in ('position', 'balance', 'coin', 'account-value')
+                union
+                select account from evidence.findings
+                where account = $account and source_kind in $restating
+                """,
+                {"account": account, "restating": RESTATING},
             )
         )
 

@@ -122,3 +122,22 @@ end;
 -- plain(amount): the amount as people write it, without zeros at its end.
 create or replace macro plain(amount) as
 regexp_replace(regexp_replace(amount::varchar, '(\.[0-9]*?)0+$', '\1'), '\.$', '');
+
+-- flex_section(kind): the section of a Flex statement whose rows move cash of that kind (the kinds of
+-- staging/flex_cash.sql), and what to tick there.
+create or replace macro flex_section(kind) as
+case
+  when kind in ('dividend', 'tax', 'interest', 'fee', 'transfer')
+    then 'the section Cash Transactions (tick all of its types there)'
+  when kind in ('trade', 'commission', 'transaction tax', 'conversion') then 'the section Trades'
+  when kind = 'action' then 'the section Corporate Actions'
+  else 'another section (Trades, Cash Transactions, Corporate Actions)'
+end;
+
+-- rate_remedy(venue): what to do where a rate is not known.
+create or replace macro rate_remedy(venue) as
+case
+  when venue = 'ibkr-flex'
+    then ': tick FX Rate To Base in the Flex query''s sections, and add its section Conversion Rates'
+  else ''
+end;

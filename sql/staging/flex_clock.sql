@@ -11,7 +11,7 @@ with rows as (
     and kind in (
       'Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction', 'FlexStatement',
       'ConversionRate', 'StatementOfFundsLine', 'CashReportCurrency', 'ChangeInNAV',
-      'EquitySummaryByReportDateInBase', 'TransactionTax'
+      'EquitySummaryByReportDateInBase', 'TransactionTax', 'Transfer'
     )
 ),
 

@@ -15,7 +15,9 @@ with texts as (
     r.id,
     a.currency as account_currency,
     coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
-    coalesce(nullif(i.payload ->> 'currency', ''), a.currency) = a.currency as is_in_base,
+    not exists (
+      from staging.flex_bases b where b.account = r.account and b.currency <> a.currency
+    ) as is_in_base,
     coalesce(trim(r.payload ->> 'symbol'), '') as symbol,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
     coalesce(r.payload ->> 'currency', '') as currency,
@@ -33,9 +35,6 @@ with texts as (
     list_contains(string_split(coalesce(r.payload ->> 'code', ''), ';'), 'Ca') as is_cancel
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.tonight i
-    on i.venue = r.venue and i.account = r.account
-    and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
   where r.venue = 'ibkr-flex' and r.kind = 'CorporateAction'
 ),
 

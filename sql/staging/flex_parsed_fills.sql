@@ -14,7 +14,9 @@ with texts as (
     r.kind,
     r.id,
     a.currency as account_currency,
-    coalesce(nullif(i.payload ->> 'currency', ''), a.currency) = a.currency as is_in_base,
+    not exists (
+      from staging.flex_bases b where b.account = r.account and b.currency <> a.currency
+    ) as is_in_base,
     coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
     coalesce(trim(r.payload ->> 'symbol'), '') as instrument,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
@@ -55,9 +57,6 @@ with texts as (
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.tonight i
-    on i.venue = r.venue and i.account = r.account
-    and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
   where r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm')
 ),
 
@@ -91,8 +90,8 @@ numbers as (
       when abs(exact(qty_text)) < 1000000000000 and abs(exact(price_text)) < 1000000000000
       then exact(qty_text)::decimal(38, 6) * exact(price_text)::decimal(38, 8)
     end as units_value,
-    case when abs(units_value) < 100000000000000 and exact(multiplier_text) < 100000000
-      then units_value::decimal(38, 12) * exact(multiplier_text)::decimal(38, 4)
+    case when abs(units_value) < 100000000000000 and multiplier < 100000000
+      then units_value::decimal(38, 12) * multiplier::decimal(38, 4)
     end as value,
     c.at as precise_at,
     c.midnight_at,
@@ -175,8 +174,9 @@ judged as (
       case when level not in ('', 'EXECUTION')
         then 'levelOfDetail ' || level || ' is not known' end,
       case when instrument = '' then 'symbol is missing' end,
+      case when category = '' then 'assetCategory is missing' end,
       case when category not in (
-        'STK', 'OPT', 'FUT', 'FOP', 'CFD', 'WAR', 'IOPT', 'FUND', 'BOND', 'CASH'
+        '', 'STK', 'OPT', 'FUT', 'FOP', 'CFD', 'WAR', 'IOPT', 'FUND', 'BOND', 'CASH'
       ) then 'assetCategory ' || category || ' is not known' end,
       case when currency = '' then 'currency is missing' end,
       case when time_text is null then 'dateTime and tradeDate are missing' end,
@@ -289,7 +289,8 @@ select
     when j.restatement is not null then null
     when j.flaws is not null then j.flaws
     when j.category <> 'CASH' and j.is_cancel and p.id is null
-      then 'a cancel without the trade that it cancels: extend the Flex query back to it'
+      then 'a cancel without the trade that it cancels: extend the Flex query back to it, and tick Trade ID and'
+        || ' Orig Trade ID'
   end as reason
 from judged j
 left join paired p on p.account = j.account and p.kind = j.kind and p.id = j.id
