@@ -45,18 +45,25 @@ select
 from staging.okx_parsed_ledger
 where
   reason is null
-  and bill_type in ('5', '9')
+  and kind = 'penalty' and bill_type in ('5', '9')
   and balance_change = 0 and coalesce(position_change, 0) = 0
   and (pnl <> 0 or fee <> 0)
 union all by name
 select
-  account,
+  l.account,
   'bill' as source_kind,
-  entry_id as source_id,
-  coalesce(instrument, currency) as instrument,
-  'the ledger shows an entry of type ' || coalesce(bill_type, '(none)') || ', which is not known' as reason
-from staging.okx_parsed_ledger
-where kind = 'unknown'
+  l.entry_id as source_id,
+  l.instrument,
+  case
+    when b.finding is null
+      then 'the ledger shows an entry in ' || l.currency || ' of type ' || l.bill_type || ', subType '
+      || l.sub_type || ', which recon does not know'
+    else 'the ledger shows an entry in ' || l.currency || ' of type ' || l.bill_type || ', subType '
+      || l.sub_type || ' (' || b.name || '), which recon does not compute: ' || b.finding
+  end as reason
+from staging.okx_parsed_ledger l
+left join staging.okx_bill_types b on b.bill_type = l.bill_type and b.sub_type = l.sub_type
+where l.kind = 'unknown' and l.reason is null
 union all by name
 -- In multi-currency and portfolio mode (acctLv 3 and 4) a coin that is borrowed is a balance below 0,
 -- and its trades are those of spot. Elsewhere, and isolated, it is a position of its own.

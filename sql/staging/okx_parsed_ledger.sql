@@ -1,5 +1,5 @@
 -- grain: one bill as OKX gave it, with a reason where it cannot be read; key: account, entry_id
--- `kind` by OKX's own type. What a liquidation or an ADL takes beyond its fills' PnL and fee is a
+-- `kind` by OKX's own type and subtype. What a liquidation or an ADL takes beyond its fills' PnL and fee is a
 -- penalty. An isolated position's funding moves the position's balance and not the account's, and so
 -- does what it loses when it is liquidated. A future that is delivered is a fill of the system's, and
 -- this is its entry; an option that is exercised or expires has its entry alone.
@@ -27,8 +27,8 @@ texts as (
     id as entry_id,
     utc_ms(p.ts) as "at",
     try_cast(id as hugeint) as seq,
-    p.type as bill_type,
-    p.subType as sub_type,
+    nullif(p.type, '') as bill_type,
+    nullif(p.subType, '') as sub_type,
     nullif(p.ccy, '') as currency,
     nullif(p.instId, '') as instrument,
     nullif(p.instType, '') as instrument_type,
@@ -59,35 +59,17 @@ rated as (
 )
 
 select
-  * exclude (
+  l.* exclude (
     fetched_at, is_position_change_unreadable, is_pnl_unreadable, is_fee_unreadable
   ),
-  case bill_type
-    when '1' then 'transfer'
-    when '2' then 'trade'
-    when '3' then case
-      when sub_type in ('112', '113') then 'trade'
-      when sub_type in ('170', '171', '172') then 'exercise'
-      when sub_type = '117' then 'penalty'
-      else 'unknown'
-    end
-    when '4' then 'conversion'
-    when '5' then 'penalty'
-    when '6' then 'margin'
-    when '7' then 'interest'
-    when '8' then 'funding'
-    when '9' then 'penalty'
-    when '10' then 'penalty'
-    when '11' then 'conversion'
-    when '12' then 'transfer'
-    when '34' then 'settlement'
-    else 'unknown'
-  end as kind,
+  coalesce(b.kind, 'unknown') as kind,
   nullif(
     concat_ws(
       '; ',
       case when not is_okx_time("at", fetched_at) then 'ts is not a time at which OKX traded' end,
       case when seq is null then 'billId is not a number' end,
+      case when l.bill_type is null then 'type is missing' end,
+      case when l.sub_type is null then 'subType is missing' end,
       case when currency is null then 'ccy is missing' end,
       case when balance_change is null then 'balChg is not an amount' end,
       case when balance_after is null then 'bal is not an amount' end,
@@ -102,4 +84,5 @@ select
     ),
     ''
   ) as reason
-from rated
+from rated l
+left join staging.okx_bill_types b on b.bill_type = l.bill_type and b.sub_type = l.sub_type
