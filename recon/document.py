@@ -208,7 +208,8 @@ class DocumentBuilder:
         return bool(
             self._warehouse.rows(
                 "from evidence.quarantine where account = ? and kind not in "
-                "('position', 'balance', 'coin', 'account-value') limit 1",
+                "('position', 'position-history', 'instrument', 'balance', 'coin', 'account-value') "
+                "limit 1",
                 [account],
             )
         )

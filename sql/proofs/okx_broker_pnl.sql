@@ -37,9 +37,8 @@ with held as (
     p.instrument as name,
     'positions' as subject,
     'position ' || p.position_id as unit,
-    coalesce(p.ours_amount, p.parts_amount, 0) - coalesce(p.realised_amount, 0) as difference,
+    coalesce(p.ours_amount, p.parts_amount) - p.realised_amount as difference,
     case
-      when p.realised_amount is null or p.parts_amount is null then 'OKX leaves a part blank of'
       when abs(p.realised_amount - p.parts_amount) > p.rounding_amount
         then 'pnl + fee + fundingFee + liqPenalty + settledPnl is not realizedPnl of'
       when abs(p.realised_amount - p.ours_amount) > p.rounding_amount

@@ -42,7 +42,11 @@ terms as (
 ),
 
 marked as (
-  select account, instrument, min(mark_price) as mark_price, whole_sum(unrealised_amount) as unrealised_amount
+  select
+    account,
+    instrument,
+    case when count(*) = count(mark_price) then min(mark_price) end as mark_price,
+    whole_sum(unrealised_amount) as unrealised_amount
   from staging.okx_positions
   group by account, instrument
 ),
@@ -57,7 +61,15 @@ worth as (
         else at_rate(at_rate(h.qty, t.multiplier), m.mark_price)
       end
     ) as amount,
-    whole_sum(m.unrealised_amount) as unrealised_amount
+    whole_sum(m.unrealised_amount) as unrealised_amount,
+    min(
+      case
+        when m.account is null then 'the fills hold ' || h.instrument || ', and OKX states no position in it'
+        when t.multiplier is null then 'OKX does not list ' || h.instrument
+        when m.mark_price is null then 'OKX states no markPx of its position in ' || h.instrument
+        when m.unrealised_amount is null then 'OKX states no upl of its position in ' || h.instrument
+      end
+    ) as unknown
   from held h
   left join terms t on t.account = h.account and t.instrument = h.instrument
   left join marked m on m.account = h.account and m.instrument = h.instrument
@@ -102,6 +114,10 @@ compared as (
     b.currency as name,
     b.equity_amount as stated_amount,
     b.interest_amount,
+    coalesce(
+      w.unknown,
+      case when w.account is not null and b.unrealised_amount is null then 'OKX states no upl of ' || b.currency end
+    ) as unknown,
     coalesce(o.amount, b.amount)
     + coalesce(d.amount, 0)
     + coalesce(e.amount, 0)
@@ -117,7 +133,7 @@ compared as (
   left join worth w on w.account = b.account and w.currency = b.currency
   left join astride d on d.account = b.account and d.currency = b.currency
   where
-    b.equity_amount is not null
+    b.equity_amount is not null and is_okx_name(b.currency)
     and not exists (
       from config.opening p
       join staging.okx_instruments t on t.account = p.account and t.instrument = p.instrument
@@ -141,7 +157,8 @@ select
   name,
   case
     when ours_amount is null
-      then 'what is held in ' || name || ' has no known value: no mark, no unrealised PnL, or no face'
+      then coalesce(unknown, 'what is held has more digits than recon keeps') || ': the equity of ' || name
+      || ' cannot be held to anything'
     when abs(difference) > rounding_amount
       then 'fills, fees, funding, transfers and marks since the window began do not add up to the equity of '
       || name || ' that OKX states: a fill or an entry is missing, doubled or altered, or a position is'

@@ -26,14 +26,17 @@ select
   account,
   'bill' as source_kind,
   entry_id as source_id,
-  coalesce(instrument, currency) as instrument,
-  'ledger entry ' || entry_id || ' is of a trade that it does not name: no fill can be held against it'
-    as reason
+  instrument,
+  'ledger entry ' || entry_id || ' (' || currency || ') names ' || concat_ws(
+    ' and ',
+    case when instrument is null then 'no instId' end,
+    case when not is_okx_trade(trade_id) then 'no tradeId' end
+  ) || ': recon cannot tell which fill it belongs to' as reason
 from staging.okx_parsed_ledger
 where
   reason is null
   and kind in ('trade', 'penalty')
-  and (instrument is null or coalesce(trade_id, '0') = '0')
+  and (instrument is null or not is_okx_trade(trade_id))
   and (kind = 'trade' or coalesce(pnl, 0) <> 0 or coalesce(fee, 0) <> 0)
 union all by name
 select
@@ -64,6 +67,25 @@ select
 from staging.okx_parsed_ledger l
 left join staging.okx_bill_types b on b.bill_type = l.bill_type and b.sub_type = l.sub_type
 where l.kind = 'unknown' and l.reason is null
+union all by name
+select
+  account,
+  'fill' as source_kind,
+  fill_id as source_id,
+  instrument,
+  'fill ' || fill_id || ' names no tradeId: recon cannot tell which entry of the ledger it belongs to'
+    as reason
+from staging.okx_parsed_fills
+where reason is null and not is_okx_trade(trade_id)
+union all by name
+select
+  account,
+  'fill' as source_kind,
+  fill_id as source_id,
+  instrument,
+  'fill ' || fill_id || ' has no fillPnl: what OKX says that it realised is not known' as reason
+from staging.okx_parsed_fills
+where reason is null and broker_pnl is null and instrument_kind not in ('spot', 'margin')
 union all by name
 -- In multi-currency and portfolio mode (acctLv 3 and 4) a coin that is borrowed is a balance below 0,
 -- and its trades are those of spot. Elsewhere, and isolated, it is a position of its own.

@@ -63,6 +63,8 @@ select
     fetched_at, is_position_change_unreadable, is_pnl_unreadable, is_fee_unreadable
   ),
   coalesce(b.kind, 'unknown') as kind,
+  kind = 'trade' and coalesce(instrument_type, '') not in ('SPOT', 'MARGIN')
+  or kind = 'penalty' and l.bill_type in ('5', '9') as is_of_contract,
   nullif(
     concat_ws(
       '; ',
@@ -70,17 +72,36 @@ select
       case when seq is null then 'billId is not a number' end,
       case when l.bill_type is null then 'type is missing' end,
       case when l.sub_type is null then 'subType is missing' end,
-      case when currency is null then 'ccy is missing' end,
+      case when not is_okx_name(currency) then 'ccy is not a currency' end,
+      case
+        when instrument is not null and not is_okx_name(instrument) then 'instId is not an instrument'
+        when instrument is null and kind = 'funding' then 'instId is missing, and the entry is a funding'
+        when instrument is null and kind = 'penalty' and l.bill_type in ('5', '9')
+          then 'instId is missing, and the entry is of a liquidation or an ADL'
+      end,
+      case
+        when instrument_type not in ('SPOT', 'MARGIN', 'SWAP', 'FUTURES', 'OPTION', 'EVENTS')
+          then 'instType is not known'
+      end,
+      case
+        when trade_id is not null and trade_id <> '0' and not is_okx_trade(trade_id)
+          then 'tradeId is not a number'
+      end,
       case when balance_change is null then 'balChg is not an amount' end,
       case when balance_after is null then 'bal is not an amount' end,
       case when is_position_change_unreadable then 'posBalChg is unreadable' end,
-      case when is_pnl_unreadable then 'pnl is unreadable' end,
-      case when is_fee_unreadable then 'fee is unreadable' end,
+      case
+        when is_pnl_unreadable then 'pnl is unreadable'
+        when pnl is null and is_of_contract then 'pnl is missing'
+      end,
+      case
+        when is_fee_unreadable then 'fee is unreadable'
+        when fee is null and is_of_contract then 'fee is missing'
+      end,
       case
         when kind = 'funding' and balance_change = 0 and position_change is null
-          then 'funding without an amount'
-      end,
-      case when kind = 'funding' and instrument is null then 'funding without an instrument' end
+          then 'balChg is 0 and posBalChg is missing, and the entry is a funding'
+      end
     ),
     ''
   ) as reason
