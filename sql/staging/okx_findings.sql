@@ -3,9 +3,9 @@ select
   l.account,
   'bill' as source_kind,
   l.entry_id as source_id,
-  l.instrument,
-  'the ledger shows ' || l.instrument_type || ' trades: add "' || l.instrument_type
-  || '" to instrument_types' as reason
+  null as instrument,
+  'the ledger shows ' || l.instrument_type || ' trades of ' || coalesce(l.instrument, 'no instrument')
+  || ': add "' || l.instrument_type || '" to instrument_types' as reason
 from staging.okx_parsed_ledger l
 anti join config.instrument_types t
   on t.account = l.account and t.instrument_type = l.instrument_type
