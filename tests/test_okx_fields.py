@@ -21,6 +21,7 @@ import pytest
 from aiohttp import web
 
 from connectors.okx_candles import FIELDS as CANDLE_FIELDS
+from connectors.patience import Patience
 from recon.demo.background import in_background
 from recon.demo.okx_endpoints import PREFIX, Endpoint, Query
 from recon.demo.okx_lifecycle import OkxLife
@@ -43,6 +44,15 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 AT_ONCE = 40
 ALONE = "alone"
 TYPES = ("SWAP", "SPOT")
+PATIENT = Patience(
+    request_timeout_s=20.0,
+    attempts=2,
+    first_wait_s=0.01,
+    longest_wait_s=0.02,
+    total_s=120.0,
+    is_rate_limited=False,
+)
+"""Many accounts ask at once: none is cut off. What a row lacks, it lacks at each attempt."""
 
 
 class Record(NamedTuple):
@@ -253,7 +263,7 @@ def night(folder: Path, changes: Sequence[Change]) -> Document:
             for number, (desk, _) in enumerate(desks, 1)
             if number % 2 or number == len(desks)
         ]
-        return run_desks(folder, desks, bots=bots)
+        return run_desks(folder, desks, bots=bots, patience=PATIENT)
 
 
 def verdicts(changes: Sequence[Change], document: Document) -> dict[str, str]:

@@ -12,7 +12,7 @@ with found as (
   select
     s.account,
     s.instrument,
-    'more was sold than was bought since the window began: what was held before has no known cost'
+    'more was sold than was bought since the window began: the cost of the rest is not known'
   from proofs.short_spot s
   join config.accounts a on a.account = s.account
   where s.session_date <= a.last_date
