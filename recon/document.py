@@ -225,9 +225,8 @@ class DocumentBuilder:
         """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
         return bool(
             self._warehouse.rows(
-                "from evidence.quarantine where account = ? and kind not in "
-                "('position', 'position-history', 'instrument', 'balance', 'coin', 'account-value') "
-                "limit 1",
+                "from evidence.quarantine where account = ? and kind not in ('position', "
+                "'position-history', 'instrument', 'balance', 'coin', 'account-value') limit 1",
                 [account],
             )
         )

@@ -123,9 +123,9 @@ def _place(row: Mapping[str, Any], account: Account) -> str:
         return "the statement has a position that was closed, and there is no fill of it"
     return (
         f"the fills add up to {text(row['filled_qty'])}, the statement says "
-        f"{text(row['statement_qty'])}: a fill is missing or doubled, or the position is older than "
-        f"since = {account.since} (set `since` to a day when it was flat, or name what was held then "
-        "in [[accounts.opening]])"
+        f"{text(row['statement_qty'])}: a fill is missing or doubled, or the position is older "
+        f"than since = {account.since} (set `since` to a day when it was flat, or name what was "
+        "held then in [[accounts.opening]])"
     )
 
 

@@ -197,8 +197,8 @@ def test_every_other_pair_is_a_finding_of_its_own_that_names_it(night: Night) ->
     reasons = {reason for (reason,) in rows(night.folder, query)}
     start = "the ledger shows an entry in USDT of type "
     expected = {
-        f"{start}{one.bill_type}, subType {one.sub_type} ({one.name}), which recon does not compute: "
-        f"{one.finding}"
+        f"{start}{one.bill_type}, subType {one.sub_type} ({one.name}), "
+        f"which recon does not compute: {one.finding}"
         for one in FINDINGS
     } | {
         f"{start}{bill_type}, subType {sub_type}, which recon does not know"

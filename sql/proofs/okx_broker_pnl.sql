@@ -57,7 +57,11 @@ select
     min(wrong || ' ' || unit) || case
       when count(wrong) > 1 then ' and ' || (count(wrong) - 1) || ' more'
       else ''
-    end || ': a fill is missing, doubled or altered, or its position is older than the window',
+    end || case
+      when bool_or(contains(wrong, 'differ'))
+        then ': a fill or an entry is missing, doubled or altered, or its position is older than the window'
+      else ': OKX contradicts itself'
+    end,
     ''
   ) as place,
   sum(difference)::decimal(38, 18) as difference,

@@ -8,6 +8,7 @@
 -- inside it, or before it, and its fill was counted otherwise.
 -- Of a coin that is borrowed OKX's documentation doesn't say whether the interest that has accrued and
 -- isn't paid yet is taken from its equity already: it may be, or not.
+-- What the fills hold and OKX does not state is a difference of positions: its currency is left out.
 -- A currency in which something was held before the window is left out: what that was worth when it
 -- began is not known.
 -- let: equity_from = select min(from_session) from proofs.snapshots
@@ -64,12 +65,11 @@ worth as (
     whole_sum(m.unrealised_amount) as unrealised_amount,
     min(
       case
-        when m.account is null then 'the fills hold ' || h.instrument || ', and OKX states no position in it'
-        when t.multiplier is null then 'OKX does not list ' || h.instrument
         when m.mark_price is null then 'OKX states no markPx of its position in ' || h.instrument
         when m.unrealised_amount is null then 'OKX states no upl of its position in ' || h.instrument
       end
-    ) as unknown
+    ) as unknown,
+    bool_and(m.account is not null) as is_stated
   from held h
   left join terms t on t.account = h.account and t.instrument = h.instrument
   left join marked m on m.account = h.account and m.instrument = h.instrument
@@ -134,6 +134,7 @@ compared as (
   left join astride d on d.account = b.account and d.currency = b.currency
   where
     b.equity_amount is not null and is_okx_name(b.currency)
+    and coalesce(w.is_stated, true)
     and not exists (
       from config.opening p
       join staging.okx_instruments t on t.account = p.account and t.instrument = p.instrument
@@ -157,8 +158,8 @@ select
   name,
   case
     when ours_amount is null
-      then coalesce(unknown, 'what is held has more digits than recon keeps') || ': the equity of ' || name
-      || ' cannot be held to anything'
+      then coalesce(unknown, 'the value of what is held in ' || name || ' has more digits than recon keeps')
+      || ': the equity of ' || name || ' cannot be compared'
     when abs(difference) > rounding_amount
       then 'fills, fees, funding, transfers and marks since the window began do not add up to the equity of '
       || name || ' that OKX states: a fill or an entry is missing, doubled or altered, or a position is'
