@@ -7,7 +7,7 @@ with unread as (
     unnest(
       case q.kind
         when 'fill' then ['positions', 'cash', 'broker_pnl']
-        when 'bill' then ['cash', 'broker_pnl']
+        when 'bill' then if(q.instrument is null, ['broker_pnl'], ['cash', 'broker_pnl'])
         when 'position' then ['positions']
         else []::varchar[]
       end
@@ -16,7 +16,6 @@ with unread as (
     null::varchar as currency
   from evidence.quarantine q
   semi join config.accounts a on a.account = q.account and a.venue = 'okx'
-  where q.kind <> 'bill' or q.instrument is not null
 ),
 
 -- An entry that cannot be read, or that names no trade, is missing from its currency's chain or trades.

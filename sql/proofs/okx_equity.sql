@@ -166,6 +166,6 @@ select
       || ' older than the window'
     else ''
   end as place,
-  coalesce(difference, -stated_amount)::decimal(38, 18) as difference,
+  difference::decimal(38, 18) as difference,
   coalesce(abs(difference) <= rounding_amount, false) as is_closed
 from apart

@@ -24,12 +24,7 @@ with filled as (
     sum(abs(f.qty)) as qty,
     sum(f.qty) as coin,
     sum(f.qty + case when f.fee_currency = f.base_currency then f.fee else 0 end) as coin_left,
-    sum(
-      case
-        when try_cast(f.qty as decimal(19, 9)) = f.qty and try_cast(f.price as decimal(19, 9)) = f.price
-          then -(f.qty::decimal(19, 9) * f.price::decimal(19, 9))::decimal(38, 18)
-      end
-    ) as value,
+    whole_sum(-at_rate(f.qty, f.price)) as value,
     sum(case when f.fee_currency = f.currency then f.fee else 0 end) as value_fee,
     min(f.fee_currency) filter (
       f.fee <> 0 and f.fee_currency not in (f.currency, coalesce(f.base_currency, f.currency))

@@ -4,12 +4,12 @@ select
   'bill' as source_kind,
   l.entry_id as source_id,
   null as instrument,
-  'the ledger shows ' || l.instrument_type || ' trades of ' || coalesce(l.instrument, 'no instrument')
+  'the ledger shows ' || l.instrument_type || ' trades' || coalesce(' of ' || l.instrument, '')
   || ': add "' || l.instrument_type || '" to instrument_types' as reason
 from staging.okx_parsed_ledger l
 anti join config.instrument_types t
   on t.account = l.account and t.instrument_type = l.instrument_type
-where l.kind in ('trade', 'penalty', 'exercise') and l.instrument_type is not null
+where l.reason is null and l.kind in ('trade', 'penalty', 'exercise') and l.instrument_type is not null
 union all by name
 select
   l.account,
