@@ -233,7 +233,8 @@ class DocumentBuilder:
                 """
                 select account from evidence.quarantine
                 where account = $account
-                  and kind not in ('position', 'balance', 'coin', 'account-value')
+                  and kind not in ('position', 'position-history', 'instrument', 'balance', 'coin',
+                    'account-value')
                 union
                 select account from evidence.findings
                 where account = $account and source_kind in $restating
@@ -243,12 +244,15 @@ class DocumentBuilder:
         )
 
     def _quarantined(self, account: str) -> list[str]:
-        """Return which records cannot be read, and why."""
+        """Return which records cannot be read, and why: each reason once, with its first record."""
         rows = self._warehouse.rows(
-            "select kind, id, reason from evidence.quarantine where account = ? order by all",
+            "select kind, min(id) as id, count(*) - 1 as others, reason from evidence.quarantine "
+            "where account = ? group by kind, reason order by kind, id, reason",
             [account],
         )
-        return listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in rows)
+        return listed(
+            f"{row['kind']} {row['id']}{_more(row['others'])}: {row['reason']}" for row in rows
+        )
 
     def _findings(self, account: str) -> tuple[list[str], list[str]]:
         """Return the findings that concern the whole account, and those of single instruments."""
@@ -512,6 +516,10 @@ def _signed(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:
         "by": signed.by,
         "reason": signed.reason,
     }
+
+
+def _more(others: int) -> str:
+    return f" and {others} more" if others else ""
 
 
 def _money(row: Mapping[str, Any]) -> dict[str, str | None]:

@@ -17,6 +17,15 @@ end;
 create or replace macro is_unreadable(text) as
 coalesce(text, '') <> '' and exact(text) is null;
 
+-- is_okx_name(text): it may be an instrument or a currency of OKX's. False for no text at all, and for
+-- what JSON writes otherwise: a number, a list, an object, true.
+create or replace macro is_okx_name(text) as
+coalesce(not regexp_matches(text, '^(\[.*|\{.*|true|false|[0-9.]*)$'), false);
+
+-- is_okx_trade(text): it is the id of a trade of OKX's, a whole number; 0 stands for no trade.
+create or replace macro is_okx_trade(text) as
+coalesce(regexp_full_match(text, '-?[0-9]+') and text <> '0', false);
+
 -- utc_ms(text): the instant of a text of milliseconds since 1970, or null.
 create or replace macro utc_ms(text) as
 case when regexp_full_match(text, '[0-9]{1,15}') then make_timestamp(try_cast(text as bigint) * 1000) end;

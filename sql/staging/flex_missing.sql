@@ -6,6 +6,8 @@ with restating as (
   union all
   select account, 'CashTransaction', id from staging.flex_parsed_ledger where verdict = 'restated'
   union all
+  select account, 'CorporateAction', id from staging.flex_parsed_actions where verdict = 'restated'
+  union all
   select account, 'OpenPosition', id from staging.flex_parsed_positions where is_restated
 ),
 
