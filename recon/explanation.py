@@ -38,6 +38,7 @@ PROBABLY: Mapping[Cause, str] = {
     "arithmetic": "its pnl is not worked out from its own prices and costs",
     "lot_method": "it pairs entries and exits otherwise than the account does",
     "currency": "it adds up amounts of several currencies",
+    "unowned": "no bot owns the orders that its books name: recon assign says whose they are",
     "correction": "the broker restated fills after it had booked them",
     "timing": "its clock, or the day that it books a trade in, is another than the venue's",
     "dividend": "it does not book dividends", "tax": "it does not book taxes",
