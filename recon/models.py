@@ -377,13 +377,20 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
 
 def _assignments(assignments: Iterable[Assignment]) -> pa.Table:
     return pa.Table.from_pylist(
-        [one.filled._asdict() | {"bot": one.bot} for one in assignments],
+        [
+            one.filled._asdict()
+            | {"bot": one.bot, "who": one.who, "at": one.at.replace(tzinfo=None), "why": one.why}
+            for one in assignments
+        ],
         schema=pa.schema(
             [
                 ("account", pa.string()),
                 ("is_order", pa.bool_()),
                 ("id", pa.string()),
                 ("bot", pa.string()),
+                ("who", pa.string()),
+                ("at", TIME),
+                ("why", pa.string()),
             ]
         ),
     )

@@ -88,12 +88,12 @@ def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = N
 
 def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line for each assignment, once: which order, whose, by whom, when, why."""
-    for line in dict.fromkeys(
+    lines = [
         f"{'order ' + one['order'] if 'order' in one else 'fill ' + one['fill']}: assigned to "
-        f"{one['bot'] or 'nobody'} by {one['who']}, {one['at'][:16].replace('T', ' ')}: {one['why']}"
+        f"{one['bot'] or 'nobody'} by {one['who']}, {_minute(one['at'])}: {one['why']}"
         for one in assignments
-    ):
-        yield escape(line)
+    ]
+    yield from map(escape, dict.fromkeys(lines))
 
 
 def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
@@ -118,8 +118,11 @@ def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = 
 
 
 def _assigned(one: Mapping[str, Any]) -> str:
-    when = one["at"][:16].replace("T", " ")
-    return f"{one['bot'] or 'nobody'}, by {one['who']}, {when}\n{one['why']}"
+    return f"{one['bot'] or 'nobody'}, by {one['who']}, {_minute(one['at'])}\n{one['why']}"
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")
 
 
 def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:

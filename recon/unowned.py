@@ -117,7 +117,8 @@ def _check_bot(config: Config, filled: Filled, bot: str | None) -> None:
     of = {one.id: one.account for one in config.bots}
     if bot not in of:
         raise UsageError(
-            f"--bot {bot}: there is no such bot in {config.path}: use one of {', '.join(sorted(of))}"
+            f"--bot {bot}: there is no such bot in {config.path}: "
+            f"use one of {', '.join(sorted(of))}"
         )
     if of[bot] != filled.account:
         raise UsageError(

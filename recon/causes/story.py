@@ -79,8 +79,9 @@ class Case:
 
     `truth` is what it realised by session, `own` what its trades and the rest of its fills did,
     each by itself; `stories` are its trades by its own fills, `seen` those in which others' fills
-    are, by all of them, `beside` these by its own fills and those of no bot, and `first` those restated since, as they were told first. Where something
-    is not known, `is_known` is False: nothing is explained.
+    are, by all of them, `beside` these by its own fills and those of no bot, and `first` those
+    restated since, as they were told first. Where something is not known, `is_known` is False:
+    nothing is explained.
     """
 
     bot: str

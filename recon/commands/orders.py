@@ -63,7 +63,7 @@ def unowned(
 @by_option
 @json_option
 @verbose_option
-def assign(
+def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     orders: tuple[str, ...],
     config_path: Path,
     bot: str | None,

@@ -1,6 +1,6 @@
 -- grain: one order or fill that is assigned otherwise than when its lots were last run; key: all columns
 with now as (
-  select x.* from config.assignments x semi join config.accounts using (account)
+  select x.account, x.is_order, x.id, x.bot from config.assignments x semi join config.accounts using (account)
 ),
 
 before as (

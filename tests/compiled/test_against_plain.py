@@ -217,7 +217,8 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
     con.sql("insert into lots.closing_books values ('okx', 'HELD', 'a', 1), ('okx', 'NO', 'a', 0)")
     con.sql(
         "create table touched.events as select account, instrument, bot, bot is null as is_unowned,"
-        " 'fill' as kind, date '2026-01-05' as session_date, timestamp '2026-01-05' as at, 1 as seq,"
+        " 'fill' as kind, date '2026-01-05' as session_date,"
+        " timestamp '2026-01-05' as at, 1 as seq,"
         " 'net' as position_side, 1 as qty, 1 as price, 1 as multiplier,"
         " false as is_inverse, 0 as amount, 'settlement' as fee_in, 1 as rate"
         " from (values ('okx', 'X', 'a'), ('ibkr', 'X', 'a'), ('okx', 'MIX', 'a'),"
@@ -225,7 +226,7 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
         " as v (account, instrument, bot)"
     )
     con.sql(
-        "create table touched.keys as select *, (row_number() over (order by all) - 1)::int as key"
+        "create table touched.keys as select *, (row_number() over (order by account, instrument) - 1)::int as key"
         " from (select distinct account, instrument from touched.events)"
     )
     con.sql("create table touched.bots as select 'a' as bot, 0 as code")
