@@ -5,7 +5,8 @@ What the last run has left in the warehouse, beside what the journal says since.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -45,8 +46,9 @@ def unowned_fills(
         bots = {bot.id for bot in config.bots}
         shown = [filled for filled, one in latest(history).items() if is_all or one.bot not in bots]
         rows = _rows(warehouse, shown)
+    made = _by_order(history)
     names = set(accounts) or {account.id for account in config.accounts}
-    return [_shown(row, history) for row in rows if row["account"] in names]
+    return [_shown(row, made) for row in rows if row["account"] in names]
 
 
 def assign_orders(
@@ -65,9 +67,8 @@ def assign_orders(
         made = [Assignment(filled, said.bot, said.who, said.at, said.why) for filled in found]
         ledger.assign(made, said.user)
         rows = _rows(warehouse, found)
-        chosen = {(one.account, one.is_order, one.id) for one in found}
-        history = ledger.assignments()
-    return [_shown(row, history) for row in rows if _key(row) in chosen]
+        history = _by_order(ledger.assignments())
+    return [_shown(row, history) for row in rows if _key(row) in found]
 
 
 @contextmanager
@@ -157,13 +158,19 @@ def _rows(warehouse: Warehouse, more: Iterable[Filled]) -> list[dict[str, Any]]:
         )
 
 
-def _key(row: dict[str, Any]) -> tuple[str, bool, str]:
+def _by_order(history: Iterable[Assignment]) -> Mapping[Filled, list[Assignment]]:
+    made: dict[Filled, list[Assignment]] = defaultdict(list)
+    for one in history:
+        made[one.filled].append(one)
+    return made
+
+
+def _key(row: dict[str, Any]) -> Filled:
     is_order = row["order_id"] is not None
-    return row["account"], is_order, row["order_id"] if is_order else row["fill_id"]
+    return Filled(row["account"], is_order, row["order_id"] if is_order else row["fill_id"])
 
 
-def _shown(row: dict[str, Any], history: Iterable[Assignment]) -> dict[str, Any]:
-    said = [one for one in history if tuple(one.filled) == _key(row)]
+def _shown(row: dict[str, Any], made: Mapping[Filled, list[Assignment]]) -> dict[str, Any]:
     return {
         "account": row["account"],
         "at": f"{row['at']:%Y-%m-%dT%H:%M:%SZ}",
@@ -175,5 +182,5 @@ def _shown(row: dict[str, Any], history: Iterable[Assignment]) -> dict[str, Any]
         "order": row["order_id"],
         "fill": row["fill_id"],
         "tag": row["tag"],
-        "assignments": [told(one) for one in said],
+        "assignments": [told(one) for one in made.get(_key(row), ())],
     }

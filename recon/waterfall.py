@@ -31,11 +31,11 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
     )
     for reason in told["reasons"]:
         out.print(escape(reason), highlight=False, soft_wrap=True)
+    for line in assigned_lines(told["assignments"]):
+        out.print(line, highlight=False, soft_wrap=True)
     if told["total"]["amount"] is None:
         out.print("Claim or truth is not known: there is nothing to explain yet.")
         return
-    for line in assigned_lines(told["assignments"]):
-        out.print(line, highlight=False, soft_wrap=True)
     out.print(_waterfall(told))
     for sentence in told["probably"]:
         out.print(f"Probably {escape(sentence)}.", soft_wrap=True)

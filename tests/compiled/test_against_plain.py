@@ -226,7 +226,8 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
         " as v (account, instrument, bot)"
     )
     con.sql(
-        "create table touched.keys as select *, (row_number() over (order by account, instrument) - 1)::int as key"
+        "create table touched.keys as select account, instrument,"
+        " (row_number() over (order by account, instrument) - 1)::integer as key"
         " from (select distinct account, instrument from touched.events)"
     )
     con.sql("create table touched.bots as select 'a' as bot, 0 as code")
