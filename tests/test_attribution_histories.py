@@ -28,7 +28,7 @@ from recon.warehouse import Warehouse
 FIRST, DAYS = date(2026, 5, 1), 6
 START = datetime(2026, 5, 1, tzinfo=UTC)
 NOW = START + timedelta(days=DAYS + 1)
-LIVES = max(4, int(os.environ.get("RECON_LIVES", "0")))
+LIVES = max(3, int(os.environ.get("RECON_LIVES", "0")))
 KEPT = ("evidence", "lots", "pnl", "proofs")
 FACES = {"BTC-USDT-SWAP": Fraction(1, 100), "ETH-USDT-SWAP": Fraction(1, 10)}
 ACCOUNT = OkxAccount.model_construct(
@@ -185,7 +185,7 @@ def test_whose_a_fill_is_and_who_is_in_doubt(tmp_path: Path, seed: int) -> None:
     orders = [one for one in life.orders.values() if seed % 2 or rng.random() < 0.9]
     known = {one["ordId"]: one for one in orders}
     with Warehouse(tmp_path / "nights") as warehouse:
-        for number in range(3):  # in any order, said again, and assigned otherwise meanwhile
+        for number in range(2):  # in any order, said again, and assigned otherwise meanwhile
             some = [one for one in life.fills if rng.random() < 0.4]
             theirs = [one | {"state": "live"} for one in orders if rng.random() < 0.4]
             guessed = {name: rng.choice(["beta", None]) for name in rng.sample([*life.assigned], 1)}
