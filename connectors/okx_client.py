@@ -41,6 +41,9 @@ METHODS: Mapping[str, str] = {
     "account/bills-archive": "privateGetAccountBillsArchive",
     "trade/fills": "privateGetTradeFills",
     "trade/fills-history": "privateGetTradeFillsHistory",
+    "trade/orders-history": "privateGetTradeOrdersHistory",
+    "trade/orders-history-archive": "privateGetTradeOrdersHistoryArchive",
+    "trade/orders-pending": "privateGetTradeOrdersPending",
     "public/instruments": "publicGetPublicInstruments",
     "market/history-candles": "publicGetMarketHistoryCandles",
 }

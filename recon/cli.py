@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from recon import __version__
-from recon.commands import breaks, pages, restore, run, watch
+from recon.commands import breaks, orders, pages, restore, run, watch
 from recon.commands.mapping import mapping
 from recon.commands.options import (
     config_option,
@@ -188,6 +188,7 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
 for command in (
     run.run,
     *breaks.COMMANDS,
+    *orders.COMMANDS,
     *pages.COMMANDS,
     mapping,
     restore.restore,

@@ -211,6 +211,8 @@ class DocumentBuilder:
         coverage: dict[Evidence, CoverageStatus] = {}
         reasons: list[str] = []
         for promise in promises:
+            if promise.is_for_attribution:
+                continue  # where orders are missing, bots are in doubt, and not their account
             key = (promise.evidence, promise.kind)
             mine = [row for row in statements if (row["evidence"], row["kind"]) == key]
             status, why = _whole(promise, mine, window, was_asked=fetched.was_asked)
@@ -435,7 +437,7 @@ def proven_window(
     return common(
         unbroken(warehouse.served(account.venue, account.id, promise.evidence, promise.kind))
         for promise in promises
-        if promise.is_of_the_past
+        if promise.is_of_the_past and not promise.is_for_attribution
     )
 
 

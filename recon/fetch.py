@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from connectors.protocol import Connector, Remembering
 from recon.books import unpack
-from recon.coverage import reach
+from recon.coverage import reach, unbroken
 from recon.domain import Coverage, Record, Table, Window
 from recon.errors import BooksError, EvidenceError
 from recon.plan import AccountPlan, BotPlan, Plan
@@ -123,13 +123,19 @@ def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> 
 
 
 def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
-    """Return what is left of the window to read: from an overlap before what is known already."""
+    """Return what is left of the window to read: from an overlap before what is known already.
+
+    Of orders the last stretch counts: what a venue does not serve any more is not asked for again.
+    """
     source, start = plan.source, plan.window.start
-    known = [
-        reach(warehouse.served(source.venue, source.account, *promise[:2]), start)
-        for promise in source.promises
-        if promise.is_of_the_past
-    ]
+    known: list[datetime | None] = []
+    for promise in source.promises:
+        served = warehouse.served(source.venue, source.account, *promise[:2])
+        if promise.is_for_attribution:
+            stretch = unbroken(served)
+            known.append(stretch and stretch.end)
+        elif promise.is_of_the_past:
+            known.append(reach(served, start))
     reached = [instant for instant in known if instant is not None]
     if len(reached) < len(known):
         return plan.window

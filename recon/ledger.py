@@ -18,7 +18,8 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from recon import baseline, breaks, expected, incidents, journal, manifests
+from recon import assignments, baseline, breaks, expected, incidents, journal, manifests
+from recon.assignments import Assignment
 from recon.baseline import Signature, SignedOff
 from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
@@ -155,6 +156,14 @@ class Ledger:
         return baseline.signed_off(
             self._db, account, bot, since=since, session=session, signers=signers
         )
+
+    def assign(self, made: Sequence[Assignment], user: str) -> None:
+        """Note whose orders are, as a person says; the next run goes by it."""
+        assignments.assign(self._db, made, user)
+
+    def assignments(self) -> list[Assignment]:
+        """Return every assignment that was ever made, in their order."""
+        return assignments.history(self._db)
 
     def journal_end(self) -> journal.End:
         """Return how many entries the journal has, and the hash of the last."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from recon import __version__
+from recon.assignments import Assignment
 from recon.causes.reckon import find_causes
 from recon.config import Account as AccountSettings
 from recon.config import Bot, CcxtAccount, OkxAccount, TwsAccount
@@ -56,10 +57,12 @@ def configure(
     bots: Sequence[Bot],
     now: datetime,
     asked_for: str | None = None,
+    assignments: Iterable[Assignment] = (),
 ) -> None:
     """Write what the queries need to know of the configuration: schema `config`.
 
-    `asked_for` is the bot whose causes are looked for even where it is right.
+    `asked_for` is the bot whose causes are looked for even where it is right; `assignments` are
+    those that hold, one an order or a fill.
     """
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
@@ -114,6 +117,7 @@ def configure(
             [(bot.account, name, bot.id) for bot in bots for name in bot.instruments],
         ),
     )
+    warehouse.store("config", "assignments", _assignments(assignments))
 
 
 def build(
@@ -174,7 +178,16 @@ def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -
         warehouse.build("staging", empty=empty)
     warehouse.prepare(
         "evidence",
-        ("fills", "ledger", "closed_positions", "lot_events", "stated_pnl", "cash_moves"),
+        (
+            "fills",
+            "ledger",
+            "closed_positions",
+            "lot_events",
+            "stated_pnl",
+            "cash_moves",
+            "orders",
+            "assignments",
+        ),
     )
 
 
@@ -357,6 +370,27 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 ("last_date", pa.date32()),
                 ("window_start", TIME),
                 ("window_end", TIME),
+            ]
+        ),
+    )
+
+
+def _assignments(assignments: Iterable[Assignment]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            one.filled._asdict()
+            | {"bot": one.bot, "who": one.who, "at": one.at.replace(tzinfo=None), "why": one.why}
+            for one in assignments
+        ],
+        schema=pa.schema(
+            [
+                ("account", pa.string()),
+                ("is_order", pa.bool_()),
+                ("id", pa.string()),
+                ("bot", pa.string()),
+                ("who", pa.string()),
+                ("at", TIME),
+                ("why", pa.string()),
             ]
         ),
     )

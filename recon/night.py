@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.patience import Patience
+from recon.assignments import latest
 from recon.baseline import SignedOff
 from recon.breaks import Break, Sighting
 from recon.claims import Landed, keep_claims
@@ -132,7 +133,7 @@ def _tell(
         for haul, before in zip(hauls, stood, strict=True)
         if haul.venue == "books"
     }
-    unreadable = _model(night, plan, run, hauls, books, warehouse)
+    unreadable = _model(night, plan, run, hauls, books, warehouse, ledger)
     with night.stages("judge"):
         signed = _signed_off(night.config, plan, ledger)
         document, found = _judge(night, plan, run, hauls, unreadable, signed, warehouse)
@@ -198,7 +199,7 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
     ):
         try:
             with warehouse.transaction():
-                unreadable = _model(quiet, plan, "", [], {}, warehouse)
+                unreadable = _model(quiet, plan, "", [], {}, warehouse, ledger)
                 signed = _signed_off(night.config, plan, ledger)
                 document, _ = _judge(quiet, plan, "", [], unreadable, signed, warehouse)
                 yield document, warehouse
@@ -256,11 +257,13 @@ def _model(
     hauls: Sequence[Haul],
     books: Mapping[str, Landed],
     warehouse: Warehouse,
+    ledger: Ledger,
 ) -> dict[str, str]:
     """Build every table from what has landed; return why which bots' books could not be read."""
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
-    configure(warehouse, accounts, bots, night.now(), night.asked_for)
+    assigned = latest(ledger.assignments()).values()
+    configure(warehouse, accounts, bots, night.now(), night.asked_for, assigned)
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)

@@ -44,6 +44,7 @@ class Event(NamedTuple):
     at what it cost; `split`, which changes the position by `qty`; `move`, by which all of it,
     `qty`, goes on as `to_instrument`. `proceeds` is the unsigned value of a fill that isn't
     quantity times price. `exercise_id` names what an exercise and the fill that delivers it share.
+    `is_unowned` marks a fill of which nobody can say whose it is.
     """
 
     account: str
@@ -65,6 +66,7 @@ class Event(NamedTuple):
     to_instrument: str | None = None
     exercise_id: str | None = None
     family: str | None = None
+    is_unowned: bool | None = None
 
 
 class SessionPnl(NamedTuple):
@@ -133,6 +135,19 @@ class ClosingLot(NamedTuple):
     value: int
     fee: int
     consumed: int
+
+
+class Bystander(NamedTuple):
+    """A bot that held a position when an unowned fill changed its instrument; key: all columns.
+
+    What the fill closed may have been the bot's: nobody knows what the bot has realised.
+    """
+
+    account: str
+    instrument: str
+    bot: str
+    session_date: date
+    event_id: str
 
 
 class Opening(NamedTuple):
@@ -245,8 +260,8 @@ def realise(
     methods: Mapping[str, Method],
     opening: Mapping[Key, Opening] | None = None,
     brokers: Mapping[str, Method] | None = None,
-) -> Iterator[SessionPnl | ClosingBook | ClosingLot]:
-    """Yield what each session realised and how it left the books it touched.
+) -> Iterator[SessionPnl | ClosingBook | ClosingLot | Bystander]:
+    """Yield what each session realised, how it left the books it touched, and who is a bystander.
 
     `events` are ordered by account and family, then by session, then as they happened; `methods`
     gives each account's lot method; `opening` how the books of an instrument were left before its
@@ -257,6 +272,7 @@ def realise(
         for session_date, day in groupby(_ordered(run), lambda event: event.session_date):
             sums: dict[tuple[str, Scope, str | None], SessionPnl] = {}
             for event in day:
+                yield from _bystanders(family, event)
                 for row in _booked(family, event):
                     owner = row.instrument, row.scope, row.bot
                     sums[owner] = _added(sums[owner], row) if owner in sums else row
@@ -336,6 +352,15 @@ def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
         *(None if a is None or b is None else a + b for a, b in money),
         closed_lots=before.closed_lots + row.closed_lots,
     )
+
+
+def _bystanders(family: _Family, event: Event) -> Iterator[Bystander]:
+    if event.is_unowned:
+        open_books = family.of(event.instrument).open_books("bot")
+        for bot in sorted({held.bot for held in open_books if held.bot is not None}):
+            yield Bystander(
+                event.account, event.instrument, bot, event.session_date, event.event_id
+            )
 
 
 def _booked(family: _Family, event: Event) -> Iterator[SessionPnl]:

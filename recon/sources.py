@@ -45,6 +45,7 @@ def account_source(
             key,
             instrument_types=account.instrument_types,
             currency=account.currency,
+            reads_orders=any(bot.account == account.id and bot.order_tag for bot in config.bots),
             is_demo=account.mode == "demo",
             base_url=account.base_url,
             now=now,
