@@ -8,6 +8,7 @@ from datetime import date
 
 from connectors.patience import Patience
 from connectors.protocol import Connector
+from connectors.snapshot import Unknown
 from recon.config import Account, Bot, Config
 from recon.domain import Clock, Window
 from recon.errors import UsageError
@@ -125,6 +126,7 @@ def _bot_plan(bot: Bot, config: Config, now: Clock, whole: Window) -> BotPlan:
         config,
         now,
         mapping.reads,
+        unknown=Unknown(*mapping.refusal),
         scratch=config.state / "scratch",
         above=Above(whole.start, mapping.watermarks),
     )

@@ -20,7 +20,7 @@ from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.postgres_books import PostgresReader
 from connectors.protocol import Connector
-from connectors.snapshot import WholeBooks
+from connectors.snapshot import NOT_ASKED_FOR, Unknown, WholeBooks
 from connectors.sqlite_books import SqliteBooks
 from connectors.tws_client import TwsAddress
 from recon.config import Account, Bot, CcxtAccount, Config, OkxAccount, TwsAccount
@@ -128,12 +128,14 @@ def books_source(
     now: Clock,
     is_wanted: Callable[[str], bool],
     *,
+    unknown: Unknown = NOT_ASKED_FOR,
     scratch: Path | None = None,
     above: Above | None = None,
 ) -> Connector:
     """Return the connector of one bot's books, of the tables that are wanted.
 
-    `above` says how they are read in part; without it they are always read whole.
+    `above` says how they are read in part; without it they are always read whole. `unknown` says
+    how books are refused of which no table is wanted.
 
     Raises ConfigError for a kind of books that there is not.
     """
@@ -143,6 +145,7 @@ def books_source(
             config.folder,
             now,
             is_wanted,
+            unknown=unknown,
             bot=bot.id,
             password=_written(bot.books_password),
             scratch=scratch,
@@ -158,6 +161,7 @@ def books_at(
     now: Clock,
     is_wanted: Callable[[str], bool],
     *,
+    unknown: Unknown = NOT_ASKED_FOR,
     bot: str = "books",
     password: str = "",
     scratch: Path | None = None,
@@ -170,11 +174,14 @@ def books_at(
     scheme, separator, _ = url.partition("://")
     if separator and scheme == "sqlite":
         path = books_path(url, folder)
-        return SqliteBooks(bot, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
+        return SqliteBooks(
+            bot, path, now=now, scratch=scratch, is_wanted=is_wanted, unknown=unknown, above=above
+        )
     if separator and scheme in _FILES:
-        return WholeBooks(bot, _files(url, folder), now=now, is_wanted=is_wanted)
+        return WholeBooks(bot, _files(url, folder), now=now, is_wanted=is_wanted, unknown=unknown)
     if separator and scheme == "postgresql":
-        return WholeBooks(bot, PostgresReader(url, password), now=now, is_wanted=is_wanted)
+        reader = PostgresReader(url, password)
+        return WholeBooks(bot, reader, now=now, is_wanted=is_wanted, unknown=unknown)
     raise ConfigError(
         'use "sqlite:///path" (relative to the file) or "sqlite:////absolute/path"; or '
         f'{", ".join(_FILES)} in place of sqlite; or "postgresql://user@host/database"'

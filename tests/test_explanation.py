@@ -148,3 +148,22 @@ def test_fills_that_no_trade_has_are_told_apart(
     out = capsys.readouterr().out
     assert "In no trade of its books" in out
     assert "liquidation" in out
+
+
+def test_commands_that_ask_no_venue_need_no_venue_secret(
+    liar: Liar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for secret in ("api_key", "api_secret", "passphrase"):
+        (tmp_path / f"okx.{secret}").unlink()
+    at, config = ("--as-of", str(AS_OF)), ("--config", str(tmp_path / "recon.toml"))
+    for arguments in (
+        ("explain", "bot1", *at),
+        ("run", "--no-fetch", "--no-page", *at),
+        ("run", "--known-at", "2100-01-01"),
+        ("breaks",),
+        ("mapping", "new", str(tmp_path / "mine"), "--bot", "bot1"),
+    ):
+        assert run_cli([*arguments, *config]) in (ExitCode.AGREED, ExitCode.DIVERGED), arguments
+    capsys.readouterr()
+    assert run_cli(["run", "--no-page", *at, *config]) == ExitCode.USAGE
+    assert "okx.api_key" in capsys.readouterr().err
