@@ -142,9 +142,7 @@ class WholeBooks:
         return tables
 
 
-def unknown_tables(
-    source: Path | str, tables: Sequence[str], unknown: Unknown
-) -> UnreadableError:
+def unknown_tables(source: Path | str, tables: Sequence[str], unknown: Unknown) -> UnreadableError:
     """Return the error for books that hold these tables, none of which is wanted."""
     names = list(dict.fromkeys(tables))
     if not names:

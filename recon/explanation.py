@@ -149,6 +149,7 @@ def _side_by_side(
         from causes.matched m
         join causes.fills f
           on f.account = m.account and f.instrument = m.instrument and f.order_id = m.order_id
+          and coalesce(m.event_id = f.event_id, true)
         join evidence.fills e
           on e.account = f.account and e.instrument = f.instrument and e.fill_id = f.event_id
         where m.bot = ? and m.trade_id = ?
