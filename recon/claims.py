@@ -117,9 +117,13 @@ def _keep(
     }
     variant = mine.mapping.choose({table: columns_of(one) for table, one in schemas.items()})
     account = plan.of(bot.account)
+    is_shared = any(one.bot.id == bot.id for one in plan.shared)
     recipe = _digest(
         *(query_text(path) for path in variant.queries.values()),
-        *map(str, (account.account.id, account.account.calendar, account.window.first.date)),
+        *map(
+            str,
+            (account.account.id, account.account.calendar, account.window.first.date, is_shared),
+        ),
     )
     is_kept = warehouse.rows("from books.readable where bot = ? and recipe = ?", [bot.id, recipe])
     if is_kept and landed is None:

@@ -109,7 +109,7 @@ def _worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _known(warehouse: Warehouse, bot: str, trade: str) -> str:
     if warehouse.rows(
-        "select 1 from books.trades where bot = ? and trade_id = ? limit 1", [bot, trade]
+        "select 1 from claimed.trades where bot = ? and trade_id = ? limit 1", [bot, trade]
     ):
         return trade
     raise UsageError(f"the books of {bot} have no closed trade {trade!r}")
@@ -139,7 +139,7 @@ def _side_by_side(
     warehouse: Warehouse, bot: str, trade: str, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return one trade as booked, the broker's fills that make it, and what is between them."""
-    [booked] = warehouse.rows("from books.trades where bot = ? and trade_id = ?", [bot, trade])
+    [booked] = warehouse.rows("from claimed.trades where bot = ? and trade_id = ?", [bot, trade])
     fills = warehouse.rows(
         """
         select

@@ -152,6 +152,13 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
     return BooksMapping(name_or_folder, tuple(variants))
 
 
+def mapping_key(name_or_folder: str, base: Path) -> str:
+    """Return what tells a mapping from others: a folder of one's own, or "" for a shipped one."""
+    if name_or_folder == AUTO or name_or_folder in _shipped():
+        return ""
+    return str((base / name_or_folder).resolve())
+
+
 def biases(name_or_folder: str, base: Path = Path()) -> dict[str, str]:
     """Return in which ways a mapping's bot is known to be wrong: a sentence by cause, of `CAUSES`.
 

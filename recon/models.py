@@ -14,7 +14,7 @@ import pyarrow as pa
 from recon import __version__
 from recon.causes.reckon import find_causes
 from recon.config import Account as AccountSettings
-from recon.config import Bot, CcxtAccount, OkxAccount, TwsAccount
+from recon.config import Bot, CcxtAccount, OkxAccount, SharedDatabase, TwsAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
@@ -46,8 +46,8 @@ TOLD = pa.schema(
 )  # fmt: skip
 TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
 TOLD_SINCE = pa.schema([("account", pa.string()), ("since", pa.date32())])
-DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "restated", "proofs",
-           "breaks", "causes")  # fmt: skip
+DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "claimed", "restated",
+           "proofs", "breaks", "causes")  # fmt: skip
 
 
 def configure(
@@ -56,10 +56,12 @@ def configure(
     bots: Sequence[Bot],
     now: datetime,
     asked_for: str | None = None,
+    shared: Sequence[SharedDatabase] = (),
 ) -> None:
     """Write what the queries need to know of the configuration: schema `config`.
 
-    `asked_for` is the bot whose causes are looked for even where it is right.
+    `asked_for` is the bot whose causes are looked for even where it is right. `shared` are all bots
+    whose database another bot names, those of other accounts among them.
     """
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
@@ -106,6 +108,19 @@ def configure(
             [(bot.id, bot.account, bot.order_tag, bot.recognises, asked_for) for bot in bots],
         ),
     )
+    warehouse.store("config", "databases", _databases(shared))
+    warehouse.store(
+        "config",
+        "database_instruments",
+        _table(
+            ("database", "bot", "account", "instrument"),
+            [
+                (one.database, one.bot.id, one.bot.account, name)
+                for one in shared
+                for name in one.bot.instruments
+            ],
+        ),
+    )
     warehouse.store(
         "config",
         "owners",
@@ -135,7 +150,7 @@ def build(
     told = (("by_session", TOLD), ("through", TOLD_THROUGH), ("since", TOLD_SINCE))
     for name, columns in told:
         warehouse.keep("told", name, columns)
-    for folder in ("pnl", "restated", "proofs", "breaks"):
+    for folder in ("pnl", "claimed", "restated", "proofs", "breaks"):
         with stage(folder):
             warehouse.build(folder, empty=empty)
     with stage("causes"):
@@ -357,6 +372,28 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 ("last_date", pa.date32()),
                 ("window_start", TIME),
                 ("window_end", TIME),
+            ]
+        ),
+    )
+
+
+def _databases(shared: Sequence[SharedDatabase]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                "database": one.database,
+                "bot": one.bot.id,
+                "account": one.bot.account,
+                "has_own_mapping": one.has_own_mapping,
+            }
+            for one in shared
+        ],
+        schema=pa.schema(
+            [
+                ("database", pa.string()),
+                ("bot", pa.string()),
+                ("account", pa.string()),
+                ("has_own_mapping", pa.bool_()),
             ]
         ),
     )

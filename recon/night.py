@@ -260,7 +260,7 @@ def _model(
     """Build every table from what has landed; return why which bots' books could not be read."""
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
-    configure(warehouse, accounts, bots, night.now(), night.asked_for)
+    configure(warehouse, accounts, bots, night.now(), night.asked_for, plan.shared)
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)

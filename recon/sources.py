@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -186,6 +186,27 @@ def books_at(
         'use "sqlite:///path" (relative to the file) or "sqlite:////absolute/path"; or '
         f'{", ".join(_FILES)} in place of sqlite; or "postgresql://user@host/database"'
     )
+
+
+def database_of(bot: Bot, config: Config) -> str:
+    """Return what tells a bot's database from others, however the configuration spells it.
+
+    A file is its real path. Of a PostgreSQL URL it is the host, the port, the database and the
+    options that choose a schema; the user is left out, as several may read the same tables.
+    """
+    scheme, _, _ = bot.books.partition("://")
+    if scheme != "postgresql":
+        written, _, table = bot.books.rpartition("#")
+        if scheme == "sqlite" or not written or not table.replace("_", "").isalnum():
+            written, table = bot.books, ""
+        return f"{scheme}:{books_path(written, config.folder).resolve()}#{table}"
+    parts = urlsplit(bot.books)
+    query = parse_qs(parts.query)
+    host = parts.hostname or ",".join(query.get("host", []))
+    host = {"localhost": "127.0.0.1"}.get(host, host)
+    port = parts.port or ",".join(query.get("port", ["5432"]))
+    name = parts.path.removeprefix("/") or ",".join(query.get("dbname", []))
+    return f"{scheme}:{host}:{port}/{unquote(name)}#{','.join(query.get('options', []))}"
 
 
 _FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {
