@@ -2,7 +2,8 @@
 -- `owner` is the one bot in whose claim it counts: the bot that its orders are attributed to (that of the
 -- latest fill, where these are several); else the only bot that trades its instrument, in the accounts
 -- where its orders were filled, if they were; else, where no bot trades its instrument, the bot that alone
--- reads the database by its mapping. Null where nobody can tell.
+-- reads the database by its mapping. Null where nobody can tell. `candidates` are the bots that trade its
+-- instrument; null where none does.
 with trades as (
   select d.database, d.bot, d.has_own_mapping, t.trade_id, t.instrument, t.closed_at
   from config.databases d
@@ -33,7 +34,8 @@ by_instrument as (
   select
     t.bot,
     t.trade_id,
-    case when count(distinct o.bot) = 1 then any_value(o.bot) end as owner
+    case when count(distinct o.bot) = 1 then any_value(o.bot) end as owner,
+    list(distinct o.bot) as candidates
   from trades t
   join traders o on o.database = t.database and o.instrument = t.instrument
   left join placed p on p.bot = t.bot and p.trade_id = t.trade_id
@@ -50,7 +52,8 @@ select
   coalesce(
     a.owner,
     case when i.bot is not null then i.owner when t.has_own_mapping then t.bot end
-  ) as owner
+  ) as owner,
+  i.candidates
 from trades t
 left join attributed a on a.bot = t.bot and a.trade_id = t.trade_id
 left join by_instrument i on i.bot = t.bot and i.trade_id = t.trade_id
