@@ -68,7 +68,8 @@ def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> M
     elsewhere = {
         (row["bot"], row["trade_id"]): row for row in warehouse.rows("from causes.elsewhere")
     }
-    return Matched(trades_of, twice, deleted, corrected, set(of_trade), elsewhere)
+    known = {key for key, its_fills in of_trade.items() if its_fills}
+    return Matched(trades_of, twice, deleted, corrected, known, elsewhere)
 
 
 def _by_orders(
