@@ -185,7 +185,8 @@ def test_a_cause_has_one_sign_everywhere(
         assert sums == due
     explained(tmp_path, *arguments)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    shown = {line[0]: line[1] for line in lines if len(line) > 2 and line[0] in due}
+    named = [line for line in lines if len(line) > 2 and line[0] in due]
+    shown = {line[0]: line[1] for line in reversed(named)}  # the waterfall comes before the trades
     assert shown == {cause: f"{rounded(amount):+,f}" for cause, amount in due.items()}
     offs = [abs(Decimal(trade["amount"])) for trade in told["trades"]]
     assert offs == sorted(offs, reverse=True)
