@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from connectors.protocol import Connector
+from connectors.snapshot import Unknown
 from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.config import Account, Bot, Config
@@ -103,7 +104,8 @@ def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:
     subject = f"bot {bot.id}"
     try:
         mapping = find_mapping(bot.mapping, config.folder)
-        source = books_source(bot, config, _now, mapping.reads)
+        refusal = Unknown(*mapping.refusal)
+        source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
         return [asyncio.run(_read(subject, source, mapping))]
     except ReconError as error:
         return [CheckItem(subject, str(error))]

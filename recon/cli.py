@@ -73,7 +73,7 @@ def explain(
     """
     log(verbosity)
     session = None if as_of is None else read_date(as_of)
-    config = load_config(config_path)
+    config = load_config(config_path, with_secrets=False)
     from recon.explanation import explain as explained  # noqa: PLC0415
     from recon.explanation import write_evidence  # noqa: PLC0415
     from recon.judgement import EXIT_CODES  # noqa: PLC0415

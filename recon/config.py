@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -328,6 +328,14 @@ class Bot(_Section):
     mapping: str = "auto"
     recognises: Literal["close", "payment"] = "close"
     heartbeat: Heartbeat | None = None
+
+
+class SharedDatabase(NamedTuple):
+    """One bot whose database another bot names, too; `has_own_mapping`: no other reads it so."""
+
+    database: str
+    bot: Bot
+    has_own_mapping: bool
 
 
 class Channel(_Section):

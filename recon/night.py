@@ -263,7 +263,7 @@ def _model(
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
     assigned = latest(ledger.assignments()).values()
-    configure(warehouse, accounts, bots, night.now(), night.asked_for, assigned)
+    configure(warehouse, accounts, bots, night.now(), night.asked_for, assigned, shared=plan.shared)
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)

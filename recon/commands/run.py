@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from recon.config import Config
     from recon.service import Done
 
+NO_VENUE = ("url", "redis", "api_token")
+"""The secrets of a run that asks no venue: those of the heartbeats and of the channels."""
+
 
 @click.command()
 @config_option
@@ -66,7 +69,7 @@ def run(
         "is_paging": not no_page,
     }  # fmt: skip
     if not is_nightly:
-        config = load_config(config_path)
+        config = load_config(config_path, with_secrets=NO_VENUE if no_fetch else True)
         return _show(config, _done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
     from recon.ping import address, pinged  # noqa: PLC0415
 
@@ -137,7 +140,7 @@ def _read_back(
     is_json: bool,  # noqa: FBT001
     verbosity: int,
 ) -> int:
-    config = load_config(config_path)
+    config = load_config(config_path, with_secrets=False)
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
     from recon.night import read_back  # noqa: PLC0415
 

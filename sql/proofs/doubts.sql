@@ -1,6 +1,7 @@
 -- grain: one reason why a bot is not proven though the rest of its account may be; key: all columns
 -- A finding of one instrument concerns the bots that trade it: that own it, have or had lots of it, or
--- book trades of it; and the bots of every instrument that exchanges lots with it.
+-- book trades of it; and the bots of every instrument that exchanges lots with it. A trade of a database
+-- that several bots name, which is no bot's, concerns all of them.
 -- A fill that nobody owns concerns the bots that held a position of its instrument just then: what it
 -- closed may have been theirs. Where the record of its order is missing, it may be of any bot whose tag
 -- that record could name, and of the owner of the instrument.
@@ -21,7 +22,7 @@ traders as (
   where scope = 'bot' and bot is not null
   union
   select b.account, t.bot, t.instrument
-  from books.trades t
+  from claimed.trades t
   join config.bots b on b.bot = t.bot
   semi join concerned c on c.account = b.account and c.instrument = t.instrument
 ),
@@ -85,3 +86,14 @@ select
   || 'say whose it is (recon assign ORDER --bot BOT, or --nobody; recon unowned lists all)' as reason
 from named n
 left join unread r on r.account = n.account
+union
+select
+  account,
+  bot,
+  case when trades = 1 then 'trade ' else trades || ' trades, the first ' end || trade_id || ' on ' || instrument
+    || ', in the database that ' || bots || ' name, '
+    || case when trades = 1 then 'is' else 'are' end
+    || ' of none of them: no order of it is attributed to one of them, and not one of them alone trades its '
+    || 'instrument: list the instrument under the bot that trades it, or leave the trade out by a mapping'
+    as reason
+from claimed.nobodys
