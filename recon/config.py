@@ -467,7 +467,7 @@ class Config(_Section):
             library = library_of(bot.order_tag) if bot.order_tag else None
             if library and bot.account in at_okx:
                 raise ValueError(
-                    f'bots.{bot.id}.order_tag: {library} begins every order of every bot with '
+                    f"bots.{bot.id}.order_tag: {library} begins every order of every bot with "
                     f'"{INJECTED[library]}", so "{bot.order_tag}" cannot tell bots apart: have the '
                     "bot write client order ids with a prefix of its own, or name its instruments "
                     "in place of the tag"

@@ -93,3 +93,10 @@ end;
 -- plain(amount): the amount as people write it, without zeros at its end.
 create or replace macro plain(amount) as
 regexp_replace(regexp_replace(amount::varchar, '(\.[0-9]*?)0+$', '\1'), '\.$', '');
+
+-- likeness(name, other): how alike two instruments' names are, from 0 to 1, whichever marks stand
+-- between their parts: BTC/USDT:USDT is like BTC-USDT-SWAP.
+create or replace macro likeness(name, other) as
+jaro_winkler_similarity(
+  upper(translate(name, '/:_. ', '-----')), upper(translate(other, '/:_. ', '-----'))
+);
