@@ -23,6 +23,23 @@ from recon.warehouse import Warehouse
 
 SHOWN = 5
 """Currencies that a message names, at most."""
+CLAIMED = """
+select distinct b.bot, name_at(a.venue, r.instrument) as instrument
+from proofs.read_names r
+join config.bots b on b.bot = r.bot
+join config.accounts a on a.account = b.account
+"""
+UNLISTED = """
+from (
+  select account, instrument from config.owners
+  union
+  select b.account, c.instrument from proofs.claimed_names c join config.bots b on b.bot = c.bot
+) n
+semi join proofs.listed l on l.account = n.account
+anti join proofs.listed l on l.account = n.account and l.instrument = n.instrument
+where not regexp_full_match(n.instrument, '.*-[0-9]{6}-.*-[CP]')
+"""
+"""The run's own `sql/proofs/unlisted.sql`, where every listing is whole."""
 Names = Mapping[str, frozenset[str]]
 """Names of instruments, by account or by bot."""
 
@@ -86,28 +103,18 @@ def check_names(
         listed = {account: listing.instruments for account, listing in listings.items()}
         _store(warehouse, "listed", "account", listed)
         _store(warehouse, "named", "account", evident or {})
-        _store(warehouse, "claimed_names", "bot", claimed)
-        _store(warehouse, "unlisted", "account", _unlisted(config, listed, claimed))
+        _store(warehouse, "read_names", "bot", claimed)
         _store(warehouse, "unowned_names", "account", {})
-        queries = dict(warehouse.queries("proofs"))
-        for name in ("unknown", "misnamed"):
-            warehouse.store("proofs", name, warehouse.arrow(queries[name]))
+        own = dict(warehouse.queries("proofs"))
+        queries = {"claimed_names": CLAIMED, "unlisted": UNLISTED}
+        for name in ("claimed_names", "unlisted", "unknown", "misnamed"):
+            warehouse.store("proofs", name, warehouse.arrow(queries.get(name) or own[name]))
         for row in warehouse.rows("from proofs.misnamed order by all"):
             reasons.setdefault(row["bot"], []).append(row["reason"])
     return [
         _item(bot, reasons.get(bot.id, []), listings, claimed.get(bot.id), evident)
         for bot in config.bots
     ]
-
-
-def _unlisted(config: Config, listed: Names, claimed: Names) -> Names:
-    """Return the names that bots own or claim and their venues do not list, by account."""
-    found: dict[str, frozenset[str]] = {}
-    for bot in config.bots:
-        if known := listed.get(bot.account):
-            names = {*bot.instruments, *claimed.get(bot.id, ())} - known
-            found[bot.account] = found.get(bot.account, frozenset()) | names
-    return found
 
 
 def _item(

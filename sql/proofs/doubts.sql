@@ -1,6 +1,7 @@
 -- grain: one reason why a bot is not proven though the rest of its account may be; key: all columns
 -- A finding of one instrument concerns the bots that trade it: that own it, have or had lots of it, or
--- book trades of it; and the bots of every instrument that exchanges lots with it.
+-- book trades of it; and the bots of every instrument that exchanges lots with it. A configuration that
+-- cannot be right (proofs/misnamed.sql) concerns its bot alone.
 with concerned as (
   select f.account, f.instrument as found_in, coalesce(o.instrument, f.instrument) as instrument, f.reason
   from proofs.findings f
@@ -26,3 +27,5 @@ traders as (
 select distinct t.account, t.bot, c.found_in || ': ' || c.reason as reason
 from traders t
 join concerned c on c.account = t.account and c.instrument = t.instrument
+union
+select account, bot, reason from proofs.misnamed
