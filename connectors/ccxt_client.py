@@ -81,6 +81,16 @@ class CcxtClient:
         found: Mapping[str, Any] | None = (self._exchange.markets or {}).get(symbol)
         return found
 
+    def symbols(self) -> frozenset[str]:
+        """Return the symbols of everything that the exchange lists."""
+        return frozenset(self._exchange.markets or ())
+
+    def currencies(self) -> frozenset[str]:
+        """Return the currencies that the exchange's markets are made of or settled in."""
+        markets = (self._exchange.markets or {}).values()
+        keys = ("base", "quote", "settle")
+        return frozenset(str(one[key]) for one in markets for key in keys if one.get(key))
+
     async def load(self) -> None:
         """Read which markets there are."""
         await self._patiently("load_markets", (), None)

@@ -32,7 +32,7 @@ from recon.domain import (
     Record,
     Window,
 )
-from recon.errors import StatementError, VenueError, VenueRefused
+from recon.errors import ConfigError, StatementError, VenueError, VenueRefused
 from recon.sessions import Calendar
 
 VENUE: Final = "ibkr-flex"
@@ -210,7 +210,7 @@ class _FlexConnector(ABC):
                 # The session under way when it was generated starts where the last whole one ends.
                 under_way = self._calendar.session_of(generated_at)
                 return start, max(start, min(under_way.start, last.end))
-        except ValueError as error:
+        except (ValueError, ConfigError) as error:
             raise StatementError(
                 f"account {self.account}: the calendar has no sessions for the statement from "
                 f"{statement.from_date} to {statement.to_date} ({error})"

@@ -72,19 +72,6 @@ def configure(
     warehouse.store("config", "lot_kinds", _table(("kind",), [(kind,) for kind in LOT_KINDS]))
     warehouse.store(
         "config",
-        "instrument_types",
-        _table(
-            ("account", "instrument_type"),
-            [
-                (account.id, kind)
-                for account, _, _ in accounts
-                if isinstance(account, OkxAccount)
-                for kind in account.instrument_types
-            ],
-        ),
-    )
-    warehouse.store(
-        "config",
         "tws",
         _table(
             ("account", "timezone", "confirmed_by"),
@@ -101,6 +88,29 @@ def configure(
         _table(
             ("account", "exchange"),
             [(one.id, one.venue) for one, _, _ in accounts if isinstance(one, CcxtAccount)],
+        ),
+    )
+    configure_bots(warehouse, [account for account, _, _ in accounts], bots, asked_for)
+
+
+def configure_bots(
+    warehouse: Warehouse,
+    accounts: Sequence[AccountSettings],
+    bots: Sequence[Bot],
+    asked_for: str | None = None,
+) -> None:
+    """Write the bots, what they own, and which types of instruments their accounts may hold."""
+    warehouse.store(
+        "config",
+        "instrument_types",
+        _table(
+            ("account", "instrument_type"),
+            [
+                (account.id, kind)
+                for account in accounts
+                if isinstance(account, OkxAccount)
+                for kind in account.instrument_types
+            ],
         ),
     )
     warehouse.store(

@@ -18,7 +18,7 @@ from recon.domain import Clock
 from recon.errors import AnotherNight, ConfigError, LockedError, StateError
 from recon.night import Night, run_night
 from recon.paging.failure import page_failure
-from recon.plan import begun, last_day
+from recon.plan import assert_since, begun, last_day
 from recon.publication import known_ledger
 from recon.sessions import calendar
 from recon.state import locked_state, storing
@@ -99,6 +99,8 @@ def due(config: Config, now: Clock, *, patience_s: float = 0.0) -> list[date]:
 
     The earliest first. From now on they are expected.
     """
+    for account in config.accounts:
+        assert_since(account, config.path, now)
     last = last_day(config.accounts, now)
     calendars = [calendar(name) for name in {account.calendar for account in config.accounts}]
     with (

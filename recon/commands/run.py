@@ -95,6 +95,8 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
 
 
 def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:
+    for warning in config.warnings:
+        _note(f"warning: {warning}")
     from recon.night import Night, run_night  # noqa: PLC0415
     from recon.progress import progress  # noqa: PLC0415
     from recon.service import Done, nightly  # noqa: PLC0415
