@@ -21,7 +21,6 @@ from recon.confirmation import confirm
 from recon.coverage import Interval, common, reach, unbroken
 from recon.domain import (
     AccountStatus,
-    BotStatus,
     CoverageStatus,
     Evidence,
     Promise,
@@ -55,9 +54,13 @@ class Fetched:
 
 @dataclass(slots=True)
 class _Judged:
-    """One account, judged: its part of the document, and what its bots depend on."""
+    """One account, judged: its part of the document, and what its bots depend on.
+
+    `is_sound` says that everything is proven but what findings say of single instruments.
+    """
 
     status: AccountStatus
+    is_sound: bool
     session: date
     starts_at: datetime
     since: date
@@ -87,6 +90,9 @@ class DocumentBuilder:
         self._fetched = fetched
         self._unreadable = unreadable_books
         self._beats = beats or {}
+        self._doubts: dict[str, list[str]] = {}
+        for row in warehouse.rows("select bot, reason from proofs.doubts order by all"):
+            self._doubts.setdefault(row["bot"], []).append(row["reason"])
 
     def build(
         self, as_of: date, signed_off: Mapping[str, SignedOff]
@@ -130,13 +136,25 @@ class DocumentBuilder:
         coverage, reasons = self._coverage(account, window, promises, fetched, vouched)
         if fetched.reason:
             reasons.insert(0, fetched.reason)
-        proofs, differences, broken = prove(self._warehouse, account, coverage)
-        reasons += broken + self._open_reasons(account.id)
+        proofs, differences, broken, is_sound = prove(self._warehouse, account, coverage)
+        reasons += broken + self._quarantined(account.id)
         if told:
             proofs["confirmed"], coverage["ledger"] = told.status, told.ledger
             reasons += listed(told.reasons)
             if told.differences:
                 differences["confirmed"] = dict(told.differences)
+        of_account, of_instruments = self._findings(account.id)
+        reasons += of_account
+        is_sound = is_sound and (
+            account_status(
+                coverage.values(),
+                [told.status] if told else [],
+                is_reached=fetched.is_reached,
+                open_reasons=len(reasons),
+            )
+            == "proven"
+        )
+        reasons += of_instruments
         status = account_status(
             coverage.values(),
             proofs.values(),
@@ -164,7 +182,7 @@ class DocumentBuilder:
             "reasons": reasons,
         }
         last = window.last
-        return _Judged(status, last.date, last.start, account.since, has_truth, entry)
+        return _Judged(status, is_sound, last.date, last.start, account.since, has_truth, entry)
 
     def _coverage(
         self,
@@ -213,38 +231,24 @@ class DocumentBuilder:
             )
         )
 
-    def _open_reasons(self, account: str) -> list[str]:
-        """Return what was quarantined, and what was understood but not valued."""
-        quarantined = self._warehouse.rows(
+    def _quarantined(self, account: str) -> list[str]:
+        """Return which records cannot be read, and why."""
+        rows = self._warehouse.rows(
             "select kind, id, reason from evidence.quarantine where account = ? order by all",
             [account],
         )
-        findings = self._warehouse.rows(
+        return listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in rows)
+
+    def _findings(self, account: str) -> tuple[list[str], list[str]]:
+        """Return the findings that concern the whole account, and those of single instruments."""
+        rows = self._warehouse.rows(
             "select instrument, reason from proofs.findings where account = ? order by all",
             [account],
         )
-        unvalued = self._warehouse.rows(
-            """
-            select u.instrument, case
-              when bool_or(o.account is not null)
-                then 'what was held before the window was closed, and its cost is not known: '
-                  || 'give it a price in [[accounts.opening]]'
-              else 'cannot be valued exactly' end as reason
-            from pnl.unvalued u
-            left join config.opening o
-              on o.account = u.account and o.instrument = u.instrument and o.price is null
-            where u.account = ? group by u.instrument order by all
-            """,
-            [account],
+        return (
+            listed(row["reason"] for row in rows if row["instrument"] is None),
+            listed(f"{row['instrument']}: {row['reason']}" for row in rows if row["instrument"]),
         )
-        return [
-            *listed(f"{row['kind']} {row['id']}: {row['reason']}" for row in quarantined),
-            *listed(
-                f"{row['instrument']}: {row['reason']}" if row["instrument"] else row["reason"]
-                for row in findings
-            ),
-            *listed(f"{row['instrument']}: {row['reason']}" for row in unvalued),
-        ]
 
     def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
         """Return the account's own total, what nobody owns, and what netting makes up.
@@ -340,7 +344,9 @@ class DocumentBuilder:
             entries[span]["causes"] = causes_of(
                 self._warehouse, bot.id, span, entries[span]["amount"]
             )
-        status = bot_status(account.status, compared.values(), self._tolerance)
+        doubts = self._doubts.get(bot.id, [])
+        is_proven = account.is_sound and not doubts
+        status = bot_status(compared.values(), self._tolerance, is_proven=is_proven)
         alarms = self._alarms(bot, account, spans)
         if alarms and status == "agreed":
             status = "unproven"
@@ -364,7 +370,7 @@ class DocumentBuilder:
             "day": entries["day"],
             "signed_off": signed and _signed(signed, compared["total"][0]),
             "causes": entries["total"].pop("causes"),
-            "reasons": [*self._why(bot, account.status, status), *alarms],
+            "reasons": [*self._why(bot, account, doubts), *alarms],
         }
         return entry, breaks
 
@@ -394,12 +400,13 @@ class DocumentBuilder:
             )
         return alarms
 
-    def _why(self, bot: Bot, account: AccountStatus, status: BotStatus) -> list[str]:
+    def _why(self, bot: Bot, account: _Judged, doubts: Sequence[str]) -> list[str]:
+        """Return why nothing can be said of a bot, beyond what its own trades show."""
         if bot.id in self._unreadable:
             return [self._unreadable[bot.id]]
-        if status == "unproven" and account != "proven":
-            return [f"its account {bot.account} is {account}"]
-        return []
+        if not account.is_sound:
+            return [f"its account {bot.account} is {account.status}"]
+        return listed(doubts)
 
 
 def proven_window(

@@ -61,17 +61,21 @@ def account_status(
 
 
 def bot_status(
-    account: AccountStatus,
     spans: Iterable[tuple[Decimal | None, Decimal | None]],
     tolerance: Tolerance,
+    *,
+    is_proven: bool,
 ) -> BotStatus:
-    """Judge one bot by its (amount, truth) over each span. What is unknown never agrees."""
+    """Judge one bot by its (amount, truth) over each span. What is unknown never agrees.
+
+    `is_proven` says that the evidence of everything that the bot trades is whole and closes.
+    """
     known: list[tuple[Decimal, Decimal]] = []
     for amount, truth in spans:
         if amount is None or truth is None:
             return "unproven"
         known.append((amount, truth))
-    if account != "proven":
+    if not is_proven:
         return "unproven"
     return "diverged" if any(diverges(a, t, tolerance) for a, t in known) else "agreed"
 

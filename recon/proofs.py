@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from recon.config import Account
 from recon.domain import CoverageStatus, Evidence, ProofStatus
@@ -13,19 +13,34 @@ from recon.warehouse import Warehouse
 
 COMPARED = {"broker_pnl": "broker_pnl", "cash": "flex_cash", "equity": "equity"}
 """The proofs of which a query gives all that it compared: no row is no evidence."""
+OF_INSTRUMENTS = ("broker_pnl",)
+"""The proofs of `COMPARED` whose rows are named by instrument; the others are by currency."""
 MAX_REASONS = 8
 """Reasons of one kind that are spelt out; the rest are counted."""
 
 
+class Proofs(NamedTuple):
+    """What closes of an account, and what does not.
+
+    `differences` are by proof and name. `reasons` and `is_sound` leave out what an instrument's own
+    finding explains: `is_sound` says that nothing else is broken.
+    """
+
+    status: dict[str, ProofStatus]
+    differences: dict[str, dict[str, str]]
+    reasons: list[str]
+    is_sound: bool
+
+
 def prove(
     warehouse: Warehouse, account: Account, coverage: Mapping[Evidence, CoverageStatus]
-) -> tuple[dict[str, ProofStatus], dict[str, dict[str, str]], list[str]]:
-    """Return what closes, by how much the others do not, by name, and why in words."""
+) -> Proofs:
+    """Return the closing proofs of an account."""
     has_fills, has_ledger = has_each(coverage, "fills"), has_each(coverage, "ledger")
     compared = {
         "positions": _positions(warehouse, account),
         "cash": warehouse.rows(
-            "select currency as name, place, difference, false as is_closed "
+            "select currency as name, null as instrument, place, difference, false as is_closed "
             "from proofs.cash where account = ? order by abs(difference), place",
             [account.id],
         ),
@@ -35,9 +50,10 @@ def prove(
         "cash": _proof(compared["cash"], has_each(coverage, "balances", "ledger")),
     }
     for name, query in COMPARED.items():
+        instrument = "name" if name in OF_INSTRUMENTS else "null"
         rows = warehouse.rows(
-            f"select name, place, difference, is_closed from proofs.{query} "
-            "where account = ? order by all",
+            f"select name, {instrument} as instrument, place, difference, is_closed "
+            f"from proofs.{query} where account = ? order by all",
             [account.id],
         )
         if name not in status or rows:
@@ -48,18 +64,33 @@ def prove(
         for name, rows in compared.items()
         if rows
     }
+    explained = _found(warehouse, account)
+    unexplained = {
+        name: [row for row in rows if row["instrument"] not in explained]
+        for name, rows in compared.items()
+    }
     reasons = [
         line
-        for name, rows in compared.items()
+        for name, rows in unexplained.items()
         for line in listed(f"{name}: {_told(row)}" for row in rows)
     ]
-    return status, differences, reasons
+    is_sound = all(unexplained[name] == [] for name in status if status[name] == "broken")
+    return Proofs(status, differences, reasons, is_sound)
+
+
+def _found(warehouse: Warehouse, account: Account) -> set[str]:
+    """Return the instruments of which a finding already says why they are not proven."""
+    rows = warehouse.rows(
+        "select instrument from proofs.findings where account = ? and instrument is not null",
+        [account.id],
+    )
+    return {row["instrument"] for row in rows}
 
 
 def _positions(warehouse: Warehouse, account: Account) -> list[dict[str, Any]]:
     """Return the instruments whose fills do not add up to the statement."""
     rows = warehouse.rows(
-        "select instrument as name, filled_qty, statement_qty, difference "
+        "select instrument as name, instrument, filled_qty, statement_qty, difference "
         "from proofs.positions where account = ? order by 1",
         [account.id],
     )

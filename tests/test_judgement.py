@@ -46,23 +46,22 @@ def test_signs_do_not_matter(amount: Decimal, truth: Decimal) -> None:
 
 
 @given(money, money)
-def test_an_unproven_account_has_neither_agreed_nor_diverged_bots(
+def test_a_bot_whose_evidence_is_not_proven_neither_agrees_nor_diverges(
     amount: Decimal, truth: Decimal
 ) -> None:
-    for account in ("unproven", "failed"):
-        assert bot_status(account, [(amount, truth)], HALF_PERCENT) == "unproven"
+    assert bot_status([(amount, truth)], HALF_PERCENT, is_proven=False) == "unproven"
 
 
 def test_what_is_unknown_is_unproven() -> None:
     known = (Decimal(0), Decimal(0))
-    assert bot_status("proven", [known, (None, Decimal(0))], HALF_PERCENT) == "unproven"
-    assert bot_status("proven", [known, (Decimal(0), None)], HALF_PERCENT) == "unproven"
-    assert bot_status("proven", [known], HALF_PERCENT) == "agreed"
+    assert bot_status([known, (None, Decimal(0))], HALF_PERCENT, is_proven=True) == "unproven"
+    assert bot_status([known, (Decimal(0), None)], HALF_PERCENT, is_proven=True) == "unproven"
+    assert bot_status([known], HALF_PERCENT, is_proven=True) == "agreed"
 
 
 def test_a_divergence_of_the_day_alone_diverges() -> None:
     spans = [(Decimal(0), Decimal(0)), (Decimal(2), Decimal(0))]
-    assert bot_status("proven", spans, HALF_PERCENT) == "diverged"
+    assert bot_status(spans, HALF_PERCENT, is_proven=True) == "diverged"
 
 
 def test_an_account_is_proven_only_where_everything_is() -> None:

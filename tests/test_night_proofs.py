@@ -87,16 +87,19 @@ def night(folder: Path, books: dict[str, OkxAccount], **desk: Any) -> Document:
         return run_desks(folder, desks, bots=bots)
 
 
-def unproven(document: Document, name: str) -> Entry:
-    """Return the account `name`, which must be unproven in words, with its bot, at exit code 3."""
+def unproven(document: Document, name: str, *, bot: str = "unproven") -> Entry:
+    """Return the account `name`, which must be unproven in words, at exit code 3.
+
+    Its bot is unproven as well, unless the finding is of an instrument that the bot does not trade.
+    """
     entries = {entry["account"]: entry for entry in document["accounts"]}
     bots = {bot["account"]: bot for bot in document["bots"]}
     assert (entries[INTACT]["status"], bots[INTACT]["status"]) == ("proven", "agreed")
     entry = entries[name]
     assert isinstance(entry, dict)
     assert entry["status"] == "unproven", {**entry, "bot": bots[name]["status"]}
-    assert bots[name]["status"] == "unproven"
-    assert bots[name]["reasons"]
+    assert bots[name]["status"] == bot
+    assert bool(bots[name]["reasons"]) == (bot == "unproven")
     assert entry["reasons"]
     assert all(isinstance(reason, str) and reason for reason in entry["reasons"])
     assert document["status"] == "unproven"
@@ -273,7 +276,6 @@ CASES: dict[str, tuple[Disturb, str]] = {
     "a position and a bill without a fill": (held_from_nowhere, "positions"),
     "an unknown ledger type": (ledger_of_an_unknown_type, ""),
     "a conversion": (conversion, ""),
-    "interest in another coin": (interest_in_another_coin, ""),
     "a blank fee": (changed("fee", ""), ""),
     "a blank price": (changed("fillPx", ""), ""),
     "an unreadable size": (changed("fillSz", "1,5"), ""),
@@ -281,7 +283,6 @@ CASES: dict[str, tuple[Disturb, str]] = {
     "a fee in a third coin": (changed("feeCcy", "OKB"), ""),
     "a fee in no coin": (changed("feeCcy", ""), ""),
     "an instrument that is not listed": (unlisted, ""),
-    "an instrument that settles in bitcoin": (settled_in_bitcoin, ""),
     "spot trades, and only swaps configured": (spot_is_not_configured, ""),
     "neither fills nor bills, and yet a balance": (all_is_empty, ""),
     "a size of twenty digits": (changed("fillSz", "9" * 20), ""),
@@ -291,6 +292,11 @@ CASES: dict[str, tuple[Disturb, str]] = {
     "a funding of the year 33658": (changed("ts", "9" * 15, of="bills", place=43), ""),
     "a funding of the year 1970": (changed("ts", "1", of="bills", place=3), ""),
 }  # fmt: skip
+
+NOT_THE_BOTS = {
+    "interest in another coin": interest_in_another_coin,
+    "an instrument that settles in bitcoin": settled_in_bitcoin,
+}
 
 
 @pytest.fixture(scope="module")
@@ -321,6 +327,17 @@ def test_it_is_never_proven(case_of: Callable[[int], Entry], number: int, proof:
     elif proof:
         assert entry["proofs"][proof] == "broken"
         assert entry["proofs"]["difference"][proof]
+
+
+def test_a_finding_of_an_instrument_leaves_bots_of_others_judged(tmp_path: Path) -> None:
+    books = {f"other{number}": sixty() for number, _ in enumerate(NOT_THE_BOTS)}
+    for book, disturb in zip(books.values(), NOT_THE_BOTS.values(), strict=True):
+        disturb(book)
+
+    document = night(tmp_path, books)
+
+    for name in books:
+        unproven(document, name, bot="agreed")
 
 
 def test_a_position_older_than_since_is_not_proven(tmp_path: Path) -> None:

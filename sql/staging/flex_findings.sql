@@ -78,8 +78,9 @@ from fills
 where currency = account_currency and exact(rate_text) <> 1
 union
 -- An order restates its executions: where none came, it is all that there is, and nothing is known.
-select r.account, r.kind, r.id, null, coalesce(trim(r.payload ->> 'symbol'), ''),
-  'an order came without its executions: tick Executions in the Flex query''s section Trades'
+select r.account, r.kind, r.id, null, null,
+  'an order of ' || coalesce(nullif(trim(r.payload ->> 'symbol'), ''), 'no symbol')
+  || ' came without its executions: tick Executions in the Flex query''s section Trades'
 from days r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where r.payload ->> 'levelOfDetail' = 'ORDER'
@@ -93,7 +94,7 @@ where r.payload ->> 'levelOfDetail' = 'ORDER'
       and trim(e.payload ->> 'symbol') = trim(r.payload ->> 'symbol')
   )
 union
-select r.account, r.kind, r.id, null, coalesce(trim(r.payload ->> 'symbol'), ''),
+select r.account, r.kind, r.id, null, null,
   'cash of type "' || (r.payload ->> 'type')
   || '" came only as a summary: tick Detail in the Flex query''s section Cash Transactions'
 from days r

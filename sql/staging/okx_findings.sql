@@ -3,9 +3,9 @@ select
   l.account,
   'bill' as source_kind,
   l.entry_id as source_id,
-  l.instrument,
-  'the ledger shows ' || l.instrument_type || ' trades: add "' || l.instrument_type
-  || '" to instrument_types' as reason
+  null as instrument,
+  'the ledger shows ' || l.instrument_type || ' trades of ' || coalesce(l.instrument, 'no instrument')
+  || ': add "' || l.instrument_type || '" to instrument_types' as reason
 from staging.okx_parsed_ledger l
 anti join config.instrument_types t
   on t.account = l.account and t.instrument_type = l.instrument_type
@@ -26,7 +26,7 @@ select
   account,
   'bill' as source_kind,
   entry_id as source_id,
-  coalesce(instrument, currency) as instrument,
+  instrument,
   'ledger entry ' || entry_id || ' is of a trade that it does not name: no fill can be held against it'
     as reason
 from staging.okx_parsed_ledger
@@ -53,8 +53,9 @@ select
   account,
   'bill' as source_kind,
   entry_id as source_id,
-  coalesce(instrument, currency) as instrument,
-  'the ledger shows an entry of type ' || coalesce(bill_type, '(none)') || ', which is not known' as reason
+  instrument,
+  'the ledger shows an entry in ' || currency || ' of type ' || coalesce(bill_type, '(none)')
+  || ', which is not known' as reason
 from staging.okx_parsed_ledger
 where kind = 'unknown'
 union all by name
