@@ -7,7 +7,7 @@ run and from `recon page send`, each minute; one process sends at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -221,18 +221,14 @@ def _send_past_the_outbox(
     for number, result in results.items():
         if result.reason:
             note(f"PAGE NOT DELIVERED through {channels[number].channel.name}: {result.reason}")
+    try:
+        assert_ours(state)
+    except ReconError:
+        return  # no file is left in another user's folder
     if not channels:
         note(NO_CHANNEL)
-    if all(result.reason for result in results.values()) and _is_ours(state):
+    if all(result.reason for result in results.values()) and state.is_dir():
         _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)  # noqa: FBT003
-
-
-def _is_ours(state: Path) -> bool:
-    """Return whether there is a state folder, and nothing in it belongs to another user."""
-    with suppress(ReconError):
-        assert_ours(state)
-        return state.is_dir()
-    return False
 
 
 def told_pages(ledger: Ledger, paged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
