@@ -111,11 +111,15 @@ def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: 
 
 
 def _status(done: Done) -> int:
-    """Return the worst of what was told: 1 before 3 before 0. What is left undone is not well."""
+    """Return the worst of the sessions: 1 before 3 before 0; 3 in any case for what is undone.
+
+    Else a night that diverged would hide that it has no backup, or that the warehouse is damaged.
+    """
     from recon.judgement import EXIT_CODES, run_status  # noqa: PLC0415
 
-    worst = EXIT_CODES[run_status([], [document["status"] for document in done.documents])]
-    return ExitCode.UNPROVEN if done.problem and worst == ExitCode.AGREED else worst
+    if done.problem:
+        return ExitCode.UNPROVEN
+    return EXIT_CODES[run_status([], [document["status"] for document in done.documents])]
 
 
 def _show(done: Done, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
