@@ -71,8 +71,12 @@ def _check_evidence(account: Account, config: Config) -> CheckItem:
     """Say over which time the account's evidence is whole, as its latest report has it."""
     subject = f"evidence of {account.id}"
     for path in sorted((config.state / "reports").glob("*.json"), reverse=True):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        for entry in document["accounts"]:
+        try:
+            accounts = json.loads(path.read_text(encoding="utf-8"))["accounts"]
+        except (OSError, ValueError, KeyError, TypeError):
+            remedy = "run  recon run --as-of  for its session: it writes the report again"
+            return CheckItem(subject, f"{path} is damaged", remedy=remedy)
+        for entry in accounts:
             if entry["account"] == account.id and "proven_window" in entry:
                 said = window_text(entry["proven_window"])
                 return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)

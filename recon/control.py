@@ -48,9 +48,14 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
         db.execute("commit")
     except BaseException as error:
-        if db.in_transaction:  # else SQLite has rolled back already, as where the disk is full
-            clean_up(db.rollback, after=error)
+        _roll_back(db, error)
         raise
+
+
+def _roll_back(db: sqlite3.Connection, error: BaseException) -> None:
+    """Roll back after an error, unless SQLite has done so itself, as where the disk is full."""
+    if db.in_transaction:
+        clean_up(db.rollback, after=error)
 
 
 def _bring_up(db: sqlite3.Connection, path: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import pytest
@@ -25,6 +28,7 @@ from tests.servers.channels import receiver, says
 from tests.watching import Desk as Watcher
 from tests.watching import beat, configured
 
+ROOT = Path(__file__).resolve().parents[1]
 ANOTHER = 1234567
 """A user that this machine does not have."""
 CHANNEL = '[paging]\nchannels = [ { url = { file = "pager" } } ]\n'
@@ -164,7 +168,7 @@ def test_a_state_of_root_is_refused_to_others(
         shutil.move(tmp_path / "state", tmp_path / "private" / "state")
         path.write_text(path.read_text().replace('"state"', '"private/state"', 1))
     calls = [call(name, path) for name in EVERY if name != "demo"]
-    assert page_failed, "is loaded: nobody could not read it"
+    assert callable(page_failed), "it is loaded: without rights it could not be read"
     with as_nobody():
         answers = [typed(*words) for words in calls]
     for answer in answers:
@@ -234,7 +238,9 @@ def test_an_incident_of_what_is_no_longer_configured_ends_as_no_longer_watched(
     minute = timedelta(minutes=1)
     with receiver(says(200)) as pager:
         channels = (pager.webhook,)
-        bots = {name: {"file": f"{name}.json", "period_s": 60} for name in ("btc", "eth")}
+        bots: dict[str, Any] = {
+            name: {"file": f"{name}.json", "period_s": 60} for name in ("btc", "eth")
+        }
         config = configured(tmp_path, channels, **bots)
         config.state.mkdir()
         with Ledger(config.state / LEDGER) as ledger:
@@ -244,7 +250,7 @@ def test_an_incident_of_what_is_no_longer_configured_ends_as_no_longer_watched(
             beat(tmp_path / "eth.json", 2, here.now + 3 * minute, bot="eth")
             here.look(3 * minute)
         assert [one["title"] for one in pager.took] == ["recon watch: btc is not alive: btc"]
-        gone = {"btc": None} if left == "the heartbeat" else {}
+        gone: dict[str, Any] = {"btc": None} if left == "the heartbeat" else {}
         path = configured(tmp_path, channels, **gone, sol=None).path
         answer = typed("watch", "--once", "--config", path)
     assert answer.status == ExitCode.AGREED, answer
@@ -316,6 +322,20 @@ def test_an_error_is_printed_once(
         assert says_so in pager.took[0]["message"]
 
 
+def test_an_error_is_printed_once_on_a_terminal(tmp_path: Path) -> None:
+    path = folder_of(tmp_path)
+    says_so = unknown_key(path)
+    ours, theirs = pty.openpty()
+    call = [sys.executable, "-m", "recon", "run", "--config", str(path)]
+    done = subprocess.run(call, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, check=False)
+    os.close(theirs)
+    said = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.returncode == ExitCode.USAGE
+    assert said.count(says_so) == 1, said
+    assert "PAGE" not in said, "a person at a terminal sees it"
+
+
 def test_a_source_that_fails_is_said_once(typed: Typing, tmp_path: Path) -> None:
     with serving(account()) as server:
         path = write_folder(tmp_path, [(Desk(), server)], (Trader(claims=None),), "")
@@ -329,6 +349,16 @@ def test_a_source_that_fails_is_said_once(typed: Typing, tmp_path: Path) -> None
 
 
 # --- Recon's own files, damaged -----------------------------------------------------------------
+
+
+def test_a_damaged_report_is_said_by_the_check(typed: Typing, tmp_path: Path) -> None:
+    path = folder_of(tmp_path)
+    (tmp_path / "state" / "reports").mkdir(parents=True, mode=0o700)
+    (tmp_path / "state" / "reports" / "2026-05-14.json").write_text('{"accounts": [')
+    answer = typed("check", "--config", path)
+    assert answer.status == ExitCode.UNPROVEN
+    assert answer.all.count("2026-05-14.json is damaged") == 1
+    assert "Traceback" not in answer.all
 
 
 @pytest.mark.parametrize("command", sorted({*EVERY} - {"demo", "mapping new", "schedule"}))
