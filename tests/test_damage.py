@@ -175,8 +175,9 @@ def test_a_block_damaged_after_a_write_is_found_by_the_next_night_or_holds_nothi
             assert published(story) == published_by(story.due), place
     else:
         assert status == 0, (place, log(story.work))
-        assert block not in blocks_in_use(path), "what is in use has been read"
-        assert published(story) == published_by(story.due), place
+        left = left_behind(story.work)
+        assert left["backups"] == story.due["backups"], "each block in use has been read"
+        assert published_by(left) == published_by(story.due), place
 
 
 @pytest.mark.parametrize("damage", ["a table", "the catalog", "the header"])
@@ -201,24 +202,6 @@ def test_a_damaged_warehouse_is_said_with_its_remedy_by_what_reads_it(
         assert said.out == ""
     assert run_cli(["restore", "--by", "anna", *config]) == 0
     assert run_cli(["explain", "btc", *session, *config]) in {0, ExitCode.DIVERGED}
-
-
-@pytest.mark.parametrize("seed", range(LIVES))
-def test_a_byte_that_somebody_has_written_is_noticed_or_is_none_of_ours(
-    story: Story, seed: int
-) -> None:
-    """Where nothing is noticed, it lay where nothing lies: every number is what it was."""
-    story.afresh()
-    place = flip(story.state / WAREHOUSE, seed)
-    status = night_in_a_process(story.config, NOW)
-    if status == ExitCode.UNPROVEN and is_still_published(story):
-        assert_noticed(story, place)
-    elif status == ExitCode.UNPROVEN:  # noticed by the backup, after all was told
-        assert FAILED in paged(story), (place, log(story.work))
-        assert numbers(left_behind(story.work)) == numbers(story.due), place
-    else:
-        assert status == 0, (place, log(story.work))
-        assert left_behind(story.work) == story.due, place
 
 
 @pytest.mark.parametrize("gone", [(WAREHOUSE,), (LEDGER,), (WAREHOUSE, LEDGER)])
