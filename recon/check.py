@@ -175,11 +175,11 @@ def _check_evidence(account: Account, config: Config) -> CheckItem:
     subject = f"evidence of {account.id}"
     for path in sorted((config.state / "reports").glob("*.json"), reverse=True):
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            accounts = json.loads(path.read_text(encoding="utf-8"))["accounts"]
+        except (OSError, ValueError, KeyError, TypeError):
             remedy = "run  recon run --no-fetch --no-page  with its date as --as-of, or delete it"
-            return CheckItem(subject, f"{path} is no report any more", remedy)
-        for entry in document["accounts"]:
+            return CheckItem(subject, f"{path} is damaged", remedy)
+        for entry in accounts:
             if entry["account"] == account.id and "proven_window" in entry:
                 said = window_text(entry["proven_window"])
                 return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)

@@ -1,8 +1,9 @@
 -- grain: one reason why a bot is not proven though the rest of its account may be; key: all columns
 -- A finding of one instrument concerns the bots that trade it: that own it, have or had lots of it, or
 -- book trades of it; and the bots of every instrument that exchanges lots with it. A trade of a database
--- that several bots name, which is no bot's, concerns all of them.
--- A fill that nobody owns concerns the bots that proofs/unassigned.sql names. A configuration that cannot be right (proofs/misnamed.sql) concerns its bot alone.
+-- that several bots name, which is no bot's, concerns all of them. A fill that nobody owns concerns the
+-- bots that proofs/unassigned.sql names. A configuration that cannot be right (proofs/misnamed.sql) concerns
+-- its bot alone.
 with concerned as (
   select f.account, f.instrument as found_in, coalesce(o.instrument, f.instrument) as instrument, f.reason
   from proofs.findings f
