@@ -91,6 +91,20 @@ def configure(
         ),
     )
     configure_bots(warehouse, [account for account, _, _ in accounts], bots, asked_for)
+    warehouse.store("config", "databases", _databases(shared))
+    warehouse.store(
+        "config",
+        "database_instruments",
+        _table(
+            ("database", "bot", "account", "instrument"),
+            [
+                (one.database, one.bot.id, one.bot.account, name)
+                for one in shared
+                for name in one.bot.instruments
+            ],
+        ),
+    )
+    warehouse.store("config", "assignments", _assignments(assignments))
 
 
 def configure_bots(
@@ -121,19 +135,6 @@ def configure_bots(
             [(bot.id, bot.account, bot.order_tag, bot.recognises, asked_for) for bot in bots],
         ),
     )
-    warehouse.store("config", "databases", _databases(shared))
-    warehouse.store(
-        "config",
-        "database_instruments",
-        _table(
-            ("database", "bot", "account", "instrument"),
-            [
-                (one.database, one.bot.id, one.bot.account, name)
-                for one in shared
-                for name in one.bot.instruments
-            ],
-        ),
-    )
     warehouse.store(
         "config",
         "owners",
@@ -142,7 +143,6 @@ def configure_bots(
             [(bot.account, name, bot.id) for bot in bots for name in bot.instruments],
         ),
     )
-    warehouse.store("config", "assignments", _assignments(assignments))
 
 
 def build(

@@ -97,13 +97,13 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
 
 
 def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:
-    for warning in config.warnings:
-        _note(f"warning: {warning}")
     from recon.night import Night  # noqa: PLC0415
     from recon.progress import progress  # noqa: PLC0415
     from recon.service import nightly, one_session  # noqa: PLC0415
     from recon.stages import Stages  # noqa: PLC0415
 
+    for warning in config.warnings:
+        _note(f"warning: {warning}")
     stages = Stages()
     with progress() as shown:
         night = Night(config, **asked, progress=shown, stages=stages)
