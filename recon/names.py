@@ -21,8 +21,8 @@ OWNERS = """
     from listed
     qualify is_latest = bool_or(is_latest) over (partition by account, instrument)
 """
-"""Who owns which instrument by any of its symbols. Of a symbol that several instruments had, its bot
-owns all, but for those that another bot owns by a symbol which is theirs now."""
+"""Who owns which instrument by any of its symbols. Of a symbol that several instruments had, its
+bot owns all, but for those that another bot owns by a symbol which is theirs now."""
 OPENING = """
     select o.* replace (coalesce(n.instrument, o.instrument) as instrument)
     from config.opening o
