@@ -294,7 +294,9 @@ def test_the_broker_s_side_is_its_own_method_in_the_instrument_s_currency() -> N
 @pytest.mark.parametrize("seed", range(10))
 def test_the_broker_s_side_counts_each_lot_that_a_fill_closes(seed: int) -> None:
     rng = random.Random(seed)
-    events, lots, sessions = [], [], defaultdict(int)
+    events: list[Event] = []
+    lots: list[int] = []
+    sessions: defaultdict[date, int] = defaultdict(int)
     for n in range(60):
         qty = rng.choice([-7, -2, -1, 1, 2, 5])
         events.append(fill(n, rng.choice("ab"), str(qty), str(rng.randint(50, 150))))

@@ -31,7 +31,11 @@ by_fill as (
   select i.bot, i.account, i.trade_id, f.instrument, f.order_id, 'fill id' as rule
   from others i
   join books.fills k on k.bot = i.bot and k.order_id = i.id
-  join filled f on f.account = i.account and f.instrument = k.instrument and f.fill_id = k.fill_id
+  left join config.names n
+    on n.account = i.account and n.symbol = k.instrument and k.at >= n.from_day and k.at < n.until_day
+  join filled f
+    on f.account = i.account and f.instrument = coalesce(n.instrument, k.instrument)
+    and f.fill_id = k.fill_id
   anti join by_tag t on t.bot = i.bot and t.trade_id = i.trade_id and t.id = i.id
 ),
 
