@@ -357,8 +357,9 @@ def changed(sections: Sections, kind: str, **fields: str) -> dict[str, Sequence[
     }  # fmt: skip
 
 
-def cases(sections: Sections) -> dict[str, tuple[str, str]]:
+def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
     """Return statements, each with the words of a reason that it has to give; "" is proven."""
+    sections: dict[str, Sequence[Row]] = dict(whole_statement)
     trades, cash = sections["Trades"], sections["CashTransactions"]
     quiet = without(sections, "AccountInformation", "ConversionRates")
     unpaid = sections | {
