@@ -4,6 +4,7 @@ One night holds all cases, an account on a server of its own each. What the quer
 off their text: a reason that no case gives fails.
 """
 
+# ruff: noqa: E501 - reasons stand as they are given
 from __future__ import annotations
 
 import re
