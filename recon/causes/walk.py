@@ -23,9 +23,9 @@ Cause = Literal[
 NOISE = Fraction(1, 10**9)
 """Amounts that lie closer than this, or than this share of them, are one: bots count in floats."""
 RATE_MOVES = Fraction(1, 20)
-"""By how much a currency's rate may move while a trade is open: costs in it are known so closely."""
+"""By how much a currency's rate may move while a trade is open: costs in it are that exact."""
 CLEARLY = 10
-"""How many times nearer a pnl lies to what a trade made in its own currency than in the account's."""
+"""How many times nearer a pnl in a trade's own currency is to its gross than in another."""
 FEE_LIKE = (Fraction(1, 5), Fraction(5))
 """What is missing from a pnl is a guessed fee where it is so many times the fee that was paid."""
 
