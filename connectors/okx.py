@@ -22,7 +22,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from connectors.okx_candles import MinutesWanted, candles
@@ -34,6 +34,7 @@ from recon.domain import (
     Coverage,
     CoverageStatus,
     Evidence,
+    Listing,
     Promise,
     Record,
     Window,
@@ -177,6 +178,24 @@ class OkxConnector:
             )
         ]
 
+    async def listing(self) -> Listing:
+        """Return the instruments of the account's types, without options, and OKX's currencies."""
+        names: set[str] = set()
+        currencies: set[str] = set()
+        async with self._client() as client:
+            for query in _listings({*self._types, "SPOT"}, ()):
+                path, check = "public/instruments", _has("instId")
+                for row in await client.get(path, query, check=check):
+                    currencies |= _currencies(row)
+                    if query["instType"] in self._types:
+                        names.add(str(row["instId"]))
+        currencies.discard("")
+        return Listing(frozenset(names), frozenset(currencies), " or ".join(self._types))
+
+    def serves_from(self) -> datetime:
+        """Return the start of the shortest three months there are."""
+        return self._now() - SERVED_FOR
+
     async def _verified_config(self, client: OkxClient) -> Record:
         """Return the account's configuration; refuse a key that can do more than read."""
         rows = await client.get("account/config")
@@ -285,8 +304,8 @@ class _Visit:
             rows=len(chain.rows),
             reason=""
             if is_whole
-            else f"OKX serves three months: nothing before {oldest:%Y-%m-%d} can be had now; "
-            "set `since` later, or keep the state folder of earlier nights",
+            else "OKX serves three months: the first possible `since` is now "
+            f"{_day_after(oldest)}; set that, or restore the state folder of earlier nights",
             first_id=known[0][-1] if known else "",
             last_id=known[-1][-1] if known else "",
             retries=self._client.retries - retries,
@@ -455,7 +474,7 @@ class _Visit:
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
         rows: dict[str, Row] = {}
         try:
-            for query in self._listings():
+            for query in _listings(self._types, self._families):
                 for row in await self._client.get(
                     "public/instruments", query, check=_has("instId", "ctVal")
                 ):
@@ -469,17 +488,6 @@ class _Visit:
         yield self._statement(
             "instruments", "instrument", "complete", pages=len(self._types), rows=len(rows)
         )
-
-    def _listings(self) -> list[dict[str, str]]:
-        """Return what to ask for every instrument: of options OKX lists one family at a time."""
-        return [
-            *({"instType": name} for name in self._types if name != "OPTION"),
-            *(
-                {"instType": "OPTION", "instFamily": family}
-                for family in sorted(self._families)
-                if "OPTION" in self._types
-            ),
-        ]
 
     async def _rates(self) -> AsyncIterator[Record | Coverage]:
         """Yield the candles of the minutes in which something was paid in another currency."""
@@ -556,6 +564,24 @@ class _Visit:
         )
 
 
+def _listings(types: Collection[str], families: Collection[str]) -> list[dict[str, str]]:
+    """Return what to ask for every instrument: of options OKX lists one family at a time."""
+    return [
+        *({"instType": name} for name in types if name != "OPTION"),
+        *(
+            {"instType": "OPTION", "instFamily": family}
+            for family in sorted(families)
+            if "OPTION" in types
+        ),
+    ]
+
+
+def _currencies(row: Row) -> set[str]:
+    """Return the currencies that an instrument is made of, settled in or named by."""
+    named = str(row["instId"]).split("-")[:2]
+    return {*named, *(str(row.get(key) or "") for key in ("settleCcy", "quoteCcy", "baseCcy"))}
+
+
 def _row_id(kind: str, row: Row) -> str:
     if kind == "position":
         return "/".join(str(row.get(key, "")) for key in ("instId", "posSide", "mgnMode", "posId"))
@@ -570,6 +596,11 @@ def _happened_at(kind: str, row: Row) -> datetime | None:
     if not _is_number(text) or int(text) >= FAR_FUTURE_MS:
         return None
     return datetime.fromtimestamp(int(text) // 1000, UTC)
+
+
+def _day_after(at: datetime) -> date:
+    """Return the first whole UTC day after an instant."""
+    return (at + timedelta(days=1)).date()
 
 
 def _number(row: Row) -> int:

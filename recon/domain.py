@@ -151,3 +151,15 @@ class CheckItem:
     remedy: str = ""
     is_ok: bool = False
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a venue lists: instruments, by the venue's names, and currencies.
+
+    `kinds` says which kinds of instruments were asked for, where the account names them.
+    """
+
+    instruments: frozenset[str]
+    currencies: frozenset[str]
+    kinds: str = ""

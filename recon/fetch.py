@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +12,7 @@ from connectors.protocol import Connector, Remembering
 from recon.books import unpack
 from recon.coverage import reach, unbroken
 from recon.domain import Coverage, Record, Table, Window
-from recon.errors import BooksError, EvidenceError
+from recon.errors import BooksError, EvidenceError, afterwards_async
 from recon.plan import AccountPlan, BotPlan, Plan
 from recon.progress import Progress
 from recon.warehouse import Warehouse
@@ -164,7 +163,8 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
     name = f"{source.venue} {source.account}"
     rows = 0
     try:
-        async with aclosing(source.fetch(wanted)) as items:
+        items = source.fetch(wanted)
+        async with afterwards_async(items.aclose):
             async for item in items:
                 haul.items.append(item)
                 if isinstance(item, Coverage):
@@ -178,11 +178,11 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
                         progress.count(name, rows)
     except EvidenceError as error:
         haul.error = str(error)
-        progress.note(f"{name}: {error}")
+        progress.note(f"{name}: failed")  # why is in the report
     progress.count(name, rows)
     return haul
 
 
 def _said(statement: Coverage) -> str:
-    why = f": {statement.reason}" if statement.reason else ""
-    return f"{statement.evidence} {statement.status}, {statement.rows} rows{why}"
+    """Say how a fetch of one kind of evidence ended; why, if not well, is in the report."""
+    return f"{statement.evidence} {statement.status}, {statement.rows} rows"

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from recon.assignments import Assignment
 from recon.baseline import Signature, SignedOff
 from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
-from recon.errors import UsageError
+from recon.errors import UsageError, clean_up, closing
 from recon.incidents import Told
 from recon.liveness import Known, Trouble
 from recon.manifests import Held, Manifest
@@ -47,8 +47,8 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        clean_up(self._db.close, after=error)
 
     def is_in_place(self) -> bool:
         """Return whether its file still has its name: not so once another is restored."""

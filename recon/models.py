@@ -15,7 +15,7 @@ from recon import __version__
 from recon.assignments import Assignment
 from recon.causes.reckon import find_causes
 from recon.config import Account as AccountSettings
-from recon.config import Bot, CcxtAccount, OkxAccount, TwsAccount
+from recon.config import Bot, CcxtAccount, OkxAccount, SharedDatabase, TwsAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
@@ -47,8 +47,8 @@ TOLD = pa.schema(
 )  # fmt: skip
 TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
 TOLD_SINCE = pa.schema([("account", pa.string()), ("since", pa.date32())])
-DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "restated", "proofs",
-           "breaks", "causes")  # fmt: skip
+DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "claimed", "restated",
+           "proofs", "breaks", "causes")  # fmt: skip
 
 
 def configure(
@@ -58,29 +58,18 @@ def configure(
     now: datetime,
     asked_for: str | None = None,
     assignments: Iterable[Assignment] = (),
+    shared: Sequence[SharedDatabase] = (),
 ) -> None:
     """Write what the queries need to know of the configuration: schema `config`.
 
-    `asked_for` is the bot whose causes are looked for even where it is right; `assignments` are
-    those that hold, one an order or a fill.
+    `asked_for` is the bot whose causes are looked for even where it is right. `assignments` are
+    those that hold, one an order or a fill. `shared` are all bots whose database another bot
+    names, those of other accounts among them.
     """
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
     warehouse.store("config", "opening", _opening([account for account, _, _ in accounts]))
     warehouse.store("config", "lot_kinds", _table(("kind",), [(kind,) for kind in LOT_KINDS]))
-    warehouse.store(
-        "config",
-        "instrument_types",
-        _table(
-            ("account", "instrument_type"),
-            [
-                (account.id, kind)
-                for account, _, _ in accounts
-                if isinstance(account, OkxAccount)
-                for kind in account.instrument_types
-            ],
-        ),
-    )
     warehouse.store(
         "config",
         "tws",
@@ -101,6 +90,43 @@ def configure(
             [(one.id, one.venue) for one, _, _ in accounts if isinstance(one, CcxtAccount)],
         ),
     )
+    configure_bots(warehouse, [account for account, _, _ in accounts], bots, asked_for)
+    warehouse.store("config", "databases", _databases(shared))
+    warehouse.store(
+        "config",
+        "database_instruments",
+        _table(
+            ("database", "bot", "account", "instrument"),
+            [
+                (one.database, one.bot.id, one.bot.account, name)
+                for one in shared
+                for name in one.bot.instruments
+            ],
+        ),
+    )
+    warehouse.store("config", "assignments", _assignments(assignments))
+
+
+def configure_bots(
+    warehouse: Warehouse,
+    accounts: Sequence[AccountSettings],
+    bots: Sequence[Bot],
+    asked_for: str | None = None,
+) -> None:
+    """Write the bots, what they own, and which types of instruments their accounts may hold."""
+    warehouse.store(
+        "config",
+        "instrument_types",
+        _table(
+            ("account", "instrument_type"),
+            [
+                (account.id, kind)
+                for account in accounts
+                if isinstance(account, OkxAccount)
+                for kind in account.instrument_types
+            ],
+        ),
+    )
     warehouse.store(
         "config",
         "bots",
@@ -117,7 +143,6 @@ def configure(
             [(bot.account, name, bot.id) for bot in bots for name in bot.instruments],
         ),
     )
-    warehouse.store("config", "assignments", _assignments(assignments))
 
 
 def build(
@@ -139,7 +164,7 @@ def build(
     told = (("by_session", TOLD), ("through", TOLD_THROUGH), ("since", TOLD_SINCE))
     for name, columns in told:
         warehouse.keep("told", name, columns)
-    for folder in ("pnl", "restated", "proofs", "breaks"):
+    for folder in ("pnl", "claimed", "restated", "proofs", "breaks"):
         with stage(folder):
             warehouse.build(folder, empty=empty)
     with stage("causes"):
@@ -391,6 +416,28 @@ def _assignments(assignments: Iterable[Assignment]) -> pa.Table:
                 ("who", pa.string()),
                 ("at", TIME),
                 ("why", pa.string()),
+            ]
+        ),
+    )
+
+
+def _databases(shared: Sequence[SharedDatabase]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                "database": one.database,
+                "bot": one.bot.id,
+                "account": one.bot.account,
+                "has_own_mapping": one.has_own_mapping,
+            }
+            for one in shared
+        ],
+        schema=pa.schema(
+            [
+                ("database", pa.string()),
+                ("bot", pa.string()),
+                ("account", pa.string()),
+                ("has_own_mapping", pa.bool_()),
             ]
         ),
     )

@@ -74,7 +74,8 @@ class SessionPnl(NamedTuple):
 
     Money in units of 10^-18 of the account's currency (scope `broker`: the instrument's), signed as
     cash; None where a part of it cannot be valued: unknown, and never 0. `closed_qty` is unsigned,
-    in units of 10^-18.
+    in units of 10^-18. `closed_lots` counts the lots that each fill closed, wholly or in part, in
+    scope `broker`; the other scopes do not count them: 0.
     """
 
     account: str
@@ -89,6 +90,7 @@ class SessionPnl(NamedTuple):
     funding: int | None
     other: int | None
     carried: int | None
+    closed_lots: int = 0
 
 
 class ClosingBook(NamedTuple):
@@ -342,12 +344,13 @@ def _restored(state: _Instrument, opening: Opening | None) -> _Instrument:
 
 
 def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
-    money = zip(before[-5:], row[-5:], strict=True)
+    money = zip(before[7:12], row[7:12], strict=True)
     return SessionPnl(
         *before[:5],
         before.fills + row.fills,
         before.closed_qty + row.closed_qty,
         *(None if a is None or b is None else a + b for a, b in money),
+        closed_lots=before.closed_lots + row.closed_lots,
     )
 
 
@@ -416,6 +419,7 @@ def _fill(family: _Family, state: _Instrument, event: Event) -> Iterator[Session
             is_priced &= premium.is_known
         held = state.of(scope, bot, event.position_side)
         held.touch()
+        matches = held.book.matches
         realised = held.book.fill(fill.qty, worth, paid)
         carried = paid - realised.fees - realised.funding
         gross, _ = _in_account_currency(realised.gross, rate)
@@ -424,7 +428,9 @@ def _fill(family: _Family, state: _Instrument, event: Event) -> Iterator[Session
         is_cost_known = is_paid and is_priced and (held.is_valued or has_turned)
         held.is_valued = is_cost_known or not held.book.qty
         realised = realised._replace(gross=gross)
-        yield _row(event, scope, bot, realised, carried, is_known=is_known)
+        row = _row(event, scope, bot, realised, carried, is_known=is_known)
+        closed_lots = held.book.matches - matches if scope == "broker" else 0
+        yield row._replace(closed_lots=closed_lots)
 
 
 class _Fill(NamedTuple):

@@ -44,6 +44,7 @@ REALISED = pa.schema(
     [
         *KEY, *OWNER, ("session_date", DAY), ("fills", pa.int64()), ("closed_qty", MONEY),
         ("gross", MONEY), ("fees", MONEY), ("funding", MONEY), ("other", MONEY), ("carried", MONEY),
+        ("closed_lots", pa.int64()),
     ]
 )  # fmt: skip
 BOOKS = pa.schema(
@@ -202,6 +203,7 @@ def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         "scope": "case c.scope when 0 then 'bot' else 'account' end",
         "bot": "b.bot",
         "position_side": "['net', 'long', 'short'][c.side + 1]",
+        "closed_lots": "0",  # the compiled kernel runs no account of which it is asked
     }
     columns = ", ".join(
         f"{names.get(column, f'c.{column}')} as {column}" for column in schema.names

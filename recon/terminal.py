@@ -193,8 +193,13 @@ def print_drill(channels: Sequence[Mapping[str, Any]], console: Console | None =
         out.print(line, highlight=False, soft_wrap=True)
 
 
-def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> None:
-    """Print what was tried, each with its remedy where it is not well."""
+def print_checks(
+    items: Sequence[CheckItem], console: Console | None = None, *, options: str = ""
+) -> None:
+    """Print what was tried, each with its remedy where it is not well, and what to type next.
+
+    `options` are those with which the next command has to be typed.
+    """
     out = console or _console()
     for item in items:
         mark = "[green]ok  [/]" if item.is_ok else "[bold red]FAIL[/]"
@@ -202,6 +207,12 @@ def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> 
         for line in (item.remedy, *item.notes):
             if line:
                 out.print(f"     {escape(line)}", highlight=False)
+    failed = sum(not item.is_ok for item in items)
+    then = (
+        f"correct that, then type  recon check{options}" if failed else f"type  recon run{options}"
+    )
+    said = f"{len(items) - failed} of {len(items)} checks are well, {failed} not: {then}"
+    out.print(escape(said), highlight=False, soft_wrap=True)
 
 
 def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:

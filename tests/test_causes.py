@@ -169,6 +169,30 @@ def test_an_order_that_no_bot_placed_is_not_called_adopted(tmp_path: Path) -> No
     assert found["adopted"] == 100
 
 
+def test_a_partial_exit_that_names_its_own_order_alone_is_of_the_same_position(
+    tmp_path: Path,
+) -> None:
+    """The orders that opened a position stand with the first trade that closed a part of it."""
+    book = account()
+    book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
+    book.trade(BTC, "sell", 4, 61_000, AT + HOUR, fee="-0.4", ord_id="2")
+    book.trade(BTC, "sell", 6, 61_000, AT + 2 * HOUR, fee="-0.6", ord_id="3")
+    parts = [
+        booked("t", "1", "2", qty="4", gross="40", pnl="40"),
+        booked("u", "3", qty="6", gross="60", pnl="60", closed_at="2026-05-03 03:00:00"),
+    ]
+    [bot] = one_night(tmp_path, book, bots=[Trader(trades=parts)])["bots"]
+    assert causes_of(bot) == {"fee_missing": 1, "unexplained": 0}
+
+
+def test_an_order_that_the_broker_has_is_no_phantom(tmp_path: Path) -> None:
+    """The exit was never filled, or was filled for another: the entry is the broker's all the same."""
+    book = account()
+    book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
+    [bot] = one_night(tmp_path, book, bots=[Trader(trades=[booked("t", "1", "9")])])["bots"]
+    assert causes_of(bot) == {"quantity": 100, "unexplained": 0}
+
+
 def test_a_fee_in_another_coin_is_valued_by_the_minute(tmp_path: Path) -> None:
     book = account()
     book.deposit("OKB", 10, OPENING)

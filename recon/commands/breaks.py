@@ -22,7 +22,7 @@ from recon.commands.options import (
     read_date,
     verbose_option,
 )
-from recon.errors import EvidenceError, ExitCode, UsageError
+from recon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from recon.assignments import Assignment
@@ -209,34 +209,25 @@ COMMANDS = (breaks, ack, resolve, sign_off, audit)
 def open_ledger(config: Config) -> Iterator[Ledger]:
     """Open the control ledger that runs have left.
 
-    Raises UsageError where there is none, EvidenceError for a file that SQLite cannot use.
+    Raises UsageError where there is none, StateError for a file that SQLite cannot use.
     """
-    import sqlite3  # noqa: PLC0415
-
     from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
+    from recon.state import storing  # noqa: PLC0415
 
     path = config.state / LEDGER
     if not path.exists():
         raise UsageError(f"{path}: there is no control ledger yet: `recon run` makes it")
-    try:
-        with Ledger(path) as ledger:
-            yield ledger
-    except sqlite3.DatabaseError as error:
-        raise EvidenceError(
-            f"{path}: cannot be used ({error}): try again if it is locked; if it is damaged, keep "
-            "a copy of it, and restore it from a backup"
-        ) from error
+    with storing(config.state), Ledger(path) as ledger:
+        yield ledger
 
 
 def signer(by: str | None) -> tuple[str, str]:
     """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
     import os  # noqa: PLC0415
-    import pwd  # noqa: PLC0415
 
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid {os.getuid()}"
+    from recon.state import user_name  # noqa: PLC0415
+
+    user = user_name(os.getuid())
     return (user if by is None else said(by, "--by")), user
 
 

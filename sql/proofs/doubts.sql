@@ -1,9 +1,9 @@
 -- grain: one reason why a bot is not proven though the rest of its account may be; key: all columns
 -- A finding of one instrument concerns the bots that trade it: that own it, have or had lots of it, or
--- book trades of it; and the bots of every instrument that exchanges lots with it.
--- A fill that nobody owns concerns the bots that held a position of its instrument just then: what it
--- closed may have been theirs. Where the record of its order is missing, it may be of any bot whose tag
--- that record could name, and of the owner of the instrument.
+-- book trades of it; and the bots of every instrument that exchanges lots with it. A trade of a database
+-- that several bots name, which is no bot's, concerns all of them. A fill that nobody owns concerns the
+-- bots that proofs/unassigned.sql names. A configuration that cannot be right (proofs/misnamed.sql) concerns
+-- its bot alone.
 with concerned as (
   select f.account, f.instrument as found_in, coalesce(o.instrument, f.instrument) as instrument, f.reason
   from proofs.findings f
@@ -21,67 +21,26 @@ traders as (
   where scope = 'bot' and bot is not null
   union
   select b.account, t.bot, t.instrument
-  from books.trades t
+  from claimed.trades t
   join config.bots b on b.bot = t.bot
   semi join concerned c on c.account = b.account and c.instrument = t.instrument
-),
-
-unowned as (
-  select u.*, coalesce('order ' || u.order_id, 'fill ' || u.fill_id) as name
-  from pnl.unowned u
-  join config.accounts a on a.account = u.account
-  where u.session_date between a.first_date and a.last_date
-),
-
-possible as (
-  select u.account, b.bot, u.instrument, u.name, u.at, u.is_order_missing
-  from unowned u
-  join lots.bystanders b on b.account = u.account and b.event_id = u.fill_id
-  union
-  select u.account, b.bot, u.instrument, u.name, u.at, true as is_order_missing
-  from unowned u
-  join (
-    select account, bot, null as instrument from config.bots where order_tag is not null
-    union all
-    select account, bot, instrument from config.owners
-  ) b on b.account = u.account and coalesce(b.instrument, u.instrument) = u.instrument
-  where u.is_order_missing
-),
-
-named as (
-  select account, bot, instrument, is_order_missing, list(name order by "at", name) as names
-  from (
-    select account, bot, instrument, is_order_missing, name, min("at") as "at"
-    from possible
-    group by account, bot, instrument, is_order_missing, name
-  )
-  group by account, bot, instrument, is_order_missing
-),
-
-unread as (
-  select account, min(reason) as reason
-  from raw.coverage
-  where run = getvariable('run') and evidence = 'orders' and status = 'failed'
-  group by account
 )
 
 select distinct t.account, t.bot, c.found_in || ': ' || c.reason as reason
 from traders t
 join concerned c on c.account = t.account and c.instrument = t.instrument
-union all
+union
+select account, bot, reason from proofs.unassigned
+union
 select
-  n.account,
-  n.bot,
-  n.instrument || ': ' || array_to_string(n.names[1:8], ', ')
-  || case when len(n.names) > 8 then ' and ' || len(n.names) - 8 || ' more' else '' end
-  || case
-    when not n.is_order_missing
-      then ' changed the position while this bot held one, and no bot is known to own that: '
-    when r.account is not null
-      then ' may be this bot''s: the records of orders could not be fetched (' || r.reason
-        || '): run again, or '
-    else ' may be this bot''s: OKX has served no record of the order, and keeps them for three months: '
-  end
-  || 'say whose it is (recon assign ORDER --bot BOT, or --nobody; recon unowned lists all)' as reason
-from named n
-left join unread r on r.account = n.account
+  account,
+  bot,
+  case when trades = 1 then 'trade ' else trades || ' trades, the first ' end || trade_id || ' on ' || instrument
+    || ', in the database that ' || bots || ' name, '
+    || case when trades = 1 then 'is' else 'are' end
+    || ' of none of them: no order of it is attributed to one of them, and not one of them alone trades its '
+    || 'instrument: list the instrument under the bot that trades it, or leave the trade out by a mapping'
+    as reason
+from claimed.nobodys
+union
+select account, bot, reason from proofs.misnamed

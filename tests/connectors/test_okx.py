@@ -212,7 +212,7 @@ def test_a_window_older_than_three_months_is_partial_and_says_since_when() -> No
         said = given.said(kind)
         assert said.status == "partial"
         assert said.served_from == NOW - timedelta(days=89)
-        assert "2026-02-15" in said.reason
+        assert "the first possible `since` is now 2026-02-16" in said.reason
     assert given.said("position").status == "complete"
 
 
