@@ -342,7 +342,7 @@ class _Lots:
     def put_right(self) -> None:
         """Note what each thing changes of each row's gross, in this order."""
         kept = list(self.ledger.rows)
-        for cause in ("duplicate", "phantom", "unexplained", "adopted", "timing"):
+        for cause in ("duplicate", "phantom", "unexplained", "adopted", "unowned", "timing"):
             gone = {row.name for row in kept if self._is_gone(row) and row.without[0] == cause}
             if gone:
                 kept = [row for row in kept if row.name not in gone]

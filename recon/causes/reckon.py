@@ -336,8 +336,10 @@ def _why_without(case: Case, name: str, matched: Matched) -> tuple[Cause, str]:
     """Return what a row is that is none of its bot's fills."""
     if name in case.paired.twins:
         return "duplicate", "it is in the books twice"
-    if name in case.paired.fills_of:
-        return "adopted", "its order is another's"
+    if fills := case.paired.fills_of.get(name):
+        if any(one.bot not in (case.bot, None) for one in fills):
+            return "adopted", "its order is another's"
+        return "unowned", "its order is no bot's: recon unowned lists it"
     booked = next(row for row in case.booked if row["trade_id"] == name)
     step = _without_fills(booked, 0, matched)
     return step.cause, step.says
