@@ -12,6 +12,7 @@ import pytest
 
 from recon.config import load
 from recon.demo.okx_account import OkxAccount
+from recon.demo.okx_position import Side
 from recon.plan import shared_databases
 from tests.fleet import (
     BTC,
@@ -36,12 +37,13 @@ def trip(book: OkxAccount, name: str, instrument: str, gain: int, tag: str = "")
     """Trade ten contracts to and fro at the venue; return the row that books it right."""
     prices, orders = (1_000, 1_000 + gain), []
     day = AT + timedelta(days=len(book.fills.rows) // 2)
-    for place, (side, price) in enumerate(zip(("buy", "sell"), prices, strict=True)):
+    sides: tuple[Side, Side] = ("buy", "sell")
+    for place, (side, price) in enumerate(zip(sides, prices, strict=True)):
         orders.append(f"7{len(book.fills.rows):03}")
         book.trade(
             instrument, side, 10, price, day + place * HOUR, fee=-1, ord_id=orders[-1],
             cl_ord_id=f"{tag}{orders[-1]}" if tag else "",
-        )  # type: ignore[arg-type] # fmt: skip
+        )  # fmt: skip
     pnl = 10 * MULTIPLIERS[instrument] * gain - 2
     return {
         "trade_id": name, "instrument": instrument, "side": "long", "qty": "10", "pnl": str(pnl),

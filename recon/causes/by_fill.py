@@ -24,6 +24,10 @@ Named = tuple[Cause, Fraction, str]
 """One thing that is wrong: its cause, its part of the divergence, and what it is in words."""
 
 
+_GONE: tuple[Cause, ...] = ("duplicate", "phantom", "unexplained", "adopted", "timing")
+"""What a row may be that has no fill of its own, in the order in which such rows are left out."""
+
+
 class Realised(NamedTuple):
     """One fill of the bot's own, and what it realised by the bot's lots."""
 
@@ -165,7 +169,7 @@ def _without_gross(row: FillRow, paid: Fraction, fee: Fraction | None, funding: 
 
 
 def _costs(row: FillRow, ledger: Ledger) -> Iterator[Named]:
-    """Yield what is wrong with a row's fee and funding, and what its own columns do not add up to."""
+    """Yield what is wrong with a row's fee, its funding, and the sum of its own columns."""
     parts, paid = _parts(row), _paid(row)
     yield _fee_cause(row, parts.fee), parts.fee - paid, _fee_says(parts.fee, paid)
     if parts.rest:
@@ -255,7 +259,7 @@ def _is_noise(amount: Fraction, row: FillRow) -> bool:
 
 
 def _local(row: FillRow) -> Iterator[Named]:
-    """Yield what of a row's gross its own fill explains: its quantity, and the price of its exit."""
+    """Yield what of a row's gross its own fill explains: its quantity and the price of its exit."""
     parts = _parts(row)
     gross, realised = parts.gross, _realised(row)
     if gross is None:
@@ -342,12 +346,12 @@ class _Lots:
     def put_right(self) -> None:
         """Note what each thing changes of each row's gross, in this order."""
         kept = list(self.ledger.rows)
-        for cause in ("duplicate", "phantom", "unexplained", "adopted", "timing"):
+        for cause in _GONE:
             gone = {row.name for row in kept if self._is_gone(row) and row.without[0] == cause}
             if gone:
                 kept = [row for row in kept if row.name not in gone]
                 lines = self._lines(kept, lambda row: (row.entry.qty, row.entry.price))
-                self._step(cause, "an earlier row is not a fill of its own", lines, kept)  # type: ignore[arg-type]
+                self._step(cause, "an earlier row is not a fill of its own", lines, kept)
         lines = self._lines(kept, lambda row: (row.entry.qty, row.entry.price), is_turned=True)
         self._step("side", "it booked the other side", lines, kept)
         kept = [row for row in kept if not self._is_gone(row)]

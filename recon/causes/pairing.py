@@ -1,8 +1,8 @@
 """Which of the broker's fills is which row, of books that have a row for each fill.
 
 Pure. An order's id outranks everything: the rows that name an order share its fills, by the fill's
-id, its quantity and its price. Only rows that name no order the broker has are matched by instrument,
-side, time, quantity and price.
+id, its quantity and its price. Only rows that name no order of the broker's are matched by
+instrument, side, time, quantity and price.
 """
 
 from __future__ import annotations
