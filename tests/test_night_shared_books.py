@@ -145,7 +145,10 @@ def test_what_changes_between_nights_leaves_the_numbers_of_a_fresh_build(tmp_pat
     ],
 )
 def test_a_database_is_the_same_however_it_is_spelt(
-    one: str, other: str, is_same: bool, tmp_path: Path
+    one: str,
+    other: str,
+    is_same: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
 ) -> None:
     bots = [
         Trader(id="a", instruments=(BTC,), claims=None, books=one),
