@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import AsyncGenerator, Callable
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from connectors.sqlite_above import conditions_above
 from connectors.sqlite_snapshot import SqliteFile, place_for_a_copy
 from connectors.sqlite_tables import column_names, read_table, table_names
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
+from recon.errors import closing
 from recon.watermarks import Above
 
 

@@ -41,6 +41,7 @@ PROBABLY: Mapping[Cause, str] = {
     "arithmetic": "its pnl is not worked out from its own prices and costs",
     "lot_method": "it pairs entries and exits otherwise than the account does",
     "currency": "it adds up amounts of several currencies",
+    "unowned": "no bot owns the orders that its books name: recon assign says whose they are",
     "correction": "the broker restated fills after it had booked them",
     "timing": "its clock, or the day that it books a trade in, is another than the venue's",
     "dividend": "it does not book dividends", "tax": "it does not book taxes",
@@ -81,6 +82,7 @@ def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
                 entry["causes"], _known_ways(warehouse, bot, night.config.folder)
             ),
             "trades": [_side_by_side(warehouse, bot, name, rows) for name in trades],
+            "assignments": _assignments(warehouse, bot),
             "without_trade": [_told(row) for row in rows if row["trade_id"] is None],
             "evidence": [_evidence(row) for row in rows],
         }
@@ -177,6 +179,29 @@ def _side_by_side(
             )
         ],
     }
+
+
+def _assignments(warehouse: Warehouse, bot: str) -> list[dict[str, Any]]:
+    """Return what persons have said of orders: those that are this bot's, or in its books."""
+    rows = warehouse.rows(
+        """
+        select x.is_order, x.id, x.bot, x.who, x.at, x.why
+        from config.assignments x
+        join config.bots b on b.account = x.account and b.bot = $bot
+        where x.bot = $bot or exists (
+          from causes.matched m where m.bot = $bot and m.account = x.account and m.order_id = x.id
+        )
+        order by x.at, x.id
+        """,
+        {"bot": bot},
+    )
+    return [
+        {
+            "order" if row["is_order"] else "fill": row["id"],
+            **{name: _shown(row[name]) for name in ("bot", "who", "at", "why")},
+        }
+        for row in rows
+    ]
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from recon import __version__
+from recon.assignments import Assignment
 from recon.causes.reckon import find_causes
 from recon.config import Account as AccountSettings
 from recon.config import Bot, CcxtAccount, OkxAccount, SharedDatabase, TwsAccount
@@ -56,30 +57,19 @@ def configure(
     bots: Sequence[Bot],
     now: datetime,
     asked_for: str | None = None,
+    assignments: Iterable[Assignment] = (),
     shared: Sequence[SharedDatabase] = (),
 ) -> None:
     """Write what the queries need to know of the configuration: schema `config`.
 
-    `asked_for` is the bot whose causes are looked for even where it is right. `shared` are all bots
-    whose database another bot names, those of other accounts among them.
+    `asked_for` is the bot whose causes are looked for even where it is right. `assignments` are
+    those that hold, one an order or a fill. `shared` are all bots whose database another bot
+    names, those of other accounts among them.
     """
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
     warehouse.store("config", "opening", _opening([account for account, _, _ in accounts]))
     warehouse.store("config", "lot_kinds", _table(("kind",), [(kind,) for kind in LOT_KINDS]))
-    warehouse.store(
-        "config",
-        "instrument_types",
-        _table(
-            ("account", "instrument_type"),
-            [
-                (account.id, kind)
-                for account, _, _ in accounts
-                if isinstance(account, OkxAccount)
-                for kind in account.instrument_types
-            ],
-        ),
-    )
     warehouse.store(
         "config",
         "tws",
@@ -100,14 +90,7 @@ def configure(
             [(one.id, one.venue) for one, _, _ in accounts if isinstance(one, CcxtAccount)],
         ),
     )
-    warehouse.store(
-        "config",
-        "bots",
-        _table(
-            ("bot", "account", "order_tag", "recognises", "asked_for"),
-            [(bot.id, bot.account, bot.order_tag, bot.recognises, asked_for) for bot in bots],
-        ),
-    )
+    configure_bots(warehouse, [account for account, _, _ in accounts], bots, asked_for)
     warehouse.store("config", "databases", _databases(shared))
     warehouse.store(
         "config",
@@ -119,6 +102,37 @@ def configure(
                 for one in shared
                 for name in one.bot.instruments
             ],
+        ),
+    )
+    warehouse.store("config", "assignments", _assignments(assignments))
+
+
+def configure_bots(
+    warehouse: Warehouse,
+    accounts: Sequence[AccountSettings],
+    bots: Sequence[Bot],
+    asked_for: str | None = None,
+) -> None:
+    """Write the bots, what they own, and which types of instruments their accounts may hold."""
+    warehouse.store(
+        "config",
+        "instrument_types",
+        _table(
+            ("account", "instrument_type"),
+            [
+                (account.id, kind)
+                for account in accounts
+                if isinstance(account, OkxAccount)
+                for kind in account.instrument_types
+            ],
+        ),
+    )
+    warehouse.store(
+        "config",
+        "bots",
+        _table(
+            ("bot", "account", "order_tag", "recognises", "asked_for"),
+            [(bot.id, bot.account, bot.order_tag, bot.recognises, asked_for) for bot in bots],
         ),
     )
     warehouse.store(
@@ -189,7 +203,16 @@ def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -
         warehouse.build("staging", empty=empty)
     warehouse.prepare(
         "evidence",
-        ("fills", "ledger", "closed_positions", "lot_events", "stated_pnl", "cash_moves"),
+        (
+            "fills",
+            "ledger",
+            "closed_positions",
+            "lot_events",
+            "stated_pnl",
+            "cash_moves",
+            "orders",
+            "assignments",
+        ),
     )
 
 
@@ -372,6 +395,27 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 ("last_date", pa.date32()),
                 ("window_start", TIME),
                 ("window_end", TIME),
+            ]
+        ),
+    )
+
+
+def _assignments(assignments: Iterable[Assignment]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            one.filled._asdict()
+            | {"bot": one.bot, "who": one.who, "at": one.at.replace(tzinfo=None), "why": one.why}
+            for one in assignments
+        ],
+        schema=pa.schema(
+            [
+                ("account", pa.string()),
+                ("is_order", pa.bool_()),
+                ("id", pa.string()),
+                ("bot", pa.string()),
+                ("who", pa.string()),
+                ("at", TIME),
+                ("why", pa.string()),
             ]
         ),
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 
 from connectors.patience import Patience
 from connectors.protocol import Connector
 from connectors.snapshot import Unknown
 from recon.config import Account, Bot, Config, SharedDatabase
 from recon.domain import Clock, Window
-from recon.errors import UsageError
+from recon.errors import ConfigError, UsageError
 from recon.mappings import BooksMapping, find_mapping, mapping_key
 from recon.sessions import Calendar, calendar, last_ended, window
 from recon.sources import account_source, books_source, database_of
@@ -53,6 +54,23 @@ class Plan:
         return next(plan for plan in self.accounts if plan.account.id == account)
 
 
+def assert_since(account: Account, path: Path, now: Clock) -> None:
+    """Raise ConfigError for a `since` that lies ahead, or before the account's calendar begins.
+
+    A day's grace is given to clocks and zones: an account may begin today.
+    """
+    today, key = now().date(), f"{path}: accounts.{account.id}.since"
+    if account.since > today + timedelta(days=1):
+        raise ConfigError(
+            f"{key}: {account.since} is in the future, as today is {today}: write the first day "
+            "that counts, today at the latest"
+        )
+    try:
+        calendar(account.calendar).session_on_or_after(account.since)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
+
+
 def make_plan(
     config: Config,
     *,
@@ -66,6 +84,8 @@ def make_plan(
     Raises UsageError for an account that is not configured or a session that has not ended,
     ConfigError for a mapping, a calendar or a kind of books that there is not.
     """
+    for account in config.accounts:
+        assert_since(account, config.path, now)
     chosen = _chosen(config, accounts)
     day = as_of or last_day(chosen, now)
     plans = tuple(_plan(account, config, day, now, patience) for account in chosen)

@@ -45,6 +45,7 @@ def account_source(
             key,
             instrument_types=account.instrument_types,
             currency=account.currency,
+            reads_orders=any(bot.account == account.id and bot.order_tag for bot in config.bots),
             is_demo=account.mode == "demo",
             base_url=account.base_url,
             now=now,
@@ -108,6 +109,7 @@ def _exchange_source(
             base_url=account.base_url,
         ),
         symbols=account.symbols,
+        owned=_owned(account, config),
         now=now,
         patience=patience,
     )
@@ -116,6 +118,11 @@ def _exchange_source(
             f"{config.path}: accounts.{account.id}: {account.venue} needs {', '.join(lacking)}"
         )
     return source
+
+
+def _owned(account: Account, config: Config) -> list[str]:
+    """Return the instruments that bots of an account own."""
+    return [name for bot in config.bots if bot.account == account.id for name in bot.instruments]
 
 
 def _written(secret: SecretStr | None) -> str:

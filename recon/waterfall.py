@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from recon.exact import rounded
-from recon.terminal import PIPE_WIDTH
+from recon.terminal import PIPE_WIDTH, assigned_lines
 
 BAR = 36
 """Columns from the smallest to the largest sum that the waterfall passes."""
@@ -31,6 +31,8 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
     )
     for reason in told["reasons"]:
         out.print(escape(reason), highlight=False, soft_wrap=True)
+    for line in assigned_lines(told["assignments"]):
+        out.print(line, highlight=False, soft_wrap=True)
     if told["total"]["amount"] is None:
         out.print("Claim or truth is not known: there is nothing to explain yet.")
         return

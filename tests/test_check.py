@@ -19,6 +19,9 @@ from tests.fleet import NOW, OPENING, Desk, Trader, account, serving, write_fold
 from tests.servers.postgres import PASSWORD, PostgresServer
 from tests.watching import beat, configured
 
+RECENT = datetime.now(UTC).date() - timedelta(days=30)
+"""A day of which OKX still serves everything, whenever these tests run."""
+
 
 def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, dict[str, Any]]]:
     code = run_cli(["check", "--json", "--config", str(path)])
@@ -27,7 +30,7 @@ def check(path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str
 
 
 def folder_of(folder: Path, server: OkxServer, *bots: Trader, more: str = "") -> Path:
-    path = write_folder(folder, [(Desk(), server)], bots, "")
+    path = write_folder(folder, [(Desk(since=RECENT), server)], bots, "")
     path.write_text(path.read_text() + more)
     return path
 

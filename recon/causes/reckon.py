@@ -210,6 +210,8 @@ def _tell_with_others(
         case = cases[bot]
         foreign = {trade for event, trades in theirs if event.bot != case.bot for trade in trades}
         case.seen = _told(case, theirs, foreign, methods)
+        nobodys = [(event, trades) for event, trades in theirs if event.bot in (case.bot, None)]
+        case.beside = _told(case, nobodys, foreign, methods)
         restated = {
             trade
             for event, trades in theirs
@@ -351,10 +353,12 @@ def _steps(case: Case, trade: Mapping[str, Any], matched: Matched) -> list[Step]
     if seen is None:
         return [_without_fills(trade, pnl, matched)]
     booked = Booked(**{name: trade[name] for name in Booked._fields})
-    others = seen.net - (0 if story is None else story.net)
+    own = 0 if story is None else story.net
+    beside = case.beside[key[1]].net if key[1] in case.beside else own
     return [
         *_with_corrections(walk(booked, seen.actual()), case, key[1], booked),
-        Step("adopted", others, "its orders are another's"),
+        Step("unowned", beside - own, "its orders are no bot's: recon unowned lists them"),
+        Step("adopted", seen.net - beside, "its orders are another's"),
     ]
 
 

@@ -82,8 +82,9 @@ class Case:
 
     `truth` is what it realised by session, `own` what its trades and the rest of its fills did,
     each by itself; `stories` are its trades by its own fills, `seen` those in which others' fills
-    are, by all of them, and `first` those restated since, as they were told first. Where something
-    is not known, `is_known` is False: nothing is explained.
+    are, by all of them, `beside` these by its own fills and those of no bot, and `first` those
+    restated since, as they were told first. Where something is not known, `is_known` is False:
+    nothing is explained.
     """
 
     bot: str
@@ -97,6 +98,7 @@ class Case:
     own: dict[date, int] = field(default_factory=lambda: defaultdict(int))
     stories: dict[str, Story] = field(default_factory=dict)
     seen: dict[str, Story] = field(default_factory=dict)
+    beside: dict[str, Story] = field(default_factory=dict)
     first: dict[str, Story] = field(default_factory=dict)
     restated: set[str] = field(default_factory=set)
     """The trades of which the broker restated a fill without saying what it was."""

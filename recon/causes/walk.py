@@ -18,7 +18,7 @@ Cause = Literal[
     "fee_missing", "fee_rate_guessed", "fee_currency_value", "funding_missing", "funding_misplaced",
     "price", "quantity", "duplicate", "phantom", "unrecorded", "adopted", "multiplier", "side",
     "arithmetic", "lot_method", "currency", "correction", "timing", "dividend", "tax", "interest",
-    "deleted", "unexplained",
+    "deleted", "unowned", "unexplained",
 ]  # fmt: skip
 NOISE = Fraction(1, 10**9)
 """Amounts that lie closer than this, or than this share of them, are one: bots count in floats."""

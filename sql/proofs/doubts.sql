@@ -1,7 +1,9 @@
 -- grain: one reason why a bot is not proven though the rest of its account may be; key: all columns
 -- A finding of one instrument concerns the bots that trade it: that own it, have or had lots of it, or
 -- book trades of it; and the bots of every instrument that exchanges lots with it. A trade of a database
--- that several bots name, which is no bot's, concerns all of them.
+-- that several bots name, which is no bot's, concerns all of them. A fill that nobody owns concerns the
+-- bots that proofs/unassigned.sql names. A configuration that cannot be right (proofs/misnamed.sql) concerns
+-- its bot alone.
 with concerned as (
   select f.account, f.instrument as found_in, coalesce(o.instrument, f.instrument) as instrument, f.reason
   from proofs.findings f
@@ -28,6 +30,8 @@ select distinct t.account, t.bot, c.found_in || ': ' || c.reason as reason
 from traders t
 join concerned c on c.account = t.account and c.instrument = t.instrument
 union
+select account, bot, reason from proofs.unassigned
+union
 select
   account,
   bot,
@@ -38,3 +42,5 @@ select
     || 'instrument: list the instrument under the bot that trades it, or leave the trade out by a mapping'
     as reason
 from claimed.nobodys
+union
+select account, bot, reason from proofs.misnamed
