@@ -43,5 +43,6 @@ def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
         if diary.recognises == "close":
             off -= causes.pop("timing", Fraction(0))
         assert off, about
-        {name for name, amount in causes.items() if abs(amount) > abs(off) / 100}
+        others = {name for name, amount in causes.items() if abs(amount) > abs(off) / 100}
+        assert others == {LIES[diary.lie]}, about
         assert causes[LIES[diary.lie]] / off >= NEARLY_ALL, about
