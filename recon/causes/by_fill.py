@@ -295,7 +295,9 @@ def _by_lots(ledger: Ledger) -> dict[str, list[Named]] | None:
     events = [one.event for one in ledger.fills if one.event.kind == "fill"]
     if not events or any(one.price is None for one in events):
         return None
-    run = _Lots(ledger, Fraction(events[0].multiplier or 1), bool(events[0].is_inverse))
+    multiplier = Fraction(events[0].multiplier or 1)
+    is_in_contracts = _is_in_contracts(rows, multiplier)
+    run = _Lots(ledger, multiplier, bool(events[0].is_inverse), is_in_contracts)
     if not run.finds_the_books():
         return None
     run.put_right()
@@ -309,6 +311,7 @@ class _Lots:
     ledger: Ledger
     multiplier: Fraction
     is_inverse: bool
+    is_in_contracts: bool
     found: dict[str, list[Named]] = field(default_factory=lambda: defaultdict(list))
     gross: dict[str, int] = field(default_factory=dict)
     method: Method = "average"
@@ -466,18 +469,10 @@ class _Lots:
         if not row.own:
             return row.entry.qty or Fraction(0)
         filled = _nominal(row)
-        return filled if self._is_in_contracts() else filled * self.multiplier
+        return filled if self.is_in_contracts else filled * self.multiplier
 
     def _true_price(self, row: FillRow) -> Fraction:
         return _mean_price(row) if row.own else row.entry.price or Fraction(0)
-
-    def _is_in_contracts(self) -> bool:
-        """Return whether the books count contracts, and not coins: whichever is nearer."""
-        off = [
-            [abs((row.entry.qty or 0) - _nominal(row) * one) for row in self.ledger.rows if row.own]
-            for one in (Fraction(1), self.multiplier)
-        ]
-        return sum(off[0]) <= sum(off[1])
 
     def _lines(
         self,
@@ -486,7 +481,7 @@ class _Lots:
         *,
         is_turned: bool = False,
     ) -> list[_Line]:
-        face = Fraction(1) if self._is_in_contracts() else 1 / self.multiplier
+        face = Fraction(1) if self.is_in_contracts else 1 / self.multiplier
         lines = []
         for row in rows:
             qty, price = terms(row)
@@ -516,6 +511,13 @@ class _Lots:
             book = books.setdefault(one.side, Book(self.method, self.is_inverse))
             gross[one.name] = book.fill(one.qty, one.value, 0).gross
         return gross
+
+
+def _is_in_contracts(rows: Sequence[FillRow], multiplier: Fraction) -> bool:
+    """Return whether the books count contracts, and not coins: whichever is nearer."""
+    mine = [(row.entry.qty or Fraction(0), _nominal(row)) for row in rows if row.own]
+    contracts = sum(abs(qty - filled) for qty, filled in mine)
+    return contracts <= sum(abs(qty - filled * multiplier) for qty, filled in mine)
 
 
 def _key(event: Event) -> FillKey:
