@@ -93,14 +93,14 @@ def test_a_claim_counts_what_a_bot_owns_or_has_orders_of(tmp_path: Path) -> None
 def test_a_trade_of_none_of_them_is_named_and_no_claim_is_known(tmp_path: Path) -> None:
     book = account()
     rows = [trip(book, "1", BTC, 50), trip(book, "2", ETH, 70)]
-    ghost = {**rows[0], "trade_id": "9", "instrument": "XRP-USDT-SWAP", "order_ids": "never"}
+    ghost = {**rows[0], "trade_id": "9", "instrument": SOL, "order_ids": "never"}
     bots = sharing([*rows, ghost], Trader(id="b", instruments=(ETH,)), instruments=(BTC,))
     with serving(book) as server:
         document = run(tmp_path, server, bots=bots)
         assert claims(document) == {"a": ("3.00", "unproven"), "b": ("68.00", "unproven")}
         for bot in document["bots"]:
             [reason] = bot["reasons"]
-            assert "trade 9 on XRP-USDT-SWAP" in reason
+            assert f"trade 9 on {SOL}" in reason
             assert "a, b name" in reason
         assert document["accounts"][0]["status"] == "proven"
         # A bot with a database of its own is held to all of it.

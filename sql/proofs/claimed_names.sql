@@ -2,7 +2,7 @@
 -- Some bots write ccxt's names at every venue: they are read as the venue's own.
 select distinct b.bot, name_at(a.venue, t.instrument) as instrument
 from (
-  select bot, instrument, closed_at as traded_at from books.trades
+  select bot, instrument, closed_at as traded_at from claimed.trades
   union all
   select bot, instrument, "at" as traded_at from books.fills
 ) t
