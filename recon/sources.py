@@ -162,7 +162,7 @@ def books_source(
         raise ConfigError(f"{config.path}: bots.{bot.id}.books: {error}") from None
 
 
-def books_at(
+def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
     url: str,
     folder: Path,
     now: Clock,

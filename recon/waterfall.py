@@ -38,8 +38,7 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
         return
     out.print(_waterfall(told))
     out.print(
-        "A cause is its part of the divergence, claimed − truth: + where the bot shows more than is "
-        "true.",
+        "A cause is its part of the divergence, claimed − truth: + where the bot shows too much.",
         soft_wrap=True,
     )
     for sentence in told["probably"]:

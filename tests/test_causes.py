@@ -186,7 +186,7 @@ def test_a_partial_exit_that_names_its_own_order_alone_is_of_the_same_position(
 
 
 def test_an_order_that_the_broker_has_is_no_phantom(tmp_path: Path) -> None:
-    """The exit was never filled, or was filled for another: the entry is the broker's all the same."""
+    """The exit was never filled, and the entry is the broker's all the same."""
     book = account()
     book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
     [bot] = one_night(tmp_path, book, bots=[Trader(trades=[booked("t", "1", "9")])])["bots"]

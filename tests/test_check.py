@@ -54,8 +54,10 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         (
             "auto",
             ["closed_trades (pnl real)"],
-            "holds table closed_trades, which no shipped mapping knows: "
-            "recon mapping new FOLDER --bot BOT",
+            (
+                "holds table closed_trades, which no shipped mapping knows: "
+                "recon mapping new FOLDER --bot BOT"
+            ),
         ),
         ("auto", ["deals (pnl real)", "notes (a text)"], "holds tables deals, notes, which no"),
         ("auto", ["trades (pnl real)"], "these books (tables: trades) fit no shipped mapping"),

@@ -12,6 +12,7 @@ import pytest
 
 from recon.config import load
 from recon.demo.okx_account import OkxAccount
+from recon.demo.okx_position import Side
 from recon.plan import shared_databases
 from tests.fleet import (
     BTC,
@@ -36,12 +37,13 @@ def trip(book: OkxAccount, name: str, instrument: str, gain: int, tag: str = "")
     """Trade ten contracts to and fro at the venue; return the row that books it right."""
     prices, orders = (1_000, 1_000 + gain), []
     day = AT + timedelta(days=len(book.fills.rows) // 2)
-    for place, (side, price) in enumerate(zip(("buy", "sell"), prices, strict=True)):
+    sides: tuple[Side, Side] = ("buy", "sell")
+    for place, (side, price) in enumerate(zip(sides, prices, strict=True)):
         orders.append(f"7{len(book.fills.rows):03}")
         book.trade(
             instrument, side, 10, price, day + place * HOUR, fee=-1, ord_id=orders[-1],
             cl_ord_id=f"{tag}{orders[-1]}" if tag else "",
-        )  # type: ignore[arg-type] # fmt: skip
+        )  # fmt: skip
     pnl = 10 * MULTIPLIERS[instrument] * gain - 2
     return {
         "trade_id": name, "instrument": instrument, "side": "long", "qty": "10", "pnl": str(pnl),
@@ -91,14 +93,14 @@ def test_a_claim_counts_what_a_bot_owns_or_has_orders_of(tmp_path: Path) -> None
 def test_a_trade_of_none_of_them_is_named_and_no_claim_is_known(tmp_path: Path) -> None:
     book = account()
     rows = [trip(book, "1", BTC, 50), trip(book, "2", ETH, 70)]
-    ghost = {**rows[0], "trade_id": "9", "instrument": "XRP-USDT-SWAP", "order_ids": "never"}
+    ghost = {**rows[0], "trade_id": "9", "instrument": SOL, "order_ids": "never"}
     bots = sharing([*rows, ghost], Trader(id="b", instruments=(ETH,)), instruments=(BTC,))
     with serving(book) as server:
         document = run(tmp_path, server, bots=bots)
         assert claims(document) == {"a": ("3.00", "unproven"), "b": ("68.00", "unproven")}
         for bot in document["bots"]:
             [reason] = bot["reasons"]
-            assert "trade 9 on XRP-USDT-SWAP" in reason
+            assert f"trade 9 on {SOL}" in reason
             assert "a, b name" in reason
         assert document["accounts"][0]["status"] == "proven"
         # A bot with a database of its own is held to all of it.
@@ -143,7 +145,10 @@ def test_what_changes_between_nights_leaves_the_numbers_of_a_fresh_build(tmp_pat
     ],
 )
 def test_a_database_is_the_same_however_it_is_spelt(
-    one: str, other: str, is_same: bool, tmp_path: Path
+    one: str,
+    other: str,
+    is_same: bool,  # noqa: FBT001 - a parameter of the test
+    tmp_path: Path,
 ) -> None:
     bots = [
         Trader(id="a", instruments=(BTC,), claims=None, books=one),

@@ -24,6 +24,12 @@ Named = tuple[Cause, Fraction, str]
 """One thing that is wrong: its cause, its part of the divergence, and what it is in words."""
 
 
+_GONE: tuple[Cause, ...] = (
+    "duplicate", "phantom", "unexplained", "adopted", "unowned", "timing",
+)  # fmt: skip
+"""What a row may be that has no fill of its own, in the order in which such rows are left out."""
+
+
 class Realised(NamedTuple):
     """One fill of the bot's own, and what it realised by the bot's lots."""
 
@@ -165,7 +171,7 @@ def _without_gross(row: FillRow, paid: Fraction, fee: Fraction | None, funding: 
 
 
 def _costs(row: FillRow, ledger: Ledger) -> Iterator[Named]:
-    """Yield what is wrong with a row's fee and funding, and what its own columns do not add up to."""
+    """Yield what is wrong with a row's fee, its funding, and the sum of its own columns."""
     parts, paid = _parts(row), _paid(row)
     yield _fee_cause(row, parts.fee), parts.fee - paid, _fee_says(parts.fee, paid)
     if parts.rest:
@@ -255,7 +261,7 @@ def _is_noise(amount: Fraction, row: FillRow) -> bool:
 
 
 def _local(row: FillRow) -> Iterator[Named]:
-    """Yield what of a row's gross its own fill explains: its quantity, and the price of its exit."""
+    """Yield what of a row's gross its own fill explains: its quantity and the price of its exit."""
     parts = _parts(row)
     gross, realised = parts.gross, _realised(row)
     if gross is None:
@@ -291,7 +297,9 @@ def _by_lots(ledger: Ledger) -> dict[str, list[Named]] | None:
     events = [one.event for one in ledger.fills if one.event.kind == "fill"]
     if not events or any(one.price is None for one in events):
         return None
-    run = _Lots(ledger, Fraction(events[0].multiplier or 1), bool(events[0].is_inverse))
+    multiplier = Fraction(events[0].multiplier or 1)
+    is_in_contracts = _is_in_contracts(rows, multiplier)
+    run = _Lots(ledger, multiplier, bool(events[0].is_inverse), is_in_contracts)
     if not run.finds_the_books():
         return None
     run.put_right()
@@ -305,6 +313,7 @@ class _Lots:
     ledger: Ledger
     multiplier: Fraction
     is_inverse: bool
+    is_in_contracts: bool
     found: dict[str, list[Named]] = field(default_factory=lambda: defaultdict(list))
     gross: dict[str, int] = field(default_factory=dict)
     method: Method = "average"
@@ -342,12 +351,12 @@ class _Lots:
     def put_right(self) -> None:
         """Note what each thing changes of each row's gross, in this order."""
         kept = list(self.ledger.rows)
-        for cause in ("duplicate", "phantom", "unexplained", "adopted", "unowned", "timing"):
+        for cause in _GONE:
             gone = {row.name for row in kept if self._is_gone(row) and row.without[0] == cause}
             if gone:
                 kept = [row for row in kept if row.name not in gone]
                 lines = self._lines(kept, lambda row: (row.entry.qty, row.entry.price))
-                self._step(cause, "an earlier row is not a fill of its own", lines, kept)  # type: ignore[arg-type]
+                self._step(cause, "an earlier row is not a fill of its own", lines, kept)
         lines = self._lines(kept, lambda row: (row.entry.qty, row.entry.price), is_turned=True)
         self._step("side", "it booked the other side", lines, kept)
         kept = [row for row in kept if not self._is_gone(row)]
@@ -462,18 +471,10 @@ class _Lots:
         if not row.own:
             return row.entry.qty or Fraction(0)
         filled = _nominal(row)
-        return filled if self._is_in_contracts() else filled * self.multiplier
+        return filled if self.is_in_contracts else filled * self.multiplier
 
     def _true_price(self, row: FillRow) -> Fraction:
         return _mean_price(row) if row.own else row.entry.price or Fraction(0)
-
-    def _is_in_contracts(self) -> bool:
-        """Return whether the books count contracts, and not coins: whichever is nearer."""
-        off = [
-            [abs((row.entry.qty or 0) - _nominal(row) * one) for row in self.ledger.rows if row.own]
-            for one in (Fraction(1), self.multiplier)
-        ]
-        return sum(off[0]) <= sum(off[1])
 
     def _lines(
         self,
@@ -482,7 +483,7 @@ class _Lots:
         *,
         is_turned: bool = False,
     ) -> list[_Line]:
-        face = Fraction(1) if self._is_in_contracts() else 1 / self.multiplier
+        face = Fraction(1) if self.is_in_contracts else 1 / self.multiplier
         lines = []
         for row in rows:
             qty, price = terms(row)
@@ -512,6 +513,13 @@ class _Lots:
             book = books.setdefault(one.side, Book(self.method, self.is_inverse))
             gross[one.name] = book.fill(one.qty, one.value, 0).gross
         return gross
+
+
+def _is_in_contracts(rows: Sequence[FillRow], multiplier: Fraction) -> bool:
+    """Return whether the books count contracts, and not coins: whichever is nearer."""
+    mine = [(row.entry.qty or Fraction(0), _nominal(row)) for row in rows if row.own]
+    contracts = sum(abs(qty - filled) for qty, filled in mine)
+    return contracts <= sum(abs(qty - filled * multiplier) for qty, filled in mine)
 
 
 def _key(event: Event) -> FillKey:

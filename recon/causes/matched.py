@@ -26,8 +26,8 @@ class Matched:
 
     `twice` are the trades that are another one booked again, and `deleted` the fills, each with its
     bot, of trades that were in the books on an earlier night. `corrected` gives a fill by account
-    and id as it was told first; its price is null where that is not known. `known` are the trades of
-    which the broker has a fill, and `elsewhere` gives those whose orders were filled in another
+    and id as it was told first; its price is null where that is not known. `known` are the trades
+    of which the broker has a fill, and `elsewhere` gives those whose orders were filled in another
     account, or before the window.
     """
 

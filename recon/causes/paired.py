@@ -103,9 +103,8 @@ def _entries(
         by_time[fill["instrument"], fill["at"]].append(fill)
     entries = {}
     for row in sorted(booked, key=lambda one: (one["closed_at"], one["trade_id"])):
-        fill = by_id.get((row["instrument"], row["trade_id"]))
-        if fill is None:
-            fill = _likeliest(row, by_time.get((row["instrument"], row["closed_at"]), []))
+        same_time = by_time.get((row["instrument"], row["closed_at"]), [])
+        fill = by_id.get((row["instrument"], row["trade_id"])) or _likeliest(row, same_time)
         entries[row["trade_id"]] = _entry(row, fill)
     return entries
 

@@ -1,8 +1,8 @@
 """Which of the broker's fills is which row, of books that have a row for each fill.
 
 Pure. An order's id outranks everything: the rows that name an order share its fills, by the fill's
-id, its quantity and its price. Only rows that name no order the broker has are matched by instrument,
-side, time, quantity and price.
+id, its quantity and its price. Only rows that name no order of the broker's are matched by
+instrument, side, time, quantity and price.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Paired:
     fills_of: dict[str, list[Execution]] = field(default_factory=dict)
     twins: set[str] = field(default_factory=set)
     taken: set[FillKey] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
+    """The rows of whose orders the broker has a fill."""
 
     def take(self, entry: Entry, fills: Sequence[Execution]) -> None:
         """Give fills to a row; none leave it waiting."""
@@ -96,7 +98,7 @@ def pair(
     `entries` are one bot's rows in the order in which they happened, `named` the fills of the
     orders that each row names, `free` the fills that a row without orders may be of.
     """
-    paired = Paired()
+    paired = Paired(known={name for name, fills in named.items() if fills})
     _by_order(paired, entries, named)
     unnamed = [one for one in entries if paired.waits(one) and not named.get(one.trade_id)]
     left = [one for one in free if one.key not in paired.taken]

@@ -329,19 +329,21 @@ def _fill_rows(case: Case, matched: Matched) -> Iterator[FillRow]:
         row, fills = booked[name], case.paired.fills_of.get(name, [])
         own_ones = [own_fills[one.key] for one in fills if one.key in own_fills]
         is_before = row["session_date"] is None and row["closed_at"] < case.window_start
-        yield FillRow(entry, row, own_ones, _why_without(case, name, matched), is_before=is_before)
+        yield FillRow(entry, row, own_ones, _why_without(case, row, matched), is_before=is_before)
 
 
-def _why_without(case: Case, name: str, matched: Matched) -> tuple[Cause, str]:
+def _why_without(case: Case, row: Mapping[str, Any], matched: Matched) -> tuple[Cause, str]:
     """Return what a row is that is none of its bot's fills."""
+    name = row["trade_id"]
     if name in case.paired.twins:
         return "duplicate", "it is in the books twice"
     if fills := case.paired.fills_of.get(name):
         if any(one.bot not in (case.bot, None) for one in fills):
             return "adopted", "its order is another's"
         return "unowned", "its order is no bot's: recon unowned lists it"
-    booked = next(row for row in case.booked if row["trade_id"] == name)
-    step = _without_fills(booked, 0, matched)
+    if name in case.paired.known:
+        return "quantity", "its order is in the books already with all that the broker filled"
+    step = _without_fills(row, 0, matched)
     return step.cause, step.says
 
 
