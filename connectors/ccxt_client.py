@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 from connectors.ccxt_exchanges import Place
 from connectors.exchange_session import OK, cause_of, check_clock, open_session, tls_context
 from connectors.patience import Patience
-from recon.errors import VenueBusy, VenueError, VenueRefused
+from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 
 Row = dict[str, Any]
 """One row as ccxt understands it; `info` in it is what the exchange sent, numbers as text."""
@@ -181,7 +181,7 @@ async def open_client(
     exchange.ssl_context = tls_context(exchange.cafile)
     # Names of currencies need no request of their own, which may want more than a reading key.
     exchange.has["fetchCurrencies"] = False
-    try:
+    async with afterwards_async(session.close), afterwards_async(exchange.close):
         if settings.is_demo:
             _enter_sandbox(exchange)
         if settings.base_url is not None:
@@ -189,9 +189,6 @@ async def open_client(
         client = CcxtClient(exchange, patience)
         await client.load()
         yield client
-    finally:
-        await exchange.close()
-        await session.close()
 
 
 def _guarded(exchange: Any) -> Any:

@@ -44,12 +44,12 @@ class MinutesWanted:
         if self.currency is None or minute is None:
             return
         if kind == "bill":
-            if row.get("type") in PAID:
+            if str(row.get("type")) in PAID:
                 self._by_currency[str(row.get("ccy"))].add(minute)
             return
         name = str(row.get("instId"))
         base, _, rest = name.partition("-")
-        if row.get("instType") in SPOT:
+        if str(row.get("instType")) in SPOT:
             self._by_currency[rest].add(minute)
         else:
             self._by_contract[name].add(minute)
@@ -115,9 +115,16 @@ def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Rec
     """Yield the candles of the minutes that are wanted, each only once it is finished."""
     for row in rows:
         candle = dict(zip(FIELDS, row, strict=False))
-        start = candle.get("ts", "")
-        if len(candle) < len(FIELDS) or not start.isdecimal():
-            raise VenueBusy(f"{PATH}: a candle of another shape: {row!r}"[:200])
+        if len(candle) < len(FIELDS):
+            raise VenueBusy(f"{PATH}: a candle without {FIELDS[len(candle)]}: {row!r}"[:200])
+        start = candle["ts"]
+        is_read = {
+            "ts": isinstance(start, str) and start.isascii() and start.isdecimal(),
+            "c": isinstance(candle["c"], str) and candle["c"] != "",
+            "confirm": candle["confirm"] in ("0", "1"),
+        }
+        if wrong := [name for name, is_right in is_read.items() if not is_right]:
+            raise VenueBusy(f"{PATH}: a candle whose {wrong[0]} cannot be read: {row!r}"[:200])
         if int(start) in minutes and candle["confirm"] == "1":
             payload = payload_text({"instId": pair, "bar": "1m", **candle})
             yield Record(

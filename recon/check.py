@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from connectors.protocol import Connector, Forgetful, Lister
+from connectors.snapshot import Unknown
 from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.check_names import check_currency, check_names, evident_names, names_in
@@ -174,11 +175,11 @@ def _check_evidence(account: Account, config: Config) -> CheckItem:
     subject = f"evidence of {account.id}"
     for path in sorted((config.state / "reports").glob("*.json"), reverse=True):
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            accounts = json.loads(path.read_text(encoding="utf-8"))["accounts"]
+        except (OSError, ValueError, KeyError, TypeError):
             remedy = "run  recon run --no-fetch --no-page  with its date as --as-of, or delete it"
-            return CheckItem(subject, f"{path} is no report any more", remedy)
-        for entry in document["accounts"]:
+            return CheckItem(subject, f"{path} is damaged", remedy)
+        for entry in accounts:
             if entry["account"] == account.id and "proven_window" in entry:
                 said = window_text(entry["proven_window"])
                 return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)
@@ -213,7 +214,8 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
     since = next(account.since for account in config.accounts if account.id == bot.account)
     try:
         mapping = find_mapping(bot.mapping, config.folder)
-        source = books_source(bot, config, _now, mapping.reads)
+        refusal = Unknown(*mapping.refusal)
+        source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
         tables = asyncio.run(_read(source, mapping))
     except ReconError as error:
         return CheckItem(subject, str(error)), None

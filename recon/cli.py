@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from recon import __version__
-from recon.commands import breaks, pages, restore, run, watch
+from recon.commands import breaks, orders, pages, restore, run, watch
 from recon.commands.mapping import mapping
 from recon.commands.options import (
     config_option,
@@ -73,7 +73,7 @@ def explain(
     """
     log(verbosity)
     session = None if as_of is None else read_date(as_of)
-    config = load_config(config_path)
+    config = load_config(config_path, with_secrets=False)
     from recon.explanation import explain as explained  # noqa: PLC0415
     from recon.explanation import write_evidence  # noqa: PLC0415
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
@@ -189,6 +189,7 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
 for command in (
     run.run,
     *breaks.COMMANDS,
+    *orders.COMMANDS,
     *pages.COMMANDS,
     mapping,
     restore.restore,

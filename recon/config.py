@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -351,6 +351,14 @@ class Bot(_Section):
     heartbeat: Heartbeat | None = None
 
 
+class SharedDatabase(NamedTuple):
+    """One bot whose database another bot names, too; `has_own_mapping`: no other reads it so."""
+
+    database: str
+    bot: Bot
+    has_own_mapping: bool
+
+
 class Channel(_Section):
     """One place where pages go: a URL, which is a secret, and from which severity on.
 
@@ -513,9 +521,7 @@ def salvage(path: Path) -> tuple[Path, Paging] | None:
     Of the channels, those that are well-formed and whose secret is there. None where it cannot be
     read at all.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, ValueError):
+    if (values := _values(path)) is None:
         return None
     folder = path.absolute().parent
     paging = values.get("paging")
@@ -524,9 +530,29 @@ def salvage(path: Path) -> tuple[Path, Paging] | None:
         name: tuple(_sound_channels(paging.get(name), folder))
         for name in ("channels", "escalation")
     }
+    return _state_of(values, folder), Paging(**lists)
+
+
+def state_folder(path: Path) -> Path | None:
+    """Return the state folder of a configuration, also of one that is otherwise wrong.
+
+    None where it cannot be read at all.
+    """
+    values = _values(path)
+    return None if values is None else _state_of(values, path.absolute().parent)
+
+
+def _values(path: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except (OSError, ValueError):
+        return None
+
+
+def _state_of(values: Mapping[str, Any], folder: Path) -> Path:
     recon = values.get("recon")
     state = recon.get("state") if isinstance(recon, dict) else None
-    return folder / (state if isinstance(state, str) else Recon().state), Paging(**lists)
+    return folder / (state if isinstance(state, str) else Recon().state)
 
 
 def _sound_channels(written: object, folder: Path) -> Iterator[Channel]:

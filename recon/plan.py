@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
 from connectors.patience import Patience
 from connectors.protocol import Connector
-from recon.config import Account, Bot, Config
+from connectors.snapshot import Unknown
+from recon.config import Account, Bot, Config, SharedDatabase
 from recon.domain import Clock, Window
 from recon.errors import ConfigError, UsageError
-from recon.mappings import BooksMapping, find_mapping
+from recon.mappings import BooksMapping, find_mapping, mapping_key
 from recon.sessions import Calendar, calendar, last_ended, window
-from recon.sources import account_source, books_source
+from recon.sources import account_source, books_source, database_of
 from recon.watermarks import Above
 
 
@@ -44,6 +46,8 @@ class Plan:
     as_of: date
     accounts: tuple[AccountPlan, ...]
     bots: tuple[BotPlan, ...]
+    shared: tuple[SharedDatabase, ...] = ()
+    """All bots of the configuration whose database another bot names, too."""
 
     def of(self, account: str) -> AccountPlan:
         """Return the plan of one account."""
@@ -91,7 +95,19 @@ def make_plan(
         for bot in config.bots
         if bot.account in windows
     )
-    return Plan(day, plans, bots)
+    return Plan(day, plans, bots, tuple(shared_databases(config)))
+
+
+def shared_databases(config: Config) -> Iterator[SharedDatabase]:
+    """Yield the bots that name a database which another bot names, too."""
+    groups: dict[str, list[Bot]] = defaultdict(list)
+    for bot in config.bots:
+        groups[database_of(bot, config)].append(bot)
+    for database, bots in groups.items():
+        readings = Counter(mapping_key(bot.mapping, config.folder) for bot in bots)
+        for bot in bots if len(bots) > 1 else ():
+            is_alone = readings[mapping_key(bot.mapping, config.folder)] == 1
+            yield SharedDatabase(database, bot, has_own_mapping=is_alone)
 
 
 def _chosen(config: Config, names: Sequence[str]) -> list[Account]:
@@ -145,6 +161,7 @@ def _bot_plan(bot: Bot, config: Config, now: Clock, whole: Window) -> BotPlan:
         config,
         now,
         mapping.reads,
+        unknown=Unknown(*mapping.refusal),
         scratch=config.state / "scratch",
         above=Above(whole.start, mapping.watermarks),
     )

@@ -23,7 +23,8 @@ class Proofs(NamedTuple):
     """What closes of an account, and what does not.
 
     `differences` are by proof and name. `reasons` and `is_sound` leave out what an instrument's own
-    finding explains: `is_sound` says that nothing else is broken.
+    finding explains: `is_sound` says that nothing else is broken. `reasons` leave out, too, what a
+    record that cannot be read explains, and what no evidence of the other side was fetched for.
     """
 
     status: dict[str, ProofStatus]
@@ -40,7 +41,7 @@ def prove(
     compared = {
         "positions": _positions(warehouse, account),
         "cash": warehouse.rows(
-            "select currency as name, null as instrument, place, difference, false as is_closed "
+            "select currency as name, instrument, place, difference, false as is_closed "
             "from proofs.cash where account = ? order by abs(difference), place",
             [account.id],
         ),
@@ -69,10 +70,19 @@ def prove(
         name: [row for row in rows if row["instrument"] not in explained]
         for name, rows in compared.items()
     }
+    causes = warehouse.rows(
+        "select proof, instrument, currency from proofs.explained where account = ?", [account.id]
+    )
     reasons = [
         line
         for name, rows in unexplained.items()
-        for line in listed(f"{name}: {_told(row)}" for row in rows)
+        if status.get(name) != "absent"
+        for line in listed(
+            f"{name}: {_told(row)}"
+            for row in rows
+            if (has_fills or name != "cash" or row["instrument"] is None)
+            and not any(_explains(cause, name, row) for cause in causes)
+        )
     ]
     is_sound = all(unexplained[name] == [] for name in status if status[name] == "broken")
     return Proofs(status, differences, reasons, is_sound)
@@ -87,6 +97,16 @@ def _found(warehouse: Warehouse, account: Account) -> set[str]:
     return {row["instrument"] for row in rows}
 
 
+def _explains(cause: Mapping[str, Any], proof: str, row: Mapping[str, Any]) -> bool:
+    """Return whether a record that is named already accounts for a difference of a proof."""
+    currency = None if row["instrument"] == row["name"] else row["name"]
+    return (
+        cause["proof"] == proof
+        and cause["instrument"] in (None, row["instrument"])
+        and cause["currency"] in (None, currency)
+    )
+
+
 def _positions(warehouse: Warehouse, account: Account) -> list[dict[str, Any]]:
     """Return the instruments whose fills do not add up to the statement."""
     rows = warehouse.rows(
@@ -94,16 +114,19 @@ def _positions(warehouse: Warehouse, account: Account) -> list[dict[str, Any]]:
         "from proofs.positions where account = ? order by 1",
         [account.id],
     )
-    return [
-        row
-        | {
-            "place": f"the fills add up to {text(row['filled_qty'])}, "
-            f"the statement says {text(row['statement_qty'])}: a fill is missing, or the "
-            f"position is older than since = {account.since} (set `since` to a day when it "
-            "was flat, or name what was held then in [[accounts.opening]])"
-        }
-        for row in rows
-    ]
+    return [row | {"place": _place(row, account)} for row in rows]
+
+
+def _place(row: Mapping[str, Any], account: Account) -> str:
+    """Say how the fills of an instrument differ from the statement, and what to do."""
+    if row["filled_qty"] == row["statement_qty"]:
+        return "the statement has a position that was closed, and there is no fill of it"
+    return (
+        f"the fills add up to {text(row['filled_qty'])}, the statement says "
+        f"{text(row['statement_qty'])}: a fill is missing or doubled, or the position is older "
+        f"than since = {account.since} (set `since` to a day when it was flat, or name what was "
+        "held then in [[accounts.opening]])"
+    )
 
 
 def has_each(coverage: Mapping[Evidence, CoverageStatus], *evidence: Evidence) -> bool:

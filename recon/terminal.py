@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -82,6 +82,47 @@ def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = N
             escape(f"{item['who']}, {item['at'][:16].replace('T', ' ')}\n{item['why']}"),
         )
     out.print(table)
+    for line in assigned_lines(one for item in shown for one in item.get("assignments", ())):
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each assignment, once: which order, whose, by whom, when, why."""
+    lines = [
+        f"{'order ' + one['order'] if 'order' in one else 'fill ' + one['fill']}: assigned to "
+        f"{one['bot'] or 'nobody'} by {one['who']}, {_minute(one['at'])}: {one['why']}"
+        for one in assignments
+    ]
+    yield from map(escape, dict.fromkeys(lines))
+
+
+def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print fills without an owner, and what was said of their orders: by whom, when, why."""
+    out = console or _console()
+    if not fills:
+        out.print("no such fills")
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("at", "account, instrument", "fill", "order, tag", "assigned to, by, why"):
+        table.add_column(name, overflow="fold")
+    for one in fills:
+        said = one["assignments"]
+        table.add_row(
+            one["at"].replace("T", "\n"),
+            escape(f"{one['account']}\n{one['instrument']}"),
+            f"{one['side']} {one['qty']}\nat {one['price'] or UNKNOWN}",
+            escape(f"{one['order'] or 'fill ' + one['fill']}\n{one['tag'] or ''}"),
+            escape(_assigned(said[-1])) if said else "",
+        )
+    out.print(table)
+
+
+def _assigned(one: Mapping[str, Any]) -> str:
+    return f"{one['bot'] or 'nobody'}, by {one['who']}, {_minute(one['at'])}\n{one['why']}"
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")
 
 
 def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:

@@ -135,8 +135,8 @@ class Life:
 
     def _interest(self, at: datetime) -> None:
         ccy, amount = self.rng.choice([("USDT", Fraction(-3, 2)), ("BTC", Fraction(-1, 10_000))])
-        bill_type = self.rng.choice(["7", "10"])
-        self.book.entry(ccy, decimal(amount), at, bill_type, "9")
+        bill_type, sub_type = self.rng.choice([("7", "9"), ("10", "108")])
+        self.book.entry(ccy, decimal(amount), at, bill_type, sub_type)
         self.due["other"] += amount * (1 if ccy == "USDT" else coin(at))
 
     def _move(self, at: datetime) -> None:

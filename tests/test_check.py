@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,40 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert items["bot btc"]["detail"].startswith("2 closed trades")
     assert items["paging"]["notes"]
     assert not (tmp_path / "state" / "warehouse.duckdb").exists()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "schema", "says"),
+    [
+        (
+            "auto",
+            ["closed_trades (pnl real)"],
+            "holds table closed_trades, which no shipped mapping knows: "
+            "recon mapping new FOLDER --bot BOT",
+        ),
+        ("auto", ["deals (pnl real)", "notes (a text)"], "holds tables deals, notes, which no"),
+        ("auto", ["trades (pnl real)"], "these books (tables: trades) fit no shipped mapping"),
+        ("auto", [], "holds no table"),
+        ("jesse", ["closed_trades (pnl real)"], "which mapping jesse does not read"),
+    ],
+)
+def test_books_that_no_mapping_knows_are_named(
+    mapping: str,
+    schema: list[str],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bot = Trader(claims=None, mapping=mapping)
+    (tmp_path / "vaults").mkdir()
+    with closing(sqlite3.connect(tmp_path / "vaults" / "btc.sqlite")) as vault:
+        for table in ["gone (a)", *schema]:
+            vault.execute(f"create table {table}")
+        vault.execute("drop table gone")
+    with serving(account()) as server:
+        code, items = check(folder_of(tmp_path, server, bot), capsys)
+    assert code == ExitCode.UNPROVEN
+    assert says in items["bot btc"]["detail"]
 
 
 @pytest.mark.parametrize("perm", ["read_only,trade", "read_only,withdraw", "trade", ""])

@@ -200,7 +200,8 @@ def statement(trades: str, cash: str = "", *, who: str = "U1", generated: str = 
     return (
         '<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1">'
         f'<FlexStatement accountId="{who}" fromDate="20260501" toDate="20260514" period="" '
-        f'whenGenerated="2026{generated};050000"><Trades>{trades}</Trades><OpenPositions/>'
+        f'whenGenerated="2026{generated};050000"><AccountInformation currency="USD"/>'
+        f"<Trades>{trades}</Trades><OpenPositions/>"
         f"<CashTransactions>{cash}</CashTransactions></FlexStatement></FlexStatements>"
         "</FlexQueryResponse>"
     )

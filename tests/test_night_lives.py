@@ -209,8 +209,8 @@ def moved_about(book: OkxLife, at: datetime) -> Due:
     """Deposits, withdrawals, sub-accounts, conversions: none of it is earned."""
     book.deposit("USDT", 500, at)
     book.deposit("USDT", -200, at + HOUR)
-    book.entry("USDT", "-300", at + 2 * HOUR, "1", "14")
-    book.entry("USDT", "40", at + 3 * HOUR, "12", "1")
+    book.entry("USDT", "-300", at + 2 * HOUR, "1", "12")
+    book.entry("USDT", "40", at + 3 * HOUR, "12", "200")
     book.convert("USDT", 610, "BTC", "0.01", at + 4 * HOUR)
     return Due("0")
 

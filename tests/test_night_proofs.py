@@ -221,7 +221,7 @@ def ledger_of_an_unknown_type(book: OkxAccount) -> None:
 
 
 def conversion(book: OkxAccount) -> None:
-    book.entry("USDT", "-1", NOW - DAY, "4", "18")
+    book.entry("USDT", "-1", NOW - DAY, "4", "115")
 
 
 def interest_in_another_coin(book: OkxAccount) -> None:

@@ -89,15 +89,15 @@ class OkxLife(OkxAccount):
         """Take a part of a profit back for what others could not pay. Return the billId."""
         ccy = self.instruments[inst_id].settle
         facts = {"instId": inst_id, "instType": self.instruments[inst_id].inst_type}
-        return self._book(Entry(ccy, exact(amount), to_ms(at), "10", "117", facts))
+        return self._book(Entry(ccy, exact(amount), to_ms(at), "10", "108", facts))
 
     def convert(
         self, sold: str, amount: Number, bought: str, received: Number, at: datetime
     ) -> tuple[int, int]:
         """Convert one currency into another, as the venue does to cover a debt."""
         at_ms = to_ms(at)
-        out = self._book(Entry(sold, -exact(amount), at_ms, "4", "18", {}))
-        return out, self._book(Entry(bought, exact(received), at_ms, "4", "18", {}))
+        out = self._book(Entry(sold, -exact(amount), at_ms, "4", "115", {}))
+        return out, self._book(Entry(bought, exact(received), at_ms, "4", "114", {}))
 
     def _force(
         self,

@@ -1,4 +1,5 @@
 -- grain: one place where an account's cash does not add up; empty where the proof closes.
+-- `instrument` is that of a trade, and null in the chain of balances.
 -- Each entry's balance follows from the one before; the last one is the balance that the venue
 -- states; and what the fills say of money is what the ledger moved, trade by trade. Only venues that
 -- state a balance after each entry are held to it. What stood there before the first entry of all
@@ -60,7 +61,7 @@ states_balances as (
   where c.kind = 'balance' and c.status = 'complete'
 )
 
-select account, currency, 'the chain is broken before entry ' || entry_id as place, difference
+select account, currency, null as instrument, 'the chain is broken before entry ' || entry_id as place, difference
 from broken
 union all by name
 select
@@ -82,6 +83,6 @@ semi join states_balances s on s.account = l.account
 left join staging.balances b on b.account = l.account and b.currency = l.currency
 where l.is_last and l.balance_after <> coalesce(b.amount, 0)
 union all by name
-select t.account, t.currency, t.place, t.difference
+select t.account, t.currency, t.instrument, t.place, t.difference
 from proofs.trades t
 semi join states_balances s on s.account = t.account

@@ -1,7 +1,9 @@
 -- grain: one reason why a bot is not proven though the rest of its account may be; key: all columns
 -- A finding of one instrument concerns the bots that trade it: that own it, have or had lots of it, or
--- book trades of it; and the bots of every instrument that exchanges lots with it. A configuration that
--- cannot be right (proofs/misnamed.sql) concerns its bot alone.
+-- book trades of it; and the bots of every instrument that exchanges lots with it. A trade of a database
+-- that several bots name, which is no bot's, concerns all of them. A fill that nobody owns concerns the
+-- bots that proofs/unassigned.sql names. A configuration that cannot be right (proofs/misnamed.sql) concerns
+-- its bot alone.
 with concerned as (
   select f.account, f.instrument as found_in, coalesce(o.instrument, f.instrument) as instrument, f.reason
   from proofs.findings f
@@ -19,7 +21,7 @@ traders as (
   where scope = 'bot' and bot is not null
   union
   select b.account, t.bot, t.instrument
-  from books.trades t
+  from claimed.trades t
   join config.bots b on b.bot = t.bot
   semi join concerned c on c.account = b.account and c.instrument = t.instrument
 )
@@ -27,5 +29,18 @@ traders as (
 select distinct t.account, t.bot, c.found_in || ': ' || c.reason as reason
 from traders t
 join concerned c on c.account = t.account and c.instrument = t.instrument
+union
+select account, bot, reason from proofs.unassigned
+union
+select
+  account,
+  bot,
+  case when trades = 1 then 'trade ' else trades || ' trades, the first ' end || trade_id || ' on ' || instrument
+    || ', in the database that ' || bots || ' name, '
+    || case when trades = 1 then 'is' else 'are' end
+    || ' of none of them: no order of it is attributed to one of them, and not one of them alone trades its '
+    || 'instrument: list the instrument under the bot that trades it, or leave the trade out by a mapping'
+    as reason
+from claimed.nobodys
 union
 select account, bot, reason from proofs.misnamed

@@ -12,9 +12,11 @@ with found as (
   select
     s.account,
     s.instrument,
-    'more was sold than was bought since the window began: what was held before has no known cost'
+    'more was sold than was bought since the window began: the cost of the rest is not known'
   from proofs.short_spot s
   join config.accounts a on a.account = s.account
+  anti join evidence.quarantine q  -- the fill that cannot be read may be what was bought
+    on q.account = s.account and q.kind = 'fill' and coalesce(q.instrument, s.instrument) = s.instrument
   where s.session_date <= a.last_date
   union
   select
@@ -28,13 +30,15 @@ with found as (
     and sign(o.balance_change) = -sign(c.balance_change)
     and abs(epoch_ms(o.at) - epoch_ms(c.at)) <= 1000
   union
+  select account, instrument, reason from proofs.flex_missing
+  union
   select account, instrument, 'one symbol for two instruments or currencies: not told apart yet'
   from (
     select account, instrument, instrument_kind as category, currency from evidence.instruments
     union
     select account, instrument, lower(category), currency
     from staging.flex_parsed_positions
-    where reason is null
+    where reason is null and category <> ''
     union
     select account, instrument, instrument_kind, currency
     from staging.tws_parsed_positions

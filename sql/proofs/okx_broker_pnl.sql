@@ -1,45 +1,44 @@
 -- grain: one instrument's realised PnL by our lots and by OKX, and one its closed positions were
--- held to; key: account, name, subject. Accounts of another method than OKX's have no row.
+-- held to; key: account, name, subject. Accounts of another method than OKX's have no row. What has no
+-- known value on either side is a finding, and not compared.
 with held as (
   select
     r.account,
     r.instrument as name,
     'fills' as subject,
     r.session_date::varchar as unit,
-    coalesce(r.realised_amount, 0) - coalesce(r.stated_amount, 0) as difference,
+    r.realised_amount - r.stated_amount as difference,
     case
-      when r.stated_amount is null then 'OKX leaves the PnL of a fill blank in'
-      when r.realised_amount is null then 'the lots have no value in'
       when abs(r.realised_amount - r.stated_amount) > r.rounding_amount
         then 'the lots and OKX''s fillPnl differ in'
     end as wrong
   from proofs.okx_realised r
   join config.accounts a on a.account = r.account
   anti join proofs.okx_settled_pnl s on s.account = r.account and s.instrument = r.instrument
-  where r.session_date between a.first_date and a.last_date
+  where
+    r.session_date between a.first_date and a.last_date
+    and r.realised_amount is not null and r.stated_amount is not null
   union all by name
   select
     account,
     instrument as name,
     'fills' as subject,
     'the window' as unit,
-    realised_amount + paid_ahead - coalesce(stated_amount, 0) as difference,
+    realised_amount + paid_ahead - stated_amount as difference,
     case
-      when stated_amount is null then 'OKX leaves the PnL of a fill blank in'
       when abs(realised_amount + paid_ahead - stated_amount) > rounding_amount
         then 'the lots and OKX''s fillPnl and settlements differ in'
     end as wrong
   from proofs.okx_settled_pnl
-  where paid_ahead is not null
+  where paid_ahead is not null and stated_amount is not null
   union all by name
   select
     p.account,
     p.instrument as name,
     'positions' as subject,
     'position ' || p.position_id as unit,
-    coalesce(p.ours_amount, p.parts_amount, 0) - coalesce(p.realised_amount, 0) as difference,
+    coalesce(p.ours_amount, p.parts_amount) - p.realised_amount as difference,
     case
-      when p.realised_amount is null or p.parts_amount is null then 'OKX leaves a part blank of'
       when abs(p.realised_amount - p.parts_amount) > p.rounding_amount
         then 'pnl + fee + fundingFee + liqPenalty + settledPnl is not realizedPnl of'
       when abs(p.realised_amount - p.ours_amount) > p.rounding_amount
@@ -58,7 +57,11 @@ select
     min(wrong || ' ' || unit) || case
       when count(wrong) > 1 then ' and ' || (count(wrong) - 1) || ' more'
       else ''
-    end || ': a fill is missing, doubled or altered, or its position is older than the window',
+    end || case
+      when bool_or(contains(wrong, 'differ'))
+        then ': a fill or an entry is missing, doubled or altered, or its position is older than the window'
+      else ': OKX contradicts itself'
+    end,
     ''
   ) as place,
   sum(difference)::decimal(38, 18) as difference,

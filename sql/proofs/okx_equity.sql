@@ -8,6 +8,7 @@
 -- inside it, or before it, and its fill was counted otherwise.
 -- Of a coin that is borrowed OKX's documentation doesn't say whether the interest that has accrued and
 -- isn't paid yet is taken from its equity already: it may be, or not.
+-- What the fills hold and OKX does not state is a difference of positions: its currency is left out.
 -- A currency in which something was held before the window is left out: what that was worth when it
 -- began is not known.
 -- let: equity_from = select min(from_session) from proofs.snapshots
@@ -42,7 +43,11 @@ terms as (
 ),
 
 marked as (
-  select account, instrument, min(mark_price) as mark_price, whole_sum(unrealised_amount) as unrealised_amount
+  select
+    account,
+    instrument,
+    case when count(*) = count(mark_price) then min(mark_price) end as mark_price,
+    whole_sum(unrealised_amount) as unrealised_amount
   from staging.okx_positions
   group by account, instrument
 ),
@@ -57,7 +62,14 @@ worth as (
         else at_rate(at_rate(h.qty, t.multiplier), m.mark_price)
       end
     ) as amount,
-    whole_sum(m.unrealised_amount) as unrealised_amount
+    whole_sum(m.unrealised_amount) as unrealised_amount,
+    min(
+      case
+        when m.mark_price is null then 'OKX states no markPx of its position in ' || h.instrument
+        when m.unrealised_amount is null then 'OKX states no upl of its position in ' || h.instrument
+      end
+    ) as unknown,
+    bool_and(m.account is not null) as is_stated
   from held h
   left join terms t on t.account = h.account and t.instrument = h.instrument
   left join marked m on m.account = h.account and m.instrument = h.instrument
@@ -102,6 +114,10 @@ compared as (
     b.currency as name,
     b.equity_amount as stated_amount,
     b.interest_amount,
+    coalesce(
+      w.unknown,
+      case when w.account is not null and b.unrealised_amount is null then 'OKX states no upl of ' || b.currency end
+    ) as unknown,
     coalesce(o.amount, b.amount)
     + coalesce(d.amount, 0)
     + coalesce(e.amount, 0)
@@ -117,7 +133,8 @@ compared as (
   left join worth w on w.account = b.account and w.currency = b.currency
   left join astride d on d.account = b.account and d.currency = b.currency
   where
-    b.equity_amount is not null
+    b.equity_amount is not null and is_okx_name(b.currency)
+    and coalesce(w.is_stated, true)
     and not exists (
       from config.opening p
       join staging.okx_instruments t on t.account = p.account and t.instrument = p.instrument
@@ -141,13 +158,14 @@ select
   name,
   case
     when ours_amount is null
-      then 'what is held in ' || name || ' has no known value: no mark, no unrealised PnL, or no face'
+      then coalesce(unknown, 'the value of what is held in ' || name || ' has more digits than recon keeps')
+      || ': the equity of ' || name || ' cannot be compared'
     when abs(difference) > rounding_amount
       then 'fills, fees, funding, transfers and marks since the window began do not add up to the equity of '
       || name || ' that OKX states: a fill or an entry is missing, doubled or altered, or a position is'
       || ' older than the window'
     else ''
   end as place,
-  coalesce(difference, -stated_amount)::decimal(38, 18) as difference,
+  difference::decimal(38, 18) as difference,
   coalesce(abs(difference) <= rounding_amount, false) as is_closed
 from apart

@@ -1,10 +1,12 @@
--- grain: one trade that fills and ledger do not tell alike; key: account, instrument, trade_id
+-- grain: one trade that fills and ledger do not tell alike; key: account, instrument, trade_id, currency
 -- A fill of a contract is one entry: the same fee and realised PnL, size and price, at the same
 -- time; a liquidation may have its penalty as a second one. A fill of spot is two, one a currency,
 -- which moved the coin and its value, before the fee or after it. The venue works PnL out in floats,
 -- so of it eight places are held. What the ledger leaves blank it does not contradict. A repeated
 -- fill finds no second entry. A trade of the minute before the window has its place there: only
 -- what reaches into the window is told. A trade's parts are looked for within a day of each other.
+-- Of a trade with an entry of an unknown kind nothing is said: that entry is a finding.
+-- A difference is of one currency. Entries without a fill are one row for each of their currencies.
 -- replaces: (k.account, k.instrument, k.trade_id) in (select account, instrument, trade_id from touched.trades)
 -- let: trades_from = select coalesce(min(first_at), timestamp '9999-12-31') - interval 1 day from touched.trades
 with filled as (
@@ -17,16 +19,12 @@ with filled as (
     min(f.fill_id) as fill_id,
     count(*) as fills,
     sum(f.fee) as fee,
-    sum(coalesce(f.broker_pnl, 0)) as pnl,
+    whole_sum(f.broker_pnl) as pnl,
+    whole_sum(f.broker_pnl + case when f.fee_currency = f.currency then f.fee else 0 end) as cash,
     sum(abs(f.qty)) as qty,
     sum(f.qty) as coin,
     sum(f.qty + case when f.fee_currency = f.base_currency then f.fee else 0 end) as coin_left,
-    sum(
-      case
-        when try_cast(f.qty as decimal(19, 9)) = f.qty and try_cast(f.price as decimal(19, 9)) = f.price
-          then -(f.qty::decimal(19, 9) * f.price::decimal(19, 9))::decimal(38, 18)
-      end
-    ) as value,
+    whole_sum(-at_rate(f.qty, f.price)) as value,
     sum(case when f.fee_currency = f.currency then f.fee else 0 end) as value_fee,
     min(f.fee_currency) filter (
       f.fee <> 0 and f.fee_currency not in (f.currency, coalesce(f.base_currency, f.currency))
@@ -48,7 +46,8 @@ entries as (
     l.*,
     l.kind = 'penalty' and coalesce(l.broker_pnl, 0) = 0 and coalesce(l.fee, 0) = 0
       as is_penalty_alone,
-    coalesce(l.currency = f.third_coin, false) as is_fee_alone
+    coalesce(l.currency = f.third_coin, false) as is_fee_alone,
+    f.account is not null as has_fill
   from evidence.ledger l
   join touched.trades t
     on t.account = l.account and t.instrument = l.instrument and t.trade_id = l.trade_id
@@ -57,7 +56,7 @@ entries as (
   where
     l.at >= getvariable('trades_from')
     and l.at between t.first_at - interval 1 day and t.last_at + interval 1 day
-    and l.kind in ('trade', 'penalty')
+    and l.kind in ('trade', 'penalty', 'unknown')
     and l.trade_id <> '0'
 ),
 
@@ -66,44 +65,46 @@ moved as (
     e.account,
     e.instrument,
     e.trade_id,
-    min(e.currency) filter (not e.is_fee_alone) as currency,
-    min(e.entry_id) as entry_id,
     min(e.kind) as kind,
+    bool_or(e.kind = 'unknown') as has_unknown,
     count(*) filter (not e.is_penalty_alone and not e.is_fee_alone) as entries,
     count(*) filter (e.is_fee_alone) as fees_alone,
     sum(e.balance_change) filter (e.is_fee_alone) as fee_alone,
     count(*) filter (e.is_penalty_alone) as penalties,
-    sum(e.balance_change) as amount,
     sum(e.fee) as fee,
-    sum(coalesce(e.broker_pnl, 0)) as pnl,
+    whole_sum(e.broker_pnl) as pnl,
+    sum(coalesce(e.broker_pnl, 0) + coalesce(e.fee, 0)) filter (not e.is_fee_alone) as cash,
     sum(e.size_qty) filter (not e.is_fee_alone) as qty,
     sum(e.balance_change) filter (e.currency = split_part(e.instrument, '-', 1)) as coin,
     sum(e.balance_change) filter (e.currency = split_part(e.instrument, '-', 2)) as value,
     min(e.price) as price,
     min(e.at) as moved_at
   from entries e
+  where e.has_fill
   group by e.account, e.instrument, e.trade_id
 ),
 
 told as (
   select
-    coalesce(f.account, m.account) as account,
-    coalesce(f.instrument, m.instrument) as instrument,
-    coalesce(f.trade_id, m.trade_id) as trade_id,
-    coalesce(f.currency, m.currency) as currency,
+    f.account,
+    f.instrument,
+    f.trade_id,
     greatest(f.filled_at, m.moved_at) as told_at,
+    coalesce(
+      m.fees_alone > f.fills or f.third_coin is not null and coalesce(m.fee_alone, 0) <> f.fee, false
+    ) as is_fee_alone_wrong,
+    case when is_fee_alone_wrong then coalesce(f.third_coin, f.currency) else f.currency end as currency,
     case
+      when m.has_unknown then null
       when m.account is null
         then 'fill ' || f.fill_id || ' (' || f.instrument || ') moved no cash in the ledger'
-      when f.account is null
-        then 'ledger entry ' || m.entry_id || ' (' || m.instrument || ') has no fill'
       when abs(epoch_ms(f.filled_at) - epoch_ms(m.moved_at)) > 60000
         then 'fill ' || f.fill_id || ' says another time than the ledger'
       when f.is_spot and m.entries <> 2 * f.fills
         or not f.is_spot and f.fills not between m.entries and m.entries + m.penalties
         then f.fills || ' fills and ' || m.entries || ' ledger entries are trade ' || f.trade_id
         || ' of ' || f.instrument
-      when m.fees_alone > f.fills or f.third_coin is not null and coalesce(m.fee_alone, 0) <> f.fee
+      when is_fee_alone_wrong
         then 'fill ' || f.fill_id || ' says another fee in ' || f.third_coin || ' than the ledger'
       when f.is_spot and coalesce(m.coin, 0) not in (f.coin, f.coin_left)
         then 'fill ' || f.fill_id || ' says another size than the ledger'
@@ -121,14 +122,30 @@ told as (
         then 'fill ' || f.fill_id || ' says another price than the ledger'
     end as place,
     case
-      when m.account is null then f.fee + f.pnl
-      when f.account is null then m.amount
+      when m.account is null and f.is_spot then f.value + f.value_fee
+      when m.account is null then f.cash
+      when is_fee_alone_wrong then f.fee - coalesce(m.fee_alone, 0)
       when f.is_spot then f.value - m.value
-      else f.fee + f.pnl - coalesce(m.fee, 0) - m.pnl
+      else f.cash - m.cash
     end as difference
   from filled f
-  full join moved m
+  left join moved m
     on m.account = f.account and m.instrument = f.instrument and m.trade_id = f.trade_id
+  union all by name
+  select
+    account,
+    instrument,
+    trade_id,
+    currency,
+    max("at") as told_at,
+    case
+      when bool_and(kind <> 'unknown')
+        then 'ledger entry ' || min(entry_id) || ' (' || instrument || ') has no fill'
+    end as place,
+    sum(balance_change) as difference
+  from entries
+  where not has_fill
+  group by account, instrument, trade_id, currency
 )
 
 select t.account, t.instrument, t.trade_id, t.currency, t.place, coalesce(t.difference, 0) as difference

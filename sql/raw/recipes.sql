@@ -25,6 +25,10 @@ select
      where s.venue = a.venue and s.account = a.account and s.kind = 'instrument'),
     (select list(s.payload::json ->> 'currency' order by s.id)::varchar
      from raw.standing s
-     where s.venue = a.venue and s.account = a.account and s.kind = 'AccountInformation')
+     where s.venue = a.venue and s.account = a.account and s.kind = 'AccountInformation'),
+    (select list(distinct b.currency order by b.currency)::varchar
+     from raw.standing s
+     cross join unnest(json_extract_string(s.payload, '$.base_currencies[*].currency')) b (currency)
+     where s.venue = a.venue and s.account = a.account and s.kind = 'FlexStatement')
   )) as recipe
 from config.accounts a

@@ -126,13 +126,13 @@ select account, kind, id
 from raw.due
 where is_restaged and venue <> 'books';
 
--- those of them that are staged as fills, movements of cash or closed positions: on most nights none,
+-- those of them that are staged as fills, orders, movements of cash or closed positions: on most nights none,
 -- and nothing is looked for among what earlier nights have staged
 create or replace view raw.revised as
 select account, kind, id
 from raw.restaged
 where kind in (
-  'fill', 'bill', 'position-history', 'Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction',
+  'fill', 'order', 'bill', 'position-history', 'Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction',
   'execution', 'trade', 'funding'
 );
 

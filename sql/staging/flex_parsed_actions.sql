@@ -7,13 +7,17 @@
 --   rename   another symbol, or a tender for another paper one for one: lots go on under another
 --            name; with another quantity, a split besides
 --   quiet    an old paper and a new one of one symbol and quantity: nothing changes
+--   restated a SUMMARY, which says again what rows of level DETAIL say
 --   unknown  anything else: its instruments are not proven
 with texts as (
   select
     r.account,
     r.id,
     a.currency as account_currency,
-    coalesce(nullif(i.payload ->> 'currency', ''), a.currency) = a.currency as is_in_base,
+    coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
+    not exists (
+      from staging.flex_bases b where b.account = r.account and b.currency <> a.currency
+    ) as is_in_base,
     coalesce(trim(r.payload ->> 'symbol'), '') as symbol,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
     coalesce(r.payload ->> 'currency', '') as currency,
@@ -31,9 +35,6 @@ with texts as (
     list_contains(string_split(coalesce(r.payload ->> 'code', ''), ';'), 'Ca') as is_cancel
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.tonight i
-    on i.venue = r.venue and i.account = r.account
-    and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
   where r.venue = 'ibkr-flex' and r.kind = 'CorporateAction'
 ),
 
@@ -64,6 +65,7 @@ sessions as (
 marked as (
   select *, bool_or(ends_with(symbol, '.OLD')) over (partition by account, day, headline) as has_marked
   from sessions
+  where level <> 'SUMMARY'
 ),
 
 told as (
@@ -108,7 +110,7 @@ select
     when is_in_base and own_rate > 0 or r.rate is not null then 'converted'
   end as valued,
   case
-    when flaw is not null or l.day is null then 'unknown'
+    when flaw is not null or l.day is null or level not in ('', 'DETAIL') then 'unknown'
     when n = 1 and sign(qty) = -sign(proceeds) and qty <> 0 and not is_cancel and multiplier = 1 and category = 'STK'
       and l.currency <> ''
       and (type = 'TC' or regexp_matches(upper(headline), 'MERGED.* FOR [A-Z]{3} [0-9.]+ PER SHARE'))
@@ -126,3 +128,7 @@ select
 from legs l
 left join staging.flex_rates r
   on r.account = l.account and r.currency = l.currency and r.day = l.day
+union all by name
+select *, symbol as instrument, 'restated' as verdict
+from sessions
+where level = 'SUMMARY'

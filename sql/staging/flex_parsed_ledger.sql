@@ -5,7 +5,9 @@ with texts as (
     r.account,
     r.id,
     a.currency as account_currency,
-    coalesce(nullif(i.payload ->> 'currency', ''), a.currency) = a.currency as is_in_base,
+    not exists (
+      from staging.flex_bases b where b.account = r.account and b.currency <> a.currency
+    ) as is_in_base,
     coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
     starts_with(r.id, 'unlevelled/') as is_unlevelled,
     nullif(r.payload ->> 'type', '') as type,
@@ -19,9 +21,6 @@ with texts as (
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.tonight i
-    on i.venue = r.venue and i.account = r.account
-    and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
   where r.venue = 'ibkr-flex' and r.kind = 'CashTransaction'
 ),
 

@@ -30,8 +30,8 @@ texts as (
 
 select
   *,
-  -- Lots restate what summaries say, where the statement has both.
-  level = 'LOT' and bool_or(level = 'SUMMARY') over (partition by account) as is_restated,
+  -- Lots restate what the summary of their instrument says, where the statement has one.
+  level = 'LOT' and bool_or(level = 'SUMMARY') over (partition by account, instrument) as is_restated,
   nullif(concat_ws(
     '; ',
     case when level = ''

@@ -36,8 +36,7 @@ select
   order_tag,
   trade_id,
   broker_pnl,
-  sub_type between 100 and 107 or sub_type in (112, 113) or sub_type between 125 and 128
-  or sub_type between 204 and 209 or sub_type between 324 and 329 as is_system
+  sub_type between 100 and 107 or sub_type in (112, 113) or sub_type between 125 and 128 as is_system
 from staging.okx_parsed_fills
 where reason is null
 union all by name

@@ -4,12 +4,12 @@ select
   'bill' as source_kind,
   l.entry_id as source_id,
   null as instrument,
-  'the ledger shows ' || l.instrument_type || ' trades of ' || coalesce(l.instrument, 'no instrument')
+  'the ledger shows ' || l.instrument_type || ' trades' || coalesce(' of ' || l.instrument, '')
   || ': add "' || l.instrument_type || '" to instrument_types' as reason
 from staging.okx_parsed_ledger l
 anti join config.instrument_types t
   on t.account = l.account and t.instrument_type = l.instrument_type
-where l.kind in ('trade', 'penalty', 'exercise') and l.instrument_type is not null
+where l.reason is null and l.kind in ('trade', 'penalty', 'exercise') and l.instrument_type is not null
 union all by name
 select
   l.account,
@@ -27,13 +27,16 @@ select
   'bill' as source_kind,
   entry_id as source_id,
   instrument,
-  'ledger entry ' || entry_id || ' is of a trade that it does not name: no fill can be held against it'
-    as reason
+  'ledger entry ' || entry_id || ' (' || currency || ') names ' || concat_ws(
+    ' and ',
+    case when instrument is null then 'no instId' end,
+    case when not is_okx_trade(trade_id) then 'no tradeId' end
+  ) || ': recon cannot tell which fill it belongs to' as reason
 from staging.okx_parsed_ledger
 where
   reason is null
   and kind in ('trade', 'penalty')
-  and (instrument is null or coalesce(trade_id, '0') = '0')
+  and (instrument is null or not is_okx_trade(trade_id))
   and (kind = 'trade' or coalesce(pnl, 0) <> 0 or coalesce(fee, 0) <> 0)
 union all by name
 select
@@ -45,19 +48,44 @@ select
 from staging.okx_parsed_ledger
 where
   reason is null
-  and bill_type in ('5', '9')
+  and kind = 'penalty' and bill_type in ('5', '9')
   and balance_change = 0 and coalesce(position_change, 0) = 0
   and (pnl <> 0 or fee <> 0)
 union all by name
 select
-  account,
+  l.account,
   'bill' as source_kind,
-  entry_id as source_id,
+  l.entry_id as source_id,
+  l.instrument,
+  case
+    when b.finding is null
+      then 'the ledger shows an entry in ' || l.currency || ' of type ' || l.bill_type || ', subType '
+      || l.sub_type || ', which recon does not know'
+    else 'the ledger shows an entry in ' || l.currency || ' of type ' || l.bill_type || ', subType '
+      || l.sub_type || ' (' || b.name || '), which recon does not compute: ' || b.finding
+  end as reason
+from staging.okx_parsed_ledger l
+left join staging.okx_bill_types b on b.bill_type = l.bill_type and b.sub_type = l.sub_type
+where l.kind = 'unknown' and l.reason is null
+union all by name
+select
+  account,
+  'fill' as source_kind,
+  fill_id as source_id,
   instrument,
-  'the ledger shows an entry in ' || currency || ' of type ' || coalesce(bill_type, '(none)')
-  || ', which is not known' as reason
-from staging.okx_parsed_ledger
-where kind = 'unknown'
+  'fill ' || fill_id || ' names no tradeId: recon cannot tell which entry of the ledger it belongs to'
+    as reason
+from staging.okx_parsed_fills
+where reason is null and not is_okx_trade(trade_id)
+union all by name
+select
+  account,
+  'fill' as source_kind,
+  fill_id as source_id,
+  instrument,
+  'fill ' || fill_id || ' has no fillPnl: what OKX says that it realised is not known' as reason
+from staging.okx_parsed_fills
+where reason is null and broker_pnl is null and instrument_kind not in ('spot', 'margin')
 union all by name
 -- In multi-currency and portfolio mode (acctLv 3 and 4) a coin that is borrowed is a balance below 0,
 -- and its trades are those of spot. Elsewhere, and isolated, it is a position of its own.

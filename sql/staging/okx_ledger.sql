@@ -13,7 +13,7 @@ select
   currency,
   case
     when kind = 'funding' and balance_change = 0 then position_change
-    when bill_type in ('5', '9')
+    when kind = 'penalty' and bill_type in ('5', '9')
       then coalesce(nullif(balance_change, 0), position_change, 0) - coalesce(pnl, 0) - coalesce(fee, 0)
     else balance_change
   end as amount,

@@ -54,6 +54,8 @@ known as (
     case when is_spot then false else i.is_inverse end as is_inverse,
     case when is_spot then split_part(t.instrument, '-', 2) else i.currency end as currency,
     case when is_spot then split_part(t.instrument, '-', 1) end as base_currency,
+    i.instrument is not null as is_listed,
+    i.reason as listed_reason,
     date_trunc('minute', t.at) as minute_at
   from texts t
   left join staging.okx_instruments i on i.account = t.account and i.instrument = t.instrument
@@ -75,12 +77,15 @@ rated as (
 )
 
 select
-  * exclude (fetched_at, is_pnl_unreadable),
+  * exclude (fetched_at, is_pnl_unreadable, is_listed, listed_reason),
   nullif(
     concat_ws(
       '; ',
-      case when coalesce(instrument, '') = '' then 'instId is missing' end,
-      case when coalesce(instrument_kind, '') = '' then 'instType is missing' end,
+      case when not is_okx_name(instrument) then 'instId is not an instrument' end,
+      case
+        when coalesce(instrument_kind, '') not in ('spot', 'margin', 'swap', 'futures', 'option')
+          then 'instType is not known'
+      end,
       case when not is_okx_time("at", fetched_at) then 'ts is not a time at which OKX traded' end,
       case when seq is null then 'billId is not a number' end,
       case when coalesce(side, '') not in ('buy', 'sell') then 'side is neither buy nor sell' end,
@@ -89,14 +94,20 @@ select
       case when price is null then 'fillPx is not a price' end,
       case when is_inverse and price <= 0 then 'an inverse contract at no price' end,
       case when fee is null then 'fee is missing or unreadable: unknown, and never 0' end,
-      case when fee <> 0 and fee_currency is null then 'feeCcy is missing' end,
+      case when fee <> 0 and not is_okx_name(fee_currency) then 'feeCcy is not a currency' end,
       case
         when fee_currency = base_currency and -fee >= size
           then 'the fee is all that was bought'
       end,
       case when is_pnl_unreadable then 'fillPnl is unreadable' end,
-      case when multiplier is null then 'no contract value is known for ' || instrument || ': OKX does not list it any more' end,
-      case when coalesce(currency, '') = '' then 'the settlement currency is not known' end
+      case
+        when is_spot or not is_okx_name(instrument) then null
+        when not is_listed then 'no contract value is known for ' || instrument || ': OKX does not list it'
+        when listed_reason is not null
+          then 'OKX lists ' || instrument || ' in a way that recon cannot read: ' || listed_reason
+        when multiplier is null then 'no contract value is known for ' || instrument
+          || ': its ctVal or ctMult has more digits than recon keeps'
+      end
     ),
     ''
   ) as reason

@@ -1,5 +1,5 @@
 -- grain: one bill as OKX gave it, with a reason where it cannot be read; key: account, entry_id
--- `kind` by OKX's own type. What a liquidation or an ADL takes beyond its fills' PnL and fee is a
+-- `kind` by OKX's own type and subtype. What a liquidation or an ADL takes beyond its fills' PnL and fee is a
 -- penalty. An isolated position's funding moves the position's balance and not the account's, and so
 -- does what it loses when it is liquidated. A future that is delivered is a fill of the system's, and
 -- this is its entry; an option that is exercised or expires has its entry alone.
@@ -27,8 +27,8 @@ texts as (
     id as entry_id,
     utc_ms(p.ts) as "at",
     try_cast(id as hugeint) as seq,
-    p.type as bill_type,
-    p.subType as sub_type,
+    nullif(p.type, '') as bill_type,
+    nullif(p.subType, '') as sub_type,
     nullif(p.ccy, '') as currency,
     nullif(p.instId, '') as instrument,
     nullif(p.instType, '') as instrument_type,
@@ -59,47 +59,51 @@ rated as (
 )
 
 select
-  * exclude (
+  l.* exclude (
     fetched_at, is_position_change_unreadable, is_pnl_unreadable, is_fee_unreadable
   ),
-  case bill_type
-    when '1' then 'transfer'
-    when '2' then 'trade'
-    when '3' then case
-      when sub_type in ('112', '113') then 'trade'
-      when sub_type in ('170', '171', '172') then 'exercise'
-      when sub_type = '117' then 'penalty'
-      else 'unknown'
-    end
-    when '4' then 'conversion'
-    when '5' then 'penalty'
-    when '6' then 'margin'
-    when '7' then 'interest'
-    when '8' then 'funding'
-    when '9' then 'penalty'
-    when '10' then 'penalty'
-    when '11' then 'conversion'
-    when '12' then 'transfer'
-    when '34' then 'settlement'
-    else 'unknown'
-  end as kind,
+  coalesce(b.kind, 'unknown') as kind,
+  kind = 'trade' and coalesce(instrument_type, '') not in ('SPOT', 'MARGIN')
+  or kind = 'penalty' and l.bill_type in ('5', '9') as is_of_contract,
   nullif(
     concat_ws(
       '; ',
       case when not is_okx_time("at", fetched_at) then 'ts is not a time at which OKX traded' end,
       case when seq is null then 'billId is not a number' end,
-      case when currency is null then 'ccy is missing' end,
+      case when l.bill_type is null then 'type is missing' end,
+      case when l.sub_type is null then 'subType is missing' end,
+      case when not is_okx_name(currency) then 'ccy is not a currency' end,
+      case
+        when instrument is not null and not is_okx_name(instrument) then 'instId is not an instrument'
+        when instrument is null and kind = 'funding' then 'instId is missing, and the entry is a funding'
+        when instrument is null and kind = 'penalty' and l.bill_type in ('5', '9')
+          then 'instId is missing, and the entry is of a liquidation or an ADL'
+      end,
+      case
+        when instrument_type not in ('SPOT', 'MARGIN', 'SWAP', 'FUTURES', 'OPTION', 'EVENTS')
+          then 'instType is not known'
+      end,
+      case
+        when trade_id is not null and trade_id <> '0' and not is_okx_trade(trade_id)
+          then 'tradeId is not a number'
+      end,
       case when balance_change is null then 'balChg is not an amount' end,
       case when balance_after is null then 'bal is not an amount' end,
       case when is_position_change_unreadable then 'posBalChg is unreadable' end,
-      case when is_pnl_unreadable then 'pnl is unreadable' end,
-      case when is_fee_unreadable then 'fee is unreadable' end,
+      case
+        when is_pnl_unreadable then 'pnl is unreadable'
+        when pnl is null and is_of_contract then 'pnl is missing'
+      end,
+      case
+        when is_fee_unreadable then 'fee is unreadable'
+        when fee is null and is_of_contract then 'fee is missing'
+      end,
       case
         when kind = 'funding' and balance_change = 0 and position_change is null
-          then 'funding without an amount'
-      end,
-      case when kind = 'funding' and instrument is null then 'funding without an instrument' end
+          then 'balChg is 0 and posBalChg is missing, and the entry is a funding'
+      end
     ),
     ''
   ) as reason
-from rated
+from rated l
+left join staging.okx_bill_types b on b.bill_type = l.bill_type and b.sub_type = l.sub_type

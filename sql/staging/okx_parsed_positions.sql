@@ -22,6 +22,7 @@ select
   nullif(
     concat_ws(
       '; ',
+      case when not is_okx_name(instrument) then 'instId is not an instrument' end,
       case when exact(r.payload ->> 'pos') is null then 'pos is not a quantity' end,
       case when position_side not in ('net', 'long', 'short') then 'posSide is not known' end,
       case when position_side <> 'net' and exact(r.payload ->> 'pos') < 0 then 'a long or short position below 0' end,

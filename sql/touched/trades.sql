@@ -3,6 +3,6 @@ select account, instrument, coalesce(trade_id, '') as trade_id, min("at") as fir
 from (
   select account, instrument, trade_id, "at" from changes.fills
   union all
-  select account, instrument, trade_id, "at" from changes.ledger where kind in ('trade', 'penalty')
+  select account, instrument, trade_id, "at" from changes.ledger where kind in ('trade', 'penalty', 'unknown')
 )
 group by all

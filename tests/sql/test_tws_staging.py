@@ -259,6 +259,9 @@ def test_what_cannot_be_read_is_in_quarantine_and_says_why(
         ("20260514  10:30:00", "Europe/Zurich", (2026, 5, 14, 8, 30)),
         ("20260514-10:30:00", "Europe/Zurich", (2026, 5, 14, 10, 30)),
         ("20260514 16:00:00 Asia/Kolkata", "America/New_York", (2026, 5, 14, 10, 30)),
+        ("20260514 10:30:00 BST", "America/New_York", (2026, 5, 14, 9, 30)),
+        ("20260515 00:30:00 AEST", "America/New_York", (2026, 5, 14, 14, 30)),
+        ("20260514 22:30:00 Hongkong", "America/New_York", (2026, 5, 14, 14, 30)),
     ],
 )
 def test_a_time_is_read_in_its_own_zone_or_the_configured_one(
