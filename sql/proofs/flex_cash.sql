@@ -2,7 +2,8 @@
 -- kind of movement moved, by our rows and by IBKR's word; key: account, name, place
 -- Three witnesses, each where the statements have it. The *statement of funds*: each line's balance
 -- follows from the one before, from day to day, too, and its lines by kind and day are our trades,
--- fees and entries. The *cash report*: by kind, and ending − starting, which is what the statement of
+-- fees and entries. Of a conversion IBKR shows the commission in one currency, and may charge it in
+-- another: it closes in the base currency, where the cash report has its sum. The *cash report*: by kind, and ending − starting, which is what the statement of
 -- funds moved, too. *ChangeInNAV*: by kind, in the base currency. Futures and CFDs are settled daily,
 -- and no row of ours says by how much: that alone is taken as stated. `difference` is ours − theirs. IBKR's figures have nine decimals: a millionth an
 -- entry is the bound, and a cent where amounts are converted at a day's rate.
@@ -104,7 +105,7 @@ reports as (
   select r.*
   from evidence.cash_reports r
   join config.accounts a on a.account = r.account
-  where r.to_date between a.first_date and a.last_date
+  where r.to_date between a.first_date and a.last_date and r.currency <> 'BASE_SUMMARY'
 ),
 
 reported as (
@@ -112,6 +113,7 @@ reported as (
     r.account,
     r.currency,
     r.source_id,
+    r.from_date,
     r.to_date,
     r.kind,
     r.stated,
@@ -129,7 +131,87 @@ reported as (
     on m.account = r.account and m.currency = r.currency and m.day between r.from_date and r.to_date
     and (r.kind = 'change' or r.kind = case when m.kind in ('conversion', 'action') then 'trade' else m.kind end)
   where r.kind <> 'settlement'
-  group by r.account, r.currency, r.source_id, r.to_date, r.kind, r.stated, r.lacks, s.stated
+  group by r.account, r.currency, r.source_id, r.from_date, r.to_date, r.kind, r.stated, r.lacks, s.stated
+),
+
+-- The commissions of a period by currency: `gap` is ours − IBKR's. `shown` are those of conversions.
+commission_gaps as (
+  select
+    r.account,
+    r.currency,
+    r.from_date,
+    r.to_date,
+    r.ours - r.stated as gap,
+    0.000001 * (1 + r.entries) as bound,
+    coalesce((
+      select sum(l.amount)
+      from evidence.ledger l
+      where l.account = r.account and l.currency = r.currency and l.kind = 'fee'
+        and starts_with(l.entry_id, 'conversion/') and l.session_date between r.from_date and r.to_date
+    ), 0) as shown
+  from reported r
+  where r.kind = 'commission' and not r.is_unknown
+),
+
+in_base as (
+  select
+    b.account,
+    b.from_date,
+    b.to_date,
+    coalesce(abs(whole_sum(m.in_base) - b.stated) <= sum(
+      m.moves * case when m.currency = a.currency then 0.000001 else 0.01 end
+    ), false) as is_same
+  from evidence.cash_reports b
+  join config.accounts a on a.account = b.account
+  join proofs.cash_days m
+    on m.account = b.account and m.kind = 'commission' and m.day between b.from_date and b.to_date
+  where b.currency = 'BASE_SUMMARY' and b.kind = 'commission'
+  group by b.account, b.from_date, b.to_date, b.stated
+),
+
+-- All conversions' commissions of a currency were charged in another one, and in the base currency
+-- nothing is missing.
+charged_elsewhere as (
+  select
+    account,
+    from_date,
+    to_date,
+    string_agg(currency, ', ' order by currency) filter (gap < -bound) as shown_in,
+    string_agg(currency, ', ' order by currency) filter (gap > bound) as charged_in
+  from commission_gaps
+  semi join (from in_base where is_same) using (account, from_date, to_date)
+  group by account, from_date, to_date
+  having bool_or(gap < -bound) and bool_or(gap > bound)
+    and bool_and(gap >= -bound or abs(gap - shown) <= bound)
+),
+
+moved_commissions as (
+  select g.*, e.shown_in, e.charged_in
+  from commission_gaps g
+  join charged_elsewhere e
+    on e.account = g.account and e.from_date = g.from_date and e.to_date = g.to_date
+  where abs(g.gap) > g.bound
+),
+
+charged as (
+  select r.* replace (r.ours - coalesce(g.gap, 0) as ours),
+    case when r.kind = 'commission' then 'those of conversions are shown in ' || g.shown_in
+      || ' and charged in ' || g.charged_in end as note
+  from reported r
+  left join moved_commissions g
+    on g.account = r.account and g.currency = r.currency and g.from_date = r.from_date
+    and g.to_date = r.to_date and r.kind in ('commission', 'change')
+),
+
+by_kind_charged as (
+  select k.* replace (
+    k.ours - coalesce(g.gap, 0) as ours,
+    k.is_same or coalesce(abs(k.ours - g.gap - k.theirs) <= g.bound, false) as is_same
+  )
+  from by_kind k
+  left join (
+    select account, currency, sum(gap) as gap, sum(bound) as bound from moved_commissions group by all
+  ) g on g.account = k.account and g.currency = k.currency and k.kind = 'commission' and not k.is_same
 ),
 
 -- What a chain of lines cannot show of itself: that one is missing at either end.
@@ -181,15 +263,15 @@ navs as (
 stated as (
   select account, currency, 'the cash report' as witness, 'Cash Report' as section, kind, source_id, to_date, ours,
     stated, entries, lacks,
-    not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false) as is_same
-  from reported
+    not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false) as is_same, note
+  from charged
   union all
   select account, currency, 'the cash report and the statement of funds', 'Statement of Funds', 'change',
-    source_id, to_date, ours, stated, entries, null, coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false)
+    source_id, to_date, ours, stated, entries, null, coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false), null
   from funded
   union all
   select account, currency, 'ChangeInNAV', 'Change in NAV', kind, source_id, to_date, ours, stated, entries, lacks,
-    not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries) + 0.01 * converted, false)
+    not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries) + 0.01 * converted, false), null
   from navs
 )
 
@@ -222,13 +304,14 @@ select
   end,
   case when ours = theirs then first_difference else ours - theirs end::decimal(38, 18),
   is_same and kind <> 'unknown'
-from by_kind
+from by_kind_charged
 union all
 select
   account,
   currency,
   witness || ': ' || kind || case
-    when bool_and(is_same) then ' is what IBKR says'
+    when bool_and(is_same)
+      then ' is what IBKR says' || coalesce(' in the base currency: ' || min(note), '')
     else ', in the period to ' || min(case when not is_same then to_date end)
       || ', is not what IBKR says: a row of ' || flex_section(kind) || ' is missing, doubled or altered'
       || coalesce(

@@ -1,5 +1,6 @@
 -- grain: what IBKR's cash report says of a kind of movement in a period; key: account, source_id, kind
--- One currency a report, never their sum in the base currency. `change` is ending − starting.
+-- One currency a report; of their sum in the base currency (`BASE_SUMMARY`) the commissions alone.
+-- `change` is ending − starting.
 -- `lacks` are the fields of a kind that the report does not have.
 with texts as (
   select
@@ -14,8 +15,11 @@ with texts as (
   left join staging.flex_clock f on f.text = r.payload ->> 'fromDate'
   left join staging.flex_clock t on t.text = r.payload ->> 'toDate'
   where r.venue = 'ibkr-flex' and r.kind = 'CashReportCurrency'
-    and r.payload ->> 'currency' not in ('', 'BASE_SUMMARY')
-    and coalesce(r.payload ->> 'levelOfDetail', '') <> 'BaseCurrency'
+    and r.payload ->> 'currency' <> ''
+    and (
+      r.payload ->> 'currency' = 'BASE_SUMMARY'
+      or coalesce(r.payload ->> 'levelOfDetail', '') <> 'BaseCurrency'
+    )
 ),
 
 fields (kind, field) as (
@@ -36,7 +40,7 @@ select t.account, t.source_id, t.currency, t.from_date, t.to_date, f.kind,
   sum(exact(t.payload ->> f.field))::decimal(38, 18) as stated,
   string_agg(f.field, ', ' order by f.field) filter (t.payload ->> f.field is null) as lacks
 from texts t
-cross join fields f
+join fields f on t.currency <> 'BASE_SUMMARY' or f.kind = 'commission'
 group by all
 having count(exact(t.payload ->> f.field)) > 0
 union all
@@ -49,3 +53,4 @@ select account, source_id, currency, from_date, to_date, 'change',
     case when payload ->> 'cfdCharges' is null then 'cfdCharges' end
   ), '')
 from texts
+where currency <> 'BASE_SUMMARY'
