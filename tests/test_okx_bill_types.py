@@ -51,9 +51,11 @@ class Pair(NamedTuple):
 
 def declared() -> list[Pair]:
     query = (sql_root() / "staging" / "okx_bill_types.sql").read_text(encoding="utf-8")
-    found = duckdb.sql(
-        f"select {', '.join(Pair._fields)} from ({query}) order by bill_type::int, sub_type::int"
-    ).fetchall()
+    columns = ", ".join(Pair._fields)
+    with duckdb.connect() as db:
+        found = db.execute(
+            f"select {columns} from ({query}) order by bill_type::int, sub_type::int"
+        ).fetchall()
     return [Pair(*row) for row in found]
 
 
@@ -201,7 +203,8 @@ def test_every_other_pair_is_a_finding_of_its_own_that_names_it(night: Night) ->
         f"which recon does not compute: {one.finding}"
         for one in FINDINGS
     } | {
-        f"the ledger shows an entry in USDT of subType {sub_type}, type {bill_type}, which is not known"
+        f"the ledger shows an entry in USDT of subType {sub_type}, type {bill_type}, "
+        "which is not known"
         for bill_type, sub_type in (("99", "999"), ("2", "173"), ("8", "1"))
     }
     assert reasons == expected
