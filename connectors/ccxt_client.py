@@ -20,7 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 from connectors.ccxt_exchanges import Place
 from connectors.exchange_session import OK, cause_of, check_clock, open_session, tls_context
 from connectors.patience import Patience
-from recon.errors import VenueBusy, VenueError, VenueRefused
+from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 
 Row = dict[str, Any]
 """One row as ccxt understands it; `info` in it is what the exchange sent, numbers as text."""
@@ -80,6 +80,16 @@ class CcxtClient:
         """Return what the exchange lists under a symbol; None where it lists nothing."""
         found: Mapping[str, Any] | None = (self._exchange.markets or {}).get(symbol)
         return found
+
+    def symbols(self) -> frozenset[str]:
+        """Return the symbols of everything that the exchange lists."""
+        return frozenset(self._exchange.markets or ())
+
+    def currencies(self) -> frozenset[str]:
+        """Return the currencies that the exchange's markets are made of or settled in."""
+        markets = (self._exchange.markets or {}).values()
+        keys = ("base", "quote", "settle")
+        return frozenset(str(one[key]) for one in markets for key in keys if one.get(key))
 
     async def load(self) -> None:
         """Read which markets there are."""
@@ -171,7 +181,7 @@ async def open_client(
     exchange.ssl_context = tls_context(exchange.cafile)
     # Names of currencies need no request of their own, which may want more than a reading key.
     exchange.has["fetchCurrencies"] = False
-    try:
+    async with afterwards_async(session.close), afterwards_async(exchange.close):
         if settings.is_demo:
             _enter_sandbox(exchange)
         if settings.base_url is not None:
@@ -179,9 +189,6 @@ async def open_client(
         client = CcxtClient(exchange, patience)
         await client.load()
         yield client
-    finally:
-        await exchange.close()
-        await session.close()
 
 
 def _guarded(exchange: Any) -> Any:

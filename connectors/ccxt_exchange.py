@@ -16,9 +16,10 @@ unproven. What cannot be seen so: a round trip of which every fill is missing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 
 from connectors.ccxt_client import (
     CcxtClient,
@@ -38,9 +39,19 @@ from connectors.ccxt_records import (
     position_record,
     trade_key,
     trade_record,
+    unlisted_record,
 )
 from connectors.patience import Patience
-from recon.domain import CheckItem, Coverage, CoverageStatus, Evidence, Promise, Record, Window
+from recon.domain import (
+    CheckItem,
+    Coverage,
+    CoverageStatus,
+    Evidence,
+    Listing,
+    Promise,
+    Record,
+    Window,
+)
 from recon.errors import VenueError, VenueRefused
 
 MAX_AHEAD = timedelta(minutes=1)
@@ -62,6 +73,7 @@ class CcxtExchange:
         settings: ExchangeSettings,
         *,
         symbols: Sequence[str] = (),
+        owned: Collection[str] = (),
         now: Callable[[], datetime],
         patience: Patience | None = None,
     ) -> None:
@@ -70,6 +82,7 @@ class CcxtExchange:
         self._key = key
         self._settings = settings
         self._symbols = tuple(symbols)
+        self._owned = frozenset(owned)
         self._now = now
         self._patience = patience or Patience()
         self._exchange = exchange_facts(settings.exchange, settings.market_type, settings.sub_type)
@@ -100,7 +113,7 @@ class CcxtExchange:
         Raises VenueRefused where the exchange will not have the key, or has no trades to show.
         """
         async with self._opened() as client:
-            visit = _Visit(client, self._exchange, window, self._symbols, self._now)
+            visit = _Visit(client, self._exchange, window, self._symbols, self._now, self._owned)
             async for item in visit.everything():
                 yield item
 
@@ -124,6 +137,17 @@ class CcxtExchange:
         notes = () if self._exchange.needs == ("walletAddress",) else (note,)
         return [CheckItem(subject, "reached; the key can read", is_ok=True, notes=notes)]
 
+    async def listing(self) -> Listing:
+        """Return every market of the exchange's, and every currency of these."""
+        async with self._opened() as client:
+            return Listing(client.symbols(), client.currencies())
+
+    def serves_from(self) -> datetime:
+        """Return from when on both trades and funding are served."""
+        kinds = (self._exchange.trades, self._exchange.funding)
+        limits = [kind.back for kind in kinds if kind is not None and kind.back is not None]
+        return self._now() - min(limits) if limits else EPOCH
+
     def _opened(self) -> AbstractAsyncContextManager[CcxtClient]:
         if not self._exchange.has_trades:
             raise VenueRefused(
@@ -144,6 +168,7 @@ class _Visit:
         window: Window,
         symbols: Sequence[str],
         now: Callable[[], datetime],
+        owned: Collection[str],
     ) -> None:
         self._client = client
         self._exchange = exchange
@@ -152,7 +177,8 @@ class _Visit:
         self._now = now
         self._asked: tuple[str | None, ...] = tuple(symbols) if exchange.is_by_symbol else (None,)
         self._known: set[str] = set()
-        self._named: set[str] = set(symbols)
+        self._owned = frozenset(owned)
+        self._named: set[str] = {*symbols, *owned}
         self._traded: set[str] = set()
         self._newest = EPOCH
 
@@ -316,16 +342,29 @@ class _Visit:
         return market is None or bool(market.get(kind))
 
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
-        """Yield what a contract is, of each instrument that was traded, held or named."""
-        rows = [(name, self._client.market(name)) for name in sorted(self._named | self._traded)]
+        """Yield what a contract is, of each instrument that was traded, held or named.
+
+        A bot's name that the exchange does not list is a record of its own, with the instruments
+        that are named most like it.
+        """
+        listed = self._client.symbols()
+        unlisted = sorted(self._owned - listed)
+        near = {one for name in unlisted for one in get_close_matches(name, sorted(listed))}
+        names = sorted(self._named | self._traded | near)
+        rows = [(name, self._client.market(name)) for name in names]
         try:
             records = [instrument_record(name, row) for name, row in rows if row is not None]
+            records += [unlisted_record(name) for name in unlisted]
         except VenueError as error:
             yield self._statement("instruments", "instrument", "failed", reason=str(error))
             return
         for record in records:
             yield record
-        yield self._statement("instruments", "instrument", "complete", pages=1, rows=len(records))
+        rows_of = len(records) - len(unlisted)
+        yield self._statement("instruments", "instrument", "complete", pages=1, rows=rows_of)
+        yield self._statement(
+            "instruments", "unlisted", "complete", rows=len(unlisted), is_snapshot=True
+        )
 
     def _of_chain(self, evidence: Evidence, kind: str, chain: Chain) -> Coverage:
         """Return what a chain covers: what it has of a kind is shown, also where none is whole."""

@@ -55,6 +55,11 @@ def instrument_record(symbol: str, market: Mapping[str, object]) -> Record:
     return Record("instrument", symbol, _text({name: market.get(name) for name in MARKET_FIELDS}))
 
 
+def unlisted_record(symbol: str) -> Record:
+    """Return that an exchange lists nothing under a name."""
+    return Record("unlisted", symbol, _text({"symbol": symbol}))
+
+
 def trade_key(row: Row) -> str:
     """Return a trade's own key, within its account.
 

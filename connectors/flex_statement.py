@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Final, NoReturn
 from xml.etree.ElementTree import ParseError
+from zoneinfo import ZoneInfo, available_timezones
 
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
@@ -41,6 +42,7 @@ SECTION_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "CashTransaction": ("CashTransactions",),
     "OpenPosition": ("OpenPositions",),
     "CorporateAction": ("CorporateActions",),
+    "Transfer": ("Transfers",),
     "ConversionRate": ("ConversionRates",),
     "StatementOfFundsLine": ("StmtFunds",),
 }
@@ -54,9 +56,17 @@ STATEMENT_ONLY: Final = SECTIONS | {"AccountInformation"}
 
 _MOMENT = re.compile(
     r"(?P<day>\d{8}|\d{4}-\d{2}-\d{2})"
-    r"(?:(?:;|T| |, ?)(?P<time>\d{6}|\d{2}:\d{2}:\d{2})(?: (?P<zone>EST|EDT))?)?"
+    r"(?:(?:;|T| |, ?)(?P<time>\d{6}|\d{2}:\d{2}:\d{2})(?: (?P<zone>\S+))?)?"
 )
-_ZONES: Final = {"EST": timezone(timedelta(hours=-5)), "EDT": timezone(timedelta(hours=-4))}
+ZONES: Final[Mapping[str, float]] = {
+    "UTC": 0, "GMT": 0, "WET": 0, "BST": 1, "WEST": 1, "CET": 1, "MET": 1, "CEST": 2, "MEST": 2,
+    "EET": 2, "SAST": 2, "EEST": 3, "MSK": 3, "PKT": 5, "WIB": 7, "ICT": 7, "HKT": 8, "SGT": 8,
+    "MYT": 8, "AWST": 8, "JST": 9, "KST": 9, "ACST": 9.5, "AEST": 10, "ACDT": 10.5, "AEDT": 11,
+    "NZST": 12, "NZDT": 13, "NST": -3.5, "NDT": -2.5, "EDT": -4, "EST": -5,
+    "CDT": -5, "MDT": -6, "MST": -7, "PDT": -7, "AKDT": -8, "AKST": -9, "HST": -10,
+}  # fmt: skip
+"""Hours east of UTC that an abbreviation stands for. AST, CST, IST and PST mean different times in
+different parts of the world, and are not read. The macro `zone_minutes` says the same in SQL."""
 
 Row = tuple[str, dict[str, str]]
 
@@ -129,17 +139,24 @@ def day(text: str) -> date | None:
 def instant(text: str) -> datetime | None:
     """Return the instant (UTC) that `text` writes; None for a blank and for a date alone.
 
-    With no zone it is US Eastern. Raises ValueError for another format, and for a local time that
-    exists twice or not at all.
+    With no zone it is US Eastern. Raises ValueError for another format, for a zone that is not
+    known, and for a local time that exists twice or not at all.
     """
     if text.strip() in BLANK:
         return None
     local, zone, has_time = _moment(text)
     if not has_time:
         return None
-    if zone is not None:
-        return local.replace(tzinfo=_ZONES[zone]).astimezone(UTC)
-    return to_utc(local, NEW_YORK)
+    if zone is None:
+        return to_utc(local, NEW_YORK)
+    if zone in ZONES:
+        return local.replace(tzinfo=timezone(timedelta(hours=ZONES[zone]))).astimezone(UTC)
+    if zone not in available_timezones() or zone.isupper():
+        raise ValueError(
+            f"the time zone {zone} of {text!r} is not known, or means several: set the time zone "
+            "of the IBKR account's statements to New York's"
+        )
+    return to_utc(local, ZoneInfo(zone))
 
 
 def _moment(text: str) -> tuple[datetime, str | None, bool]:

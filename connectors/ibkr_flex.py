@@ -32,7 +32,7 @@ from recon.domain import (
     Record,
     Window,
 )
-from recon.errors import StatementError, VenueError, VenueRefused
+from recon.errors import ConfigError, StatementError, VenueError, VenueRefused
 from recon.sessions import Calendar
 
 VENUE: Final = "ibkr-flex"
@@ -60,12 +60,12 @@ IDENTITY: Final = (
     "accountId", "levelOfDetail", "assetCategory", "symbol", "conid", "currency", "type",
     "transactionType", "buySell", "dateTime", "tradeDate", "tradeTime", "quantity", "tradePrice",
     "price", "amount", "description", "tradeID", "origTradeID", "ibOrderID", "orderID",
-    "ibExecID", "execID",
+    "ibExecID", "execID", "direction", "date",
 )  # fmt: skip
 """What tells two rows without an id of IBKR's apart: no column that is restated later (rates,
 marks), nor one whose coming or going with the query's settings must not double the row."""
 
-IDENTIFIED: Final = frozenset({"Trade", "TradeConfirm", "CashTransaction"})
+IDENTIFIED: Final = frozenset({"Trade", "TradeConfirm", "CashTransaction", "Transfer"})
 STANDING: Final = frozenset({"OpenPosition", "AccountInformation"})
 """Rows that say how something stands, and not what happened."""
 PERIODIC: Final = {
@@ -76,6 +76,18 @@ PERIODIC: Final = {
 }
 """Rows that are of a day or a period, and what tells it: a later statement restates its figures."""
 OWN_LEVELS: Final = frozenset({"", "EXECUTION", "DETAIL"})
+BASE_CURRENCY: Final = {
+    "AccountInformation": "currency",
+    "ConversionRate": "toCurrency",
+    "EquitySummaryByReportDateInBase": "currency",
+    "ChangeInNAV": "currency",
+    "CashReportCurrency": "currency",
+    "StatementOfFundsLine": "currency",
+}
+"""Rows that say a statement's base currency, and the field that says it."""
+IN_BASE_LEVEL: Final = frozenset({"CashReportCurrency", "StatementOfFundsLine"})
+"""Of these, rows that say it at the level BaseCurrency alone."""
+NO_CURRENCY: Final = BLANK | {"BASE_SUMMARY"}
 
 
 class _FlexConnector(ABC):
@@ -198,7 +210,7 @@ class _FlexConnector(ABC):
                 # The session under way when it was generated starts where the last whole one ends.
                 under_way = self._calendar.session_of(generated_at)
                 return start, max(start, min(under_way.start, last.end))
-        except ValueError as error:
+        except (ValueError, ConfigError) as error:
             raise StatementError(
                 f"account {self.account}: the calendar has no sessions for the statement from "
                 f"{statement.from_date} to {statement.to_date} ({error})"
@@ -387,10 +399,27 @@ def _statement_record(statement: Statement, positions: list[str], funds: list[st
         "from_date": statement.from_date.isoformat(),
         "to_date": statement.to_date.isoformat(),
         "positions": positions,
+        "base_currencies": _base_currencies(statement),
         **({"funds": funds} if "StmtFunds" in statement.sections else {}),
     }
     key = f"{statement.from_date}/{statement.to_date}/{'+'.join(sorted(_evident(statement)))}"
     return Record("FlexStatement", key, payload_text(content))
+
+
+def _base_currencies(statement: Statement) -> list[dict[str, str]]:
+    """Return which currencies the statement's sections name as its base, one row for each."""
+    said = {
+        (section, _text(attributes, BASE_CURRENCY[kind]))
+        for section, rows in statement.sections.items()
+        for kind, attributes in rows
+        if kind in BASE_CURRENCY
+        and (kind not in IN_BASE_LEVEL or attributes.get("levelOfDetail") == "BaseCurrency")
+    }
+    return [
+        {"section": section, "currency": currency}
+        for section, currency in sorted(said)
+        if currency not in NO_CURRENCY
+    ]
 
 
 def _evident(statement: Statement) -> set[str]:

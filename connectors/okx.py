@@ -22,7 +22,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
 from connectors.okx_candles import MinutesWanted, candles
@@ -34,6 +34,7 @@ from recon.domain import (
     Coverage,
     CoverageStatus,
     Evidence,
+    Listing,
     Promise,
     Record,
     Window,
@@ -53,7 +54,10 @@ MAX_PAGES = 20_000
 SNAPSHOT_TRIES = 3
 ASTRIDE = timedelta(minutes=1)
 """How far apart the venue may date a fill and the entry that it made in the ledger."""
+RESTING = timedelta(days=1)
+"""How long before the window an order that was filled inside it may have been placed."""
 AGREEING_KEYS = ("instId", "side", "fillSz", "fillPx", "fee", "feeCcy")
+AGREEING_ORDER_KEYS = ("instId", "side", "clOrdId", "algoClOrdId")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,14 @@ class OkxConnector:
     venue = "okx"
     piece = timedelta(days=7)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - an account's settings, each named by the caller
         self,
         account: str,
         key: OkxKey,
         *,
         instrument_types: Sequence[str] = ("SWAP",),
         currency: str | None = None,
+        reads_orders: bool = False,
         is_demo: bool = False,
         base_url: str | None = None,
         now: Callable[[], datetime],
@@ -91,8 +96,10 @@ class OkxConnector:
         self._base_url = base_url
         self._now = now
         self._patience = patience or Patience()
+        self._reads_orders = reads_orders
         self.promises = (
             *(Promise("fills", f"fill/{name}") for name in self._types),
+            *(Promise("orders", f"order/{name}") for name in self._types if reads_orders),
             Promise("ledger", "bill"),
             Promise("positions", "position-history"),
             Promise("positions", "position", is_snapshot=True),
@@ -108,6 +115,8 @@ class OkxConnector:
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield config, fills, ledger, positions, instruments and rates, each with its coverage.
 
+        Where the account's bots are told apart by their orders, yield the orders as well.
+
         Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
         not have it. Anything less leaves a `failed` coverage statement in its place.
         """
@@ -115,7 +124,7 @@ class OkxConnector:
             yield await self._verified_config(client)
             minutes = MinutesWanted(self._currency)
             visit = _Visit(client, window, self._types, self._now, minutes, self._known)
-            async for item in visit.everything():
+            async for item in visit.everything(reads_orders=self._reads_orders):
                 yield item
 
     async def history(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
@@ -169,6 +178,24 @@ class OkxConnector:
             )
         ]
 
+    async def listing(self) -> Listing:
+        """Return the instruments of the account's types, without options, and OKX's currencies."""
+        names: set[str] = set()
+        currencies: set[str] = set()
+        async with self._client() as client:
+            for query in _listings({*self._types, "SPOT"}, ()):
+                path, check = "public/instruments", _has("instId")
+                for row in await client.get(path, query, check=check):
+                    currencies |= _currencies(row)
+                    if query["instType"] in self._types:
+                        names.add(str(row["instId"]))
+        currencies.discard("")
+        return Listing(frozenset(names), frozenset(currencies), " or ".join(self._types))
+
+    def serves_from(self) -> datetime:
+        """Return the start of the shortest three months there are."""
+        return self._now() - SERVED_FOR
+
     async def _verified_config(self, client: OkxClient) -> Record:
         """Return the account's configuration; refuse a key that can do more than read."""
         rows = await client.get("account/config")
@@ -214,7 +241,7 @@ class _Visit:
         self._newest: dict[str, int] = {}
         self._newest_at = datetime.min.replace(tzinfo=UTC)
 
-    async def everything(self) -> AsyncIterator[Record | Coverage]:
+    async def everything(self, *, reads_orders: bool) -> AsyncIterator[Record | Coverage]:
         for kind in (*(f"fill/{name}" for name in self._types), "bill", "position-history"):
             async for item in self.past(kind):
                 yield item
@@ -224,6 +251,10 @@ class _Visit:
             yield item
         async for item in self._rates():
             yield item
+        # After every fill: the order of each is then either resting or has ended.
+        for name in self._types if reads_orders else ():
+            async for item in self.past(f"order/{name}"):
+                yield item
 
     def past(self, kind: str) -> AsyncIterator[Record | Coverage]:
         """Yield one kind of what happened, up to `until` where that is given, else up to now."""
@@ -231,20 +262,29 @@ class _Visit:
             return self._interval("ledger", kind, self._bills)
         if kind == "position-history":
             return self._interval("positions", kind, self._closed_positions)
-        return self._interval("fills", kind, partial(self._fills, kind.partition("/")[2]))
+        noun, _, name = kind.partition("/")
+        if noun == "order":
+            orders = partial(self._orders, name)
+            return self._interval("orders", kind, orders, (VenueBusy, VenueRefused))
+        return self._interval("fills", kind, partial(self._fills, name))
 
     async def _interval(
-        self, evidence: Evidence, kind: str, step: Callable[[], Awaitable[_Chain]]
+        self,
+        evidence: Evidence,
+        kind: str,
+        step: Callable[[], Awaitable[_Chain]],
+        missing: tuple[type[VenueError], ...] = (VenueBusy,),
     ) -> AsyncIterator[Record | Coverage]:
         """Yield one evidence that covers an interval: rows by id, then the statement.
 
-        What stands behind a slash in `kind` tells statements apart, and not records.
+        What stands behind a slash in `kind` tells statements apart, and not records. The errors
+        `missing` leave a `failed` statement; any other ends the fetch.
         """
         now, retries = self._now(), self._client.retries
         asked_to = min(self._until or now, now)
         try:
             chain = await step()
-        except VenueBusy as error:
+        except missing as error:
             yield self._statement(evidence, kind, "failed", to=asked_to, reason=str(error))
             return
         noun = kind.partition("/")[0]
@@ -264,8 +304,8 @@ class _Visit:
             rows=len(chain.rows),
             reason=""
             if is_whole
-            else f"OKX serves three months: nothing before {oldest:%Y-%m-%d} can be had now; "
-            "set `since` later, or keep the state folder of earlier nights",
+            else "OKX serves three months: the first possible `since` is now "
+            f"{_day_after(oldest)}; set that, or restore the state folder of earlier nights",
             first_id=known[0][-1] if known else "",
             last_id=known[-1][-1] if known else "",
             retries=self._client.retries - retries,
@@ -291,6 +331,24 @@ class _Visit:
         rows = [*chain.rows, *(row for row in before if str(row["billId"]) not in known)]
         return _Chain(rows, chain.pages + 1)
 
+    async def _orders(self, instrument_type: str) -> _Chain:
+        """Return every order of one type that may have been filled, each once, as it stands now.
+
+        Those that rest are asked for first: an order that ends meanwhile is among those that have
+        ended. A stretch of the past has none that rest.
+        """
+        query = {"instType": instrument_type}
+        begin = int((self._window.start - RESTING).timestamp()) * 1000
+        ended = query | self._span() | {"begin": str(begin)}
+        asked = [("trade/orders-history-archive", ended)]
+        if self._until is None:
+            asked = [("trade/orders-pending", query), *asked, ("trade/orders-history", ended)]
+        chains = [(path, await self._chain(path, one, key="ordId")) for path, one in asked]
+        rows: dict[str, Row] = {}
+        for path, chain in [*chains[1:], chains[0]]:
+            _merge(rows, chain.rows, path, "ordId", AGREEING_ORDER_KEYS)
+        return _Chain(list(rows.values()), sum(chain.pages for _, chain in chains))
+
     async def _both(self, kind: str, paths: Sequence[str], query: Mapping[str, str]) -> _Chain:
         """Return the rows of two endpoints, the long and the recent one, each row once.
 
@@ -305,18 +363,20 @@ class _Visit:
         self._remember(kind, rows)
         return _Chain(list(rows.values()), pages)
 
-    async def _chain(self, path: str, query: Mapping[str, str], after: str = "") -> _Chain:
-        """Page by billId, newest first, to an empty page that is empty when asked again."""
+    async def _chain(
+        self, path: str, query: Mapping[str, str], after: str = "", key: str = "billId"
+    ) -> _Chain:
+        """Page by `key`, newest first, to an empty page that is empty when asked again."""
         rows: dict[str, Row] = {}
         for pages in range(1, MAX_PAGES + 1):
             asked = {**query, **({"after": after} if after else {}), "limit": str(PAGE)}
-            check = _in_order(after, rows)
+            check = _in_order(after, rows, key)
             page = await self._client.get(path, asked, check=check)
             page = page or await self._client.get(path, asked, check=check)
             if not page:
                 return _Chain(list(rows.values()), pages)
-            rows.update((str(row["billId"]), row) for row in page)
-            after = str(page[-1]["billId"])
+            rows.update((str(row[key]), row) for row in page)
+            after = str(page[-1][key])
         raise VenueBusy(f"{path}: more than {MAX_PAGES} pages: the cursor does not end")
 
     async def _closed_positions(self) -> _Chain:
@@ -414,7 +474,7 @@ class _Visit:
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
         rows: dict[str, Row] = {}
         try:
-            for query in self._listings():
+            for query in _listings(self._types, self._families):
                 for row in await self._client.get(
                     "public/instruments", query, check=_has("instId", "ctVal")
                 ):
@@ -428,17 +488,6 @@ class _Visit:
         yield self._statement(
             "instruments", "instrument", "complete", pages=len(self._types), rows=len(rows)
         )
-
-    def _listings(self) -> list[dict[str, str]]:
-        """Return what to ask for every instrument: of options OKX lists one family at a time."""
-        return [
-            *({"instType": name} for name in self._types if name != "OPTION"),
-            *(
-                {"instType": "OPTION", "instFamily": family}
-                for family in sorted(self._families)
-                if "OPTION" in self._types
-            ),
-        ]
 
     async def _rates(self) -> AsyncIterator[Record | Coverage]:
         """Yield the candles of the minutes in which something was paid in another currency."""
@@ -515,20 +564,43 @@ class _Visit:
         )
 
 
+def _listings(types: Collection[str], families: Collection[str]) -> list[dict[str, str]]:
+    """Return what to ask for every instrument: of options OKX lists one family at a time."""
+    return [
+        *({"instType": name} for name in types if name != "OPTION"),
+        *(
+            {"instType": "OPTION", "instFamily": family}
+            for family in sorted(families)
+            if "OPTION" in types
+        ),
+    ]
+
+
+def _currencies(row: Row) -> set[str]:
+    """Return the currencies that an instrument is made of, settled in or named by."""
+    named = str(row["instId"]).split("-")[:2]
+    return {*named, *(str(row.get(key) or "") for key in ("settleCcy", "quoteCcy", "baseCcy"))}
+
+
 def _row_id(kind: str, row: Row) -> str:
     if kind == "position":
         return "/".join(str(row.get(key, "")) for key in ("instId", "posSide", "mgnMode", "posId"))
     if kind == "position-history":
         return f"{row['posId']}/{row['uTime']}"
-    return str(row["billId"])
+    return str(row["ordId" if kind == "order" else "billId"])
 
 
 def _happened_at(kind: str, row: Row) -> datetime | None:
     """Return when it happened, by the venue's own words, or None where they are no time."""
-    text = str(row.get("uTime" if kind == "position-history" else "ts"))
+    text = str(row.get({"position-history": "uTime", "order": "cTime"}.get(kind, "ts")))
     if not _is_number(text) or int(text) >= FAR_FUTURE_MS:
         return None
     return datetime.fromtimestamp(int(text) // 1000, UTC)
+
+
+def _day_after(at: datetime) -> date:
+    """Return the first whole UTC day after an instant."""
+    return (at + timedelta(days=1)).date()
 
 
 def _number(row: Row) -> int:
@@ -556,30 +628,39 @@ def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
     return check
 
 
-def _in_order(after: str, known: Mapping[str, Row]) -> Callable[[list[Row]], None]:
+def _in_order(
+    after: str, known: Mapping[str, Row], key: str = "billId"
+) -> Callable[[list[Row]], None]:
     """Return a check of one page of a chain: newer rows first, all older than `after`, none known.
 
-    It is what notices a page that came doubled, overlapping or in another order.
+    `key` is the id by which it is paged. The check notices a page that came doubled, overlapping or
+    in another order.
     """
 
     def check(rows: list[Row]) -> None:
-        _has("billId", number="billId")(rows)
+        _has(key, *(AGREEING_ORDER_KEYS if key == "ordId" else ()), number=key)(rows)
         last = int(after) if after else None
         for row in rows:
-            number = _number(row)
-            if str(row["billId"]) in known or (last is not None and number >= last):
-                raise VenueBusy(f"pages overlap or are out of order at billId {number}")
+            number = int(str(row[key]))
+            if str(row[key]) in known or (last is not None and number >= last):
+                raise VenueBusy(f"pages overlap or are out of order at {key} {number}")
             last = number
 
     return check
 
 
-def _merge(rows: dict[str, Row], more: Iterable[Row], path: str) -> None:
+def _merge(
+    rows: dict[str, Row],
+    more: Iterable[Row],
+    path: str,
+    key: str = "billId",
+    agreeing: Sequence[str] = AGREEING_KEYS,
+) -> None:
     """Add the rows not known yet; the two endpoints must not tell one row two ways."""
     for row in more:
-        known = rows.setdefault(str(row["billId"]), row)
-        if any(known.get(key) != row.get(key) for key in AGREEING_KEYS):
-            raise VenueBusy(f"{path}: billId {row['billId']} differs between two endpoints")
+        known = rows.setdefault(str(row[key]), row)
+        if any(known.get(name) != row.get(name) for name in agreeing):
+            raise VenueBusy(f"{path}: {key} {row[key]} differs between two endpoints")
 
 
 def _remedy(error: VenueError) -> str:

@@ -25,7 +25,7 @@ from connectors.exchange_session import (
     tls_context,
 )
 from connectors.patience import Patience
-from recon.errors import VenueBusy, VenueRefused
+from recon.errors import VenueBusy, VenueRefused, afterwards_async
 
 Row = dict[str, Any]
 """One element of an answer's `data`; every number in it is text."""
@@ -41,6 +41,9 @@ METHODS: Mapping[str, str] = {
     "account/bills-archive": "privateGetAccountBillsArchive",
     "trade/fills": "privateGetTradeFills",
     "trade/fills-history": "privateGetTradeFillsHistory",
+    "trade/orders-history": "privateGetTradeOrdersHistory",
+    "trade/orders-history-archive": "privateGetTradeOrdersHistoryArchive",
+    "trade/orders-pending": "privateGetTradeOrdersPending",
     "public/instruments": "publicGetPublicInstruments",
     "market/history-candles": "publicGetMarketHistoryCandles",
 }
@@ -160,11 +163,8 @@ async def open_client(
     exchange.set_sandbox_mode(is_demo)
     if base_url is not None:
         exchange.urls["api"] = {"rest": base_url.rstrip("/")}
-    try:
+    async with afterwards_async(session.close), afterwards_async(exchange.close):
         yield OkxClient(exchange, patience)
-    finally:
-        await exchange.close()
-        await session.close()
 
 
 def checked_body(status: int, path: str, headers: Mapping[str, str], body: str) -> str:

@@ -16,6 +16,7 @@ from connectors.arrow_columns import Kind, Texts, texts
 from connectors.arrow_text import Digits, plain_numbers
 from connectors.csv_books import csv_columns
 from connectors.snapshot import IsWanted, TableRows, UnreadableError, refuse_twins, with_ids
+from recon.errors import afterwards_async
 from recon.identifiers import quoted
 
 if TYPE_CHECKING:
@@ -129,14 +130,12 @@ class PostgresReader:
                 application_name="recon",
                 client_encoding="utf8",
             )
-            try:
+            async with afterwards_async(books.close):
                 await books.set_read_only(True)
                 await books.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
                 for name, value in _SETTINGS.items():
                     await books.execute("select set_config(%s, %s, true)", [name, value])
                 yield books
-            finally:
-                await books.close()
 
     async def _table(self, books: psycopg.AsyncConnection[Any], oid: int, place: str) -> TableRows:
         columns = [_Column(*row) for row in await (await books.execute(_COLUMNS, [oid])).fetchall()]

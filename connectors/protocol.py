@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
+from recon.domain import CheckItem, Coverage, Listing, Promise, Record, Table, Window
 
 
 class Connector(Protocol):
@@ -57,4 +57,22 @@ class Remembering(Protocol):
 
     def remember(self, ids: Collection[str]) -> None:
         """Take the ids of those that have landed."""
+        ...
+
+
+@runtime_checkable
+class Lister(Connector, Protocol):
+    """A venue that lists its instruments: a name that is not among them does not exist there."""
+
+    async def listing(self) -> Listing:
+        """Return the instruments and currencies that the venue lists. Raises VenueError."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Connector, Protocol):
+    """A venue that serves its past for a limited time."""
+
+    def serves_from(self) -> datetime:
+        """Return the earliest instant (UTC) of which the venue still serves all evidence."""
         ...

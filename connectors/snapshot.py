@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -20,9 +20,21 @@ from recon.errors import BooksError
 
 READ_LIMIT_S = 300.0
 """How long one reading of a bot's books may take, from the first byte to the last."""
+MOST_TABLES = 5
+"""Tables that an error names."""
 
 IsWanted = Callable[[str], bool]
 """Says of a table's name whether the mapping asks for it: no other table is read."""
+
+
+class Unknown(NamedTuple):
+    """How books are refused of which no table is wanted: `holds table x, which {why}`, a remedy."""
+
+    why: str = "nothing asks for"
+    remedy: str = "see that `books` names what the bot writes"
+
+
+NOT_ASKED_FOR = Unknown()
 
 
 class UnreadableError(BooksError):
@@ -75,12 +87,14 @@ class WholeBooks:
         *,
         now: Callable[[], datetime],
         is_wanted: IsWanted = lambda _table: True,
+        unknown: Unknown = NOT_ASKED_FOR,
         limit_s: float = READ_LIMIT_S,
     ) -> None:
         self.account = bot
         self._reader = reader
         self._now = now
         self._is_wanted = is_wanted
+        self._unknown = unknown
         self._limit_s = limit_s
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
@@ -110,17 +124,32 @@ class WholeBooks:
 
     async def _read(self) -> Mapping[str, TableRows]:
         source = self._reader.source
+        found: list[str] = []
+
+        def is_wanted(table: str) -> bool:
+            found.append(table)
+            return self._is_wanted(table)
+
         try:
             async with asyncio.timeout(self._limit_s):
-                tables = await self._reader.read(self._is_wanted)
+                tables = await self._reader.read(is_wanted)
         except TimeoutError:
             what = f"took longer than {self._limit_s:g} s to read"
             raise UnreadableError(source, what, "see that its disk or server answers") from None
         if not tables:
-            remedy = "see that `books` names what the bot writes"
-            raise UnreadableError(source, "holds no table that is asked for", remedy)
+            raise unknown_tables(source, found, self._unknown)
         refuse_twins(source, "table", tables)
         return tables
+
+
+def unknown_tables(source: Path | str, tables: Sequence[str], unknown: Unknown) -> UnreadableError:
+    """Return the error for books that hold these tables, none of which is wanted."""
+    names = list(dict.fromkeys(tables))
+    if not names:
+        return UnreadableError(source, "holds no table", NOT_ASKED_FOR.remedy)
+    shown = ", ".join(names[:MOST_TABLES]) + (", …" if len(names) > MOST_TABLES else "")
+    what = f"holds table{'s' * (len(names) > 1)} {shown}, which {unknown.why}"
+    return UnreadableError(source, what, unknown.remedy)
 
 
 def schema_record(name: str, table: TableRows) -> Record:

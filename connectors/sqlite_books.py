@@ -6,15 +6,22 @@ import asyncio
 import sqlite3
 import tempfile
 from collections.abc import AsyncGenerator, Callable
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from connectors.snapshot import UnreadableError, books_coverage, schema_record
+from connectors.snapshot import (
+    NOT_ASKED_FOR,
+    Unknown,
+    UnreadableError,
+    books_coverage,
+    schema_record,
+    unknown_tables,
+)
 from connectors.sqlite_above import conditions_above
 from connectors.sqlite_snapshot import SqliteFile, place_for_a_copy
 from connectors.sqlite_tables import column_names, read_table, table_names
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
+from recon.errors import closing
 from recon.watermarks import Above
 
 
@@ -42,6 +49,7 @@ class SqliteBooks:
         busy_timeout_s: float = 5.0,
         scratch: Path | None = None,
         is_wanted: Callable[[str], bool] = lambda _table: True,
+        unknown: Unknown = NOT_ASKED_FOR,
         above: Above | None = None,
     ) -> None:
         self.account = bot
@@ -50,6 +58,7 @@ class SqliteBooks:
         self._now = now
         self._scratch = scratch
         self._is_wanted = is_wanted
+        self._unknown = unknown
         self._above = above
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
@@ -107,8 +116,9 @@ class SqliteBooks:
         copy = self._file.copy_to(target)
         try:
             if not self._tables(copy):
-                remedy = "see that `books` names the database the bot writes"
-                self._file.refuse("holds no table", remedy)
+                with self._file.readably():
+                    names = table_names(copy)
+                raise unknown_tables(self._path, names, self._unknown)
         except BaseException:
             copy.close()
             raise

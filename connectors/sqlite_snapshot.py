@@ -9,12 +9,13 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
 from connectors.snapshot import UnreadableError
+from recon.errors import afterwards, closing
 
 _RETRY_S = 0.05
 _RESTING_TRIES = 3
@@ -160,8 +161,8 @@ def place_for_a_copy(scratch: Path) -> Iterator[Path]:
     except OSError as error:
         what = f"cannot hold a copy of the books ({error.strerror})"
         raise UnreadableError(scratch, what, "see that recon may write there") from error
-    with private as folder:
-        yield Path(folder) / "copy.sqlite"
+    with afterwards(private.cleanup):
+        yield Path(private.name) / "copy.sqlite"
 
 
 def lenient_text(raw: bytes) -> str:

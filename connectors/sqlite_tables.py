@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,7 +19,7 @@ import pyarrow.compute as pc
 
 from connectors.arrow_text import MAX_DIGITS, Digits, floats_text, integers_text, lenient_utf8
 from connectors.snapshot import TableRows, UnreadableError
-from recon.errors import BooksError
+from recon.errors import BooksError, closing
 from recon.identifiers import quoted
 
 _BATCH_ROWS = 16_384

@@ -19,7 +19,7 @@ from typing import Any
 
 from connectors.patience import Patience
 from connectors.tws_tape import TwsTape, uncorrected
-from recon.errors import VenueBusy, VenueRefused
+from recon.errors import VenueBusy, VenueRefused, afterwards_async
 
 CLIENT_ID_TAKEN = "326"
 
@@ -133,12 +133,14 @@ async def open_client(
     ib.wrapper.clientId = address.client_id
     tape = TwsTape()
     tape.listen(ib.client.decoder.handlers)
-    try:
-        await _connect(ib.client, address, tape, patience.request_timeout_s)
-        yield TwsClient(library, ib, tape, patience)
-    finally:
+
+    async def disconnect() -> None:
         ib.client.disconnect()
         await asyncio.sleep(0)  # the transport closes in the loop's next turn
+
+    async with afterwards_async(disconnect):
+        await _connect(ib.client, address, tape, patience.request_timeout_s)
+        yield TwsClient(library, ib, tape, patience)
 
 
 async def _connect(client: Any, address: TwsAddress, tape: TwsTape, limit_s: float) -> None:

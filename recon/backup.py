@@ -14,18 +14,17 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
 from recon.domain import Clock
-from recon.errors import StateError, UsageError
+from recon.errors import StateError, UsageError, closing
 from recon.identifiers import quoted
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
-from recon.publication import BACKUPS, REMEDY, WAREHOUSE, manifest
-from recon.state import locked_state, storing, sync_folder
+from recon.publication import BACKUPS, WAREHOUSE, manifest
+from recon.state import REMEDY, locked_state, storing, sync_folder
 from recon.warehouse import Warehouse
 
 KEPT = 14

@@ -10,7 +10,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from recon.domain import Coverage, Record, Table
-from recon.errors import BooksError
+from recon.errors import BooksError, afterwards, closing
 from recon.exact import PLACES
 from recon.exact_product import NUMBER
 from recon.identifiers import quoted
@@ -331,14 +331,15 @@ def _load_table(
         if (match := _COLUMN_TYPE.fullmatch(duckdb_type)) and match[3]
     )
     books.register("incoming", rows)
-    try:
-        if lost and books.execute(f"select 1 from incoming where {lost} limit 1").fetchall():
-            raise BooksError(f"table {table} holds more digits than its columns: snapshot it again")
-        books.execute(f"create table bot.{quoted(table)} as select {chosen} from incoming")
-    except duckdb.Error as error:
-        raise BooksError(f"table {table} cannot be loaded: {_gist(error)}") from error
-    finally:
-        books.unregister("incoming")
+    with afterwards(lambda: books.unregister("incoming")):
+        try:
+            if lost and books.execute(f"select 1 from incoming where {lost} limit 1").fetchall():
+                raise BooksError(
+                    f"table {table} holds more digits than its columns: snapshot it again"
+                )
+            books.execute(f"create table bot.{quoted(table)} as select {chosen} from incoming")
+        except duckdb.Error as error:
+            raise BooksError(f"table {table} cannot be loaded: {_gist(error)}") from error
 
 
 def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:

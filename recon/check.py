@@ -6,12 +6,19 @@ import asyncio
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
-from connectors.protocol import Connector
+import duckdb
+
+from connectors.protocol import Connector, Forgetful, Lister
+from connectors.snapshot import Unknown
 from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
+from recon.check_names import check_currency, check_names, evident_names, names_in
+from recon.check_state import check_folder
 from recon.config import Account, Bot, Config
-from recon.domain import CheckItem, Window
+from recon.coverage import reach
+from recon.domain import CheckItem, Listing, Window
 from recon.errors import ReconError
 from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
@@ -21,23 +28,39 @@ from recon.paging.channels import outlets
 from recon.paging.listen import check_answers
 from recon.paging.wire import understood
 from recon.ping import is_proxied, unreachable
+from recon.plan import assert_since
+from recon.publication import WAREHOUSE
 from recon.schedule import AHEAD, schedule
 from recon.sessions import TradeDates, calendar, last_ended
 from recon.sources import account_source, books_source
 from recon.terminal import window_text
+from recon.warehouse import Warehouse
 
 
 def check_everything(config: Config) -> list[CheckItem]:
-    """Return what was tried: the configuration, accounts, books and beats, channels, ping, opens.
+    """Return what was tried: the configuration, state, accounts, bots, channels, ping, opens.
 
-    Nothing is written, nobody is paged and nothing is pinged; what was answered is left unread.
+    Nothing is left in the state folder, nobody is paged and nothing is pinged; what was answered is
+    left unread.
     """
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
-    items += asyncio.run(_check_accounts(config))
-    items += [_check_evidence(account, config) for account in config.accounts]
-    items += _check_state(config)
+    items += [CheckItem("order tags", one, is_ok=True) for one in config.warnings]
+    items += check_folder(config.state)
+    is_usable = all(item.is_ok for item in items)
+    of_accounts, listings = asyncio.run(_check_accounts(config))
+    items += of_accounts
+    items += _check_since(config)
+    if is_usable:
+        items += [_check_evidence(account, config) for account in config.accounts]
+        items += _check_state(config)
+    claimed: dict[str, frozenset[str]] = {}
     for bot in config.bots:
-        items += _check_bot(config, bot)
+        item, names = _check_bot(config, bot)
+        items.append(item)
+        if names is not None:
+            claimed[bot.id] = names
+    evident = evident_names(config.state) if is_usable else {}
+    items += check_names(config, listings, claimed, evident)
     items += _check_heartbeats(config)
     channels = _check_channels(config)
     items += channels
@@ -53,26 +76,110 @@ FAR = timedelta(days=60)
 PING_REMEDY = "correct the address, or let this machine reach its host"
 
 
-async def _check_accounts(config: Config) -> list[CheckItem]:
-    results = await asyncio.gather(
+async def _check_accounts(config: Config) -> tuple[list[CheckItem], dict[str, Listing]]:
+    """Return what was tried of each account, and what its venue lists, where it lists anything."""
+    answers = await asyncio.gather(
         *(_check_account(account, config) for account in config.accounts)
     )
-    return [item for items in results for item in items]
+    listings = {
+        account.id: listing
+        for account, (_, listing) in zip(config.accounts, answers, strict=True)
+        if listing is not None
+    }
+    return [item for items, _ in answers for item in items], listings
 
 
-async def _check_account(account: Account, config: Config) -> list[CheckItem]:
+async def _check_account(
+    account: Account, config: Config
+) -> tuple[list[CheckItem], Listing | None]:
     try:
-        return await account_source(account, config, _now).check()
+        source = account_source(account, config, _now)
+        items = await source.check()
+        if not isinstance(source, Lister) or not all(item.is_ok for item in items):
+            return items, None
     except ReconError as error:
-        return [CheckItem(f"account {account.id}", str(error))]
+        return [CheckItem(f"account {account.id}", str(error))], None
+    try:
+        listing = await source.listing()
+    except ReconError as error:
+        remedy = "a night needs this answer, too: try again later"
+        return [*items, CheckItem(f"instruments at {account.id}", str(error), remedy)], None
+    return [*items, check_currency(account, listing)], listing
+
+
+def _check_since(config: Config) -> list[CheckItem]:
+    """Say whether each account's window can be had, and whether any window has begun."""
+    items = [_since(account, config) for account in config.accounts]
+    ends = [_first_end(account) for account in config.accounts if account.since <= _now().date()]
+    begins = min((end for end in ends if end is not None), default=None)
+    if begins is not None and begins > _now():
+        remedy = "run after that, or write an earlier since"
+        said = f"no account's first session has ended yet: the first one ends {begins:%F %H:%M} UTC"
+        items.append(CheckItem("first session", said, remedy))
+    return items
+
+
+def _first_end(account: Account) -> datetime | None:
+    try:
+        return calendar(account.calendar).session_on_or_after(account.since).end
+    except ReconError:
+        return None
+
+
+def _since(account: Account, config: Config) -> CheckItem:
+    """Say whether the venue, or what earlier nights have stored, reaches back to `since`."""
+    subject = f"since of {account.id}"
+    try:
+        assert_since(account, config.path, _now)
+    except ReconError as error:
+        return CheckItem(subject, str(error))
+    well = CheckItem(subject, f"{account.since}", is_ok=True)
+    try:
+        source = account_source(account, config, _now)
+    except ReconError:  # it is said with the account
+        return well
+    start = calendar(account.calendar).session_on_or_after(account.since).start
+    if not isinstance(source, Forgetful) or start >= (served := source.serves_from()):
+        return well
+    has_stored = _is_stored(source, config.state, start, served)
+    first = (served + timedelta(days=1)).date()
+    said = (
+        f"accounts.{account.id}.since: {account.venue} does not serve {account.since} any more, "
+        f"and no earlier night has read it: the first possible date is {first}"
+    )
+    if has_stored is None:
+        note = "a run has the warehouse open: whether it is stored is known once that ends"
+        return CheckItem(subject, f"{account.since}", is_ok=True, notes=(note,))
+    remedy = f"write since = {first}, or restore the state folder of earlier nights"
+    return well if has_stored else CheckItem(subject, said, remedy)
+
+
+def _is_stored(source: Connector, state: Path, start: datetime, served: datetime) -> bool | None:
+    """Return whether stored evidence reaches from `start` to what is served; None where unknown."""
+    if not (state / WAREHOUSE).exists():
+        return False
+    try:
+        with Warehouse(state / WAREHOUSE, is_read_only=True) as warehouse:
+            reached = [
+                reach(warehouse.served(source.venue, source.account, *promise[:2]), start)
+                for promise in source.promises
+                if promise.is_of_the_past
+            ]
+    except duckdb.Error:
+        return None
+    return all(each is not None and each >= served for each in reached)
 
 
 def _check_evidence(account: Account, config: Config) -> CheckItem:
     """Say over which time the account's evidence is whole, as its latest report has it."""
     subject = f"evidence of {account.id}"
     for path in sorted((config.state / "reports").glob("*.json"), reverse=True):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        for entry in document["accounts"]:
+        try:
+            accounts = json.loads(path.read_text(encoding="utf-8"))["accounts"]
+        except (OSError, ValueError, KeyError, TypeError):
+            remedy = "run  recon run --no-fetch --no-page  with its date as --as-of, or delete it"
+            return CheckItem(subject, f"{path} is damaged", remedy)
+        for entry in accounts:
             if entry["account"] == account.id and "proven_window" in entry:
                 said = window_text(entry["proven_window"])
                 return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)
@@ -98,20 +205,28 @@ def _check_state(config: Config) -> list[CheckItem]:
     return [CheckItem("state", detail, remedy, is_ok, notes if missed else ())]
 
 
-def _check_bot(config: Config, bot: Bot) -> list[CheckItem]:
-    """Read the bot's books as a night would, mapping and all."""
+def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | None]:
+    """Read the bot's books as a night would; return what was found, and which instruments.
+
+    None for books that cannot be read.
+    """
     subject = f"bot {bot.id}"
+    since = next(account.since for account in config.accounts if account.id == bot.account)
     try:
         mapping = find_mapping(bot.mapping, config.folder)
-        source = books_source(bot, config, _now, mapping.reads)
-        return [asyncio.run(_read(subject, source, mapping))]
+        refusal = Unknown(*mapping.refusal)
+        source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
+        tables = asyncio.run(_read(source, mapping))
     except ReconError as error:
-        return [CheckItem(subject, str(error))]
+        return CheckItem(subject, str(error)), None
+    return _said_of(subject, tables), names_in(tables, since)
 
 
-async def _read(subject: str, source: Connector, mapping: BooksMapping) -> CheckItem:
-    items = [item async for item in source.fetch(today())]
-    tables = read_books(mapping, *unpack(items))
+async def _read(source: Connector, mapping: BooksMapping) -> BooksTables:
+    return read_books(mapping, *unpack([item async for item in source.fetch(today())]))
+
+
+def _said_of(subject: str, tables: BooksTables) -> CheckItem:
     if tables.problems:
         return CheckItem(
             subject,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -116,27 +117,74 @@ def _keep(
     }
     variant = mine.mapping.choose({table: columns_of(one) for table, one in schemas.items()})
     account = plan.of(bot.account)
+    is_shared = any(one.bot.id == bot.id for one in plan.shared)
     recipe = _digest(
         *(query_text(path) for path in variant.queries.values()),
-        *map(str, (account.account.id, account.account.calendar, account.window.first.date)),
+        *map(
+            str,
+            (account.account.id, account.account.calendar, account.window.first.date, is_shared),
+        ),
     )
     is_kept = warehouse.rows("from books.readable where bot = ? and recipe = ?", [bot.id, recipe])
     if is_kept and landed is None:
         return
     if is_kept and landed and _is_in_units(variant, landed):
-        before = read_books(mine.mapping, *unpack_before(landed.items, landed.stood))
-        now = read_books(mine.mapping, *unpack(landed.items))
+        venue = account.account.venue
+        before = _as_venue(
+            read_books(mine.mapping, *unpack_before(landed.items, landed.stood)), venue
+        )
+        now = _as_venue(read_books(mine.mapping, *unpack(landed.items)), venue)
         _check_past(now, bot, read_at)
         if _renew(warehouse, bot, before, now):
             return
     _forget(warehouse, bot)
-    whole = _whole(warehouse, mine, schemas)
+    whole = _as_venue(_whole(warehouse, mine, schemas), account.account.venue)
     _check_past(whole, bot, read_at)
     _insert(warehouse, bot, whole)
     warehouse.run(
         "insert into books.readable values (?, ?, ?, ?)",
         [bot.id, recipe, rules, variant.mapping.name if bot.mapping == "auto" else bot.mapping],
     )
+
+
+def _as_venue(tables: BooksTables, venue: str) -> BooksTables:
+    """Return the answers with each instrument as its venue names it: OKX has names of its own."""
+    if venue != "okx":
+        return tables
+    return replace(
+        tables,
+        **{
+            query: _renamed(rows)
+            for query in ANSWERS
+            if (rows := getattr(tables, query)) is not None
+        },
+    )
+
+
+def _renamed(rows: pa.Table) -> pa.Table:
+    names = rows["instrument"].to_pylist()
+    if not any(name and "/" in name for name in names):
+        return rows
+    place = rows.schema.get_field_index("instrument")
+    known = {name: okx_name(name) for name in set(names) if name is not None}
+    column = pa.array([known.get(name) for name in names], pa.string())
+    return rows.set_column(place, "instrument", column)
+
+
+def okx_name(instrument: str) -> str:
+    """Return OKX's own name of an instrument that is named as ccxt does, or the name as it is.
+
+    `BTC/USDT` is `BTC-USDT`, `BTC/USDT:USDT` is `BTC-USDT-SWAP`, `BTC/USD:BTC-260626` is
+    `BTC-USD-260626`.
+    """
+    pair, is_contract, rest = instrument.partition(":")
+    base, is_pair, quote = pair.partition("/")
+    if not is_pair:
+        return instrument
+    if not is_contract:
+        return f"{base}-{quote}"
+    _, _, expiry = rest.partition("-")
+    return f"{base}-{quote}-{expiry or 'SWAP'}"
 
 
 def _is_in_units(variant: Variant, landed: Landed) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from recon import __version__
-from recon.commands import breaks, pages, restore, run, watch
+from recon.commands import breaks, orders, pages, restore, run, watch
 from recon.commands.mapping import mapping
 from recon.commands.options import (
     config_option,
@@ -73,7 +73,7 @@ def explain(
     """
     log(verbosity)
     session = None if as_of is None else read_date(as_of)
-    config = load_config(config_path)
+    config = load_config(config_path, with_secrets=False)
     from recon.explanation import explain as explained  # noqa: PLC0415
     from recon.explanation import write_evidence  # noqa: PLC0415
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
@@ -123,7 +123,8 @@ def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT
     else:
         from recon.terminal import print_checks  # noqa: PLC0415
 
-        print_checks(items)
+        is_usual = config_path == Path("recon.toml")
+        print_checks(items, options="" if is_usual else f" --config {config_path}")
     return ExitCode.AGREED if all(item.is_ok for item in items) else ExitCode.UNPROVEN
 
 
@@ -188,6 +189,7 @@ def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
 for command in (
     run.run,
     *breaks.COMMANDS,
+    *orders.COMMANDS,
     *pages.COMMANDS,
     mapping,
     restore.restore,

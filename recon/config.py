@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -31,17 +31,20 @@ from pydantic import (
     model_validator,
 )
 
+from recon.currencies import ISO, meant
 from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.exact import PLACES
 from recon.exchanges import close_matches, exchange_ids
 from recon.lots import Method
+from recon.order_tags import INJECTED, alike, library_of
 from recon.ping import is_address
 from recon.secrets import read_secret
 
 SECRET_KINDS = ("env", "file", "keyring")
 URL_SCHEMES = {"url": ("http", "https"), "redis": ("redis", "rediss")}
 TWS_PORTS = {"live": 7496, "paper": 7497}
+OKX_VENUES = ("okx", "myokx", "okxus")
 OkxInstrumentType = Literal["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
 
 
@@ -128,6 +131,20 @@ def _name(value: str) -> str:
     return value
 
 
+def _coin(value: str) -> str:
+    """Refuse a currency in small letters: no crypto exchange settles in one."""
+    if not value or value != value.upper():
+        raise ValueError(f'the venue has no currency "{value}": write "{value.upper()}"')
+    return value
+
+
+def _iso(value: str) -> str:
+    if value not in ISO:
+        near = " or ".join(f'"{one}"' for one in meant(value, ISO)) or 'a code such as "USD"'
+        raise ValueError(f'"{value}" is no currency of Interactive Brokers: write {near}')
+    return value
+
+
 def _zone(value: str) -> str:
     try:
         return ZoneInfo(value).key
@@ -159,6 +176,8 @@ PingUrl = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_web_add
 UtcTime = Annotated[time, BeforeValidator(_time)]
 Place = Annotated[SecretStr, BeforeValidator(_place)]
 Name = Annotated[str, AfterValidator(_name)]
+Coin = Annotated[str, AfterValidator(_coin)]
+IsoCurrency = Annotated[str, AfterValidator(_iso)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
 
@@ -195,7 +214,7 @@ class OpeningLot(_Section):
 
 class _Account(_Section):
     id: Name
-    currency: str = Field(min_length=1)
+    currency: Coin
     since: date
     base_url: Url | None = None
     opening: tuple[OpeningLot, ...] = ()
@@ -218,6 +237,7 @@ class FlexAccount(_Account):
     """One Interactive Brokers account, read from its Flex statements."""
 
     venue: Literal["ibkr-flex"]
+    currency: IsoCurrency
     mode: Literal["live", "paper"] = "live"
     lots: Method = "fifo"
     calendar: str = "XNYS"
@@ -241,6 +261,7 @@ class TwsAccount(_Account):
     """One Interactive Brokers account, read from a running TWS or IB Gateway: provisional."""
 
     venue: Literal["ibkr-tws"]
+    currency: IsoCurrency
     mode: Literal["live", "paper"] = "live"
     lots: Method = "fifo"
     calendar: str = "XNYS"
@@ -330,6 +351,14 @@ class Bot(_Section):
     heartbeat: Heartbeat | None = None
 
 
+class SharedDatabase(NamedTuple):
+    """One bot whose database another bot names, too; `has_own_mapping`: no other reads it so."""
+
+    database: str
+    bot: Bot
+    has_own_mapping: bool
+
+
 class Channel(_Section):
     """One place where pages go: a URL, which is a secret, and from which severity on.
 
@@ -361,7 +390,7 @@ class Config(_Section):
 
     path: Path
     recon: Recon = Recon()
-    accounts: tuple[Account, ...] = Field(min_length=1)
+    accounts: tuple[Account, ...]
     bots: tuple[Bot, ...] = ()
     paging: Paging = Paging()
 
@@ -375,8 +404,25 @@ class Config(_Section):
         """The state folder."""
         return self.folder / self.recon.state
 
+    @property
+    def warnings(self) -> list[str]:
+        """What may be right and looks wrong: order tags of one account that begin alike."""
+        return [
+            warning
+            for account in self.accounts
+            for warning in alike(
+                {
+                    bot.id: bot.order_tag
+                    for bot in self.bots
+                    if bot.account == account.id and bot.order_tag is not None
+                }
+            )
+        ]
+
     @model_validator(mode="after")
     def _names_point_somewhere(self) -> Self:
+        if not self.accounts:
+            raise ValueError("accounts: there is none: add an [[accounts]] entry")
         accounts = _unique("account", (account.id for account in self.accounts))
         _unique("bot", (bot.id for bot in self.bots))
         for bot in self.bots:
@@ -387,6 +433,7 @@ class Config(_Section):
                 )
         self._confirmed_by_flex()
         self._one_bot_a_pair()
+        self._tags_tell_apart()
         return self
 
     def _confirmed_by_flex(self) -> None:
@@ -417,7 +464,22 @@ class Config(_Section):
             if bot.order_tag is not None:
                 other = tags.setdefault((bot.account, bot.order_tag), bot.id)
                 if other != bot.id:
-                    raise ValueError(f"bots.{bot.id}.order_tag: {other} has the same tag")
+                    raise ValueError(
+                        f'bots.{bot.id}.order_tag: {other} has the same tag "{bot.order_tag}": '
+                        "give each bot of an account a tag of its own"
+                    )
+
+    def _tags_tell_apart(self) -> None:
+        at_okx = {one.id for one in self.accounts if one.venue in OKX_VENUES}
+        for bot in self.bots:
+            library = library_of(bot.order_tag) if bot.order_tag else None
+            if library and bot.account in at_okx:
+                raise ValueError(
+                    f"bots.{bot.id}.order_tag: {library} begins every order of every bot with "
+                    f'"{INJECTED[library]}", so "{bot.order_tag}" cannot tell bots apart: have the '
+                    "bot write client order ids with a prefix of its own, or name its instruments "
+                    "in place of the tag"
+                )
 
 
 def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
@@ -459,9 +521,7 @@ def salvage(path: Path) -> tuple[Path, Paging] | None:
     Of the channels, those that are well-formed and whose secret is there. None where it cannot be
     read at all.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, ValueError):
+    if (values := _values(path)) is None:
         return None
     folder = path.absolute().parent
     paging = values.get("paging")
@@ -470,9 +530,29 @@ def salvage(path: Path) -> tuple[Path, Paging] | None:
         name: tuple(_sound_channels(paging.get(name), folder))
         for name in ("channels", "escalation")
     }
+    return _state_of(values, folder), Paging(**lists)
+
+
+def state_folder(path: Path) -> Path | None:
+    """Return the state folder of a configuration, also of one that is otherwise wrong.
+
+    None where it cannot be read at all.
+    """
+    values = _values(path)
+    return None if values is None else _state_of(values, path.absolute().parent)
+
+
+def _values(path: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    except (OSError, ValueError):
+        return None
+
+
+def _state_of(values: Mapping[str, Any], folder: Path) -> Path:
     recon = values.get("recon")
     state = recon.get("state") if isinstance(recon, dict) else None
-    return folder / (state if isinstance(state, str) else Recon().state), Paging(**lists)
+    return folder / (state if isinstance(state, str) else Recon().state)
 
 
 def _sound_channels(written: object, folder: Path) -> Iterator[Channel]:
@@ -495,12 +575,18 @@ def _unique(noun: str, names: Iterable[str]) -> set[str]:
 
 
 def _explain(path: Path, values: Mapping[str, Any], error: ValidationError) -> str:
-    """Return one line a mistake: the file, the key as a user would write it, and the remedy."""
-    lines = []
+    """Return one line a mistake: the file, the keys as a user would write them, and the remedy.
+
+    One mistake in several places, such as a secret that several keys name, is one line.
+    """
+    keys: dict[str, list[str]] = {}
     for mistake in error.errors(include_url=False, include_context=False):
         key = _key(values, mistake["loc"])
-        lines.append(f"{path}: {key}: {_remedy(mistake)}".replace(": :", ":"))
-    return "\n".join(lines)
+        keys.setdefault(_remedy(mistake, key), []).append(key)
+    return "\n".join(
+        f"{path}: {', '.join(wrong)}: {remedy}".replace(": :", ":")
+        for remedy, wrong in keys.items()
+    )
 
 
 def _key(values: Any, location: tuple[int | str, ...]) -> str:
@@ -520,12 +606,34 @@ def _key(values: Any, location: tuple[int | str, ...]) -> str:
     return ".".join(parts)
 
 
-def _remedy(mistake: Mapping[str, Any]) -> str:
-    kind, message = mistake["type"], mistake["msg"]
+def _no_list(written: object, location: tuple[int | str, ...], name: str) -> str:
+    """Say how a list is written, in place of what is there: a table, or a value alone."""
+    table = _table_name(location)
+    if isinstance(written, dict):
+        return f"[{table}] is one table, and there may be several: write [[{table}]]"
+    if table in {"accounts", "bots"}:
+        return f"write each as an entry [[{table}]]"
+    if isinstance(written, str):
+        return f'a list: write {name} = ["{written}"]'
+    return f"a list: write {name} = […]"
+
+
+def _table_name(location: tuple[int | str, ...]) -> str:
+    """Return a table's name as its header has it: without an entry's number or kind."""
+    return ".".join(str(step) for step in location if isinstance(step, str) and step not in READERS)
+
+
+def _remedy(mistake: Mapping[str, Any], key: str) -> str:
+    kind, message, name = mistake["type"], mistake["msg"], key.rpartition(".")[2]
     if kind == "extra_forbidden":
         return "an unknown key: remove it, or correct its spelling"
     if kind == "missing":
-        return "missing: add it"
+        return "missing: add an [[accounts]] entry" if key == "accounts" else "missing: add it"
+    if kind == "tuple_type":
+        return _no_list(mistake["input"], mistake["loc"], name)
+    if kind == "model_type" and isinstance(mistake["input"], list):
+        table = _table_name(mistake["loc"])
+        return f"there is one of it: write [{table}], with one bracket on each side"
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         written = mistake["input"].get("venue") if isinstance(mistake["input"], dict) else None
         near = [repr(name) for name in close_matches(str(written or ""))]

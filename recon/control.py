@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recon import expected, incidents, journal, manifests
-from recon.errors import ConfigError
+from recon.errors import ConfigError, clean_up
 from recon.paging import heard, outbox
 
 BUSY_TIMEOUT_S = 30.0
@@ -27,12 +27,12 @@ def open_control(path: Path) -> sqlite3.Connection:
     """
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     db.row_factory = sqlite3.Row
-    db.execute("pragma journal_mode = wal")
-    db.execute("pragma synchronous = full")
     try:
+        db.execute("pragma journal_mode = wal")
+        db.execute("pragma synchronous = full")
         _bring_up(db, path)
-    except BaseException:
-        db.close()
+    except BaseException as error:
+        clean_up(db.close, after=error)
         raise
     return db
 
@@ -46,10 +46,16 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("begin immediate")
     try:
         yield
-    except BaseException:
-        db.execute("rollback")
+        db.execute("commit")
+    except BaseException as error:
+        _roll_back(db, error)
         raise
-    db.execute("commit")
+
+
+def _roll_back(db: sqlite3.Connection, error: BaseException) -> None:
+    """Roll back after an error, unless SQLite has done so itself, as where the disk is full."""
+    if db.in_transaction:
+        clean_up(db.rollback, after=error)
 
 
 def _bring_up(db: sqlite3.Connection, path: Path) -> None:
@@ -145,10 +151,15 @@ def _publications(db: sqlite3.Connection) -> None:
     db.execute(expected.TOLD, (datetime.max.isoformat(),))  # noqa: DTZ901 - all of them
 
 
+def _unwatched(db: sqlite3.Connection) -> None:
+    """Tell an incident whose bot is alive again from one whose bot is no longer watched."""
+    db.execute(incidents.UNWATCHED)
+
+
 def _heard(db: sqlite3.Connection) -> None:
     """Make what is known of the places where pages are answered."""
     for statement in heard.SHAPE:
         db.execute(statement)
 
 
-STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _publications, _heard)
+STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _publications, _heard, _unwatched)

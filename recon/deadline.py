@@ -25,6 +25,8 @@ BEHIND = timedelta(days=60)
 DEADLINES = "deadline-"
 """What the keys of these incidents begin with; the session follows."""
 
+UNWATCHED = "no longer watched: the configuration does not name the account any more"
+
 MOST_NAMED = 20
 
 
@@ -78,7 +80,9 @@ def pages(
     for one in late:
         sessions.setdefault(one.key, []).append(one)
     before = {one["key"]: one for one in standing}
-    over = [_over(one, late, published) for key, one in before.items() if key not in sessions]
+    over = [
+        _over(one, late, published, config) for key, one in before.items() if key not in sessions
+    ]
     told = [_page(key, of, published, config) for key, of in sessions.items()]
     return over + [page for page in told if not _says(before.get(page.key), page)]
 
@@ -148,13 +152,18 @@ def _line(one: Due, published: Mapping[str, date]) -> str:
     )
 
 
-def _over(one: Mapping[str, Any], late: Sequence[Due], published: Mapping[str, date]) -> Page:
+def _over(
+    one: Mapping[str, Any], late: Sequence[Due], published: Mapping[str, date], config: Config
+) -> Page:
     """Return the end of an incident: what became of each account that it was about."""
     session = date.fromisoformat(one["key"].removeprefix(DEADLINES))
+    watched = {account.id for account in config.accounts}
     ends = {
-        account: _end(account, session, late, published) for account in one["subjects"].values()
+        account: _end(account, session, late, published) if account in watched else UNWATCHED
+        for account in one["subjects"].values()
     }
-    how = "published" if all(each.startswith("published") for each in ends.values()) else "over"
+    hows = ("published", "no longer watched")
+    how = next((each for each in hows if all(e.startswith(each) for e in ends.values())), "over")
     lines = [f"{account}: {each}" for account, each in [*ends.items()][:MOST_NAMED]]
     title = f"recon watch: {how} {session}: {', '.join([*ends][:MOST_NAMED])}"
     return Page(one["key"], title[:200], "\n".join(lines)[:MAX_BODY], "critical", resolves=True)

@@ -35,6 +35,8 @@ from recon.warehouse import Warehouse
 SCHEMA = 1
 SHOWN: tuple[Evidence, ...] = ("fills", "ledger", "positions")
 TRUTH = ("gross", "fees", "funding", "other", "net", "carried")
+RESTATING = ["Order", "Lot", "SymbolSummary", "AssetSummary", "WashSale"]
+"""Rows of IBKR's that restate executions: a finding of one says that these did not come."""
 NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
     dict.fromkeys((*TRUTH, "unrealised")),
     {"net": None, "fills": None},
@@ -209,6 +211,8 @@ class DocumentBuilder:
         coverage: dict[Evidence, CoverageStatus] = {}
         reasons: list[str] = []
         for promise in promises:
+            if promise.is_for_attribution:
+                continue  # where orders are missing, bots are in doubt, and not their account
             key = (promise.evidence, promise.kind)
             mine = [row for row in statements if (row["evidence"], row["kind"]) == key]
             status, why = _whole(promise, mine, window, was_asked=fetched.was_asked)
@@ -222,12 +226,22 @@ class DocumentBuilder:
         return coverage, reasons
 
     def _has_lost_rows(self, account: str) -> bool:
-        """Return whether fills or cash are in quarantine: then no sum of the rest is a truth."""
+        """Return whether fills or cash cannot be read, or an order came without its executions.
+
+        Then no sum of the rest is a truth.
+        """
         return bool(
             self._warehouse.rows(
-                "from evidence.quarantine where account = ? and kind not in ('position', "
-                "'position-history', 'instrument', 'balance', 'coin', 'account-value') limit 1",
-                [account],
+                """
+                select account from evidence.quarantine
+                where account = $account
+                  and kind not in ('position', 'position-history', 'instrument', 'balance', 'coin',
+                    'account-value')
+                union
+                select account from evidence.findings
+                where account = $account and source_kind in $restating
+                """,
+                {"account": account, "restating": RESTATING},
             )
         )
 
@@ -423,7 +437,7 @@ def proven_window(
     return common(
         unbroken(warehouse.served(account.venue, account.id, promise.evidence, promise.kind))
         for promise in promises
-        if promise.is_of_the_past
+        if promise.is_of_the_past and not promise.is_for_attribution
     )
 
 

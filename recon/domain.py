@@ -10,7 +10,9 @@ from typing import Any, Literal, NamedTuple
 CoverageStatus = Literal["complete", "partial", "failed"]
 """How much of what was asked for was served. Only `complete` may end as "agreed"."""
 
-Evidence = Literal["fills", "ledger", "positions", "balances", "instruments", "rates", "books"]
+Evidence = Literal[
+    "fills", "ledger", "positions", "balances", "instruments", "rates", "books", "orders"
+]
 """What a coverage statement speaks of. The first three are shown in the document."""
 
 Clock = Callable[[], datetime]
@@ -105,7 +107,12 @@ class Promise(NamedTuple):
     @property
     def is_of_the_past(self) -> bool:
         """Whether it speaks of what happened over time, and not of what there is now."""
-        return not self.is_snapshot and self.evidence in {"fills", "ledger", "positions"}
+        return not self.is_snapshot and self.evidence in {"fills", "ledger", "positions", "orders"}
+
+    @property
+    def is_for_attribution(self) -> bool:
+        """Whether it only says whose fills are: an account is proven without it."""
+        return self.evidence == "orders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +151,15 @@ class CheckItem:
     remedy: str = ""
     is_ok: bool = False
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a venue lists: instruments, by the venue's names, and currencies.
+
+    `kinds` says which kinds of instruments were asked for, where the account names them.
+    """
+
+    instruments: frozenset[str]
+    currencies: frozenset[str]
+    kinds: str = ""

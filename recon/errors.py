@@ -10,6 +10,7 @@
     │   │       └── KeyRefused 3      the key can do more than read: no further request is made
     │   ├── StatementError    3   a broker's statement is not one, or not whole
     │   └── BooksError        3   a bot's own books, or the mapping over them, cannot be read
+    ├── OwnerError            2   the state belongs to another user of this machine
     ├── StateError            3   recon's own files: damaged, missing, no room, no permission
     ├── IdentityError        70   an identity that must hold by construction does not: a bug here
     └── LockedError          75   another run holds the state folder
@@ -17,11 +18,17 @@
 
 A finding about the data (a broken proof, a quarantined row) is never an exception: it is returned
 as data. An exception means that the step itself could not be done.
+
+An error in cleaning up never hides the first error: whatever closes, rolls back or unregisters does
+it through `clean_up`, or in a block of `afterwards` or `closing`.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
+from typing import Protocol, TypeVar
 
 
 class ExitCode(IntEnum):
@@ -83,6 +90,12 @@ class BooksError(EvidenceError):
     """A bot's own books, or the mapping over them, cannot be read."""
 
 
+class OwnerError(ReconError):
+    """The state, or a file in it, belongs to another user of this machine."""
+
+    exit_code = ExitCode.USAGE
+
+
 class StateError(ReconError):
     """Recon's own files cannot be used: damaged, missing, or there is no room or permission."""
 
@@ -113,3 +126,61 @@ def exit_status(error: BaseException) -> int:
     if isinstance(error, ReconError):
         return error.exit_code
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG
+
+
+def clean_up(action: Callable[[], object], *, after: BaseException | None) -> None:
+    """Call `action`, which closes or takes back something, after a block that ended with `after`.
+
+    An error of `action` is raised where `after` is None. Else it becomes a note on `after`, which
+    the caller raises: the first error says what happened.
+    """
+    if after is None:
+        action()
+        return
+    try:
+        action()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it comes second
+        _note(after, error)
+
+
+@contextmanager
+def afterwards(action: Callable[[], object]) -> Iterator[None]:
+    """Call `action` after the block, however it ends; see `clean_up`."""
+    try:
+        yield
+    except BaseException as error:
+        clean_up(action, after=error)
+        raise
+    action()
+
+
+@asynccontextmanager
+async def afterwards_async(action: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Await `action` after the block, however it ends; see `clean_up`."""
+    try:
+        yield
+    except BaseException as error:
+        try:
+            await action()
+        except Exception as second:  # noqa: BLE001 - whatever it is, it comes second
+            _note(error, second)
+        raise
+    await action()
+
+
+class _Closable(Protocol):
+    def close(self) -> object: ...
+
+
+_Thing = TypeVar("_Thing", bound=_Closable)
+
+
+@contextmanager
+def closing(thing: _Thing) -> Iterator[_Thing]:
+    """Give `thing`, and close it after the block, however that ends; see `clean_up`."""
+    with afterwards(thing.close):
+        yield thing
+
+
+def _note(first: BaseException, second: Exception) -> None:
+    first.add_note(f"then, in cleaning up: {type(second).__name__}: {second}")

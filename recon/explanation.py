@@ -6,18 +6,21 @@ import csv
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from recon.causes.walk import Cause
 from recon.errors import UsageError
-from recon.exact import text
+from recon.exact import EXACT, text
 from recon.mappings import biases
 from recon.night import Night, rehearsed
 from recon.warehouse import Warehouse
 
 WORST = 5
 """Trades that are shown side by side with their fills."""
+NOISE = Decimal("1e-9")
+"""A trade that is off by no more is off by the noise of its floats."""
 MOST = Decimal("0.5")
 """The share of all that its causes move from which on one of them is said to dominate."""
 PROBABLY: Mapping[Cause, str] = {
@@ -38,6 +41,7 @@ PROBABLY: Mapping[Cause, str] = {
     "arithmetic": "its pnl is not worked out from its own prices and costs",
     "lot_method": "it pairs entries and exits otherwise than the account does",
     "currency": "it adds up amounts of several currencies",
+    "unowned": "no bot owns the orders that its books name: recon assign says whose they are",
     "correction": "the broker restated fills after it had booked them",
     "timing": "its clock, or the day that it books a trade in, is another than the venue's",
     "dividend": "it does not book dividends", "tax": "it does not book taxes",
@@ -78,6 +82,7 @@ def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
                 entry["causes"], _known_ways(warehouse, bot, night.config.folder)
             ),
             "trades": [_side_by_side(warehouse, bot, name, rows) for name in trades],
+            "assignments": _assignments(warehouse, bot),
             "without_trade": [_told(row) for row in rows if row["trade_id"] is None],
             "evidence": [_evidence(row) for row in rows],
         }
@@ -99,17 +104,18 @@ def _harmless(name: str, value: str | None) -> str:
 
 
 def _worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the trades that are off by most, the worst first."""
-    moved: dict[str, Decimal] = {}
+    """Return the trades that are off by most, the worst first; none that is off by nothing."""
+    off: dict[str, Decimal] = {}
     for row in rows:
         if row["trade_id"] is not None:
-            moved[row["trade_id"]] = moved.get(row["trade_id"], Decimal(0)) + abs(row["amount"])
-    return sorted(moved, key=lambda name: (-moved[name], name))[:WORST]
+            off[row["trade_id"]] = EXACT.add(off.get(row["trade_id"], Decimal(0)), row["amount"])
+    wrong = {name: amount.copy_abs() for name, amount in off.items() if amount.copy_abs() > NOISE}
+    return sorted(wrong, key=lambda name: (-wrong[name], name))[:WORST]
 
 
 def _known(warehouse: Warehouse, bot: str, trade: str) -> str:
     if warehouse.rows(
-        "select 1 from books.trades where bot = ? and trade_id = ? limit 1", [bot, trade]
+        "select 1 from claimed.trades where bot = ? and trade_id = ? limit 1", [bot, trade]
     ):
         return trade
     raise UsageError(f"the books of {bot} have no closed trade {trade!r}")
@@ -139,7 +145,7 @@ def _side_by_side(
     warehouse: Warehouse, bot: str, trade: str, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return one trade as booked, the broker's fills that make it, and what is between them."""
-    [booked] = warehouse.rows("from books.trades where bot = ? and trade_id = ?", [bot, trade])
+    [booked] = warehouse.rows("from claimed.trades where bot = ? and trade_id = ?", [bot, trade])
     fills = warehouse.rows(
         """
         select
@@ -149,6 +155,7 @@ def _side_by_side(
         from causes.matched m
         join causes.fills f
           on f.account = m.account and f.instrument = m.instrument and f.order_id = m.order_id
+          and coalesce(m.event_id = f.event_id, true)
         join evidence.fills e
           on e.account = f.account and e.instrument = f.instrument and e.fill_id = f.event_id
         where m.bot = ? and m.trade_id = ?
@@ -163,7 +170,7 @@ def _side_by_side(
             name: _shown(value) for name, value in booked.items() if name not in ("bot", "trade_id")
         },
         "fills": [{name: _shown(value) for name, value in fill.items()} for fill in fills],
-        "amount": text(sum((row["amount"] for row in causes), Decimal(0))),
+        "amount": text(reduce(EXACT.add, (row["amount"] for row in causes), Decimal(0))),
         "causes": [_told(row) for row in causes],
         "earlier": [
             {name: _shown(row[name]) for name in ("closed_at", "qty", "pnl")}
@@ -172,6 +179,29 @@ def _side_by_side(
             )
         ],
     }
+
+
+def _assignments(warehouse: Warehouse, bot: str) -> list[dict[str, Any]]:
+    """Return what persons have said of orders: those that are this bot's, or in its books."""
+    rows = warehouse.rows(
+        """
+        select x.is_order, x.id, x.bot, x.who, x.at, x.why
+        from config.assignments x
+        join config.bots b on b.account = x.account and b.bot = $bot
+        where x.bot = $bot or exists (
+          from causes.matched m where m.bot = $bot and m.account = x.account and m.order_id = x.id
+        )
+        order by x.at, x.id
+        """,
+        {"bot": bot},
+    )
+    return [
+        {
+            "order" if row["is_order"] else "fill": row["id"],
+            **{name: _shown(row[name]) for name in ("bot", "who", "at", "why")},
+        }
+        for row in rows
+    ]
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:

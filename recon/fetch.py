@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from connectors.protocol import Connector, Remembering
 from recon.books import unpack
-from recon.coverage import reach
+from recon.coverage import reach, unbroken
 from recon.domain import Coverage, Record, Table, Window
-from recon.errors import BooksError, EvidenceError
+from recon.errors import BooksError, EvidenceError, afterwards_async
 from recon.plan import AccountPlan, BotPlan, Plan
 from recon.progress import Progress
 from recon.warehouse import Warehouse
@@ -123,13 +122,19 @@ def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> 
 
 
 def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
-    """Return what is left of the window to read: from an overlap before what is known already."""
+    """Return what is left of the window to read: from an overlap before what is known already.
+
+    Of orders the last stretch counts: what a venue does not serve any more is not asked for again.
+    """
     source, start = plan.source, plan.window.start
-    known = [
-        reach(warehouse.served(source.venue, source.account, *promise[:2]), start)
-        for promise in source.promises
-        if promise.is_of_the_past
-    ]
+    known: list[datetime | None] = []
+    for promise in source.promises:
+        served = warehouse.served(source.venue, source.account, *promise[:2])
+        if promise.is_for_attribution:
+            stretch = unbroken(served)
+            known.append(stretch and stretch.end)
+        elif promise.is_of_the_past:
+            known.append(reach(served, start))
     reached = [instant for instant in known if instant is not None]
     if len(reached) < len(known):
         return plan.window
@@ -158,7 +163,8 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
     name = f"{source.venue} {source.account}"
     rows = 0
     try:
-        async with aclosing(source.fetch(wanted)) as items:
+        items = source.fetch(wanted)
+        async with afterwards_async(items.aclose):
             async for item in items:
                 haul.items.append(item)
                 if isinstance(item, Coverage):
@@ -172,11 +178,11 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
                         progress.count(name, rows)
     except EvidenceError as error:
         haul.error = str(error)
-        progress.note(f"{name}: {error}")
+        progress.note(f"{name}: failed")  # why is in the report
     progress.count(name, rows)
     return haul
 
 
 def _said(statement: Coverage) -> str:
-    why = f": {statement.reason}" if statement.reason else ""
-    return f"{statement.evidence} {statement.status}, {statement.rows} rows{why}"
+    """Say how a fetch of one kind of evidence ended; why, if not well, is in the report."""
+    return f"{statement.evidence} {statement.status}, {statement.rows} rows"

@@ -1,8 +1,8 @@
 """Incidents of bots that are not alive: what was known of each, when it began, when it ended.
 
-A bot has at most one that stands. What opens in one turn is told in one page, and that page is
-resolved once all that it told of has recovered. Functions over the control ledger's connection,
-within the caller's transaction.
+A bot has at most one that stands. It ends when the bot is alive again, or is no longer watched.
+What opens in one turn is one page, and that page is resolved once all its incidents have ended.
+Functions over the control ledger's connection, within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ SHAPE = (
     "create unique index one_incident_a_bot on watched_incidents (bot) where recovered_at is null",
     "create index incidents_to_tell on watched_incidents (page) where is_resolved = 0",
 )
-COLUMNS = "incident, bot, kind, why, opened_at, recovered_at"
+UNWATCHED = "alter table watched_incidents add column unwatched_at text"
+"""When the bot, or its heartbeat, was seen to have gone from the configuration: then
+`recovered_at` says only that the incident has ended.
+"""
+COLUMNS = "incident, bot, kind, why, opened_at, recovered_at, unwatched_at"
 
 
 class Told(NamedTuple):
@@ -63,14 +67,18 @@ def see(
     """Note what one turn saw of every bot that is watched; return whether an incident began or
     ended.
 
-    A bot that is not watched any more has no incident.
+    The incident of a bot that is no longer watched ends: nobody knows whether the bot is alive.
     """  # noqa: D205 - one sentence, of two lines
     before, standing = known(db), {row["bot"]: row for row in listed(db)}
     for bot in before.keys() - judged.keys():
         db.execute("delete from watched where bot = ?", (bot,))
     is_news = False
     for bot in standing.keys() - judged.keys():
-        _recover(db, bot, at)
+        db.execute(
+            "update watched_incidents set unwatched_at = ? where bot = ? and recovered_at is null",
+            (at.isoformat(), bot),
+        )
+        _end(db, bot, at)
         is_news = True
     for bot, (after, trouble) in judged.items():
         if after != before.get(bot):
@@ -80,7 +88,7 @@ def see(
             )
         if trouble is None:
             if bot in standing:
-                _recover(db, bot, at)
+                _end(db, bot, at)
                 is_news = True
         elif bot not in standing:
             db.execute(
@@ -141,7 +149,7 @@ def told(db: sqlite3.Connection, page: str, *, resolves: bool) -> None:
     )
 
 
-def _recover(db: sqlite3.Connection, bot: str, at: datetime) -> None:
+def _end(db: sqlite3.Connection, bot: str, at: datetime) -> None:
     db.execute(
         "update watched_incidents set recovered_at = ? where bot = ? and recovered_at is null",
         (at.isoformat(), bot),

@@ -1,4 +1,4 @@
-"""The journal: who did what to a break or a bot, when and why, as a chain of hashes in SQLite.
+"""The journal: who did what to a break, a bot or an order, when and why: a chain of hashes.
 
 It only grows, and only at its end. Each entry's hash is over the hash before it and all of the
 entry, so that what is altered later is found, and where. A tail that was cut off leaves a chain
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 Act = Literal[
     "open", "reopen", "clear", "lapse", "acknowledge", "resolve", "sign-off", "take-over",
-    "restore",
+    "restore", "assign",
 ]  # fmt: skip
 GENESIS = "0" * 64
 """What the first entry's hash is chained to, and the head of a journal that is empty."""
@@ -45,7 +45,10 @@ SHAPE = (
 
 
 class Entry(NamedTuple):
-    """One act. `at` is UTC, `subject` a break, a bot or a backup, `detail` a JSON object."""
+    """One act. `at` is UTC, `detail` a JSON object.
+
+    `subject` is a break, a bot, an order or a backup.
+    """
 
     entry: int
     at: str

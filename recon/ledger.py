@@ -12,17 +12,18 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from recon import baseline, breaks, expected, incidents, journal, manifests
+from recon import assignments, baseline, breaks, expected, incidents, journal, manifests
+from recon.assignments import Assignment
 from recon.baseline import Signature, SignedOff
 from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
-from recon.errors import UsageError
+from recon.errors import UsageError, clean_up, closing
 from recon.incidents import Told
 from recon.liveness import Known, Trouble
 from recon.manifests import Held, Manifest
@@ -46,8 +47,8 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        clean_up(self._db.close, after=error)
 
     def is_in_place(self) -> bool:
         """Return whether its file still has its name: not so once another is restored."""
@@ -155,6 +156,14 @@ class Ledger:
         return baseline.signed_off(
             self._db, account, bot, since=since, session=session, signers=signers
         )
+
+    def assign(self, made: Sequence[Assignment], user: str) -> None:
+        """Note whose orders are, as a person says; the next run goes by it."""
+        assignments.assign(self._db, made, user)
+
+    def assignments(self) -> list[Assignment]:
+        """Return every assignment that was ever made, in their order."""
+        return assignments.history(self._db)
 
     def journal_end(self) -> journal.End:
         """Return how many entries the journal has, and the hash of the last."""

@@ -81,6 +81,8 @@ class Book:
     Feed it events in the order in which they happened; each call returns what it realised. A book
     goes on where it was left when it is made again from what these fields were: `lots` are those
     that are open, the oldest first, and `first_lot` is how many lots were used up before them.
+    `matches` counts the lots that fills closed, wholly or in part, since the book was made: a lot
+    that three fills closed counts three times.
     """
 
     method: Method
@@ -89,6 +91,7 @@ class Book:
     funding: int = 0
     first_lot: int = 0
     lots: deque[Lot] = field(default_factory=deque)
+    matches: int = 0
 
     @property
     def cost(self) -> int:
@@ -174,6 +177,7 @@ class Book:
 
     def _take(self, qty: int) -> tuple[int, int]:
         if self.method == "average":
+            self.matches += 1
             return self._take_average(qty)
         value = fee = 0
         while qty:
@@ -181,6 +185,7 @@ class Book:
             part = min(qty, lot.left)
             lot_value, lot_fee = lot.consume(part)
             value, fee, qty = value + lot_value, fee + lot_fee, qty - part
+            self.matches += 1
             if not lot.left:
                 self.lots.popleft()
                 self.first_lot += 1

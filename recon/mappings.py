@@ -24,6 +24,10 @@ from recon.watermarks import Watermarks, read_watermarks
 QUERIES = ("trades", "fills", "positions")
 """The queries of a mapping, of which only the first must be there."""
 
+AUTO = "auto"
+"""The name that stands for all shipped mappings."""
+OWN_MAPPING = "recon mapping new FOLDER --bot BOT writes a mapping to begin with"
+
 _COLUMNS_LINE = re.compile(r"^--\s*(requires|optional):\s*(.+)$", re.MULTILINE)
 _NAMED_TABLE = re.compile(r'\bbot\s*\.\s*(?:(\w+)|"((?:[^"]|"")+)")', re.IGNORECASE)
 _TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
@@ -110,10 +114,24 @@ class BooksMapping:
         if fitting:
             return max(fitting, key=lambda variant: variant.weight)
         nearest = min(self.variants, key=lambda variant: len(lacking[variant.folder]))
+        if self.name == AUTO:
+            tables = ", ".join(sorted(schema)) or "none"
+            raise BooksError(
+                f"these books (tables: {tables}) fit no shipped mapping: the nearest, "
+                f"{nearest.folder.relative_to(sql_root() / 'books')}, lacks "
+                f"{', '.join(lacking[nearest.folder])}: {OWN_MAPPING}"
+            )
         raise BooksError(
             f"mapping {self.name} does not fit these books: the nearest, {nearest.folder}, lacks "
             f"{', '.join(lacking[nearest.folder])}: name another mapping, or write one"
         )
+
+    @property
+    def refusal(self) -> tuple[str, str]:
+        """Why books are refused of which it reads no table, and what to do."""
+        if self.name == AUTO:
+            return "no shipped mapping knows", OWN_MAPPING
+        return f"mapping {self.name} does not read", "see that `books` names what the bot writes"
 
 
 def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
@@ -122,7 +140,7 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
     Raises ConfigError, which lists the shipped ones, where there is none.
     """
     shipped = _shipped()
-    if name_or_folder == "auto":
+    if name_or_folder == AUTO:
         variants = [one for folder in shipped.values() for one in _variants(folder)]
     else:
         variants = _variants(shipped.get(name_or_folder) or base / name_or_folder)
@@ -132,6 +150,13 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
             f"name auto, {', '.join(shipped)}, or such a folder, relative to {base}"
         )
     return BooksMapping(name_or_folder, tuple(variants))
+
+
+def mapping_key(name_or_folder: str, base: Path) -> str:
+    """Return what tells a mapping from others: a folder of one's own, or "" for a shipped one."""
+    if name_or_folder == AUTO or name_or_folder in _shipped():
+        return ""
+    return str((base / name_or_folder).resolve())
 
 
 def biases(name_or_folder: str, base: Path = Path()) -> dict[str, str]:

@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 
 from recon import __version__
+from recon.assignments import Assignment
 from recon.causes.reckon import find_causes
 from recon.config import Account as AccountSettings
-from recon.config import Bot, CcxtAccount, OkxAccount, TwsAccount
+from recon.config import Bot, CcxtAccount, OkxAccount, SharedDatabase, TwsAccount
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
+from recon.names import keep_names
 from recon.resources import sql_root
 from recon.run_lots import run_lots
 from recon.sessions import Calendar
@@ -46,8 +48,8 @@ TOLD = pa.schema(
 )  # fmt: skip
 TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
 TOLD_SINCE = pa.schema([("account", pa.string()), ("since", pa.date32())])
-DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "restated", "proofs",
-           "breaks", "causes")  # fmt: skip
+DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "claimed", "restated",
+           "proofs", "breaks", "causes")  # fmt: skip
 
 
 def configure(
@@ -56,28 +58,19 @@ def configure(
     bots: Sequence[Bot],
     now: datetime,
     asked_for: str | None = None,
+    assignments: Iterable[Assignment] = (),
+    shared: Sequence[SharedDatabase] = (),
 ) -> None:
     """Write what the queries need to know of the configuration: schema `config`.
 
-    `asked_for` is the bot whose causes are looked for even where it is right.
+    `asked_for` is the bot whose causes are looked for even where it is right. `assignments` are
+    those that hold, one an order or a fill. `shared` are all bots whose database another bot
+    names, those of other accounts among them.
     """
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
     warehouse.store("config", "opening", _opening([account for account, _, _ in accounts]))
     warehouse.store("config", "lot_kinds", _table(("kind",), [(kind,) for kind in LOT_KINDS]))
-    warehouse.store(
-        "config",
-        "instrument_types",
-        _table(
-            ("account", "instrument_type"),
-            [
-                (account.id, kind)
-                for account, _, _ in accounts
-                if isinstance(account, OkxAccount)
-                for kind in account.instrument_types
-            ],
-        ),
-    )
     warehouse.store(
         "config",
         "tws",
@@ -96,6 +89,43 @@ def configure(
         _table(
             ("account", "exchange"),
             [(one.id, one.venue) for one, _, _ in accounts if isinstance(one, CcxtAccount)],
+        ),
+    )
+    configure_bots(warehouse, [account for account, _, _ in accounts], bots, asked_for)
+    warehouse.store("config", "databases", _databases(shared))
+    warehouse.store(
+        "config",
+        "database_instruments",
+        _table(
+            ("database", "bot", "account", "instrument"),
+            [
+                (one.database, one.bot.id, one.bot.account, name)
+                for one in shared
+                for name in one.bot.instruments
+            ],
+        ),
+    )
+    warehouse.store("config", "assignments", _assignments(assignments))
+
+
+def configure_bots(
+    warehouse: Warehouse,
+    accounts: Sequence[AccountSettings],
+    bots: Sequence[Bot],
+    asked_for: str | None = None,
+) -> None:
+    """Write the bots, what they own, and which types of instruments their accounts may hold."""
+    warehouse.store(
+        "config",
+        "instrument_types",
+        _table(
+            ("account", "instrument_type"),
+            [
+                (account.id, kind)
+                for account in accounts
+                if isinstance(account, OkxAccount)
+                for kind in account.instrument_types
+            ],
         ),
     )
     warehouse.store(
@@ -135,7 +165,7 @@ def build(
     told = (("by_session", TOLD), ("through", TOLD_THROUGH), ("since", TOLD_SINCE))
     for name, columns in told:
         warehouse.keep("told", name, columns)
-    for folder in ("pnl", "restated", "proofs", "breaks"):
+    for folder in ("pnl", "claimed", "restated", "proofs", "breaks"):
         with stage(folder):
             warehouse.build(folder, empty=empty)
     with stage("causes"):
@@ -163,6 +193,7 @@ def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -
     if warehouse.rows("select recipe from raw.recipes where account = ''") != [{"recipe": rules}]:
         warehouse.drop(DERIVED)
         warehouse.run("delete from raw.recipes")
+    keep_names(warehouse, run)
     again = _from_the_beginning(warehouse)
     again += _neighbours(warehouse, run, {one.account for one in again})
     again += _unread(warehouse)
@@ -174,7 +205,16 @@ def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -
         warehouse.build("staging", empty=empty)
     warehouse.prepare(
         "evidence",
-        ("fills", "ledger", "closed_positions", "lot_events", "stated_pnl", "cash_moves"),
+        (
+            "fills",
+            "ledger",
+            "closed_positions",
+            "lot_events",
+            "stated_pnl",
+            "cash_moves",
+            "orders",
+            "assignments",
+        ),
     )
 
 
@@ -357,6 +397,49 @@ def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> p
                 ("last_date", pa.date32()),
                 ("window_start", TIME),
                 ("window_end", TIME),
+            ]
+        ),
+    )
+
+
+def _assignments(assignments: Iterable[Assignment]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            one.filled._asdict()
+            | {"bot": one.bot, "who": one.who, "at": one.at.replace(tzinfo=None), "why": one.why}
+            for one in assignments
+        ],
+        schema=pa.schema(
+            [
+                ("account", pa.string()),
+                ("is_order", pa.bool_()),
+                ("id", pa.string()),
+                ("bot", pa.string()),
+                ("who", pa.string()),
+                ("at", TIME),
+                ("why", pa.string()),
+            ]
+        ),
+    )
+
+
+def _databases(shared: Sequence[SharedDatabase]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                "database": one.database,
+                "bot": one.bot.id,
+                "account": one.bot.account,
+                "has_own_mapping": one.has_own_mapping,
+            }
+            for one in shared
+        ],
+        schema=pa.schema(
+            [
+                ("database", pa.string()),
+                ("bot", pa.string()),
+                ("account", pa.string()),
+                ("has_own_mapping", pa.bool_()),
             ]
         ),
     )

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.patience import Patience
+from recon.assignments import latest
 from recon.baseline import SignedOff
 from recon.breaks import Break, Sighting
 from recon.claims import Landed, keep_claims
@@ -30,7 +31,7 @@ from recon.judgement import Tolerance
 from recon.ledger import LEDGER, Ledger
 from recon.models import build, configure, note_told
 from recon.paging.channels import outlets
-from recon.paging.delivery import decide, deliver, told_pages
+from recon.paging.delivery import Watched, decide, deliver, told_pages
 from recon.paging.page import Page, runs_again
 from recon.plan import Plan, begun, make_plan
 from recon.progress import Progress, Silent
@@ -102,14 +103,14 @@ def run_night(night: Night) -> dict[str, Any]:
             is_whole = night.is_fetching and told.issuperset(begun(config, plan.as_of))
             if is_whole and ledger.is_latest(plan.as_of):
                 publish(state, tables, document)
-            _report(state, night, document)
+            _report(night, document)
             ledger.publish_run(run, plan.as_of, night.now(), document, is_whole=is_whole)
         with stage("page"):
             if night.is_paging:
                 deliver(state, ledger, channels, night.now, note)
                 document["pages"] = told_pages(ledger, paged)
             ledger.end_run(run, night.now(), document)
-            _report(state, night, document)
+            _report(night, document)
     return document
 
 
@@ -132,7 +133,7 @@ def _tell(
         for haul, before in zip(hauls, stood, strict=True)
         if haul.venue == "books"
     }
-    unreadable = _model(night, plan, run, hauls, books, warehouse)
+    unreadable = _model(night, plan, run, hauls, books, warehouse, ledger)
     with night.stages("judge"):
         signed = _signed_off(night.config, plan, ledger)
         document, found = _judge(night, plan, run, hauls, unreadable, signed, warehouse)
@@ -152,7 +153,10 @@ def _note(
     if not night.is_paging:
         return []
     ledger.enqueue(runs_again(), night.now())
-    return decide(ledger, document, found, str(night.config.path), night.now())
+    watched = Watched(
+        {account.id for account in night.config.accounts}, {bot.id for bot in night.config.bots}
+    )
+    return decide(ledger, document, found, str(night.config.path), night.now(), watched)
 
 
 def _say_lost(night: Night, ledger: Ledger, lost: str) -> None:
@@ -198,7 +202,7 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
     ):
         try:
             with warehouse.transaction():
-                unreadable = _model(quiet, plan, "", [], {}, warehouse)
+                unreadable = _model(quiet, plan, "", [], {}, warehouse, ledger)
                 signed = _signed_off(night.config, plan, ledger)
                 document, _ = _judge(quiet, plan, "", [], unreadable, signed, warehouse)
                 yield document, warehouse
@@ -217,7 +221,7 @@ def read_back(
     path = config.state / LEDGER
     document = None
     if path.exists():
-        with Ledger(path) as ledger:
+        with storing(config.state), Ledger(path) as ledger:
             document = ledger.told(as_of, known_at, accounts)
     if document is None:
         of = "anything" if as_of is None else f"session {as_of}"
@@ -256,11 +260,13 @@ def _model(
     hauls: Sequence[Haul],
     books: Mapping[str, Landed],
     warehouse: Warehouse,
+    ledger: Ledger,
 ) -> dict[str, str]:
     """Build every table from what has landed; return why which bots' books could not be read."""
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
-    configure(warehouse, accounts, bots, night.now(), night.asked_for)
+    assigned = latest(ledger.assignments()).values()
+    configure(warehouse, accounts, bots, night.now(), night.asked_for, assigned, shared=plan.shared)
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)
@@ -362,7 +368,13 @@ def _sessions_between(days: Calendar, first: date, last: date) -> int:
     return count
 
 
-def _report(state: Path, night: Night, document: Mapping[str, Any]) -> None:
-    """Write the session's report; one of a part of the accounts goes beside it, by their names."""
-    name = ".".join([document["as_of"], *sorted(night.accounts)])
-    write_whole(state / "reports" / f"{name}.json", json.dumps(document, indent=1) + "\n")
+def report_path(night: Night, as_of: str) -> Path:
+    """Return the file of a session's report; that of a run of named accounts has their names."""
+    name = ".".join([as_of, *sorted(set(night.accounts))])
+    return night.config.state / "reports" / f"{name}.json"
+
+
+def _report(night: Night, document: Mapping[str, Any]) -> None:
+    """Write the session's report."""
+    path = report_path(night, document["as_of"])
+    write_whole(path, json.dumps(document, indent=1) + "\n")

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from recon.child import Child
-from recon.errors import ReconError, exit_status
+from recon.errors import ReconError, clean_up, exit_status
 from recon.secrets import read_secret
 
 DEADLINE_S = 10.0
@@ -105,7 +105,8 @@ def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Itera
     try:
         yield run
     except BaseException as error:
-        _tell(url, begun, ("fail", told_of(error)), note, deadline_s)
+        ending = ("fail", told_of(error))
+        clean_up(lambda: _tell(url, begun, ending, note, deadline_s), after=error)
         raise
     _tell(url, begun, run.ending, note, deadline_s)
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from urllib.request import OpenerDirector, Request
 
 from recon.child_http import FAILURES, in_words, opener
+from recon.errors import closing
 
 ATTEMPT_S = 2.5
 """For one attempt, so that three of them and their pauses fit into ten seconds."""
@@ -67,13 +68,11 @@ def _connect(url: str) -> tuple[str, bool]:
     """Return why the address's host takes no connection, and whether to leave it at that."""
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=ATTEMPT_S)
-    try:
-        connection.connect()
-    except FAILURES as error:
-        return in_words(error), False
-    finally:
-        connection.close()
+    with closing(kind(parts.hostname or "", parts.port, timeout=ATTEMPT_S)) as connection:
+        try:
+            connection.connect()
+        except FAILURES as error:
+            return in_words(error), False
     return "", True
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from pathlib import Path
 
 from connectors.patience import Patience
 from connectors.protocol import Connector
-from recon.config import Account, Bot, Config
+from connectors.snapshot import Unknown
+from recon.config import Account, Bot, Config, SharedDatabase
 from recon.domain import Clock, Window
-from recon.errors import UsageError
-from recon.mappings import BooksMapping, find_mapping
+from recon.errors import ConfigError, UsageError
+from recon.mappings import BooksMapping, find_mapping, mapping_key
 from recon.sessions import Calendar, calendar, last_ended, window
-from recon.sources import account_source, books_source
+from recon.sources import account_source, books_source, database_of
 from recon.watermarks import Above
 
 
@@ -43,10 +46,29 @@ class Plan:
     as_of: date
     accounts: tuple[AccountPlan, ...]
     bots: tuple[BotPlan, ...]
+    shared: tuple[SharedDatabase, ...] = ()
+    """All bots of the configuration whose database another bot names, too."""
 
     def of(self, account: str) -> AccountPlan:
         """Return the plan of one account."""
         return next(plan for plan in self.accounts if plan.account.id == account)
+
+
+def assert_since(account: Account, path: Path, now: Clock) -> None:
+    """Raise ConfigError for a `since` that lies ahead, or before the account's calendar begins.
+
+    A day's grace is given to clocks and zones: an account may begin today.
+    """
+    today, key = now().date(), f"{path}: accounts.{account.id}.since"
+    if account.since > today + timedelta(days=1):
+        raise ConfigError(
+            f"{key}: {account.since} is in the future, as today is {today}: write the first day "
+            "that counts, today at the latest"
+        )
+    try:
+        calendar(account.calendar).session_on_or_after(account.since)
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {error}") from None
 
 
 def make_plan(
@@ -62,6 +84,8 @@ def make_plan(
     Raises UsageError for an account that is not configured or a session that has not ended,
     ConfigError for a mapping, a calendar or a kind of books that there is not.
     """
+    for account in config.accounts:
+        assert_since(account, config.path, now)
     chosen = _chosen(config, accounts)
     day = as_of or last_day(chosen, now)
     plans = tuple(_plan(account, config, day, now, patience) for account in chosen)
@@ -71,7 +95,19 @@ def make_plan(
         for bot in config.bots
         if bot.account in windows
     )
-    return Plan(day, plans, bots)
+    return Plan(day, plans, bots, tuple(shared_databases(config)))
+
+
+def shared_databases(config: Config) -> Iterator[SharedDatabase]:
+    """Yield the bots that name a database which another bot names, too."""
+    groups: dict[str, list[Bot]] = defaultdict(list)
+    for bot in config.bots:
+        groups[database_of(bot, config)].append(bot)
+    for database, bots in groups.items():
+        readings = Counter(mapping_key(bot.mapping, config.folder) for bot in bots)
+        for bot in bots if len(bots) > 1 else ():
+            is_alone = readings[mapping_key(bot.mapping, config.folder)] == 1
+            yield SharedDatabase(database, bot, has_own_mapping=is_alone)
 
 
 def _chosen(config: Config, names: Sequence[str]) -> list[Account]:
@@ -125,6 +161,7 @@ def _bot_plan(bot: Bot, config: Config, now: Clock, whole: Window) -> BotPlan:
         config,
         now,
         mapping.reads,
+        unknown=Unknown(*mapping.refusal),
         scratch=config.state / "scratch",
         above=Above(whole.start, mapping.watermarks),
     )

@@ -22,7 +22,7 @@ import pyarrow as pa
 from recon.errors import StateError
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
-from recon.state import sync_folder
+from recon.state import REMEDY, sync_folder
 from recon.warehouse import Warehouse
 
 WAREHOUSE, PUBLISHED = "warehouse.duckdb", "published.duckdb"
@@ -30,7 +30,6 @@ BACKUPS = "backups"
 QUERIES = "published"
 ORIGINAL = ("raw", "told")
 """Schemas that are made from nothing else: what is lost there is lost."""
-REMEDY = "run  recon restore  to go on from the last backup; what is there now is set aside"
 
 
 @contextmanager

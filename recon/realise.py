@@ -44,6 +44,7 @@ class Event(NamedTuple):
     at what it cost; `split`, which changes the position by `qty`; `move`, by which all of it,
     `qty`, goes on as `to_instrument`. `proceeds` is the unsigned value of a fill that isn't
     quantity times price. `exercise_id` names what an exercise and the fill that delivers it share.
+    `is_unowned` marks a fill of which nobody can say whose it is.
     """
 
     account: str
@@ -65,6 +66,7 @@ class Event(NamedTuple):
     to_instrument: str | None = None
     exercise_id: str | None = None
     family: str | None = None
+    is_unowned: bool | None = None
 
 
 class SessionPnl(NamedTuple):
@@ -72,7 +74,8 @@ class SessionPnl(NamedTuple):
 
     Money in units of 10^-18 of the account's currency (scope `broker`: the instrument's), signed as
     cash; None where a part of it cannot be valued: unknown, and never 0. `closed_qty` is unsigned,
-    in units of 10^-18.
+    in units of 10^-18. `closed_lots` counts the lots that each fill closed, wholly or in part, in
+    scope `broker`; the other scopes do not count them: 0.
     """
 
     account: str
@@ -87,6 +90,7 @@ class SessionPnl(NamedTuple):
     funding: int | None
     other: int | None
     carried: int | None
+    closed_lots: int = 0
 
 
 class ClosingBook(NamedTuple):
@@ -131,6 +135,19 @@ class ClosingLot(NamedTuple):
     value: int
     fee: int
     consumed: int
+
+
+class Bystander(NamedTuple):
+    """A bot that held a position when an unowned fill changed its instrument; key: all columns.
+
+    What the fill closed may have been the bot's: nobody knows what the bot has realised.
+    """
+
+    account: str
+    instrument: str
+    bot: str
+    session_date: date
+    event_id: str
 
 
 class Opening(NamedTuple):
@@ -243,8 +260,8 @@ def realise(
     methods: Mapping[str, Method],
     opening: Mapping[Key, Opening] | None = None,
     brokers: Mapping[str, Method] | None = None,
-) -> Iterator[SessionPnl | ClosingBook | ClosingLot]:
-    """Yield what each session realised and how it left the books it touched.
+) -> Iterator[SessionPnl | ClosingBook | ClosingLot | Bystander]:
+    """Yield what each session realised, how it left the books it touched, and who is a bystander.
 
     `events` are ordered by account and family, then by session, then as they happened; `methods`
     gives each account's lot method; `opening` how the books of an instrument were left before its
@@ -255,6 +272,7 @@ def realise(
         for session_date, day in groupby(_ordered(run), lambda event: event.session_date):
             sums: dict[tuple[str, Scope, str | None], SessionPnl] = {}
             for event in day:
+                yield from _bystanders(family, event)
                 for row in _booked(family, event):
                     owner = row.instrument, row.scope, row.bot
                     sums[owner] = _added(sums[owner], row) if owner in sums else row
@@ -326,13 +344,26 @@ def _restored(state: _Instrument, opening: Opening | None) -> _Instrument:
 
 
 def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
-    money = zip(before[-5:], row[-5:], strict=True)
+    gross, fees, funding, other, carried = (
+        None if a is None or b is None else a + b
+        for a, b in zip(before[7:12], row[7:12], strict=True)
+    )
     return SessionPnl(
         *before[:5],
         before.fills + row.fills,
         before.closed_qty + row.closed_qty,
-        *(None if a is None or b is None else a + b for a, b in money),
+        *(gross, fees, funding, other, carried),
+        before.closed_lots + row.closed_lots,
     )
+
+
+def _bystanders(family: _Family, event: Event) -> Iterator[Bystander]:
+    if event.is_unowned:
+        open_books = family.of(event.instrument).open_books("bot")
+        for bot in sorted({held.bot for held in open_books if held.bot is not None}):
+            yield Bystander(
+                event.account, event.instrument, bot, event.session_date, event.event_id
+            )
 
 
 def _booked(family: _Family, event: Event) -> Iterator[SessionPnl]:
@@ -391,6 +422,7 @@ def _fill(family: _Family, state: _Instrument, event: Event) -> Iterator[Session
             is_priced &= premium.is_known
         held = state.of(scope, bot, event.position_side)
         held.touch()
+        matches = held.book.matches
         realised = held.book.fill(fill.qty, worth, paid)
         carried = paid - realised.fees - realised.funding
         gross, _ = _in_account_currency(realised.gross, rate)
@@ -399,7 +431,9 @@ def _fill(family: _Family, state: _Instrument, event: Event) -> Iterator[Session
         is_cost_known = is_paid and is_priced and (held.is_valued or has_turned)
         held.is_valued = is_cost_known or not held.book.qty
         realised = realised._replace(gross=gross)
-        yield _row(event, scope, bot, realised, carried, is_known=is_known)
+        row = _row(event, scope, bot, realised, carried, is_known=is_known)
+        closed_lots = held.book.matches - matches if scope == "broker" else 0
+        yield row._replace(closed_lots=closed_lots)
 
 
 class _Fill(NamedTuple):

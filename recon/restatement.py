@@ -12,7 +12,8 @@ from recon.warehouse import Warehouse
 
 MOST_REASONS = 3
 """Reasons for one session that are spelt out; the rest are counted."""
-NOUNS = {"fills": "fill", "fee": "fee", "tax": "tax entry", "interest": "interest entry"}
+NOUNS = {"fills": "fill", "fee": "fee", "tax": "tax entry", "interest": "interest entry",
+         "order record": "order record", "assignment": "assignment"}  # fmt: skip
 
 
 def restated(warehouse: Warehouse, accounts: Collection[str]) -> list[dict[str, Any]]:

@@ -18,7 +18,16 @@ import pyarrow as pa
 from recon.exact import PLACES, from_units, to_units
 from recon.identifiers import quoted
 from recon.lots import Method
-from recon.realise import ClosingBook, ClosingLot, Event, Key, Opening, SessionPnl, realise
+from recon.realise import (
+    Bystander,
+    ClosingBook,
+    ClosingLot,
+    Event,
+    Key,
+    Opening,
+    SessionPnl,
+    realise,
+)
 from recon.warehouse import Warehouse
 
 WORTH_COMPILING = 20_000
@@ -35,6 +44,7 @@ REALISED = pa.schema(
     [
         *KEY, *OWNER, ("session_date", DAY), ("fills", pa.int64()), ("closed_qty", MONEY),
         ("gross", MONEY), ("fees", MONEY), ("funding", MONEY), ("other", MONEY), ("carried", MONEY),
+        ("closed_lots", pa.int64()),
     ]
 )  # fmt: skip
 BOOKS = pa.schema(
@@ -51,6 +61,9 @@ LOTS = pa.schema(
         ("value", MONEY), ("fee", MONEY), ("consumed", MONEY),
     ]
 )  # fmt: skip
+BYSTANDERS = pa.schema(
+    [*KEY, ("bot", pa.string()), ("session_date", DAY), ("event_id", pa.string())]
+)
 UNTIL = pa.field("until_session", DAY)
 THROUGH = pa.schema([("account", pa.string()), ("last_session", DAY)])
 IN_ORDER = """
@@ -61,17 +74,22 @@ IN_ORDER = """
 
 
 class Told(NamedTuple):
-    """What one kernel told of the instruments it ran: the columns of REALISED, BOOKS and LOTS."""
+    """What one kernel told of the instruments it ran, in the columns of the tables that keep it.
+
+    Only the plain kernel tells of bystanders.
+    """
 
     realised: pa.Table
     books: pa.Table
     lots: pa.Table
+    bystanders: pa.Table
 
 
 def run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
     """Bring schema `lots` up to the evidence. `methods` gives each account's lot method."""
     for name, columns in (
         ("realised", REALISED),
+        ("bystanders", BYSTANDERS),
         ("closing_books", BOOKS.append(UNTIL)),
         ("closing_lots", LOTS.append(UNTIL)),
         ("through", THROUGH),
@@ -84,6 +102,7 @@ def run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
     else:
         told = _run_plain(warehouse, methods)
     _keep(warehouse, "realised", told.realised)
+    _keep(warehouse, "bystanders", told.bystanders)
     _keep_states(warehouse, "closing_books", told.books, ("book",))
     _keep_states(warehouse, "closing_lots", told.lots, ("book", "lot"))
     warehouse.run("delete from lots.through where account in (select account from touched.spans)")
@@ -104,13 +123,14 @@ def _run_plain(
         )
     )
     opening = _opening(warehouse)
-    rows: dict[type, list[Any]] = {SessionPnl: [], ClosingBook: [], ClosingLot: []}
+    rows: dict[type, list[Any]] = {SessionPnl: [], ClosingBook: [], ClosingLot: [], Bystander: []}
     for item in realise(events, methods, opening, _brokers(warehouse)):
         rows[type(item)].append(item)
     return Told(
         _from_units(rows[SessionPnl], REALISED),
         _from_units(rows[ClosingBook], BOOKS),
         _from_units(rows[ClosingLot], LOTS),
+        _from_units(rows[Bystander], BYSTANDERS),
     )
 
 
@@ -134,6 +154,7 @@ def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> Told:
         _named(warehouse, outcome.realised, REALISED),
         _named(warehouse, outcome.books, BOOKS),
         _named(warehouse, outcome.lots, LOTS),
+        BYSTANDERS.empty_table(),
     )
     handed_over = [*outcome.handed_over, *_not_compiled(warehouse)]
     if not handed_over:
@@ -149,13 +170,9 @@ def _brokers(warehouse: Warehouse) -> dict[str, Method]:
 
 
 def _not_compiled(warehouse: Warehouse) -> list[int]:
-    """Return the keys that the compiled kernel is not fed.
-
-    It knows neither the broker's own lots nor corporate actions.
-    """
+    """Return the keys that the compiled kernel is not fed."""
     rows = warehouse.rows(
-        "select key from touched.keys "
-        "semi join (from config.accounts where broker_lots is not null) using (account)"
+        "select key from touched.keys semi join touched.plain using (account, instrument)"
     )
     return [row["key"] for row in rows]
 
@@ -171,7 +188,8 @@ def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa
     columns = ", ".join(
         f"{codes.get(column, f's.{column}')} as {column}" for column in schema.names
     )
-    compiled = "and s.account in (select account from config.accounts where broker_lots is null)"
+    plain = "(select account, instrument from touched.plain)"
+    compiled = f"and (s.account, s.instrument) not in {plain}"
     query = f"select {columns} {_before(name)} {compiled} order by k.key, {order}"
     return warehouse.arrow(query).cast(schema)
 
@@ -185,6 +203,7 @@ def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         "scope": "case c.scope when 0 then 'bot' else 'account' end",
         "bot": "b.bot",
         "position_side": "['net', 'long', 'short'][c.side + 1]",
+        "closed_lots": "0",  # the compiled kernel runs no account of which it is asked
     }
     columns = ", ".join(
         f"{names.get(column, f'c.{column}')} as {column}" for column in schema.names
@@ -282,7 +301,7 @@ def _shown(units: int) -> Decimal | None:
 
 
 def _from_units(
-    rows: Sequence[SessionPnl | ClosingBook | ClosingLot], schema: pa.Schema
+    rows: Sequence[SessionPnl | ClosingBook | ClosingLot | Bystander], schema: pa.Schema
 ) -> pa.Table:
     """Return rows as a table; whole numbers in a money column are units of 10^-18."""
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
+
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})", re.ASCII)
+"""What `os.path.expandvars` fills in: `$NAME` or `${NAME}`."""
 
 
 def read_secret(source: dict[str, str], folder: Path) -> str:
@@ -31,7 +36,7 @@ def _from_env(name: str, _folder: Path) -> str:
 
 
 def _from_file(name: str, folder: Path) -> str:
-    path = folder / os.path.expandvars(name)
+    path = folder / _expanded(name, folder)
     try:
         if path.stat().st_mode & _refused_bits(path):
             raise ValueError(f"{path} can be read by others: run  chmod 600 {path}")
@@ -43,13 +48,38 @@ def _from_file(name: str, folder: Path) -> str:
         ) from error
 
 
+def _expanded(name: str, folder: Path) -> str:
+    """Return a path with its variables filled in.
+
+    Raises ValueError for a variable that is not set, or empty. A `$` in a file's own name stays.
+    """
+    for variable in map(_either, VARIABLE.findall(name)):
+        if not os.environ.get(variable) and not (folder / name).exists():
+            state = "not set" if variable not in os.environ else "empty"
+            raise ValueError(f"the environment variable {variable} is {state}: {_set(variable)}")
+    return os.path.expandvars(name)
+
+
+def _either(names: tuple[str, str]) -> str:
+    return names[0] or names[1]
+
+
+def _set(variable: str) -> str:
+    if variable == CREDENTIALS:
+        return (
+            "systemd sets it for a service that has LoadCredential= lines; by hand, put "
+            f"{CREDENTIALS}=/etc/recon/secrets before the command"
+        )
+    return "export it, or write the path without it"
+
+
 def _refused_bits(path: Path) -> int:
     """Return the mode bits that a secret file must not have.
 
     systemd gives a service's user its credentials through an ACL, from version 254 on; the ACL's
     mask shows as a group that can read, though no group can.
     """
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    credentials = os.environ.get(CREDENTIALS)
     if credentials and path.resolve().is_relative_to(Path(credentials).resolve()):
         return stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
     return stat.S_IRWXG | stat.S_IRWXO

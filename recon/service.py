@@ -10,15 +10,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recon.backup import assert_unaltered, back_up
 from recon.config import Config
 from recon.domain import Clock
 from recon.errors import AnotherNight, ConfigError, LockedError, StateError
-from recon.night import Night, run_night
+from recon.night import Night, report_path, run_night
 from recon.paging.failure import page_failure
-from recon.plan import begun, last_day
+from recon.plan import assert_since, begun, last_day
 from recon.publication import known_ledger
 from recon.sessions import calendar
 from recon.state import locked_state, storing
@@ -30,10 +31,17 @@ NO_BACKUP = "the night was published, and there is NO BACKUP of it"
 
 
 class Done(NamedTuple):
-    """What a night came to: a document for each session that was due, and what it left undone."""
+    """What a night came to: a document for each session, the last one's report, what is undone."""
 
     documents: list[dict[str, Any]]
+    report: Path
     problem: str = ""
+
+
+def one_session(night: Night) -> Done:
+    """Do the one session that a night is asked for."""
+    document = run_night(night)
+    return Done([document], report_path(night, document["as_of"]))
 
 
 def nightly(night: Night) -> Done:
@@ -69,11 +77,12 @@ def _sessions(night: Night) -> Done:
             raise
         except Exception as error:  # noqa: BLE001 - it is raised once the later sessions are told
             failures.append(error)
-            night.progress.note(f"session {session}: {error}")
+            is_first = str(error) == str(failures[0])  # its error is printed as the command ends
+            night.progress.note(f"session {session} failed" + ("" if is_first else f": {error}"))
     problem = _backed_up(night, documents[-1]) if documents else ""
     if failures:
         raise failures[0]
-    return Done(documents, problem)
+    return Done(documents, report_path(_of(night, sessions[-1]), documents[-1]["as_of"]), problem)
 
 
 def _backed_up(night: Night, document: Mapping[str, Any]) -> str:
@@ -99,6 +108,8 @@ def due(config: Config, now: Clock, *, patience_s: float = 0.0) -> list[date]:
 
     The earliest first. From now on they are expected.
     """
+    for account in config.accounts:
+        assert_since(account, config.path, now)
     last = last_day(config.accounts, now)
     calendars = [calendar(name) for name in {account.calendar for account in config.accounts}]
     with (

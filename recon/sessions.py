@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NEW_YORK = ZoneInfo("America/New_York")
 CUT_OFF = time(20, 20)
+FIRST = date(1900, 1, 1)
+"""The earliest day that any calendar is asked for: no broker has records of one before."""
 
 
 class Calendar(Protocol):
@@ -62,11 +64,13 @@ class TradeDates:
     """The trade dates of one exchange calendar, for example XNYS.
 
     With a `year`, from the year before it to the end of the next: however long a process goes on,
-    it knows the days around its own.
+    it knows the days around its own. Without one, as far back as it is asked for and the calendar
+    is known; a day outside raises ConfigError with the first or last date that there is.
     """
 
     def __init__(self, name: str, year: int | None = None) -> None:
-        self._calendar = _exchange_calendar(name) if year is None else _exchange_hours(name, year)
+        self._name = name
+        self._take(_exchange_calendar(name) if year is None else _exchange_hours(name, year))
 
     @property
     def known_until(self) -> date:
@@ -75,12 +79,12 @@ class TradeDates:
         return last
 
     def session(self, day: date) -> Session:
-        """Return the last trade date on or before `day`."""
-        return self._named(self._calendar.date_to_session(day.isoformat(), "previous").date())
+        """Return the last trade date on or before `day`. Raises ConfigError."""
+        return self._named(self._around(day).date_to_session(day.isoformat(), "previous").date())
 
     def session_on_or_after(self, day: date) -> Session:
-        """Return the first trade date on or after `day`."""
-        return self._named(self._calendar.date_to_session(day.isoformat(), "next").date())
+        """Return the first trade date on or after `day`. Raises ConfigError."""
+        return self._named(self._around(day).date_to_session(day.isoformat(), "next").date())
 
     def session_of(self, at: datetime) -> Session:
         """Return the trade date whose books the instant `at` falls into."""
@@ -93,6 +97,27 @@ class TradeDates:
         opens = self._calendar.opens
         chosen = opens[(opens > start) & (opens <= end)]
         return [at.to_pydatetime().astimezone(UTC) for at in chosen]
+
+    def _around(self, day: date) -> ExchangeCalendar:
+        """Return the calendar, made longer where `day` or the session before it lies before it."""
+        if day > self._last:
+            raise ConfigError(
+                f'calendar = "{self._name}" is known until {self._last}, and not on {day}: name '
+                "an earlier date"
+            )
+        if day < self._first:
+            self._take(_exchange_since(self._name, day.year - 1))
+        if day < self._first:
+            raise ConfigError(
+                f'calendar = "{self._name}" is known from {self._first} on, and not on {day}: the '
+                f"first possible date is {self._first}"
+            )
+        return self._calendar
+
+    def _take(self, calendar: ExchangeCalendar) -> None:
+        """Keep a calendar, and the first and last of its dates that has a date before it."""
+        self._calendar = calendar
+        self._first, self._last = (each.date() for each in calendar.sessions[[1, -1]])
 
     def _named(self, day: date) -> Session:
         before = self._calendar.previous_session(day.isoformat()).date()
@@ -230,6 +255,20 @@ def _exchange_calendar(name: str, **bounds: str) -> ExchangeCalendar:
         raise ConfigError(
             f'calendar = "{name}" is not known: use an ISO 10383 market code, such as "XNYS"'
         ) from error
+    except ValueError as error:
+        if bounds:
+            raise
+        raise ConfigError(
+            f'calendar = "{name}" cannot be computed by exchange-calendars: use another market\'s '
+            "calendar, or update exchange-calendars"
+        ) from error
+
+
+def _exchange_since(name: str, year: int) -> ExchangeCalendar:
+    """Return a calendar from the first day of a year on, or from the first that is known."""
+    earliest = _exchange_calendar(name).bound_min()
+    known = FIRST if earliest is None else earliest.date()
+    return _exchange_calendar(name, start=max(date(max(year, 1), 1, 1), known).isoformat())
 
 
 def _exchange_hours(name: str, year: int) -> ExchangeCalendar:

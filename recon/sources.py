@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -20,7 +20,7 @@ from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.postgres_books import PostgresReader
 from connectors.protocol import Connector
-from connectors.snapshot import WholeBooks
+from connectors.snapshot import NOT_ASKED_FOR, Unknown, WholeBooks
 from connectors.sqlite_books import SqliteBooks
 from connectors.tws_client import TwsAddress
 from recon.config import Account, Bot, CcxtAccount, Config, OkxAccount, TwsAccount
@@ -45,6 +45,7 @@ def account_source(
             key,
             instrument_types=account.instrument_types,
             currency=account.currency,
+            reads_orders=any(bot.account == account.id and bot.order_tag for bot in config.bots),
             is_demo=account.mode == "demo",
             base_url=account.base_url,
             now=now,
@@ -108,6 +109,7 @@ def _exchange_source(
             base_url=account.base_url,
         ),
         symbols=account.symbols,
+        owned=_owned(account, config),
         now=now,
         patience=patience,
     )
@@ -116,6 +118,11 @@ def _exchange_source(
             f"{config.path}: accounts.{account.id}: {account.venue} needs {', '.join(lacking)}"
         )
     return source
+
+
+def _owned(account: Account, config: Config) -> list[str]:
+    """Return the instruments that bots of an account own."""
+    return [name for bot in config.bots if bot.account == account.id for name in bot.instruments]
 
 
 def _written(secret: SecretStr | None) -> str:
@@ -128,12 +135,14 @@ def books_source(
     now: Clock,
     is_wanted: Callable[[str], bool],
     *,
+    unknown: Unknown = NOT_ASKED_FOR,
     scratch: Path | None = None,
     above: Above | None = None,
 ) -> Connector:
     """Return the connector of one bot's books, of the tables that are wanted.
 
-    `above` says how they are read in part; without it they are always read whole.
+    `above` says how they are read in part; without it they are always read whole. `unknown` says
+    how books are refused of which no table is wanted.
 
     Raises ConfigError for a kind of books that there is not.
     """
@@ -143,6 +152,7 @@ def books_source(
             config.folder,
             now,
             is_wanted,
+            unknown=unknown,
             bot=bot.id,
             password=_written(bot.books_password),
             scratch=scratch,
@@ -152,12 +162,13 @@ def books_source(
         raise ConfigError(f"{config.path}: bots.{bot.id}.books: {error}") from None
 
 
-def books_at(
+def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
     url: str,
     folder: Path,
     now: Clock,
     is_wanted: Callable[[str], bool],
     *,
+    unknown: Unknown = NOT_ASKED_FOR,
     bot: str = "books",
     password: str = "",
     scratch: Path | None = None,
@@ -170,15 +181,39 @@ def books_at(
     scheme, separator, _ = url.partition("://")
     if separator and scheme == "sqlite":
         path = books_path(url, folder)
-        return SqliteBooks(bot, path, now=now, scratch=scratch, is_wanted=is_wanted, above=above)
+        return SqliteBooks(
+            bot, path, now=now, scratch=scratch, is_wanted=is_wanted, unknown=unknown, above=above
+        )
     if separator and scheme in _FILES:
-        return WholeBooks(bot, _files(url, folder), now=now, is_wanted=is_wanted)
+        return WholeBooks(bot, _files(url, folder), now=now, is_wanted=is_wanted, unknown=unknown)
     if separator and scheme == "postgresql":
-        return WholeBooks(bot, PostgresReader(url, password), now=now, is_wanted=is_wanted)
+        reader = PostgresReader(url, password)
+        return WholeBooks(bot, reader, now=now, is_wanted=is_wanted, unknown=unknown)
     raise ConfigError(
         'use "sqlite:///path" (relative to the file) or "sqlite:////absolute/path"; or '
         f'{", ".join(_FILES)} in place of sqlite; or "postgresql://user@host/database"'
     )
+
+
+def database_of(bot: Bot, config: Config) -> str:
+    """Return what tells a bot's database from others, however the configuration spells it.
+
+    A file is its real path. Of a PostgreSQL URL it is the host, the port, the database and the
+    options that choose a schema; the user is left out, as several may read the same tables.
+    """
+    scheme, _, _ = bot.books.partition("://")
+    if scheme != "postgresql":
+        written, _, table = bot.books.rpartition("#")
+        if scheme == "sqlite" or not written or not table.replace("_", "").isalnum():
+            written, table = bot.books, ""
+        return f"{scheme}:{books_path(written, config.folder).resolve()}#{table}"
+    parts = urlsplit(bot.books)
+    query = parse_qs(parts.query)
+    host = parts.hostname or ",".join(query.get("host", []))
+    host = {"localhost": "127.0.0.1"}.get(host, host)
+    port = parts.port or ",".join(query.get("port", ["5432"]))
+    name = parts.path.removeprefix("/") or ",".join(query.get("dbname", []))
+    return f"{scheme}:{host}:{port}/{unquote(name)}#{','.join(query.get('options', []))}"
 
 
 _FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {

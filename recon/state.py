@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recon.errors import ConfigError, LockedError, StateError
+from recon.errors import ConfigError, LockedError, OwnerError, StateError
 
 
 @contextmanager
@@ -18,8 +19,9 @@ def locked_state(folder: Path, lock: str = "lock", *, patience_s: float = 0.0) -
     """Make the state folder (0700), hold one of its locks, and give it.
 
     Raises LockedError where another run holds that for longer than `patience_s`, ConfigError where
-    it cannot be made.
+    it cannot be made, OwnerError where it belongs to another user.
     """
+    assert_ours(folder)
     _make(folder)
     path = folder / lock
     with held(path, f"another run holds {path}: wait for it to end, then try again", patience_s):
@@ -51,6 +53,62 @@ def held(path: Path, otherwise: str, patience_s: float) -> Iterator[None]:
         os.close(handle)
 
 
+REMEDY = "run  recon restore  to go on from the last backup; what is there now is set aside"
+"""What to do about a damaged file of the state."""
+
+OURS = (
+    "*.lock", "lock", "ledger.sqlite*", "warehouse.duckdb*", "reports", "scratch", "backups",
+    "set-aside",
+)  # fmt: skip
+"""What a run writes to in the state folder, as glob patterns."""
+
+
+def assert_ours(folder: Path) -> None:
+    """See that the state folder, where there is one, belongs to the user of this process.
+
+    Root may write anywhere, but the owner could not write to the files that root would leave.
+    Raises OwnerError; ConfigError where the folder cannot be reached.
+    """
+    ours = os.geteuid()
+    try:
+        owner = folder.stat().st_uid
+        files = [path for pattern in OURS for path in folder.glob(pattern)] if owner == ours else []
+    except (FileNotFoundError, NotADirectoryError):
+        return  # nothing is there yet; or no folder is, which the caller finds
+    except OSError as error:
+        owner = _owner_of_what_is_closed(folder)
+        if owner == ours:
+            raise _unusable(f"the state folder {folder}", error) from error
+        files = []
+    if owner != ours:
+        raise OwnerError(f"state belongs to {user_name(owner)}: run as that user ({folder})")
+    for path in files:
+        other = path.lstat().st_uid
+        if other != ours:
+            raise OwnerError(
+                f"state belongs to {user_name(ours)}, but {path} in it belongs to "
+                f"{user_name(other)}: run  chown {user_name(ours)} {path}"
+            )
+
+
+def _owner_of_what_is_closed(folder: Path) -> int:
+    """Return the owner of the folder that lets nobody through to this one."""
+    for parent in folder.absolute().parents:
+        try:
+            return parent.stat().st_uid
+        except OSError:
+            continue
+    return os.geteuid()
+
+
+def user_name(number: int) -> str:
+    """Return the name of a user of this machine."""
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"uid {number}"
+
+
 def _make(folder: Path) -> None:
     """Make the state folder, private. Raises ConfigError."""
     try:
@@ -80,8 +138,7 @@ def storing(folder: Path) -> Iterator[None]:
         if (said := _of_storage(error)) is None:
             raise
         raise StateError(
-            f"the state folder {folder} cannot be used: {said}: see that there is room and "
-            "permission; where a file is damaged, run  recon restore"
+            f"the state folder {folder} cannot be used: {said}: {_remedy(error)}"
         ) from error
 
 
@@ -102,6 +159,17 @@ def _of_storage(error: Exception) -> str | None:
     if is_of_duckdb or is_of_sqlite:
         return next(iter(str(error).splitlines()), type(error).__name__)
     return None
+
+
+def _remedy(error: Exception) -> str:
+    """Return what to do about an error of a disk or of a file on it."""
+    number = getattr(error, "sqlite_errorcode", None)
+    code = None if number is None else number & 0xFF  # the rest of it says where SQLite was
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return "another process holds the file: try again once it has ended"
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or "orrupt" in str(error):
+        return REMEDY
+    return f"see that there is room and permission; where a file is damaged, {REMEDY}"
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -82,6 +82,47 @@ def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = N
             escape(f"{item['who']}, {item['at'][:16].replace('T', ' ')}\n{item['why']}"),
         )
     out.print(table)
+    for line in assigned_lines(one for item in shown for one in item.get("assignments", ())):
+        out.print(line, highlight=False, soft_wrap=True)
+
+
+def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line for each assignment, once: which order, whose, by whom, when, why."""
+    lines = [
+        f"{'order ' + one['order'] if 'order' in one else 'fill ' + one['fill']}: assigned to "
+        f"{one['bot'] or 'nobody'} by {one['who']}, {_minute(one['at'])}: {one['why']}"
+        for one in assignments
+    ]
+    yield from map(escape, dict.fromkeys(lines))
+
+
+def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print fills without an owner, and what was said of their orders: by whom, when, why."""
+    out = console or _console()
+    if not fills:
+        out.print("no such fills")
+        return
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in ("at", "account, instrument", "fill", "order, tag", "assigned to, by, why"):
+        table.add_column(name, overflow="fold")
+    for one in fills:
+        said = one["assignments"]
+        table.add_row(
+            one["at"].replace("T", "\n"),
+            escape(f"{one['account']}\n{one['instrument']}"),
+            f"{one['side']} {one['qty']}\nat {one['price'] or UNKNOWN}",
+            escape(f"{one['order'] or 'fill ' + one['fill']}\n{one['tag'] or ''}"),
+            escape(_assigned(said[-1])) if said else "",
+        )
+    out.print(table)
+
+
+def _assigned(one: Mapping[str, Any]) -> str:
+    return f"{one['bot'] or 'nobody'}, by {one['who']}, {_minute(one['at'])}\n{one['why']}"
+
+
+def _minute(at: str) -> str:
+    return at[:16].replace("T", " ")
 
 
 def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:
@@ -152,8 +193,13 @@ def print_drill(channels: Sequence[Mapping[str, Any]], console: Console | None =
         out.print(line, highlight=False, soft_wrap=True)
 
 
-def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> None:
-    """Print what was tried, each with its remedy where it is not well."""
+def print_checks(
+    items: Sequence[CheckItem], console: Console | None = None, *, options: str = ""
+) -> None:
+    """Print what was tried, each with its remedy where it is not well, and what to type next.
+
+    `options` are those with which the next command has to be typed.
+    """
     out = console or _console()
     for item in items:
         mark = "[green]ok  [/]" if item.is_ok else "[bold red]FAIL[/]"
@@ -161,6 +207,12 @@ def print_checks(items: Sequence[CheckItem], console: Console | None = None) -> 
         for line in (item.remedy, *item.notes):
             if line:
                 out.print(f"     {escape(line)}", highlight=False)
+    failed = sum(not item.is_ok for item in items)
+    then = (
+        f"correct that, then type  recon check{options}" if failed else f"type  recon run{options}"
+    )
+    said = f"{len(items) - failed} of {len(items)} checks are well, {failed} not: {then}"
+    out.print(escape(said), highlight=False, soft_wrap=True)
 
 
 def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from recon.coverage import Interval
 from recon.domain import Coverage, Evidence, Record, Table
+from recon.errors import afterwards, clean_up
 from recon.identifiers import quoted
 from recon.resources import sql_root
 
@@ -68,8 +69,8 @@ class Warehouse:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._db.close()
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        clean_up(self._db.close, after=error)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -77,8 +78,8 @@ class Warehouse:
         self._db.begin()
         try:
             yield
-        except BaseException:
-            self._db.rollback()
+        except BaseException as error:
+            clean_up(self._db.rollback, after=error)
             raise
         self._db.commit()
 
@@ -436,10 +437,8 @@ class Warehouse:
     def registered(self, name: str, table: pa.Table) -> Iterator[None]:
         """Have queries read `table` by a name, meanwhile."""
         self._db.register(name, table)
-        try:
+        with afterwards(lambda: self._db.unregister(name)):
             yield
-        finally:
-            self._db.unregister(name)
 
 
 def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:

@@ -240,16 +240,36 @@ def _sent(watch: Watch, pages: Sequence[Page]) -> list[dict[str, Any]]:
 def _page(config: Config, told: Told) -> Page:
     names = [each["bot"] for each in told.incidents]
     who = f"{names[0]} is" if len(names) == 1 else f"{len(names)} bots are"
-    what = "alive again" if told.resolves else "not alive"
-    lines = [
-        f"{each['bot']}: recovered {each['recovered_at'][:19]}, not alive since "
-        f"{each['opened_at'][:19]} ({each['kind']})"
-        if told.resolves
-        else f"{each['bot']}: {each['kind'].upper()}: {each['why']}"
-        for each in told.incidents[:MOST_NAMED]
-    ]
+    what = _how_ended(told) if told.resolves else "not alive"
+    say = _end if told.resolves else _began
+    lines = [say(each) for each in told.incidents[:MOST_NAMED]]
     more = len(names) - MOST_NAMED
     lines += [f"… and {more} more"] if more > 0 else []
     lines.append(f"\nNext:\n  recon watch --once --config {shlex.quote(str(config.path))}")
     title = f"recon watch: {who} {what}: {', '.join(names[:MOST_NAMED])}"
     return Page(told.page, title[:200], "\n".join(lines)[:MAX_BODY], "critical", told.resolves)
+
+
+def _how_ended(told: Told) -> str:
+    """Return how the incidents of a page ended: nobody knows of a bot that it is alive, unseen."""
+    gone = sum(each["unwatched_at"] is not None for each in told.incidents)
+    if not gone:
+        return "alive again"
+    return (
+        "no longer watched" if gone == len(told.incidents) else "alive again or no longer watched"
+    )
+
+
+def _began(incident: Mapping[str, Any]) -> str:
+    return f"{incident['bot']}: {incident['kind'].upper()}: {incident['why']}"
+
+
+def _end(incident: Mapping[str, Any]) -> str:
+    since = f"not alive since {incident['opened_at'][:19]} ({incident['kind']})"
+    if incident["unwatched_at"] is not None:
+        at = incident["unwatched_at"][:19]
+        return (
+            f"{incident['bot']}: no longer watched from {at} on, as the configuration names no "
+            f"heartbeat of it any more; last known: {since}"
+        )
+    return f"{incident['bot']}: recovered {incident['recovered_at'][:19]}, {since}"

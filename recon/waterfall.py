@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from recon.exact import rounded
-from recon.terminal import PIPE_WIDTH
+from recon.terminal import PIPE_WIDTH, assigned_lines
 
 BAR = 36
 """Columns from the smallest to the largest sum that the waterfall passes."""
@@ -31,10 +31,16 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
     )
     for reason in told["reasons"]:
         out.print(escape(reason), highlight=False, soft_wrap=True)
+    for line in assigned_lines(told["assignments"]):
+        out.print(line, highlight=False, soft_wrap=True)
     if told["total"]["amount"] is None:
         out.print("Claim or truth is not known: there is nothing to explain yet.")
         return
     out.print(_waterfall(told))
+    out.print(
+        "A cause is its part of the divergence, claimed − truth: + where the bot shows too much.",
+        soft_wrap=True,
+    )
     for sentence in told["probably"]:
         out.print(f"Probably {escape(sentence)}.", soft_wrap=True)
     for trade in told["trades"]:
@@ -43,7 +49,10 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
 
 
 def _waterfall(told: Mapping[str, Any]) -> Table:
-    """Each cause begins where the one before it ended: from the claim down, or up, to the truth."""
+    """Return a table from the claim to the truth: a cause's bar begins where the last one ended.
+
+    A cause's amount is its part of the divergence; the claim less all of them is the truth.
+    """
     claimed = Decimal(told["total"]["claimed"])
     amount = Decimal(told["total"]["amount"])
     steps = [row for row in told["causes"] if row["amount"] != "0"]
@@ -63,7 +72,7 @@ def _waterfall(told: Mapping[str, Any]) -> Table:
         share = f"{moved / amount:.1%}" if amount else ""
         bar = f"[{'red' if moved > 0 else 'green'}]{_bar(before, after, low, high)}[/]"
         name = f"[bold red]{row['cause']}[/]" if row["cause"] == "unexplained" else row["cause"]
-        table.add_row(name, _money(-moved, is_signed=True), share, str(row["trades"] or ""), bar)
+        table.add_row(name, _money(moved, is_signed=True), share, str(row["trades"] or ""), bar)
     if not steps:
         table.add_row("no difference", "0", "", "", "")
     truth = claimed - amount
@@ -136,4 +145,7 @@ def _print_without_trade(out: Console, told: Mapping[str, Any]) -> None:
 
 
 def _money(value: Decimal, *, is_signed: bool = False) -> str:
-    return f"{rounded(value):+,f}" if is_signed else f"{rounded(value):,f}"
+    """Return an amount to two places, or to as many as show that it is not 0."""
+    places = 2 if not value else max(2, 1 - value.adjusted())
+    shown = rounded(value, places)
+    return f"{shown:+,f}" if is_signed else f"{shown:,f}"

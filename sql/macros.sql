@@ -64,6 +64,45 @@ create or replace macro execution_family(exec_id) as regexp_replace(exec_id, '\.
 create or replace macro correction(exec_id) as
 coalesce(try_cast(regexp_extract(exec_id, '\.([0-9]{1,9})$', 1) as integer), 0);
 
+-- flex_day(payload): the day of a row of a Flex statement as it is written, or null.
+create or replace macro flex_day(payload) as
+try_strptime(
+  left(replace(trim(coalesce(
+    nullif(payload ->> 'tradeDate', ''), nullif(payload ->> 'reportDate', ''),
+    nullif(payload ->> 'dateTime', ''), nullif(payload ->> 'date', '')
+  )), '-', ''), 8),
+  '%Y%m%d'
+)::date;
+
+-- zone_minutes(zone): how many minutes east of UTC an abbreviation of IBKR's stands for; null for one
+-- that is not known, or that stands for different times in different parts of the world.
+create or replace macro zone_minutes(zone) as
+case
+  when zone in ('HST') then -600
+  when zone in ('AKST') then -540
+  when zone in ('AKDT') then -480
+  when zone in ('MST', 'PDT') then -420
+  when zone in ('MDT') then -360
+  when zone in ('EST', 'CDT') then -300
+  when zone in ('EDT') then -240
+  when zone in ('NST') then -210
+  when zone in ('NDT') then -150
+  when zone in ('UTC', 'GMT', 'WET') then 0
+  when zone in ('BST', 'WEST', 'CET', 'MET') then 60
+  when zone in ('CEST', 'MEST', 'EET', 'SAST') then 120
+  when zone in ('EEST', 'MSK') then 180
+  when zone in ('PKT') then 300
+  when zone in ('WIB', 'ICT') then 420
+  when zone in ('HKT', 'SGT', 'MYT', 'AWST') then 480
+  when zone in ('JST', 'KST') then 540
+  when zone in ('ACST') then 570
+  when zone in ('AEST') then 600
+  when zone in ('ACDT') then 630
+  when zone in ('AEDT') then 660
+  when zone in ('NZST') then 720
+  when zone in ('NZDT') then 780
+end;
+
 -- whole_sum(amount): the sum, or null where any part of it is unknown. A plain sum() skips nulls,
 -- and would read what is unknown as 0.
 create or replace macro whole_sum(amount) as
@@ -102,3 +141,42 @@ end;
 -- plain(amount): the amount as people write it, without zeros at its end.
 create or replace macro plain(amount) as
 regexp_replace(regexp_replace(amount::varchar, '(\.[0-9]*?)0+$', '\1'), '\.$', '');
+
+-- flex_section(kind): the section of a Flex statement whose rows move cash of that kind (the kinds of
+-- staging/flex_cash.sql), and what to tick there.
+create or replace macro flex_section(kind) as
+case
+  when kind in ('dividend', 'tax', 'interest', 'fee', 'transfer')
+    then 'the section Cash Transactions (tick all of its types there)'
+  when kind in ('trade', 'commission', 'transaction tax', 'conversion') then 'the section Trades'
+  when kind = 'action' then 'the section Corporate Actions'
+  else 'another section (Trades, Cash Transactions, Corporate Actions)'
+end;
+
+-- rate_remedy(venue): what to do where a rate is not known.
+create or replace macro rate_remedy(venue) as
+case
+  when venue = 'ibkr-flex'
+    then ': tick FX Rate To Base in the Flex query''s sections, and add its section Conversion Rates'
+  else ''
+end;
+
+-- name_at(venue, name): what OKX calls an instrument that a bot writes as ccxt does, BTC-USDT-SWAP for
+-- BTC/USDT:USDT; any other name as it is.
+create or replace macro name_at(venue, name) as
+case
+  when venue <> 'okx' or not contains(name, '/') then name
+  else replace(split_part(name, ':', 1), '/', '-') || case
+    when not contains(name, ':') then ''
+    when contains(split_part(name, ':', 2), '-')
+      then regexp_replace(split_part(name, ':', 2), '^[^-]*', '')
+    else '-SWAP'
+  end
+end;
+
+-- likeness(name, other): how alike two instruments' names are, from 0 to 1, whichever marks stand
+-- between their parts: BTC/USDT:USDT is like BTC-USDT-SWAP.
+create or replace macro likeness(name, other) as
+jaro_winkler_similarity(
+  upper(translate(name, '/:_. ', '-----')), upper(translate(other, '/:_. ', '-----'))
+);

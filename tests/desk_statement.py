@@ -14,6 +14,10 @@ def statement(desk: Desk) -> Statement:
     span = {"fromDate": f"{FIRST:%Y%m%d}", "toDate": f"{LAST:%Y%m%d}"}
     held = {name: book for name, book in desk.books.items() if book.position}
     sections: dict[str, list[Row]] = {
+        "AccountInformation": [("AccountInformation", {"accountId": "U1", "currency": "USD"})],
+        "Transfers": [],
+    }
+    sections |= {
         name: desk.rows[name]
         for name in ("Trades", "CashTransactions", "CorporateActions", "StmtFunds")
     }

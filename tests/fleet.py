@@ -42,8 +42,10 @@ QUICK = Patience(
 BTC, ETH, SOL = "BTC-USDT-SWAP", "ETH-USDT-SWAP", "SOL-USDT-SWAP"
 FACES = {BTC: Fraction(1, 100), ETH: Fraction(1, 10), SOL: Fraction(1)}
 MAPPING = """
+-- optional: trades(instrument)
 select
-  id as trade_id, 'BTC-USDT-SWAP' as instrument, 'long' as side, null as qty, null as opened_at,
+  id as trade_id, coalesce(instrument, 'BTC-USDT-SWAP') as instrument, 'long' as side, null as qty,
+  null as opened_at,
   closed as closed_at, null as entry_price, null as exit_price, null as gross, null as fee,
   null as funding, pnl, null::varchar[] as order_ids
 from bot.trades
@@ -169,8 +171,10 @@ def reckoned(plan: Sequence[Deal]) -> dict[str, Fraction]:
     return {"gross": gross, "fees": fees, "net": gross + fees, "carried": carried}
 
 
-def write_vault(path: Path, claims: Sequence[tuple[datetime, str]]) -> None:
-    """Write a bot's books anew: one row a closed trade."""
+def write_vault(
+    path: Path, claims: Sequence[tuple[datetime, str]], instrument: str | None = None
+) -> None:
+    """Write a bot's books anew: one row a closed trade, of `instrument` where that is not BTC."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as vault:
@@ -179,6 +183,8 @@ def write_vault(path: Path, claims: Sequence[tuple[datetime, str]]) -> None:
             "insert into trades (closed, pnl) values (?, ?)",
             [(at.strftime("%Y-%m-%d %H:%M:%S"), pnl) for at, pnl in claims],
         )
+        if instrument not in {None, BTC}:
+            vault.execute(f"alter table trades add instrument text default '{instrument}'")
         vault.commit()
 
 
@@ -232,7 +238,9 @@ def write_folder(
         if bot.trades is not None:
             write_trades(folder / "vaults" / f"{bot.id}.sqlite", bot.trades)
         elif bot.claims is not None:
-            write_vault(folder / "vaults" / f"{bot.id}.sqlite", bot.claims)
+            first = next(iter(bot.instruments), BTC)
+            instrument = BTC if BTC in bot.instruments else first
+            write_vault(folder / "vaults" / f"{bot.id}.sqlite", bot.claims, instrument)
     path = folder / "recon.toml"
     path.write_text("\n".join(parts), encoding="utf-8")
     return path

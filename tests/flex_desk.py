@@ -195,6 +195,10 @@ class Desk:
             amount = -amount / 10
         amount = Fraction(round(amount * 100), 100)
         currency = self.rng.choice(["USD", "EUR"]) if self.has_euros else "USD"
+        self.move(kind, amount, currency)
+
+    def move(self, kind: str, amount: Fraction, currency: str) -> None:
+        """Book a movement of cash of this type."""
         self.rows["CashTransactions"].append(("CashTransaction", {
             "levelOfDetail": "DETAIL", "type": kind, "amount": written(amount),
             "currency": currency, "fxRateToBase": written(RATES[currency]),

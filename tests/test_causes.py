@@ -148,6 +148,51 @@ def test_an_order_that_closes_one_trade_and_opens_the_next_is_both(tmp_path: Pat
     assert causes_of(bot) == {"fee_missing": Fraction("1.4"), "unexplained": 0}
 
 
+def test_an_order_that_no_bot_placed_is_not_called_adopted(tmp_path: Path) -> None:
+    """Of one trade a part is another bot's, and a part is nobody's: each is called what it is."""
+    book = account()
+    for order, tag, side, qty, price in (
+        ("1", "", "buy", 10, 60_000), ("2", "", "sell", 10, 61_000),
+        ("3", "", "buy", 10, 60_000), ("4", "", "sell", 10, 62_000),
+        ("5", "a5", "buy", 10, 60_000), ("6", "a6", "sell", 10, 61_000),
+    ):  # fmt: skip
+        at = AT + int(order) * HOUR
+        book.trade(BTC, side, qty, price, at, fee=0, ord_id=order, cl_ord_id=tag)  # type: ignore[arg-type]
+    honest = Trader(id="a", instruments=(), order_tag="a", trades=[booked("t", "5", "6")])
+    other = Trader(
+        id="b", instruments=(ETH,), trades=[booked("t", "1", "2"), booked("u", "3", "4", "5", "6")]
+    )
+    first, second = one_night(tmp_path, book, bots=[honest, other])["bots"]
+    assert causes_of(first) == {"unexplained": 0}
+    found = causes_of(second)
+    assert found["unowned"] == 300
+    assert found["adopted"] == 100
+
+
+def test_a_partial_exit_that_names_its_own_order_alone_is_of_the_same_position(
+    tmp_path: Path,
+) -> None:
+    """The orders that opened a position stand with the first trade that closed a part of it."""
+    book = account()
+    book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
+    book.trade(BTC, "sell", 4, 61_000, AT + HOUR, fee="-0.4", ord_id="2")
+    book.trade(BTC, "sell", 6, 61_000, AT + 2 * HOUR, fee="-0.6", ord_id="3")
+    parts = [
+        booked("t", "1", "2", qty="4", gross="40", pnl="40"),
+        booked("u", "3", qty="6", gross="60", pnl="60", closed_at="2026-05-03 03:00:00"),
+    ]
+    [bot] = one_night(tmp_path, book, bots=[Trader(trades=parts)])["bots"]
+    assert causes_of(bot) == {"fee_missing": 1, "unexplained": 0}
+
+
+def test_an_order_that_the_broker_has_is_no_phantom(tmp_path: Path) -> None:
+    """The exit was never filled, and the entry is the broker's all the same."""
+    book = account()
+    book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
+    [bot] = one_night(tmp_path, book, bots=[Trader(trades=[booked("t", "1", "9")])])["bots"]
+    assert causes_of(bot) == {"quantity": 100, "unexplained": 0}
+
+
 def test_a_fee_in_another_coin_is_valued_by_the_minute(tmp_path: Path) -> None:
     book = account()
     book.deposit("OKB", 10, OPENING)

@@ -30,7 +30,7 @@ BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
 UTC_DAYS = calendar(None)
 KEPT = ("books.trades", "books.fills", "books.positions", "claims.by_session")
 ACCOUNT = FlexAccount(
-    id="a", venue="ibkr-flex", currency="USDT", since=BEGINNING.date(), files="x", calendar="24/7"
+    id="a", venue="ibkr-flex", currency="USD", since=BEGINNING.date(), files="x", calendar="24/7"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -9,18 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
-from recon.backup import restore
+from recon.backup import back_up, restore
 from recon.cli import run_cli
-from recon.errors import ExitCode
+from recon.errors import ExitCode, StateError
 from recon.ledger import LEDGER
 from recon.paging.delivery import UNDELIVERED
 from recon.paging.page import FAILED
 from recon.publication import BACKUPS, PUBLISHED, WAREHOUSE
 from tests.dying import Death, night_in_a_process
 from tests.fleet import NOW
-from tests.two_nights import Story, left_behind, log, two_nights
+from tests.two_nights import DAY, Story, left_behind, log, two_nights
 
 LIVES = int(os.environ.get("RECON_LIVES", "3"))
 NUMBERS = ("published", "told", "report", "raw", "sessions", "unfinished")
@@ -75,11 +77,49 @@ def test_a_log_that_was_cut_off_is_noticed(story: Story, seed: int) -> None:
         assert numbers(left_behind(story.work)) == numbers(story.due), size
 
 
-def flip(path: Path, seed: int) -> int:
-    """Alter one byte anywhere in a file; return its place."""
+HEADER, BLOCK = 3 * 4096, 262_144
+"""How many bytes DuckDB's headers have together, and each block after them."""
+
+
+def blocks_of(path: Path, table: str) -> set[int]:
+    """Return the blocks of a warehouse that hold a table's rows."""
+    with duckdb.connect(str(path), read_only=True) as warehouse:
+        found = warehouse.execute(
+            "select block_id, additional_block_ids from pragma_storage_info(?)", [table]
+        ).fetchall()
+    return {each for one, more in found for each in [one, *(more or [])] if (each or -1) >= 0}
+
+
+def blocks_in_use(path: Path) -> set[int]:
+    """Return the blocks of a warehouse that hold anything: rows, or where they are."""
+    with duckdb.connect(str(path), read_only=True) as warehouse:
+        meta = warehouse.execute("select block_id from pragma_metadata_info()").fetchall()
+        tables = warehouse.execute(
+            "select schema_name || '.' || table_name from duckdb_tables()"
+        ).fetchall()
+    found = {each for (each,) in meta}
+    return found.union(*(blocks_of(path, table) for (table,) in tables))
+
+
+def published(story: Story) -> object:
+    return published_by(left_behind(story.work))
+
+
+def published_by(left: dict[str, Any]) -> object:
+    return left["published"], left["told"], left["report"]
+
+
+def block_at(number: int) -> range:
+    """Return where a block of a warehouse lies in its file."""
+    return range(HEADER + number * BLOCK, HEADER + (number + 1) * BLOCK)
+
+
+def flip(path: Path, seed: int, within: range | None = None) -> int:
+    """Alter one byte within a range of a file, or anywhere; return its place."""
     chance = random.Random(seed)
     with path.open("r+b") as file:
         place = chance.randrange(os.fstat(file.fileno()).st_size)
+        place = place if within is None else chance.choice(within)
         file.seek(place)
         [was] = file.read(1)
         file.seek(place)
@@ -99,21 +139,69 @@ def test_a_byte_that_the_disk_has_flipped_is_noticed(story: Story, seed: int) ->
 
 
 @pytest.mark.parametrize("seed", range(LIVES))
-def test_a_byte_that_somebody_has_written_is_noticed_or_is_none_of_ours(
+def test_a_damaged_block_is_found_by_the_backup_that_follows(story: Story, seed: int) -> None:
+    """Each block that is in use is read by each night's backup, whoever has written since."""
+    story.afresh()
+    path = story.state / WAREHOUSE
+    document = json.loads(max((story.state / "reports").glob("*.json")).read_text())
+    document["run"] = "again"
+    whole = path.read_bytes()
+    for block in random.Random(seed).sample(sorted(blocks_in_use(path)), 4):
+        place = flip(path, seed, block_at(block))
+        with pytest.raises(StateError, match=r"Corrupt database file.*recon restore"):
+            back_up(story.state, document, lambda: NOW)
+        path.write_bytes(whole)
+        assert len(list((story.state / BACKUPS).iterdir())) == 1, place
+    back_up(story.state, document, lambda: NOW)
+
+
+@pytest.mark.parametrize("seed", range(LIVES))
+def test_a_block_damaged_after_a_write_is_found_by_the_next_night_or_holds_nothing_any_more(
     story: Story, seed: int
 ) -> None:
-    """Where nothing is noticed, it lay where nothing lies: every number is what it was."""
+    """What is told is right either way: the night has read what it tells of."""
     story.afresh()
-    place = flip(story.state / WAREHOUSE, seed)
+    path = story.state / WAREHOUSE
+    look_back = ["run", "--no-fetch", "--no-page", "--as-of", f"{NOW - 2 * DAY:%Y-%m-%d}"]
+    assert run_cli([*look_back, "--config", str(story.config)]) in {0, ExitCode.DIVERGED}
+    block = random.Random(seed).choice(sorted(blocks_in_use(path)))
+    place = flip(path, seed, block_at(block))
+    before = (story.state / PUBLISHED).read_bytes()
     status = night_in_a_process(story.config, NOW)
-    if status == ExitCode.UNPROVEN and is_still_published(story):
-        assert_noticed(story, place)
-    elif status == ExitCode.UNPROVEN:  # noticed by the backup, after all was told
+    if status == ExitCode.UNPROVEN:
         assert FAILED in paged(story), (place, log(story.work))
-        assert numbers(left_behind(story.work)) == numbers(story.due), place
+        assert "recon restore" in log(story.work)
+        if (story.state / PUBLISHED).read_bytes() != before:
+            assert published(story) == published_by(story.due), place
     else:
         assert status == 0, (place, log(story.work))
-        assert left_behind(story.work) == story.due, place
+        left = left_behind(story.work)
+        assert left["backups"] == story.due["backups"], "each block in use has been read"
+        assert published_by(left) == published_by(story.due), place
+
+
+@pytest.mark.parametrize("damage", ["a table", "the catalog", "the header"])
+def test_a_damaged_warehouse_is_said_with_its_remedy_by_what_reads_it(
+    story: Story, damage: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    story.afresh()
+    path = story.state / WAREHOUSE
+    block = min(blocks_of(path, "raw.standing")) if damage == "a table" else 0
+    flip(path, 1, range(HEADER) if damage == "the header" else block_at(block))
+    config = ["--config", str(story.config)]
+    session = ["--as-of", f"{NOW - 2 * DAY:%Y-%m-%d}"]
+    run = ["run", "--no-page", *session]
+    for call in ([*run, "--no-fetch"], [*run, "--account", "okx"], ["explain", "btc", *session]):
+        assert run_cli([*call, *config]) == ExitCode.UNPROVEN, call
+        said = capfd.readouterr()
+        errors = [line for line in said.err.splitlines() if line.startswith("recon: ")]
+        assert len(errors) == 1, said
+        assert "Corrupt database file" in errors[0]
+        assert "recon restore" in errors[0]
+        assert "Traceback" not in said.err
+        assert said.out == ""
+    assert run_cli(["restore", "--by", "anna", *config]) == 0
+    assert run_cli(["explain", "btc", *session, *config]) in {0, ExitCode.DIVERGED}
 
 
 @pytest.mark.parametrize("gone", [(WAREHOUSE,), (LEDGER,), (WAREHOUSE, LEDGER)])

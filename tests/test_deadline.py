@@ -286,6 +286,14 @@ def test_accounts_of_one_session_share_an_incident(tmp_path: Path) -> None:
     assert end.body == ("okx: published, as of 2026-05-13\nXNYS: published, as of 2026-05-13")
 
 
+def test_the_deadline_of_an_account_that_is_removed_is_no_longer_watched(tmp_path: Path) -> None:
+    [first] = news(config(tmp_path, "okx", "XNYS"), NOON, {"XNYS": YESTERDAY - DAY})
+    [end] = news(config(tmp_path, "XNYS"), NOON, {"XNYS": YESTERDAY - DAY}, first)
+    assert (end.key, end.resolves) == (first.key, True)
+    assert end.title == "recon watch: no longer watched 2026-05-13: okx"
+    assert end.body.startswith("okx: no longer watched: ")
+
+
 def test_the_next_session_has_an_incident_of_its_own(tmp_path: Path) -> None:
     desk = config(tmp_path, "okx")
     [first] = news(desk, NOON, {})

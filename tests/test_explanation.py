@@ -14,7 +14,9 @@ import pytest
 
 from recon.cli import run_cli
 from recon.errors import ExitCode
+from recon.exact import rounded, text
 from recon.explanation import write_evidence
+from recon.paging.page import write_page
 from tests.fleet import AS_OF, BTC, OPENING, Trader, account, one_night, rows
 from tests.liars import Liar
 
@@ -148,3 +150,93 @@ def test_fills_that_no_trade_has_are_told_apart(
     out = capsys.readouterr().out
     assert "In no trade of its books" in out
     assert "liquidation" in out
+
+
+def test_a_cause_has_one_sign_everywhere(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A cause's amount is the part of the divergence that it explains, + where more is claimed."""
+    book = account()
+    liar = Liar(random.Random("signs"), 1, ["fee_missing", "funding_misplaced"], book)
+    liar.live(8)
+    document = one_night(tmp_path, book, bots=[liar.bot])
+    [bot] = document["bots"]
+    due = {one["cause"]: Decimal(one["amount"]) for one in bot["causes"] if one["amount"] != "0"}
+    assert min(due.values()) < 0 < max(due.values())
+    truth = Decimal(bot["total"]["truth"]["net"])
+    assert Decimal(bot["total"]["claimed"]) - sum(due.values()) == truth
+    page = write_page(document, "recon.toml")
+    assert page is not None
+    for cause, amount in due.items():
+        assert f"{cause} {text(amount)}" in page[1]
+    csv_path = tmp_path / "evidence.csv"
+    arguments = ("--as-of", str(AS_OF), "--csv", str(csv_path))
+    explained(tmp_path, *arguments, "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert {one["cause"]: Decimal(one["amount"]) for one in told["causes"]} == {
+        **due, "unexplained": 0
+    }  # fmt: skip
+    with csv_path.open(newline="") as file:
+        written = list(csv.DictReader(file))
+    for rows_of_it in (written, told["evidence"]):
+        sums = dict.fromkeys(due, Decimal(0))
+        for row in rows_of_it:
+            sums[row["cause"]] += Decimal(row["amount"])
+        assert sums == due
+    explained(tmp_path, *arguments)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    named = [line for line in lines if len(line) > 2 and line[0] in due]
+    shown = {line[0]: line[1] for line in reversed(named)}  # the waterfall comes before the trades
+    assert shown == {cause: f"{rounded(amount):+,f}" for cause, amount in due.items()}
+    offs = [abs(Decimal(trade["amount"])) for trade in told["trades"]]
+    assert offs == sorted(offs, reverse=True)
+    assert all(offs)
+
+
+def test_a_trade_that_is_off_by_nothing_is_not_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trades are sorted by what they are off by, and not by what their causes move."""
+    book, at = account(), OPENING + timedelta(days=2)
+    rows_of_books = []
+    for number, (gross, fee, pnl) in enumerate(
+        (("5", "-5", "0"), ("1", "0", "1"), ("0", "0", "0"))
+    ):
+        orders = (f"8{number}1", f"8{number}2")
+        for place, name in enumerate(orders):
+            book.trade(
+                BTC, "sell" if place else "buy", 1, 1_000, at + timedelta(hours=number),
+                fee=0, ord_id=name,
+            )  # fmt: skip
+        closed = f"{at + timedelta(hours=number):%Y-%m-%d %H:%M:%S}"
+        rows_of_books.append(
+            {
+                "trade_id": str(number), "instrument": BTC, "side": "long", "qty": "1",
+                "opened_at": closed, "closed_at": closed, "entry_price": "1000",
+                "exit_price": "1000", "gross": gross, "fee": fee, "funding": "0", "pnl": pnl,
+                "order_ids": ",".join(orders),
+            }
+        )  # fmt: skip
+    one_night(tmp_path, book, bots=[Trader(id="bot1", trades=rows_of_books)])
+    explained(tmp_path, "--as-of", str(AS_OF), "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert [(one["trade"], one["amount"]) for one in told["trades"]] == [("1", "1.00")]
+
+
+def test_commands_that_ask_no_venue_need_no_venue_secret(
+    liar: Liar, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for secret in ("api_key", "api_secret", "passphrase"):
+        (tmp_path / f"okx.{secret}").unlink()
+    at, config = ("--as-of", str(AS_OF)), ("--config", str(tmp_path / "recon.toml"))
+    for arguments in (
+        ("explain", "bot1", *at),
+        ("run", "--no-fetch", "--no-page", *at),
+        ("run", "--known-at", "2100-01-01"),
+        ("breaks",),
+        ("mapping", "new", str(tmp_path / "mine"), "--bot", "bot1"),
+    ):
+        assert run_cli([*arguments, *config]) in (ExitCode.AGREED, ExitCode.DIVERGED), arguments
+    capsys.readouterr()
+    assert run_cli(["run", "--no-page", *at, *config]) == ExitCode.USAGE
+    assert "okx.api_key" in capsys.readouterr().err

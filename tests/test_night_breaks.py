@@ -104,6 +104,8 @@ def test_what_is_acknowledged_and_no_worse_does_not_page_again(desk: Desk) -> No
         document = desk.night(night)
         assert (document["status"], document["pages"]) == ("diverged", [])
         assert [item["status"] for item in document["breaks"]] == ["acknowledged"]
+    again = ("run", "--no-fetch", "--no-page", "--as-of", str(AS_OF + DAY))
+    assert desk.said(*again, status=ExitCode.DIVERGED)["status"] == "diverged"
     desk.claims.append((EARLY, "1.01"))
     worse = desk.night(2)
     assert [page["title"] for page in worse["pages"]] == ["recon 2026-05-16: DIVERGED btc"]

@@ -200,7 +200,8 @@ def statement(trades: str, cash: str = "", *, who: str = "U1", generated: str = 
     return (
         '<FlexQueryResponse queryName="q" type="AF"><FlexStatements count="1">'
         f'<FlexStatement accountId="{who}" fromDate="20260501" toDate="20260514" period="" '
-        f'whenGenerated="2026{generated};050000"><Trades>{trades}</Trades><OpenPositions/>'
+        f'whenGenerated="2026{generated};050000"><AccountInformation currency="USD"/>'
+        f"<Trades>{trades}</Trades><OpenPositions/>"
         f"<CashTransactions>{cash}</CashTransactions></FlexStatement></FlexStatements>"
         "</FlexQueryResponse>"
     )
@@ -227,7 +228,7 @@ TRIP = trade(1, 5, 100) + trade(2, -5, 110, pnl=48)
 WRONG: dict[str, tuple[Callable[[], str], str]] = {
     "orders only": (
         lambda: statement(TRIP + trade(3, 1, 100, level="ORDER")),
-        "an order came without its executions",
+        "came without its executions",
     ),
     "cash summary only": (
         lambda: statement(TRIP, summary("SUMMARY")),

@@ -23,7 +23,7 @@ from recon.errors import LockedError, UsageError
 from recon.ledger import Ledger
 from recon.paging import delivery
 from recon.paging.channels import Outlet, targets
-from recon.paging.delivery import UNDELIVERED, Delivered, decide, deliver, told_pages
+from recon.paging.delivery import UNDELIVERED, Delivered, Watched, decide, deliver, told_pages
 from recon.paging.drill import drill
 from recon.paging.page import Page
 from recon.paging.wire import understood
@@ -78,6 +78,7 @@ class Service:
         *,
         holes: Sequence[str] = (),
         bots: Sequence[str] = ("btc", "eth"),
+        configured: Watched | None = None,
     ) -> list[dict[str, Any]]:
         """Do what a night does once it knows what is off: decide, and send."""
         day = self.now.date()
@@ -100,7 +101,7 @@ class Service:
         }  # fmt: skip
         with self.ledger.step():
             self.ledger.see_breaks(seen)
-            paged = decide(self.ledger, document, off, "recon.toml", self.now)
+            paged = decide(self.ledger, document, off, "recon.toml", self.now, configured)
         self.send()
         return told_pages(self.ledger, paged)
 
@@ -247,6 +248,59 @@ def test_a_break_that_a_person_resolves_ends_its_incident(service: Service) -> N
         service.ledger.resolve(row["break"], who="a", user="o", reason="done", at=service.now)
         service.send(MINUTE)
     assert [action for action, _ in heard(chat)] == ["trigger", "resolve"]
+
+
+@pytest.mark.parametrize("is_acknowledged", [False, True])
+def test_the_incident_of_a_bot_that_is_removed_ends_as_no_longer_watched(
+    service: Service, *, is_acknowledged: bool
+) -> None:
+    with receiver(says(200)) as chat:
+        service.channels = [outlet(chat)]
+        service.run([off_by("5.00")])
+        if is_acknowledged:
+            service.acknowledge("btc")
+        service.run([], bots=["eth"], configured=Watched({"okx"}, {"eth"}))
+        service.send(16 * MINUTE)
+    [_, end] = chat.took
+    assert (end["action"], "no longer watched" in end["title"]) == ("resolve", True)
+    assert "RESOLVED" not in end["title"]
+    [row] = service.ledger.breaks(bot="btc")
+    assert row["status"] == ("acknowledged" if is_acknowledged else "open"), "it stays"
+    assert f"recon resolve {row['break']}" in end["message"]
+
+
+def test_of_an_incident_of_two_bots_it_is_said_which_is_no_longer_watched(
+    service: Service,
+) -> None:
+    both, left = [off_by("5.00"), off_by("7.00", bot="eth")], Watched({"okx"}, {"eth"})
+    with receiver(says(200)) as chat:
+        service.channels = [outlet(chat)]
+        service.run(both)
+        service.run(both[1:], bots=["eth"], configured=left)
+        [standing] = service.ledger.incidents()
+        assert [*standing["subjects"]] == [both[1].id]
+        assert "no longer watched: the configuration does not name bot btc" in standing["body"]
+        service.run([], bots=["eth"], configured=left)
+    [_, end] = chat.took
+    assert "RESOLVED or no longer watched" in end["title"]
+    assert "does not name bot btc" in end["message"]
+
+
+def test_the_incident_of_an_account_that_is_removed_ends_as_no_longer_watched(
+    service: Service,
+) -> None:
+    with receiver(says(200)) as chat:
+        service.channels = [outlet(chat)]
+        service.run([], holes=["no evidence"])
+        with service.ledger.step():
+            accounts = [{"account": "ibkr", "status": "proven"}]
+            document = {"run": "later", "as_of": "2026-05-15", "status": "agreed",
+                        "accounts": accounts, "bots": []}  # fmt: skip
+            decide(service.ledger, document, [], "recon.toml", service.now, Watched({"ibkr"}, {}))
+        service.send()
+    [_, end] = chat.took
+    assert (end["action"], "no longer watched" in end["title"]) == ("resolve", True)
+    assert "does not name account okx" in end["message"]
 
 
 def test_what_is_enqueued_at_every_look_is_sent_once_until_it_grows_graver(

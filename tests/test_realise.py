@@ -11,7 +11,16 @@ import pytest
 
 from recon.exact import SCALE
 from recon.lots import Method
-from recon.realise import ClosingBook, ClosingLot, Event, Opening, SessionPnl, realise, realise_each
+from recon.realise import (
+    Bystander,
+    ClosingBook,
+    ClosingLot,
+    Event,
+    Opening,
+    SessionPnl,
+    realise,
+    realise_each,
+)
 
 START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
 FILL = Event(
@@ -213,7 +222,7 @@ def history(rng: random.Random) -> list[Event]:
 
 
 def left_before(
-    items: Sequence[SessionPnl | ClosingBook | ClosingLot], session: date
+    items: Sequence[SessionPnl | ClosingBook | ClosingLot | Bystander], session: date
 ) -> Opening | None:
     """How the sessions before one left the books, from what every session told of itself."""
     books = {b.book: b for b in items if isinstance(b, ClosingBook) and b.session_date < session}
@@ -249,10 +258,10 @@ def test_event_by_event_it_adds_up_to_the_sessions(method: Method) -> None:
             key = row.instrument, row.bot, row.session_date
             each[key] = [
                 None if a is None or b is None else a + b
-                for a, b in zip(each.get(key, [0] * 7), row[5:], strict=True)
+                for a, b in zip(each.get(key, [0] * 7), row[5:12], strict=True)
             ]
         sessions = {
-            (row.instrument, row.bot, row.session_date): list(row[5:])
+            (row.instrument, row.bot, row.session_date): list(row[5:12])
             for row in rows
             if row.scope == "bot"
         }
@@ -289,6 +298,30 @@ def test_the_broker_s_side_is_its_own_method_in_the_instrument_s_currency() -> N
         for row in realise(events, {"okx": "fifo"})
         if isinstance(row, SessionPnl)
     )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_broker_s_side_counts_each_lot_that_a_fill_closes(seed: int) -> None:
+    rng = random.Random(seed)
+    events: list[Event] = []
+    lots: list[int] = []
+    sessions: defaultdict[date, int] = defaultdict(int)
+    for n in range(60):
+        qty = rng.choice([-7, -2, -1, 1, 2, 5])
+        events.append(fill(n, rng.choice("ab"), str(qty), str(rng.randint(50, 150))))
+        left, day = qty, events[-1].session_date
+        while left and lots and lots[0] * left < 0:
+            part = min(abs(left), abs(lots[0]))
+            lots[0] += part if lots[0] < 0 else -part
+            left += part if left < 0 else -part
+            sessions[day] += 1
+            lots = lots if lots[0] else lots[1:]
+        lots += [left] if left else []
+    items = realise(events, {"okx": "average"}, brokers={"okx": "fifo"})
+    rows = [row for row in items if isinstance(row, SessionPnl)]
+    counted = {row.session_date: row.closed_lots for row in rows if row.scope == "broker"}
+    assert {day: count for day, count in counted.items() if count} == dict(sessions)
+    assert not any(row.closed_lots for row in rows if row.scope != "broker")
 
 
 @pytest.mark.parametrize(

@@ -195,14 +195,23 @@ def test_two_hundred_bots_of_a_machine_that_died_are_one_page(
     assert (resolved["page"], resolved["resolves"]) == (page["page"], True)
 
 
-def test_a_bot_that_is_watched_no_more_is_no_incident(desk: Callable[..., Desk]) -> None:
-    here = desk(btc={"file": "btc.json"}, eth={"file": "eth.json"})
+def test_a_bot_that_is_watched_no_more_is_no_incident(
+    desk: Callable[..., Desk], channel: Channel
+) -> None:
+    here = desk(channel.url, btc={"file": "btc.json"}, eth={"file": "eth.json"})
     here.look()
     assert len(here.look(2 * MINUTE)["incidents"]) == 2
-    left = desk(btc=None, eth={"file": "eth.json"})
+    left = desk(channel.url, btc=None, eth={"file": "eth.json"})
     left.now = here.now
     assert [each["bot"] for each in left.look()["incidents"]] == ["eth"]
     assert list(left.watch.ledger.watched()) == ["eth"]
+    beat(left.folder / "eth.json", 1, left.now, bot="eth")
+    [page] = left.look()["pages"]
+    assert page["resolves"]
+    end = channel.pages[1]
+    assert end.title == "recon watch: 2 bots are alive again or no longer watched: btc, eth"
+    assert "btc: no longer watched from " in end.message
+    assert "eth: recovered " in end.message
 
 
 def test_without_a_channel_it_is_said_once(desk: Callable[..., Desk]) -> None:

@@ -26,13 +26,17 @@ class Matched:
 
     `twice` are the trades that are another one booked again, and `deleted` the fills, each with its
     bot, of trades that were in the books on an earlier night. `corrected` gives a fill by account
-    and id as it was told first; its price is null where that is not known.
+    and id as it was told first; its price is null where that is not known. `known` are the trades
+    of which the broker has a fill, and `elsewhere` gives those whose orders were filled in another
+    account, or before the window.
     """
 
     trades_of: Mapping[str, Sequence[Trade]]
     twice: Collection[Key]
     deleted: Collection[Key]
     corrected: Mapping[Key, Mapping[str, Any]]
+    known: Collection[Key]
+    elsewhere: Mapping[Key, Mapping[str, Any]]
 
 
 def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> Matched:
@@ -61,7 +65,11 @@ def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> M
     corrected = {
         (row["account"], row["event_id"]): row for row in warehouse.rows("from causes.corrected")
     }
-    return Matched(trades_of, twice, deleted, corrected)
+    elsewhere = {
+        (row["bot"], row["trade_id"]): row for row in warehouse.rows("from causes.elsewhere")
+    }
+    known = {key for key, its_fills in of_trade.items() if its_fills}
+    return Matched(trades_of, twice, deleted, corrected, known, elsewhere)
 
 
 def _by_orders(

@@ -60,6 +60,8 @@ class _Book:
     of_trade: dict[str, list[_Share]] = field(default_factory=lambda: defaultdict(list))
     unnamed: set[str] = field(default_factory=set)
     """Trades all of whose entry was found in the rest."""
+    wants: dict[str, int] = field(default_factory=dict)
+    """How much each trade is of, in units, where its row says so."""
     rest: deque[_Share] = field(default_factory=deque)
     """Of the rest, what nothing has closed yet: all of one side, the oldest first."""
 
@@ -68,6 +70,8 @@ class _Book:
         for place, trade in enumerate(trades):
             if not qty:
                 return
+            if trade.wants is not None:
+                self.wants[trade.trade_id] = trade.wants
             part = self._part(trade, qty, is_last=place == len(trades) - 1)
             if part:
                 self._own(_Share(number, part, trade.trade_id, is_recorded=True))
@@ -118,6 +122,7 @@ class _Book:
             is_new = not self.entered[name]
             if is_new or name in self.unnamed:
                 found = self._entry_from_rest(name, _sign(qty) * room)
+                found += self._entry_from_others(name, _sign(qty) * room - found)
                 if found or not is_new:
                     return found
             elif not is_new:
@@ -136,6 +141,29 @@ class _Book:
             taken += part
             if not share.open_qty:
                 self.rest.popleft()
+        if taken:
+            self.unnamed.add(trade_id)
+            self.entered[trade_id] += abs(taken)
+            self.held[trade_id] += taken
+        return -taken
+
+    def _entry_from_others(self, trade_id: str, qty: int) -> int:
+        """Give a trade whose entry is not named what other trades hold beyond their own quantity.
+
+        So a position whose entry stands with the first trade that closed a part of it is shared.
+        """
+        taken = 0
+        for other, wants in self.wants.items():
+            spare = min(self.entered[other] - wants, abs(self.held[other]))
+            if other == trade_id or self.held[other] * qty >= 0 or spare <= 0:
+                continue
+            for share in reversed(self.of_trade[other]):
+                part = -_sign(qty) * min(abs(share.qty), spare, abs(qty) - abs(taken))
+                if share.qty * qty < 0 and part:
+                    self._give(share, part, trade_id, is_recorded=True)
+                    self.held[other] -= part
+                    self.entered[other] -= abs(part)
+                    spare, taken = spare - abs(part), taken + part
         if taken:
             self.unnamed.add(trade_id)
             self.entered[trade_id] += abs(taken)

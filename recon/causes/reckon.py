@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
+from recon.causes.by_fill import FillRow, Ledger, Realised, explain_rows, measure
 from recon.causes.matched import Matched, read_matched
 from recon.causes.owners import SEPARATOR, Trade, own
+from recon.causes.paired import read_pairs
 from recon.causes.story import Case, Story
 from recon.causes.walk import Booked, Cause, Step, walk
 from recon.exact import PLACES, from_units, to_units
@@ -38,7 +41,7 @@ ENTRIES: Mapping[str, Cause] = {
 }  # fmt: skip
 """What an entry of the ledger is called that no trade of the books has, by its kind."""
 
-RESTATED = ("price", "quantity", "fee_rate_guessed", "phantom")
+RESTATED = ("price", "quantity", "fee_rate_guessed")
 """What a restatement of the broker's looks like from the books, where it is not told as one."""
 MOST_NAMES = 3
 """Orders of a trade that are named."""
@@ -57,11 +60,17 @@ def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
         for row in booked:
             cases[row["bot"]].booked.append(row)
         try:
-            matched, events = read_matched(warehouse, booked), _events(warehouse)
-            _tell(cases, events, matched, methods, _system(warehouse))
+            matched, events = _matched(warehouse, cases, booked), _events(warehouse)
+            system = _system(warehouse)
+            for case in cases.values():
+                case.system = system
+            _tell(cases, events, matched, methods)
             _tell_with_others(cases, events, matched, methods)
             for case in cases.values():
-                _explain(case, matched)
+                if case.is_by_fill:
+                    _explain_fills(case, matched, methods[case.account])
+                else:
+                    _explain(case, matched)
         except Exception:
             logger.exception("the causes of %s could not be found", ", ".join(cases))
             for case in cases.values():
@@ -74,6 +83,23 @@ def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
         for one in case.found
     ]
     warehouse.store("causes", "found", pa.Table.from_pylist(rows, schema=FOUND))
+
+
+def _matched(
+    warehouse: Warehouse, cases: Mapping[str, Case], booked: Sequence[Mapping[str, Any]]
+) -> Matched:
+    """Return which fills are which trade's, and note the rows of books that have a row a fill."""
+    for row in warehouse.rows("from causes.by_fill"):
+        cases[row["bot"]].is_by_fill = True
+    found = read_matched(warehouse, [row for row in booked if not cases[row["bot"]].is_by_fill])
+    trades_of = {name: list(trades) for name, trades in found.trades_of.items()}
+    for case in cases.values():
+        if case.is_by_fill:
+            case.entries, case.paired = read_pairs(warehouse, case.bot, case.booked)
+            for trade_id, fills in case.paired.fills_of.items():
+                for fill in fills:
+                    trades_of.setdefault(fill.event_id, []).append(Trade(case.bot, trade_id))
+    return replace(found, trades_of=trades_of)
 
 
 def _events(warehouse: Warehouse) -> list[Event]:
@@ -93,7 +119,7 @@ def _system(warehouse: Warehouse) -> set[str]:
 
 def _cases(warehouse: Warehouse) -> dict[str, Case]:
     rows = warehouse.rows(
-        "select b.bot, b.account, b.is_by_payment, a.first_date, a.last_date "
+        "select b.bot, b.account, b.is_by_payment, a.first_date, a.last_date, a.window_start "
         "from breaks.differing b join config.accounts a on a.account = b.account order by b.bot"
     )
     cases = {row["bot"]: Case(**row) for row in rows}
@@ -113,13 +139,13 @@ def _tell(
     events: Sequence[Event],
     matched: Matched,
     methods: Mapping[str, Method],
-    system: Collection[str],
 ) -> None:
     """Have the lots tell what each trade of these bots realised, and what the rest did."""
     trades_of = {
         (trade.bot, name): [one for one in trades if one.bot == trade.bot]
         for name, trades in matched.trades_of.items()
         for trade in trades
+        if not cases[trade.bot].is_by_fill
     }
     owned = own(events, trades_of, cases)
     recorded = {id(one.event) for one in owned if one.is_recorded}
@@ -132,13 +158,15 @@ def _tell(
         if case.first_date <= row.session_date <= case.last_date:
             case.own[row.session_date] += amount
         is_fill = event.kind in ("fill", "opening")
-        if trade_id and (id(event) in recorded if is_fill else event.kind == "funding"):
+        if case.is_by_fill and is_fill:
+            case.fills.append(Realised(event, row))
+        elif trade_id and (id(event) in recorded if is_fill else event.kind == "funding"):
             case.story(trade_id).book(event, row)
             told = matched.corrected.get((event.account, event.event_id))
             if told is not None and told["price"] is None:
                 case.restated.add(trade_id)
         else:
-            step = _of_nobody(event, amount, matched, bot, is_system=event.event_id in system)
+            step = _of_nobody(event, amount, matched, bot, is_system=event.event_id in case.system)
             case.note(
                 row.session_date, step, trade_id=trade_id or None, instrument=row.instrument or None
             )
@@ -173,7 +201,8 @@ def _tell_with_others(
     for event in events:
         by_bot: dict[str, list[Trade]] = defaultdict(list)
         for trade in matched.trades_of.get(event.event_id, ()):
-            if cases[trade.bot].account == event.account:
+            case = cases[trade.bot]
+            if case.account == event.account and not case.is_by_fill:
                 by_bot[trade.bot].append(trade)
         for bot, trades in by_bot.items():
             theirs_of[bot].append((event, trades))
@@ -181,6 +210,8 @@ def _tell_with_others(
         case = cases[bot]
         foreign = {trade for event, trades in theirs if event.bot != case.bot for trade in trades}
         case.seen = _told(case, theirs, foreign, methods)
+        nobodys = [(event, trades) for event, trades in theirs if event.bot in (case.bot, None)]
+        case.beside = _told(case, nobodys, foreign, methods)
         restated = {
             trade
             for event, trades in theirs
@@ -241,6 +272,81 @@ def _explain(case: Case, matched: Matched) -> None:
             case.note(other, step, trade_id=name, instrument=trade["instrument"])
 
 
+def _explain_fills(case: Case, matched: Matched, method: Method) -> None:
+    """Find the causes of a bot whose books have a row for each fill, instrument by instrument."""
+    rows = {row.name: row for row in _fill_rows(case, matched)}
+    has_row = {
+        (one.event.instrument, one.event.event_id) for row in rows.values() for one in row.own
+    }
+    ledgers: dict[str, Ledger] = {}
+
+    def ledger(instrument: str) -> Ledger:
+        new = Ledger([], [], {}, method, is_by_payment=case.is_by_payment)
+        return ledgers.setdefault(instrument, new)
+
+    for one in case.fills:
+        key = one.event.instrument, one.event.event_id
+        mine = ledger(one.event.instrument)
+        mine.fills.append(one)
+        if (told := matched.corrected.get((case.account, one.event.event_id))) is not None:
+            mine.corrected[key] = told
+        if key not in has_row:
+            amount = measure(one.row, is_by_payment=case.is_by_payment)
+            is_system = one.event.event_id in case.system
+            step = _of_nobody(one.event, amount, matched, case.bot, is_system=is_system)
+            mine.unrecorded[key] = step
+            case.note(one.row.session_date, step, instrument=one.event.instrument)
+    for row in rows.values():
+        instrument = row.own[0].event.instrument if row.own else row.entry.instrument
+        ledger(instrument).rows.append(row)
+    for instrument, mine in ledgers.items():
+        for row, steps in explain_rows(mine):
+            _note_row(case, row, steps, instrument)
+
+
+def _note_row(case: Case, row: FillRow, steps: Sequence[Step], instrument: str) -> None:
+    """Note a row's causes where it counts, and what its fills count for where they are."""
+    session = row.booked["session_date"]
+    is_counted = session is not None and case.first_date <= session <= case.last_date
+    moved: dict[date, int] = defaultdict(int)
+    for one in row.own:
+        amount = measure(one.row, is_by_payment=case.is_by_payment)
+        moved[one.row.session_date] -= amount
+        if is_counted:
+            moved[session] += amount
+    for step in steps if is_counted else ():
+        case.note(session, step, trade_id=row.name, instrument=instrument)
+    for other, amount in moved.items():
+        step = Step("timing", amount, f"the books have it in session {session}")
+        case.note(other, step, trade_id=row.name, instrument=instrument)
+
+
+def _fill_rows(case: Case, matched: Matched) -> Iterator[FillRow]:
+    """Yield a bot's rows in their order, each with its own fills, or with why it has none."""
+    own_fills = {(one.event.instrument, one.event.event_id): one for one in case.fills}
+    booked = {row["trade_id"]: row for row in case.booked}
+    for name, entry in case.entries.items():
+        row, fills = booked[name], case.paired.fills_of.get(name, [])
+        own_ones = [own_fills[one.key] for one in fills if one.key in own_fills]
+        is_before = row["session_date"] is None and row["closed_at"] < case.window_start
+        yield FillRow(entry, row, own_ones, _why_without(case, row, matched), is_before=is_before)
+
+
+def _why_without(case: Case, row: Mapping[str, Any], matched: Matched) -> tuple[Cause, str]:
+    """Return what a row is that is none of its bot's fills."""
+    name = row["trade_id"]
+    if name in case.paired.twins:
+        return "duplicate", "it is in the books twice"
+    if fills := case.paired.fills_of.get(name):
+        if any(one.bot not in (case.bot, None) for one in fills):
+            return "adopted", "its order is another's"
+        return "unowned", "its order is no bot's: recon unowned lists it"
+    if name in case.paired.known:
+        return "quantity", "its order is in the books already with all that the broker filled"
+    step = _without_fills(row, 0, matched)
+    return step.cause, step.says
+
+
 def _steps(case: Case, trade: Mapping[str, Any], matched: Matched) -> list[Step]:
     """Return the causes between a trade's row and what its own fills realised."""
     key, pnl = (case.bot, trade["trade_id"]), to_units(trade["pnl"])
@@ -249,12 +355,14 @@ def _steps(case: Case, trade: Mapping[str, Any], matched: Matched) -> list[Step]
     story = case.stories.get(key[1])
     seen = case.seen.get(key[1], story)
     if seen is None:
-        return [_without_fills(trade, pnl)]
+        return [_without_fills(trade, pnl, matched)]
     booked = Booked(**{name: trade[name] for name in Booked._fields})
-    others = seen.net - (0 if story is None else story.net)
+    own = 0 if story is None else story.net
+    beside = case.beside[key[1]].net if key[1] in case.beside else own
     return [
         *_with_corrections(walk(booked, seen.actual()), case, key[1], booked),
-        Step("adopted", others, "its orders are another's"),
+        Step("unowned", beside - own, "its orders are no bot's: recon unowned lists them"),
+        Step("adopted", seen.net - beside, "its orders are another's"),
     ]
 
 
@@ -278,8 +386,19 @@ def _with_corrections(steps: list[Step], case: Case, trade_id: str, booked: Book
     return steps
 
 
-def _without_fills(trade: Mapping[str, Any], pnl: int) -> Step:
-    """Return what a trade is of which the broker has no fill."""
+def _without_fills(trade: Mapping[str, Any], pnl: int, matched: Matched) -> Step:
+    """Return what a trade is that has no fill of its own at the broker.
+
+    It is a phantom only where the broker has none of its orders.
+    """
+    key = trade["bot"], trade["trade_id"]
+    if key in matched.known:
+        return Step("duplicate", pnl, "all that its orders filled is in other trades of the books")
+    if (place := matched.elsewhere.get(key)) is not None:
+        order, account = place["order_id"], place["account"]
+        if place["is_own"]:
+            return Step("timing", pnl, f"its order {order} was filled before the window")
+        return Step("adopted", pnl, f"its order {order} was filled in account {account}")
     if trade["order_ids"]:
         names = ", ".join(map(str, trade["order_ids"][:MOST_NAMES]))
         return Step("phantom", pnl, f"the broker has no fill of its orders ({names})")

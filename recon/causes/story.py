@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+from recon.causes.by_fill import Realised
 from recon.causes.owners import effective
+from recon.causes.pairing import Entry, Paired
 from recon.causes.walk import Actual, Cause, Part, Step
 from recon.exact import SCALE
 from recon.realise import Event, SessionPnl
@@ -79,8 +82,9 @@ class Case:
 
     `truth` is what it realised by session, `own` what its trades and the rest of its fills did,
     each by itself; `stories` are its trades by its own fills, `seen` those in which others' fills
-    are, by all of them, and `first` those restated since, as they were told first. Where something
-    is not known, `is_known` is False: nothing is explained.
+    are, by all of them, `beside` these by its own fills and those of no bot, and `first` those
+    restated since, as they were told first. Where something is not known, `is_known` is False:
+    nothing is explained.
     """
 
     bot: str
@@ -88,16 +92,26 @@ class Case:
     is_by_payment: bool
     first_date: date
     last_date: date
+    window_start: datetime
     booked: list[dict[str, Any]] = field(default_factory=list)
     truth: dict[date, int] = field(default_factory=dict)
     own: dict[date, int] = field(default_factory=lambda: defaultdict(int))
     stories: dict[str, Story] = field(default_factory=dict)
     seen: dict[str, Story] = field(default_factory=dict)
+    beside: dict[str, Story] = field(default_factory=dict)
     first: dict[str, Story] = field(default_factory=dict)
     restated: set[str] = field(default_factory=set)
     """The trades of which the broker restated a fill without saying what it was."""
     found: list[Found] = field(default_factory=list)
     is_known: bool = True
+    system: Collection[str] = ()
+    """The fills that are the venue's own."""
+    is_by_fill: bool = False
+    """Whether its books have a row for each fill: then `entries` are these, in their order."""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    paired: Paired = field(default_factory=Paired)
+    fills: list[Realised] = field(default_factory=list)
+    """What each of its own fills realised, where its books have a row for each fill."""
 
     def story(self, trade_id: str) -> Story:
         """Return the story of a trade, a new one where nothing was told of it yet."""

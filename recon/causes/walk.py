@@ -18,7 +18,7 @@ Cause = Literal[
     "fee_missing", "fee_rate_guessed", "fee_currency_value", "funding_missing", "funding_misplaced",
     "price", "quantity", "duplicate", "phantom", "unrecorded", "adopted", "multiplier", "side",
     "arithmetic", "lot_method", "currency", "correction", "timing", "dividend", "tax", "interest",
-    "deleted", "unexplained",
+    "deleted", "unowned", "unexplained",
 ]  # fmt: skip
 NOISE = Fraction(1, 10**9)
 """Amounts that lie closer than this, or than this share of them, are one: bots count in floats."""
@@ -107,12 +107,12 @@ class _Composed(NamedTuple):
 def walk(booked: Booked, actual: Actual) -> list[Step]:
     """Return the causes by which `booked` is not `actual`; none where they are the same.
 
-    A trade of which the broker closed nothing is a phantom, whole.
+    A trade of whose orders the broker closed nothing has booked too much, whole.
     """
     legs = _legs(actual)
     if legs is None or not legs.closed:
-        says = "nothing was closed at the broker: it was cancelled, rejected or never sent"
-        return _rounded([("phantom", Fraction(booked.pnl), says)], actual.net, booked)
+        says = "the broker has filled its orders, and they closed nothing"
+        return _rounded([("quantity", Fraction(booked.pnl), says)], actual.net, booked)
     return _rounded(list(_steps(booked, actual, legs)), actual.net, booked)
 
 
@@ -148,7 +148,7 @@ def _composed(b: Booked, t: Actual, legs: _Legs) -> _Composed:
         [*own_fee, Fraction(0), *([] if own_fee else [fees])],
         [*own_funding, Fraction(0), *([] if own_funding else [funding])],
     ):
-        if _is_same(pnl, gross + fee + paid):
+        if is_same(pnl, gross + fee + paid):
             return _Composed(gross, fee, paid, multiplier, is_known=True)
     if not grosses:
         return _without_gross(b, t, legs)
@@ -167,9 +167,9 @@ def _without_gross(b: Booked, t: Actual, legs: _Legs) -> _Composed:
     pnl = Fraction(b.pnl)
     gross, fees, funding = (Fraction(one, SCALE) for one in (t.gross, t.fees, t.funding))
     for fee, paid in ((fees, funding), (fees, Fraction(0)), (Fraction(0), funding)):
-        if _is_same(pnl, gross + fee + paid):
+        if is_same(pnl, gross + fee + paid):
             return _Composed(gross, fee, paid, None, is_known=True)
-    if _is_same(pnl, gross):
+    if is_same(pnl, gross):
         return _Composed(gross, Fraction(0), Fraction(0), None, is_known=True)
     if not t.is_in_account_currency and gross:
         own = _gross(legs.sign, legs.closed * t.multiplier, legs.entry, legs.exit, t)
@@ -204,7 +204,7 @@ def _grosses(b: Booked, t: Actual, legs: _Legs) -> list[tuple[Fraction, Fraction
         return priced
     gross = Fraction(b.gross)
     for value, multiplier in priced:
-        if _is_same(gross, value):
+        if is_same(gross, value):
             return [(gross, multiplier), *priced]
     return [(gross, None), *priced]
 
@@ -230,7 +230,7 @@ def _gross_steps(
         says = f"it took one contract for 1, and it is {_text(t.multiplier)}"
         yield "multiplier", gross, says
     coins, closed = qty * multiplier, legs.closed * t.multiplier
-    if not _is_same(coins, closed):
+    if not is_same(coins, closed):
         gross = gross * closed / coins
         yield "quantity", gross, f"it booked {_text(coins)}, and the broker closed {_text(closed)}"
     if entry is not None and exit_ is not None:
@@ -249,7 +249,7 @@ def _last_of_gross(
         yield "lot_method", gross - realised, "the account's lots are matched another way"
     else:
         by_prices = _gross(legs.sign, legs.closed * t.multiplier, legs.entry, legs.exit, t)
-        cause: Cause = "price" if _is_same(by_prices, realised) else "lot_method"
+        cause: Cause = "price" if is_same(by_prices, realised) else "lot_method"
         yield cause, gross - realised, "its gross is not that of the broker's prices"
 
 
@@ -271,12 +271,12 @@ def _price_says(entry: Fraction, exit_: Fraction, legs: _Legs) -> Iterator[str]:
         ("entry", entry, legs.entry, legs.entries),
         ("exit", exit_, legs.exit, legs.exits),
     ):
-        if _is_same(booked, mean):
+        if is_same(booked, mean):
             continue
         plain = _sum(one.price for one in parts) / len(parts)
-        if len(parts) > 1 and _is_same(booked, parts[0].price):
+        if len(parts) > 1 and is_same(booked, parts[0].price):
             yield f"its {what} price is that of the first of {len(parts)} fills"
-        elif len(parts) > 1 and _is_same(booked, plain):
+        elif len(parts) > 1 and is_same(booked, plain):
             yield f"its {what} price is the plain mean of {len(parts)} fills"
         else:
             yield f"its {what} price is {_text(booked)}, the broker's {_text(mean)}"
@@ -317,7 +317,8 @@ def _sign(side: str | None) -> int | None:
     return {"long": 1, "short": -1}.get(side or "")
 
 
-def _is_same(one: Fraction, other: Fraction) -> bool:
+def is_same(one: Fraction, other: Fraction) -> bool:
+    """Return whether two amounts are one but for the noise of floats."""
     return abs(one - other) <= NOISE * max(Fraction(1), abs(one), abs(other))
 
 
@@ -326,9 +327,15 @@ def _text(value: Fraction) -> str:
 
 
 def _rounded(steps: Sequence[tuple[Cause, Fraction, str]], net: int, booked: Booked) -> list[Step]:
-    """Return the steps in whole units that add up to pnl − net; noise goes to the largest."""
-    total = int(Fraction(booked.pnl) * SCALE) - net
-    scale = max(Fraction(1), abs(Fraction(booked.pnl)))
+    pnl = Fraction(booked.pnl)
+    return closed_by_noise(steps, int(pnl * SCALE) - net, pnl)
+
+
+def closed_by_noise(
+    steps: Sequence[tuple[Cause, Fraction, str]], total: int, pnl: Fraction
+) -> list[Step]:
+    """Return the steps in whole units that add up to `total`; noise goes to the largest."""
+    scale = max(Fraction(1), abs(pnl))
     kept = [one for one in steps if abs(one[1]) > NOISE * scale]
     amounts = [round(amount * SCALE) for _, amount, _ in kept]
     if not kept:

@@ -5,7 +5,7 @@ They ask no venue, need no secret and no warehouse, and work while a night runs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,9 +22,10 @@ from recon.commands.options import (
     read_date,
     verbose_option,
 )
-from recon.errors import EvidenceError, ExitCode, UsageError
+from recon.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from recon.assignments import Assignment
     from recon.config import Config
     from recon.ledger import Ledger
 
@@ -54,13 +55,8 @@ def breaks(
             known = {row["bot"] for row in ledger.breaks(is_all=True)}
             _known_bot(config, bot, "--bot ", known)
         shown = ledger.breaks(bot=bot, is_all=is_all)
-    if is_json:
-        print_json({"schema": 1, "breaks": shown})
-    else:
-        from recon.terminal import print_breaks  # noqa: PLC0415
-
-        print_breaks(shown)
-    return ExitCode.AGREED
+        shown = _with_assignments(shown, ledger.assignments())
+    return _show_breaks(shown, is_json=is_json)
 
 
 @click.command()
@@ -84,13 +80,13 @@ def ack(
     """
     log(verbosity)
     who, user = signer(by)
-    at, said = datetime.now(UTC), _said(note, "--note")
+    at, known = datetime.now(UTC), said(note, "--note")
     with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
         keys = [each["key"] for each in ledger.incidents(prefix)]
         if not keys or not prefix:
-            shown = ledger.acknowledge(prefix, who=who, user=user, note=said, at=at)
+            shown = ledger.acknowledge(prefix, who=who, user=user, note=known, at=at)
             return _show_breaks([shown], is_json=is_json)
-        told = ledger.acknowledge_page(prefix, who=who, user=user, note=said, at=at)
+        told = ledger.acknowledge_page(prefix, who=who, user=user, note=known, at=at)
         rows = [row for row in ledger.breaks() if row["break"] in told["subjects"]]
     click.echo(f"acknowledged: {told['key']}  {told['title']}", err=True)
     return _show_breaks(rows, is_json=is_json)
@@ -119,7 +115,7 @@ def resolve(
     who, user = signer(by)
     with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
         shown = ledger.resolve(
-            prefix, who=who, user=user, reason=_said(reason, "--reason"), at=datetime.now(UTC)
+            prefix, who=who, user=user, reason=said(reason, "--reason"), at=datetime.now(UTC)
         )
     return _show_breaks([shown], is_json=is_json)
 
@@ -150,7 +146,7 @@ def sign_off(
     from recon.baseline import Signature, told_difference  # noqa: PLC0415
 
     now = datetime.now(UTC)
-    signature = Signature(who, user, _said(reason, "--reason"), now)
+    signature = Signature(who, user, said(reason, "--reason"), now)
     [account] = [each.account for each in config.bots if each.id == bot]
     with open_ledger(config) as ledger:
         document = ledger.told(session, now, [account])
@@ -213,38 +209,30 @@ COMMANDS = (breaks, ack, resolve, sign_off, audit)
 def open_ledger(config: Config) -> Iterator[Ledger]:
     """Open the control ledger that runs have left.
 
-    Raises UsageError where there is none, EvidenceError for a file that SQLite cannot use.
+    Raises UsageError where there is none, StateError for a file that SQLite cannot use.
     """
-    import sqlite3  # noqa: PLC0415
-
     from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
+    from recon.state import storing  # noqa: PLC0415
 
     path = config.state / LEDGER
     if not path.exists():
         raise UsageError(f"{path}: there is no control ledger yet: `recon run` makes it")
-    try:
-        with Ledger(path) as ledger:
-            yield ledger
-    except sqlite3.DatabaseError as error:
-        raise EvidenceError(
-            f"{path}: cannot be used ({error}): try again if it is locked; if it is damaged, keep "
-            "a copy of it, and restore it from a backup"
-        ) from error
+    with storing(config.state), Ledger(path) as ledger:
+        yield ledger
 
 
 def signer(by: str | None) -> tuple[str, str]:
     """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
     import os  # noqa: PLC0415
-    import pwd  # noqa: PLC0415
 
-    try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = f"uid {os.getuid()}"
-    return (user if by is None else _said(by, "--by")), user
+    from recon.state import user_name  # noqa: PLC0415
+
+    user = user_name(os.getuid())
+    return (user if by is None else said(by, "--by")), user
 
 
-def _said(text: str, option: str) -> str:
+def said(text: str, option: str) -> str:
+    """Return what was written, without space around it. Raises UsageError where it is nothing."""
     if not text.strip():
         raise UsageError(f"{option}: says nothing: write a word")
     return text.strip()
@@ -257,6 +245,19 @@ def _known_bot(config: Config, bot: str, option: str = "", more: Collection[str]
             f"{option}{bot}: there is no such bot in {config.path}: "
             f"use one of {', '.join(sorted(known))}"
         )
+
+
+def _with_assignments(
+    shown: list[dict[str, Any]], made: Iterable[Assignment]
+) -> list[dict[str, Any]]:
+    """Return breaks, each with the orders that a person has assigned to its bot, as they hold."""
+    from recon.assignments import latest, told  # noqa: PLC0415
+
+    holding = latest(made).values()
+    return [
+        row | {"assignments": [told(one) for one in holding if one.bot == row["bot"]]}
+        for row in shown
+    ]
 
 
 def _show_breaks(shown: list[dict[str, Any]], *, is_json: bool) -> int:

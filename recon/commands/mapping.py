@@ -45,7 +45,9 @@ def new(
     log(verbosity)
     if (bot is None) == (books is None):
         raise UsageError("name the books either by --bot ID or by --books URL")
-    config = None if bot is None else load_config(config_path)
+    config = None
+    if bot is not None:
+        config = load_config(config_path, with_secrets=("books_password",))
     from recon.check import today  # noqa: PLC0415
     from recon.skeleton import books_of, write_skeleton  # noqa: PLC0415
 

@@ -39,9 +39,16 @@ verbose_option = click.option(
 
 
 def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
-    """Read the configuration, with the secrets that the command needs: all, none, or by key."""
-    from recon.config import load  # noqa: PLC0415 - pydantic, only once there is a command
+    """Read the configuration, with the secrets that the command needs: all, none, or by key.
 
+    Raises ConfigError; OwnerError where the state belongs to another user, before any secret is
+    read, as that user's secrets are closed to this one.
+    """
+    from recon.config import load, state_folder  # noqa: PLC0415 - pydantic, not before a command
+    from recon.state import assert_ours  # noqa: PLC0415
+
+    if (state := state_folder(path)) is not None:
+        assert_ours(state)
     return load(path, with_secrets=with_secrets)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +21,14 @@ from recon.commands.options import (
     read_date,
     verbose_option,
 )
-from recon.errors import ExitCode, UsageError
+from recon.errors import ExitCode, UsageError, clean_up
 
 if TYPE_CHECKING:
     from recon.config import Config
     from recon.service import Done
+
+NO_VENUE = ("url", "redis", "api_token")
+"""The secrets of a run that asks no venue: those of the heartbeats and of the channels."""
 
 
 @click.command()
@@ -66,8 +70,8 @@ def run(
         "is_paging": not no_page,
     }  # fmt: skip
     if not is_nightly:
-        config = load_config(config_path)
-        return _show(config, _done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
+        config = load_config(config_path, with_secrets=NO_VENUE if no_fetch else True)
+        return _show(_done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
     from recon.ping import address, pinged  # noqa: PLC0415
 
     with pinged(address(config_path), _note) as outside:
@@ -75,7 +79,7 @@ def run(
             config = load_config(config_path)
             done = _done(config, asked, verbosity, is_nightly=True)
         outside.published(done.documents, _status(done), done.problem)
-        return _show(config, done, is_json, verbosity)
+        return _show(done, is_json, verbosity)
 
 
 @contextmanager
@@ -87,20 +91,23 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
         if is_paging and not sys.stderr.isatty():
             from recon.paging.failure import page_failed  # noqa: PLC0415 - only once there is an error
 
-            page_failed(config_path, error, lambda: datetime.now(UTC), _note)
+            page = partial(page_failed, config_path, error, lambda: datetime.now(UTC), _note)
+            clean_up(page, after=error)
         raise
 
 
 def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:
-    from recon.night import Night, run_night  # noqa: PLC0415
+    from recon.night import Night  # noqa: PLC0415
     from recon.progress import progress  # noqa: PLC0415
-    from recon.service import Done, nightly  # noqa: PLC0415
+    from recon.service import nightly, one_session  # noqa: PLC0415
     from recon.stages import Stages  # noqa: PLC0415
 
+    for warning in config.warnings:
+        _note(f"warning: {warning}")
     stages = Stages()
     with progress() as shown:
         night = Night(config, **asked, progress=shown, stages=stages)
-        done = nightly(night) if is_nightly else Done([run_night(night)])
+        done = nightly(night) if is_nightly else one_session(night)
     if verbosity:
         from recon.terminal import print_stages  # noqa: PLC0415
 
@@ -109,21 +116,24 @@ def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: 
 
 
 def _status(done: Done) -> int:
-    """Return the worst of what was told: 1 before 3 before 0. What is left undone is not well."""
+    """Return the worst of the sessions: 1 before 3 before 0; 3 in any case for what is undone.
+
+    Else a night that diverged would hide that it has no backup, or that the warehouse is damaged.
+    """
     from recon.judgement import EXIT_CODES, run_status  # noqa: PLC0415
 
-    worst = EXIT_CODES[run_status([], [document["status"] for document in done.documents])]
-    return ExitCode.UNPROVEN if done.problem and worst == ExitCode.AGREED else worst
+    if done.problem:
+        return ExitCode.UNPROVEN
+    return EXIT_CODES[run_status([], [document["status"] for document in done.documents])]
 
 
-def _show(config: Config, done: Done, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
-    """Print what was told, each session's, or the last one's alone as JSON; return the status."""
+def _show(done: Done, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+    """Print each session's document, or as JSON the last one's alone; return the status."""
     shown = done.documents[-1:] if is_json else done.documents
     for document in shown:
         _show_document(document, is_json=is_json, verbosity=verbosity)
     if not is_json:
-        report = config.state / "reports" / f"{done.documents[-1]['as_of']}.json"
-        _note(f"report: {report}")
+        _note(f"report: {done.report}")
     if done.problem:
         _note(f"recon: {done.problem}")
     return _status(done)
@@ -137,7 +147,7 @@ def _read_back(
     is_json: bool,  # noqa: FBT001
     verbosity: int,
 ) -> int:
-    config = load_config(config_path)
+    config = load_config(config_path, with_secrets=False)
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
     from recon.night import read_back  # noqa: PLC0415
 

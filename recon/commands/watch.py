@@ -19,7 +19,7 @@ from recon.commands.options import (
     print_json,
     verbose_option,
 )
-from recon.errors import EvidenceError, ExitCode
+from recon.errors import ExitCode, StateError
 
 
 @click.command()
@@ -36,11 +36,9 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
     """
     log(verbosity)
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
-    import sqlite3  # noqa: PLC0415
-
     from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
-    from recon.state import locked_state  # noqa: PLC0415
+    from recon.state import locked_state, storing  # noqa: PLC0415
     from recon.watch import Watch, exit_code, look_once, stay  # noqa: PLC0415
 
     def show(document: dict[str, Any]) -> None:
@@ -54,6 +52,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
     outlets(config.paging)  # a channel that cannot be used is refused before anything needs it
     try:
         with (
+            storing(config.state),
             locked_state(config.state, "watch.lock") as state,
             Ledger(state / LEDGER) as ledger,
         ):
@@ -64,11 +63,8 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
             document = look_once(watching)
             show(document)
             return exit_code(document)
-    except sqlite3.DatabaseError as error:
-        raise EvidenceError(
-            f"{config.state / 'ledger.sqlite'}: cannot be used ({error}): nobody is watched until "
-            "it can; if it is damaged, keep a copy of it, and restore it from a backup"
-        ) from error
+    except StateError as error:
+        raise StateError(f"nobody is watched until it can watch again: {error}") from error
 
 
 def _until_told_to_stop() -> threading.Event:

@@ -11,6 +11,7 @@ from typing import Final
 
 from recon.demo.fleet import Fleet
 from recon.errors import UsageError
+from recon.state import assert_ours
 
 MARKER: Final = ".recon-demo"
 MADE: Final = ("recon.toml", "keys", "vaults", "mappings", "state")
@@ -103,8 +104,10 @@ def make_folder(folder: Path) -> None:
     """Make `folder`, empty but for its marker. What the demo made there before goes.
 
     Raises UsageError for a folder that holds anything and was not made here: nothing of somebody
-    else's is ever removed.
+    else's is ever removed. Raises OwnerError for a folder that belongs to another user.
     """
+    for each in (folder, folder / "state"):
+        assert_ours(each)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder: name another with --folder")
     try:

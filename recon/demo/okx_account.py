@@ -38,6 +38,7 @@ from recon.demo.okx_rows import (
     closed_position_row,
     deal_facts,
     fill_row,
+    order_row,
     position_row,
 )
 from recon.demo.okx_tape import Tape
@@ -48,6 +49,7 @@ FEE_RATES: Mapping[str, Decimal] = {"T": Decimal("-0.0005"), "M": Decimal("-0.00
 # Above 2**53: a reader that lets an id become a float sees neighbours fall together.
 FIRST_BILL_ID = 700_000_000_000_000_001
 FIRST_ORDER_ID = 1_300_000_000_000_000_001
+RESTING = "partially_filled"
 # The venue gives the same posId again where a position is opened anew within 30 days.
 POSITION_ID_LIFE_MS = 30 * 24 * 3600 * 1000
 
@@ -93,6 +95,7 @@ class OkxAccount:
     """By pair, the close of the minute that begins at an instant, ms; None where nothing traded."""
     fills: Tape = field(default_factory=Tape)
     bills: Tape = field(default_factory=Tape)
+    _orders: dict[str, Row] = field(default_factory=dict)
     _balances: dict[str, Decimal] = field(default_factory=dict)
     _balance_times_ms: dict[str, int] = field(default_factory=dict)
     _open: dict[tuple[str, str], Position] = field(default_factory=dict)
@@ -134,6 +137,8 @@ class OkxAccount:
         fee_rate: Number | None = None,
         ord_id: str = "",
         cl_ord_id: str = "",
+        algo_cl_ord_id: str = "",
+        is_resting: bool = False,
         tag: str = "",
         exec_type: ExecType = "T",
         pos_side: PositionSide = "net",
@@ -145,6 +150,8 @@ class OkxAccount:
 
         `fee_ccy` names a third coin to charge the fee in, with an entry of its own. `is_on_margin`
         trades a spot pair with coins that may be borrowed, as multi-currency mode does.
+        `algo_cl_ord_id` names the stop that placed the order. `is_resting` leaves the rest of the
+        order in the book, until the next fill of the same `ord_id`.
 
         `fee` and `fee_rate` are signed as cash: negative is charged. Without either the rate is
         -0.0005 for a taker, -0.0002 for a maker. ValueError where the position mode forbids it.
@@ -161,6 +168,7 @@ class OkxAccount:
             trade_id=self._next_trade_id(inst_id),
             ord_id=ord_id or self._next_order_id(),
             cl_ord_id=cl_ord_id,
+            algo_cl_ord_id=algo_cl_ord_id,
             tag=tag,
             exec_type=exec_type,
             pos_side=pos_side,
@@ -171,7 +179,10 @@ class OkxAccount:
         self._check(deal)
         with localcontext(WIDE):
             charged = _fee(deal, rate) if fee is None else exact(fee)
-            return self._execute(replace(deal, fee=charged), rate)
+            bill_id = self._execute(replace(deal, fee=charged), rate)
+        if is_resting:
+            self._orders[deal.ord_id]["state"] = RESTING
+        return bill_id
 
     def liquidate(
         self,
@@ -269,6 +280,20 @@ class OkxAccount:
         times_ms = [at_ms for at_ms, _ in ordered]
         return Tape(ids=times_ms, times_ms=times_ms, rows=[row for _, row in ordered])
 
+    def orders(self, *, is_resting: bool, since_ms: int = 0) -> Tape:
+        """Return the orders that rest, or those that ended since then, in ascending order of id."""
+        rows = [
+            row
+            for row in self._orders.values()
+            if (row["state"] == RESTING) == is_resting and int(str(row["uTime"])) >= since_ms
+        ]
+        rows.sort(key=lambda row: int(str(row["ordId"])))
+        return Tape(
+            [int(str(row["ordId"])) for row in rows],
+            [int(str(row["cTime"])) for row in rows],
+            list(rows),
+        )
+
     def cash(self) -> dict[str, tuple[Decimal, int]]:
         """Return by currency the balance that its last bill left, and the time of that bill, ms."""
         return {
@@ -313,6 +338,9 @@ class OkxAccount:
 
     def _filled(self, deal: Deal, bill_id: int, pnl: Decimal, fee_rate: Decimal = ZERO) -> None:
         self.fills.append(bill_id, deal.at_ms, fill_row(deal, bill_id, pnl, fee_rate))
+        if deal.ord_id:
+            before = self._orders.get(deal.ord_id)
+            self._orders[deal.ord_id] = order_row(deal, before, "filled")
 
     def _trade_contract(self, deal: Deal) -> tuple[Decimal, int]:
         """Move the position and the cash; return the profit that was booked, and the billId."""

@@ -22,6 +22,7 @@ Query = Mapping[str, str]
 
 _BILL_FILTERS = ("instType", "instId", "ccy", "mgnMode", "type", "subType")
 _FILL_FILTERS = ("instType", "instId", "ordId", "subType")
+_ORDER_FILTERS = ("instType", "instId", "ordType", "state", "category")
 _HISTORY_FILTERS = ("instType", "instId", "mgnMode", "type", "posId")
 
 
@@ -96,6 +97,30 @@ def _fills(asked: Asked) -> list[Row]:
 def _fills_history(asked: Asked) -> list[Row]:
     _require(asked.query, "instType")
     return _page(asked.account.fills, asked, THREE_MONTHS_MS, _FILL_FILTERS)
+
+
+def _orders_history(asked: Asked) -> list[Row]:
+    return _ended_orders(asked, 7 * DAY_MS)
+
+
+def _orders_history_archive(asked: Asked) -> list[Row]:
+    return _ended_orders(asked, THREE_MONTHS_MS)
+
+
+def _ended_orders(asked: Asked, kept_ms: int) -> list[Row]:
+    """Return a page of the orders that ended so lately; `begin` and `end` are of when they began.
+
+    Cancelled orders are not played: the venue forgets those without a fill within two hours.
+    """
+    _require(asked.query, "instType")
+    oldest_ms = to_ms(asked.account.now()) - kept_ms
+    tape = asked.account.orders(is_resting=False, since_ms=oldest_ms)
+    return _page(tape, asked, to_ms(asked.account.now()), _ORDER_FILTERS)
+
+
+def _orders_pending(asked: Asked) -> list[Row]:
+    tape = asked.account.orders(is_resting=True)
+    return _page(tape, asked, to_ms(asked.account.now()), _ORDER_FILTERS)
 
 
 def _instruments(asked: Asked) -> list[Row]:
@@ -181,6 +206,9 @@ _PRIVATE: Mapping[str, Endpoint] = {
     "account/instruments": Endpoint(_instruments, 20, 2),
     "trade/fills": Endpoint(_fills, 60, 2, "billId"),
     "trade/fills-history": Endpoint(_fills_history, 10, 2, "billId"),
+    "trade/orders-history": Endpoint(_orders_history, 40, 2, "ordId"),
+    "trade/orders-history-archive": Endpoint(_orders_history_archive, 20, 2, "ordId"),
+    "trade/orders-pending": Endpoint(_orders_pending, 60, 2, "ordId"),
 }
 _PUBLIC: Mapping[str, Endpoint] = {
     "public/instruments": Endpoint(_instruments, 20, 2, is_public=True),

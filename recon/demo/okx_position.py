@@ -34,6 +34,7 @@ class Deal:
     trade_id: int
     ord_id: str
     cl_ord_id: str = ""
+    algo_cl_ord_id: str = ""
     tag: str = ""
     exec_type: ExecType = "T"
     pos_side: PositionSide = "net"

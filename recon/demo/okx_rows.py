@@ -44,6 +44,60 @@ def fill_row(deal: Deal, bill_id: int, pnl: Decimal, fee_rate: Decimal) -> Row:
     }
 
 
+def order_row(deal: Deal, before: Row | None, state: str) -> Row:
+    """Return the deal's order as `trade/orders-history` shows it; `before` is it until this deal.
+
+    An order that a stop or another algo order placed has no clOrdId of its own: it names that one.
+    """
+    row = before or {
+        **dict.fromkeys(_UNUSED_OF_ORDER, ""),
+        "accFillSz": "0",
+        "algoClOrdId": deal.algo_cl_ord_id,
+        "algoId": "77001" if deal.algo_cl_ord_id else "",
+        "attachAlgoOrds": [],
+        "cTime": str(deal.at_ms - PLACED_BEFORE_MS),
+        "category": {"trade": "normal", "liquidation": "full_liquidation"}.get(
+            deal.kind, deal.kind
+        ),
+        "clOrdId": deal.cl_ord_id,
+        "fee": "0",
+        "feeCcy": deal.fee_currency,
+        "instId": deal.instrument.inst_id,
+        "instType": deal.inst_type,
+        "lever": text(LEVERAGE),
+        "ordId": deal.ord_id,
+        "ordType": "market",
+        "pnl": "0",
+        "posSide": deal.pos_side,
+        "rebate": "0",
+        "reduceOnly": "false",
+        "side": deal.side,
+        "source": "7" if deal.algo_cl_ord_id else "",
+        "tag": deal.tag,
+        "tdMode": deal.mgn_mode,
+    }
+    filled = text(Decimal(str(row["accFillSz"])) + deal.qty)
+    return row | {
+        "accFillSz": filled,
+        "avgPx": text(deal.price),
+        "fee": text(Decimal(str(row["fee"])) + deal.fee),
+        "fillPx": text(deal.price),
+        "fillSz": text(deal.qty),
+        "fillTime": str(deal.at_ms),
+        "state": state,
+        "sz": filled,
+        "tradeId": str(deal.trade_id),
+        "uTime": str(deal.at_ms),
+    }
+
+
+PLACED_BEFORE_MS = 150
+"""How long before its first fill an order was placed."""
+_UNUSED_OF_ORDER = (
+    *("algoId", "attachAlgoClOrdId", "cancelSource", "cancelSourceReason", "ccy", "px", "pxType"),
+    *("pxUsd", "pxVol", "quickMgnType", "rebateCcy", "slOrdPx", "slTriggerPx", "stpId", "stpMode"),
+    *("tgtCcy", "tpOrdPx", "tpTriggerPx"),
+)
 _NO_ORDER: Mapping[str, str] = {
     "clOrdId": "",
     "execType": "",

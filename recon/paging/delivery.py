@@ -6,7 +6,7 @@ run and from `recon page send`, each minute; one process sends at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date, datetime
 from pathlib import Path
@@ -19,17 +19,26 @@ from recon.judgement import SEVERITIES
 from recon.ledger import LEDGER, Ledger
 from recon.paging.channels import DEADLINE_S, Outlet, send, targets
 from recon.paging.outbox import Waiting, is_due
-from recon.paging.page import Page, concerns, write_page
+from recon.paging.page import BOT_HOLE, MAX_BODY, Page, concerns, write_page
 from recon.paging.wire import Message
-from recon.state import held, storing, write_whole
+from recon.state import assert_ours, held, storing, write_whole
 
 Note = Callable[[str], None]
 NIGHTS = "night-"
 """What the keys of runs' incidents begin with."""
+NO_LONGER_WATCHED = "no longer watched"
 UNDELIVERED = "PAGES-NOT-DELIVERED.txt"
 """The file in the state folder that has every page which some channel has not taken."""
+NO_CHANNEL = "PAGE NOT DELIVERED: no channel is configured: add [paging] channels"
 PATIENCE_S = 60.0
 """How long one that sends waits for another that does."""
+
+
+class Watched(NamedTuple):
+    """The names of the accounts and of the bots that the configuration has."""
+
+    accounts: Collection[str]
+    bots: Collection[str]
 
 
 class Delivered(NamedTuple):
@@ -49,12 +58,15 @@ def decide(
     found: Sequence[Break],
     config_path: str,
     at: datetime,
+    watched: Watched | None = None,
 ) -> list[dict[str, Any]]:
     """Enqueue what a run has to page, within the caller's step; return the incidents that it is of.
 
     One page for all of it. What an earlier run has paged is the same incident, told anew. Where
     anything is new or worse, all of it is a new one, and the earlier one ends, but for what it has
     of other accounts, and breaks that stand and are acknowledged or could not be judged.
+    A subject whose bot or account is not `watched` (None: all are) leaves its incident, and the
+    incident says so; its break stays as it is.
     """
     rows = {row["break"]: row for row in ledger.breaks()}
     quiet = {id_ for id_, row in rows.items() if row["status"] == "acknowledged"}
@@ -73,17 +85,24 @@ def decide(
         | {s for s in loud_breaks if s in rows and rows[s]["who"] == f"run {document['run']}"}
     )
     for one in before:
+        gone = {} if watched is None else _gone(one["subjects"], rows, watched)
         still = {
             subject: account
             for subject, account in one["subjects"].items()
-            if account not in current or (not news if subject in loud else subject in rows)
+            if subject not in gone
+            and (account not in current or (not news if subject in loud else subject in rows))
         }
         is_told_anew = written is not None and any(s in loud for s in still)
         title, body = written if written and is_told_anew else (one["title"], one["body"])
         if not still:
             how = "told in a new page" if news else "RESOLVED"
+            if gone.keys() == one["subjects"].keys():
+                how = NO_LONGER_WATCHED
+            elif gone or NO_LONGER_WATCHED in one["body"]:
+                how = f"{how} or {NO_LONGER_WATCHED}"
             title = f"recon {document['as_of']}: {how}: {one['title']}"
             body = f"as of {document['as_of']}, run {document['run']}"
+        body = _with_the_gone(body, one["body"], gone)
         ledger.enqueue(
             Page(one["key"], title, body, _severity(rows, still), not still, still or {}), at
         )
@@ -95,6 +114,37 @@ def decide(
         for one in ledger.incidents(NIGHTS)
         if one["status"] == "open" and any(subject in loud for subject in one["subjects"])
     ]
+
+
+def _gone(
+    subjects: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], watched: Watched
+) -> dict[str, str]:
+    """Return which subjects of an incident are no longer watched, each with words for it."""
+    gone = {}
+    for subject, account in subjects.items():
+        row = rows.get(subject, {})
+        bot = row.get("bot")
+        if subject.startswith(BOT_HOLE):
+            bot = subject.removeprefix(BOT_HOLE).rpartition(" ")[0]
+        if account not in watched.accounts:
+            what = f"account {account}"
+        elif bot is not None and bot not in watched.bots:
+            what = f"bot {bot}"
+        else:
+            continue
+        words = f"{NO_LONGER_WATCHED}: the configuration does not name {what} any more"
+        if row:
+            words += f"; its break {subject} stays {row['status']} until  recon resolve {subject}"
+        gone[subject] = words
+    return gone
+
+
+def _with_the_gone(body: str, before: str, gone: Mapping[str, str]) -> str:
+    """Return a page's body with a line for each subject that has left its incident, ever."""
+    earlier = [line for line in before.splitlines() if line.startswith(NO_LONGER_WATCHED)]
+    there = body.splitlines()
+    lines = [line for line in dict.fromkeys([*earlier, *gone.values()]) if line not in there]
+    return "\n".join([body, *lines])[:MAX_BODY]
 
 
 def deliver(
@@ -133,7 +183,7 @@ def deliver(
     for name, reason in failed:
         note(f"PAGE NOT DELIVERED through {name}: {reason}")
     if waiting and not channels:
-        note("PAGE NOT DELIVERED: no channel is configured: add [paging] channels")
+        note(NO_CHANNEL)
     if waiting and (failed or not channels):
         note(f"{len(waiting)} pages wait: {state / UNDELIVERED} has them")
     return Delivered(settled, len(waiting), failed)
@@ -144,27 +194,41 @@ def page_at_once(
 ) -> None:
     """Page of what may have broken the ledger as well: through the outbox, or else past it.
 
-    Past it, it goes through every channel once, and into the file. Never raises for what is broken.
+    Past it, it goes through every channel once, or else into the file. Never raises for what is
+    broken. Its caller prints the error that the page is about: it is not printed here again.
     """
     try:
+        assert_ours(state)
         if not (state / LEDGER).exists():
             raise StateError(f"{state / LEDGER} is missing")
         with storing(state), Ledger(state / LEDGER) as ledger:
             ledger.enqueue(page, now())
             deliver(state, ledger, channels, now, note)
     except Exception as error:  # noqa: BLE001 - whatever it is, somebody has to know
-        why = error if isinstance(error, ReconError) else type(error).__name__
-        note(f"paged past the outbox: {why}")
-        key, title, body, severity, *_ = page.readable()
-        said = Message(key, title, body, severity)
-        results = dict(send([(one.channel, said) for one in channels]))
-        for number, result in results.items():
-            if result.reason:
-                name = channels[number].channel.name
-                note(f"PAGE NOT DELIVERED through {name}: {result.reason}")
-        if all(result.reason for result in results.values()):
-            note(f"PAGE NOT DELIVERED: {page.title}: {page.body}")
-            _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)  # noqa: FBT003
+        why = str(error) if isinstance(error, ReconError) else type(error).__name__
+        if channels and why not in page.body:
+            note(f"the page goes past the outbox: {why}")
+        _send_past_the_outbox(state, page, channels, now, note)
+
+
+def _send_past_the_outbox(
+    state: Path, page: Page, channels: Sequence[Outlet], now: Clock, note: Note
+) -> None:
+    """Send a page through every channel once; where none takes it, leave it in the file."""
+    key, title, body, severity, *_ = page.readable()
+    said = Message(key, title, body, severity)
+    results = dict(send([(one.channel, said) for one in channels]))
+    for number, result in results.items():
+        if result.reason:
+            note(f"PAGE NOT DELIVERED through {channels[number].channel.name}: {result.reason}")
+    try:
+        assert_ours(state)
+    except ReconError:
+        return  # no file is left in another user's folder
+    if not channels:
+        note(NO_CHANNEL)
+    if all(result.reason for result in results.values()) and state.is_dir():
+        _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)  # noqa: FBT003
 
 
 def told_pages(ledger: Ledger, paged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -38,7 +38,5 @@ def page_failure(config_path: Path, what: str, why: str, now: Clock, note: Note)
         return
     state, paging = saved
     channels = outlets(paging, is_strict=False)
-    if not channels:
-        note("nobody is paged: there is no channel that can be used")
     page = failed(what, why, str(config_path.absolute()))
     page_at_once(state, page, channels, now, note)

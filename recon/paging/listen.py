@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from recon.child import Child
 from recon.domain import CheckItem, Clock
+from recon.errors import clean_up
 from recon.ledger import Ledger
 from recon.paging.answers import no_answer
 from recon.paging.channels import Outlet
@@ -66,8 +67,11 @@ class Listener:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Let what is said in reply be said; what was asked is there to be asked the next time."""
+        clean_up(self._end, after=error)
+
+    def _end(self) -> None:
         for one in self._going:
             if one.is_question:
                 one.child.end()

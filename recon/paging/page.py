@@ -14,6 +14,9 @@ MAX_BODY = 3500
 FAILED = "run-failed"
 """The incident of nights that fail."""
 
+BOT_HOLE = "bot "
+"""Begins the subject of a bot that is unproven: its name and the session follow."""
+
 MOST_NAMED = 3
 """Bots that a title names, and whose explanation is named as what to type next."""
 
@@ -51,7 +54,7 @@ def concerns(document: Mapping[str, Any], loud: Mapping[str, str]) -> dict[str, 
         for item in document["accounts"]
         if item["status"] != "proven"
     }
-    bots = {f"bot {bot['bot']} {day}": bot["account"] for bot in _unproven(document)}
+    bots = {f"{BOT_HOLE}{bot['bot']} {day}": bot["account"] for bot in _unproven(document)}
     return {**loud, **holes, **bots}
 
 

@@ -1,14 +1,15 @@
--- Every raw fill, bill and position is staged or quarantined, once. Returns the kinds where not.
+-- Every raw fill, order, bill and position is staged or quarantined, once. Returns the kinds where not.
 with raw_rows as (
   select r.account, r.kind, count(*) as n
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  where r.venue = 'okx' and r.kind in ('fill', 'bill', 'position')
+  where r.venue = 'okx' and r.kind in ('fill', 'order', 'bill', 'position')
   group by all
 ),
 
 seen as (
   select account, 'fill' as kind from staging.okx_fills where source_kind = 'fill'
+  union all select account, 'order' from staging.okx_orders
   union all select account, 'bill' from staging.okx_ledger
   union all select account, 'position' from staging.okx_parsed_positions where reason is null
   union all

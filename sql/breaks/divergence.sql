@@ -11,7 +11,7 @@ with spans as (
 claimed as (
   select s.bot, s.span, whole_sum(c.claimed) as claimed, sum(c.trades)::bigint as trades
   from spans s
-  left join claims.by_session c
+  left join claimed.by_session c
     on c.bot = s.bot and c.session_date between s.first_date and s.last_date
     and (s.span = 'total' or c.session_date = s.last_date)
   semi join books.readable r on r.bot = s.bot

@@ -4,7 +4,9 @@ with keyed as (
   select account, kind, id, is_cancel, instrument,
     unnest([
       'trade ' || case when is_cancel then cancelled_trade_id else trade_id end,
-      'order ' || order_id
+      'order ' || order_id,
+      'trade ' || pair_trade_id,
+      'order ' || pair_order_id
     ]) as explains
   from staging.flex_parsed_fills
   where verdict <> 'restated'

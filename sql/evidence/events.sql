@@ -1,9 +1,13 @@
 -- grain: one thing that happened to lots, and who owns it; key: account, kind, event_id
 -- view
--- let: order_tags = select coalesce(list({account: account, order_tag: order_tag, bot: bot} order by length(order_tag) desc), []) from config.bots where order_tag is not null
--- `bot` is the owner of a fill: its order tag first, the longest that fits; else the owner of the
--- instrument; else nobody: null. For a cash entry it is the owner of its instrument, should no bot
--- hold it. A fee is left in the currency it was charged in: `fee_in` says which side of the fill that
+-- let: order_tags = select coalesce(list({account: account, order_tag: order_tag, bot: bot} order by length(order_tag) desc, order_tag), []) from config.bots where order_tag is not null
+-- let: told_by_orders = select coalesce(list(distinct b.account), []) from config.bots b join config.accounts a using (account) where b.order_tag is not null and a.venue = 'okx'
+-- `bot` is the owner of a fill: whom a person has assigned it to; else by its order tag, the longest
+-- that fits what the bot wrote on the order, or on the algo order that placed it; else the owner of the
+-- instrument; else nobody: null. OKX keeps the second on the order alone: while the record of the order
+-- is missing (`is_order_missing`) and no tag fits, nobody is named. `is_unowned`: nobody is, and no
+-- person has said that it is no bot's. What is assigned to a bot that there is no more is no bot's.
+-- For a cash entry `bot` is the owner of its instrument, should no bot hold it. A fee is left in the currency it was charged in: `fee_in` says which side of the fill that
 -- is. One in a third coin is given in the account's currency, at the rate of its minute.
 -- What was held before the window is there for instruments that have been traded since: what a
 -- contract is worth, and in which currency, is what their first fill says.
@@ -21,6 +25,41 @@ with opened as (
   from config.opening o
   join evidence.fills f on f.account = o.account and f.instrument = o.instrument
   group by all
+),
+
+tagged as (
+  select
+    f.*,
+    list_filter(
+      getvariable('order_tags'),
+      lambda t: t.account = f.account and (
+        starts_with(f.order_tag, t.order_tag) or starts_with(n.client_order_id, t.order_tag)
+        or starts_with(n.algo_client_order_id, t.order_tag)
+      )
+    )[1].bot as tagged_bot,
+    f.order_id is not null and list_contains(getvariable('told_by_orders'), f.account)
+    and (n.client_order_id is null or n.algo_client_order_id is null)
+    and not coalesce(f.is_system, false) as lacks_order
+  from evidence.fills f
+  left join evidence.orders n on n.account = f.account and n.order_id = f.order_id
+),
+
+attributed as (
+  select
+    t.*,
+    x.id is not null as is_assigned,
+    x.id is null and t.tagged_bot is null and t.lacks_order as is_order_missing,
+    case
+      when x.id is not null then b.bot
+      when t.tagged_bot is not null then t.tagged_bot
+      when not t.lacks_order then o.bot
+    end as bot
+  from tagged t
+  left join config.assignments x
+    on x.account = t.account and x.is_order = (t.order_id is not null)
+    and x.id = coalesce(t.order_id, t.fill_id)
+  left join config.bots b on b.account = x.account and b.bot = x.bot
+  left join config.owners o on o.account = t.account and o.instrument = t.instrument
 )
 
 select
@@ -31,13 +70,7 @@ select
   f.at,
   f.seq,
   f.session_date,
-  coalesce(
-    list_filter(
-      getvariable('order_tags'),
-      lambda t: t.account = f.account and starts_with(f.order_tag, t.order_tag)
-    )[1].bot,
-    o.bot
-  ) as bot,
+  f.bot,
   f.position_side,
   f.qty,
   f.price,
@@ -60,9 +93,10 @@ select
   f.order_id,
   f.order_tag,
   f.trade_id,
-  f.is_system
-from evidence.fills f
-left join config.owners o on o.account = f.account and o.instrument = f.instrument
+  f.is_system,
+  f.bot is null and not f.is_assigned as is_unowned,
+  f.is_order_missing
+from attributed f
 union all by name
 select
   l.account,

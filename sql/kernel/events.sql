@@ -1,5 +1,5 @@
 -- grain: one row of touched.events, in codes and in the order that the compiled kernel wants
--- Not of accounts whose broker states what it realised: those are for the plain kernel.
+-- Not of those that the plain kernel alone can run.
 -- An id would take the sort as long again: where instant and `seq` leave a tie, the kernel hands over.
 select
   k.key,
@@ -24,6 +24,6 @@ select
   e.rate
 from touched.events e
 join touched.keys k on k.account = e.account and k.instrument = e.instrument
-semi join (from config.accounts where broker_lots is null) a on a.account = e.account
+anti join touched.plain p on p.account = e.account and p.instrument = e.instrument
 left join touched.bots b on b.bot = e.bot
 order by k.key, e.session_date, e.at, e.seq

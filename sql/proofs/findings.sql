@@ -30,13 +30,15 @@ with found as (
     and sign(o.balance_change) = -sign(c.balance_change)
     and abs(epoch_ms(o.at) - epoch_ms(c.at)) <= 1000
   union
+  select account, instrument, reason from proofs.flex_missing
+  union
   select account, instrument, 'one symbol for two instruments or currencies: not told apart yet'
   from (
     select account, instrument, instrument_kind as category, currency from evidence.instruments
     union
     select account, instrument, lower(category), currency
     from staging.flex_parsed_positions
-    where reason is null
+    where reason is null and category <> ''
     union
     select account, instrument, instrument_kind, currency
     from staging.tws_parsed_positions
@@ -45,6 +47,11 @@ with found as (
   semi join (from config.accounts where venue in ('ibkr-flex', 'ibkr-tws')) using (account)
   group by account, instrument
   having count(distinct (category, currency)) > 1
+  union
+  select account, instrument, 'the bots ' || string_agg(bot, ' and ' order by bot)
+    || ' own it under different symbols: name it in the instruments of one of them'
+  from config.contested
+  group by account, instrument
   union
   select
     i.account,

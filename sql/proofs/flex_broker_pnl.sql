@@ -1,14 +1,16 @@
 -- grain: one instrument whose realised PnL IBKR states; key: account, name
 -- Ours by IBKR's method (first in, first out, in the instrument's currency, commission of both legs
 -- included: scope 'broker' of the lots) against Σ fifoPnlRealized, session by session. IBKR rounds
--- what it works out at the sixth decimal: a millionth an execution is the bound. `difference` is ours
--- − theirs, in the instrument's currency. Conversions of money realise nothing here, nor at IBKR.
+-- the PnL of each lot that an execution closes at the sixth decimal: the bound is a millionth for each
+-- lot closed. `difference` is ours − theirs, in the instrument's currency. Conversions of money
+-- realise nothing here, nor at IBKR.
 -- An account whose statements never say fifoPnlRealized has no row: there is nothing to hold against.
 with ours as (
   select
     r.account,
     r.instrument,
     r.session_date,
+    r.closed_lots,
     r.gross + r.fees as realised
   from lots.realised r
   join config.accounts a on a.account = r.account
@@ -40,8 +42,9 @@ held as (
     -- A session of nothing but cancelled pairs has no fill of ours, and realised nothing.
     case when o.account is null then 0 else o.realised end as realised,
     coalesce(t.records, 0) - coalesce(t.told, 0) as untold,
-    coalesce(abs(coalesce(o.realised, 0) - t.stated) <= t.told * 0.000001, false)
-      and (o.account is null or o.realised is not null) as is_same
+    coalesce(
+      abs(coalesce(o.realised, 0) - t.stated) <= coalesce(o.closed_lots, 0) * 0.000001, false
+    ) and (o.account is null or o.realised is not null) as is_same
   from theirs t
   full join ours o
     on o.account = t.account and o.instrument = t.instrument and o.session_date = t.session_date

@@ -115,6 +115,7 @@ reported as (
     r.to_date,
     r.kind,
     r.stated,
+    r.lacks,
     case
       when r.kind = 'change' then coalesce(s.stated, 0) + coalesce(whole_sum(m.amount), 0)
       else coalesce(whole_sum(m.amount), 0)
@@ -128,7 +129,7 @@ reported as (
     on m.account = r.account and m.currency = r.currency and m.day between r.from_date and r.to_date
     and (r.kind = 'change' or r.kind = case when m.kind in ('conversion', 'action') then 'trade' else m.kind end)
   where r.kind <> 'settlement'
-  group by r.account, r.currency, r.source_id, r.to_date, r.kind, r.stated, s.stated
+  group by r.account, r.currency, r.source_id, r.to_date, r.kind, r.stated, r.lacks, s.stated
 ),
 
 -- What a chain of lines cannot show of itself: that one is missing at either end.
@@ -163,6 +164,7 @@ navs as (
     n.to_date,
     n.kind,
     n.stated,
+    n.lacks,
     coalesce(whole_sum(m.in_base), 0) as ours,
     count(m.in_base) < count(m.account) as is_unknown,
     coalesce(sum(m.moves) filter (m.currency <> a.currency), 0) as converted,
@@ -173,19 +175,20 @@ navs as (
     on m.account = n.account and m.kind = n.kind and m.day between n.from_date and n.to_date
   where n.source_kind = 'ChangeInNAV' and n.kind not in ('starting', 'ending')
     and n.to_date between a.first_date and a.last_date
-  group by n.account, a.currency, n.source_id, n.to_date, n.kind, n.stated
+  group by n.account, a.currency, n.source_id, n.to_date, n.kind, n.stated, n.lacks
 ),
 
 stated as (
-  select account, currency, 'the cash report' as witness, kind, source_id, to_date, ours, stated, entries,
+  select account, currency, 'the cash report' as witness, 'Cash Report' as section, kind, source_id, to_date, ours,
+    stated, entries, lacks,
     not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false) as is_same
   from reported
   union all
-  select account, currency, 'the cash report and the statement of funds', 'change', source_id, to_date, ours,
-    stated, entries, coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false)
+  select account, currency, 'the cash report and the statement of funds', 'Statement of Funds', 'change',
+    source_id, to_date, ours, stated, entries, null, coalesce(abs(ours - stated) <= 0.000001 * (1 + entries), false)
   from funded
   union all
-  select account, currency, 'ChangeInNAV', kind, source_id, to_date, ours, stated, entries,
+  select account, currency, 'ChangeInNAV', 'Change in NAV', kind, source_id, to_date, ours, stated, entries, lacks,
     not is_unknown and coalesce(abs(ours - stated) <= 0.000001 * (1 + entries) + 0.01 * converted, false)
   from navs
 )
@@ -214,7 +217,7 @@ select
       when is_same then ' moved ' || plain(ours) || ', as IBKR says'
       else ' moved ' || coalesce(plain(ours), 'what is not known') || ' by our rows, IBKR says '
         || coalesce(plain(theirs), 'nothing that can be read') || ', from ' || first_day
-        || ' on: a row of another section is missing, doubled or altered, or has another date'
+        || ' on: a row of ' || flex_section(kind) || ' is missing, doubled or altered, or has another date'
     end
   end,
   case when ours = theirs then first_difference else ours - theirs end::decimal(38, 18),
@@ -227,7 +230,12 @@ select
   witness || ': ' || kind || case
     when bool_and(is_same) then ' is what IBKR says'
     else ', in the period to ' || min(case when not is_same then to_date end)
-      || ', is not what IBKR says: a row of another section is missing, doubled or altered'
+      || ', is not what IBKR says: a row of ' || flex_section(kind) || ' is missing, doubled or altered'
+      || coalesce(
+        '; or it stands in a field that is not ticked in the section ' || min(section) || ': '
+        || min(case when not is_same then lacks end),
+        ''
+      )
   end,
   case when bool_and(ours is not null and stated is not null)
     then sum(case when is_same then 0 else ours - stated end)::decimal(38, 18) end,

@@ -20,9 +20,14 @@ with ends as (
     arg_max(n.stated, n.to_date) filter (
       n.kind = 'accruals' and n.to_date < a.first_date and n.to_date >= a.first_date - 7
     ) as opening_accruals,
-    max(n.stated) filter (n.kind = 'accruals' and n.to_date = a.last_date) as closing_accruals
+    max(n.stated) filter (n.kind = 'accruals' and n.to_date = a.last_date) as closing_accruals,
+    -- A row that has no field of accruals at all says nothing of them.
+    bool_and(c.source_id is not null) filter (n.kind = 'equity') as has_accruals,
+    max(c.lacks) filter (n.kind = 'equity') as lacks
   from config.accounts a
   join evidence.nav n on n.account = a.account
+  left join evidence.nav c
+    on n.kind = 'equity' and c.kind = 'accruals' and c.account = n.account and c.source_id = n.source_id
   where a.venue = 'ibkr-flex'
   group by a.account, a.currency
 ),
@@ -33,7 +38,11 @@ known as (
     currency,
     coalesce(opening_equity, starting) as opening,
     coalesce(closing_equity, ending) as closing,
-    coalesce(closing_accruals, 0) - coalesce(opening_accruals, 0) as accrued
+    coalesce(closing_accruals, 0) - coalesce(opening_accruals, 0) as accrued,
+    case
+      when not has_accruals then 'Dividend Accruals, Interest Accruals'
+      else lacks
+    end as lacks
   from ends
   where opening is not null and closing is not null
 ),
@@ -88,6 +97,7 @@ reckoned as (
     k.currency,
     k.closing - k.opening as stated,
     coalesce(m.positions, 0) as positions,
+    k.lacks,
     case when t.account is null then 0 else t.net + t.carried end
     + case when m.account is null then 0 else m.unrealised end
     + case when r.account is null then 0 else r.amount end
@@ -107,6 +117,7 @@ select
     else 'equity changed by ' || plain(ours) || ' by net, unrealised and transfers, IBKR says '
       || plain(stated) || ': a fill, a cost or a transfer is missing, doubled or altered, or it was'
       || ' not flat when the window began'
+      || coalesce('; or what changed stands in a field that is not ticked in the section Net Asset Value: ' || lacks, '')
   end as place,
   (ours - stated)::decimal(38, 18) as difference,
   is_closed

@@ -4,7 +4,7 @@
 -- 'account': the broker's own, netted figure. All of it in the account's currency, costs negative.
 with claimed as (
   select b.account, 'bot' as scope, c.bot, c.session_date, c.claimed, c.trades
-  from claims.by_session c
+  from claimed.by_session c
   join config.bots b on b.bot = c.bot
 )
 

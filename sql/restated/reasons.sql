@@ -1,5 +1,5 @@
 -- grain: one instrument and session of which evidence came, changed or went tonight; key: all but n
--- `what`: fills, or the kind of the movements of cash. Of an account that is made again from the
+-- `what`: fills, the kind of the movements of cash, or what named another owner for older fills. Of an account that is made again from the
 -- beginning all has changed, which says nothing.
 with changed as (
   select account, instrument, session_date, 'fills' as what, seq, "at"
@@ -8,6 +8,11 @@ with changed as (
   select account, coalesce(instrument, '') as instrument, session_date, kind as what, seq, "at"
   from changes.ledger
   where kind in (from config.lot_kinds)
+  union all
+  select r.account, r.instrument, r.session_date, r.what, r.seq, r.at
+  from touched.reattributed r
+  anti join changes.fills f
+    on f.account = r.account and f.instrument = r.instrument and f.at = r.at and f.seq = r.seq
 )
 
 select account, instrument, session_date, what, count(distinct (seq, "at"))::bigint as n

@@ -13,7 +13,8 @@ select
   f.source_kind,
   f.source_id,
   f.instrument,
-  'settles in ' || f.currency || ', and no rate to ' || a.currency || ' is known' as reason
+  'settles in ' || f.currency || ', and no rate to ' || a.currency || ' is known'
+  || rate_remedy(a.venue) as reason
 from staging.fills f
 join config.accounts a on a.account = f.account
 where f.rate is null
@@ -23,16 +24,19 @@ select
   l.source_kind,
   l.source_id,
   coalesce(l.instrument, l.currency) as instrument,
-  l.kind || ' in ' || l.currency || ', and no rate to ' || a.currency || ' is known' as reason
+  l.kind || ' in ' || l.currency || ', and no rate to ' || a.currency || ' is known'
+  || rate_remedy(a.venue) as reason
 from staging.ledger l
 join config.accounts a on a.account = l.account
 where l.rate is null and l.kind in ('funding', 'interest', 'dividend', 'tax', 'fee', 'penalty')
 union all by name
 select
-  account,
-  source_kind,
-  source_id,
-  instrument,
-  'a fee in ' || fee_currency || ' has no known value in ' || currency as reason
-from staging.fills
-where fee <> 0 and fee_currency not in (currency, coalesce(base_currency, currency)) and fee_rate is null
+  f.account,
+  f.source_kind,
+  f.source_id,
+  f.instrument,
+  'a fee in ' || f.fee_currency || ' has no known value in ' || f.currency || rate_remedy(a.venue) as reason
+from staging.fills f
+join config.accounts a on a.account = f.account
+where f.fee <> 0 and f.fee_currency not in (f.currency, coalesce(f.base_currency, f.currency))
+  and f.fee_rate is null

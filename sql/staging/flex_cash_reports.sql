@@ -1,6 +1,6 @@
 -- grain: what IBKR's cash report says of a kind of movement in a period; key: account, source_id, kind
 -- One currency a report, never their sum in the base currency. `change` is ending − starting.
--- A field that the report hasn't is null: the query asks for all of them, or they say nothing.
+-- `lacks` are the fields of a kind that the report does not have.
 with texts as (
   select
     r.account,
@@ -33,12 +33,19 @@ fields (kind, field) as (
 )
 
 select t.account, t.source_id, t.currency, t.from_date, t.to_date, f.kind,
-  sum(exact(t.payload ->> f.field))::decimal(38, 18) as stated
+  sum(exact(t.payload ->> f.field))::decimal(38, 18) as stated,
+  string_agg(f.field, ', ' order by f.field) filter (t.payload ->> f.field is null) as lacks
 from texts t
 cross join fields f
 group by all
 having count(exact(t.payload ->> f.field)) > 0
 union all
 select account, source_id, currency, from_date, to_date, 'change',
-  exact(payload ->> 'endingCash') - exact(payload ->> 'startingCash')
+  exact(payload ->> 'endingCash') - exact(payload ->> 'startingCash'),
+  nullif(concat_ws(
+    ', ',
+    case when payload ->> 'cashSettlingMtm' is null then 'cashSettlingMtm' end,
+    case when payload ->> 'realizedVm' is null then 'realizedVm' end,
+    case when payload ->> 'cfdCharges' is null then 'cfdCharges' end
+  ), '')
 from texts

@@ -1,6 +1,6 @@
 -- grain: one execution at IBKR that moves a position; key: account, fill_id
--- Only level EXECUTION. A correction is three rows at IBKR: the original and its cancel are out,
--- the rebooking (same tradeID, new transactionID) is a fill like any other. A merger for cash is a
+-- Only level EXECUTION. A correction is three rows at IBKR: the original and its cancel are out, the
+-- rebooking (same tradeID, new transactionID) is a fill, and carries their fees. A merger for cash is a
 -- fill, too, at what it paid. `proceeds` is given where a fill's value is what was paid, and not
 -- quantity times price: funds are ordered by amount, mergers pay one.
 select
@@ -19,8 +19,8 @@ select
   multiplier,
   false as is_inverse,
   currency,
-  fee,
-  fee_currency,
+  (f.fee + coalesce(c.fee, 0))::decimal(38, 18) as fee,
+  f.fee_currency,
   rate,
   valued,
   order_id,
@@ -34,6 +34,9 @@ select
 from staging.flex_parsed_fills f
 left join staging.flex_exercises e
   on e.account = f.account and e.kind = f.kind and e.id = f.id
+left join staging.flex_corrected_fees c
+  on c.account = f.account and c.kind = f.kind and c.id = f.id and c.fee_currency = f.fee_currency
+  and c.is_carried
 where verdict = 'fill'
 union all by name
 select

@@ -21,12 +21,18 @@ fills as (
     and (f.session_date is null or f.session_date >= a.first_date)
 )
 
-select f.account, f.kind as source_kind, f.id as source_id, f.session_date, f.instrument,
+-- What the option has cost belongs to the stock: neither is known.
+select f.account, f.kind as source_kind, f.id as source_id, f.session_date,
+  unnest([f.instrument, coalesce(f.underlying_instrument, f.instrument)]) as instrument,
   'an exercise or assignment without its other leg, option or stock, at the same time: where its'
   || ' premium goes is not known' as reason
 from fills f
 left join staging.flex_exercises e
   on e.account = f.account and e.kind = f.kind and e.id = f.id
+-- A leg that lacks a field cannot be told: that is named, and the other leg is not to blame.
+anti join (
+  from staging.flex_missing where source_kind = 'Trade' and needed_of in ('each row', 'exercises', 'exercises by symbol')
+) m on m.account = f.account
 where f.verdict = 'fill' and list_has_any(f.notes, ['A', 'Ex']) and e.id is null
   -- What settles in cash has a price; what is delivered stands at the strike.
   and not (f.category in ('OPT', 'FOP', 'WAR', 'IOPT') and f.price <> 0)
@@ -57,20 +63,38 @@ where category in ('STK', 'OPT', 'FOP', 'WAR', 'IOPT') and verdict = 'fill'
   -- The stock's leg of an exercise leaves its commission out of netCash.
   and not (list_has_any(notes, ['A', 'Ex']) and net_cash = proceeds)
 union
-select p.account, 'CorporateAction', p.id, p.session_date, p.instrument,
+-- Of a spin-off one row alone is written, the new paper's: the headline names the paper that it is of.
+select p.account, 'CorporateAction', p.id, p.session_date, 
+  unnest([p.instrument, coalesce(p.headed_instrument, p.instrument)]),
   'corporate action not valued: '
   || coalesce(nullif(p.type, ''), nullif(p.headline, ''), 'of no type')
 from staging.flex_parsed_actions p
 join config.accounts a on a.account = p.account
 where p.verdict = 'unknown' and (p.session_date is null or p.session_date >= a.first_date)
 union
-select r.account, r.kind, r.id, null, '',
-  'the statements'' base currency is ' || (r.payload ->> 'currency')
-  || ', not the account''s: rates to the account''s currency are not known'
-from raw.tonight r
-join config.accounts a on a.venue = r.venue and a.account = r.account
-where r.venue = 'ibkr-flex' and r.kind = 'AccountInformation'
-  and nullif(r.payload ->> 'currency', '') <> a.currency
+select s.account, 'CorporateAction', s.id, s.session_date, s.instrument,
+  'corporate action ' || coalesce(nullif(s.type, ''), nullif(s.headline, ''), 'of no type')
+  || ' came only as a summary: tick Detail in the Flex query''s section Corporate Actions'
+from staging.flex_parsed_actions s
+join config.accounts a on a.account = s.account
+where s.verdict = 'restated' and (s.session_date is null or s.session_date >= a.first_date)
+  and not exists (
+    select 1
+    from staging.flex_parsed_actions d
+    where d.account = s.account and d.verdict <> 'restated' and d.day is not distinct from s.day
+      and d.headline = s.headline and d.instrument = s.instrument
+  )
+union
+select b.account, 'FlexStatement', b.statement_id, null, null,
+  'the statements'' base currency is ' || b.currency || ' (their section ' || coalesce(map {
+    'AccountInformation': 'Account Information', 'ConversionRates': 'Conversion Rates',
+    'EquitySummaryInBase': 'Net Asset Value', 'ChangeInNAV': 'Change in NAV',
+    'CashReport': 'Cash Report', 'StmtFunds': 'Statement of Funds'
+  }[b.section], b.section) || ' says so), and the account''s `currency` in the configuration is '
+  || a.currency || ': correct it; rates to ' || a.currency || ' are not known'
+from staging.flex_bases b
+join config.accounts a on a.account = b.account
+where b.currency <> a.currency and b.to_date >= a.first_date
 union
 select account, kind, id, session_date, instrument,
   'fxRateToBase of ' || currency || ' is not 1: the statements'' base currency is another'
@@ -93,6 +117,33 @@ where r.payload ->> 'levelOfDetail' = 'ORDER'
       = coalesce(r.payload ->> 'ibOrderID', r.payload ->> 'orderID', '')
       and trim(e.payload ->> 'symbol') = trim(r.payload ->> 'symbol')
   )
+union
+-- What sums up executions, or says what they closed, is no execution.
+select r.account, r.kind, r.id, null, null,
+  'a row of level ' || (r.payload ->> 'levelOfDetail') || ' came of '
+  || coalesce(nullif(trim(r.payload ->> 'symbol'), ''), 'an asset class')
+  || ', and not one execution of it: tick Executions in the Flex query''s section Trades'
+from days r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+where r.kind in ('Trade', 'TradeConfirm', 'Lot', 'SymbolSummary', 'AssetSummary', 'WashSale')
+  and r.payload ->> 'levelOfDetail' in (
+    'CLOSED_LOT', 'LOT', 'SYMBOL_SUMMARY', 'ASSET_SUMMARY', 'WASH_SALE'
+  )
+  and try_strptime(r.day, '%Y%m%d')::date >= a.first_date
+  and not exists (
+    select 1
+    from days e
+    where e.account = r.account and e.kind in ('Trade', 'TradeConfirm')
+      and e.payload ->> 'levelOfDetail' = 'EXECUTION'
+      and coalesce(trim(r.payload ->> 'symbol'), '') in ('', trim(e.payload ->> 'symbol'))
+  )
+union
+select t.account, 'Transfer', t.id, t.session_date, t.instrument,
+  coalesce(plain(t.qty) || ' of it', 'it') || ' came by a transfer (' || t.type || ') on ' || t.day
+  || ': what that had cost, the statement does not say'
+from staging.flex_transfers t
+join config.accounts a on a.account = t.account
+where coalesce(t.session_date >= a.first_date, true)
 union
 select r.account, r.kind, r.id, null, null,
   'cash of type "' || (r.payload ->> 'type')

@@ -1,6 +1,6 @@
 -- grain: one cash movement at IBKR that is no trade's own; key: account, entry_id
--- Cash transactions, the commission of currency conversions, and what remains of the fees where a
--- trade was cancelled. A fill's own commission is in its fill.
+-- Cash transactions, the commission of currency conversions, and the fees that remain where a trade was
+-- cancelled and nothing of its order is left. A fill's commission is in its fill.
 select
   account,
   'CashTransaction' as source_kind,
@@ -72,24 +72,23 @@ from (
     and split_part(instrument, '.', 2) = currency and split_part(instrument, '.', 1) <> currency
 ) e
 union all by name
+-- Of the cancelled booking's own record, and not of its cancel's.
 select
-  account,
-  -- The trade's own, and not its cancel's: one may be a confirmation, and the other not.
-  min(pair_kind) as source_kind,
-  pair_id as source_id,
-  'cancelled/' || pair_id || '/' || fee_currency as entry_id,
-  min(pair_at) as at,
-  min(seq) as seq,
-  min(pair_session_date) as session_date,
+  e.account,
+  e.kind as source_kind,
+  e.id as source_id,
+  'cancelled/' || e.id || '/' || c.fee_currency as entry_id,
+  e.at,
+  e.seq,
+  e.session_date,
   'fee' as kind,
-  fee_currency as currency,
-  sum(fee)::decimal(38, 18) as amount,
-  min(instrument) as instrument,
-  min(fee_rate) as rate,
-  max(fee_valued) as valued,
+  c.fee_currency as currency,
+  c.fee as amount,
+  e.instrument,
+  e.fee_rate as rate,
+  e.fee_valued as valued,
   null::decimal(38, 18) as balance_after,
-  min(trade_id) as trade_id
-from staging.flex_parsed_fills e
-where verdict = 'cancelled'
-group by account, pair_kind, pair_id, fee_currency
-having sum(fee) <> 0
+  e.trade_id
+from staging.flex_corrected_fees c
+join staging.flex_parsed_fills e on e.account = c.account and e.kind = c.kind and e.id = c.id
+where not c.is_carried

@@ -1,8 +1,8 @@
 -- grain: one Trade or TradeConfirm row as IBKR wrote it; key: account, kind, id
 -- `verdict` says where the row goes, each row to one place alone:
 --   fill         a level EXECUTION row that moves a position
---   cancelled    a cancel, or the original that it takes back: neither moves a position, and what
---                remains of the pair's fees is a ledger entry
+--   cancelled    a cancel, or the original that it takes back: neither moves a position. The fees that
+--                remain of the pair go to its order's fills, see flex_corrected_fees.sql
 --   conversion   a CASH row: money changed for money, no position; its commission is a ledger entry
 --   restated     a row that repeats executions in another form (orders, lots, summaries; a trade
 --                confirmation of a day that an activity statement covers)
@@ -14,13 +14,17 @@ with texts as (
     r.kind,
     r.id,
     a.currency as account_currency,
-    coalesce(nullif(i.payload ->> 'currency', ''), a.currency) = a.currency as is_in_base,
+    not exists (
+      from staging.flex_bases b where b.account = r.account and b.currency <> a.currency
+    ) as is_in_base,
     coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
-    coalesce(trim(r.payload ->> 'symbol'), '') as instrument,
+    coalesce(trim(r.payload ->> 'symbol'), '') as symbol,
+    coalesce(n.instrument, y.instrument, trim(r.payload ->> 'symbol'), '') as instrument,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
     nullif(r.payload ->> 'conid', '') as conid,
     nullif(r.payload ->> 'underlyingConid', '') as underlying_conid,
     nullif(trim(r.payload ->> 'underlyingSymbol'), '') as underlying,
+    coalesce(u.instrument, v.instrument, underlying) as underlying_instrument,
     r.payload ->> 'putCall' as put_call,
     exact(r.payload ->> 'strike') as strike,
     nullif(r.payload ->> 'tradeDate', '') as trade_date_text,
@@ -55,9 +59,19 @@ with texts as (
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.tonight i
-    on i.venue = r.venue and i.account = r.account
-    and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
+  left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
+    and coalesce(upper(r.payload ->> 'assetCategory'), '') <> 'CASH'
+  left join config.names y
+    on y.account = r.account and coalesce(trim(r.payload ->> 'conid'), '') in ('', '0')
+    and y.symbol = trim(r.payload ->> 'symbol')
+    and flex_day(r.payload) >= y.from_day and flex_day(r.payload) < y.until_day
+    and coalesce(upper(r.payload ->> 'assetCategory'), '') <> 'CASH'
+  left join config.conids u
+    on u.account = r.account and u.conid = trim(r.payload ->> 'underlyingConid')
+  left join config.names v
+    on v.account = r.account and coalesce(trim(r.payload ->> 'underlyingConid'), '') in ('', '0')
+    and v.symbol = trim(r.payload ->> 'underlyingSymbol')
+    and flex_day(r.payload) >= v.from_day and flex_day(r.payload) < v.until_day
   where r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm')
 ),
 
@@ -91,8 +105,8 @@ numbers as (
       when abs(exact(qty_text)) < 1000000000000 and abs(exact(price_text)) < 1000000000000
       then exact(qty_text)::decimal(38, 6) * exact(price_text)::decimal(38, 8)
     end as units_value,
-    case when abs(units_value) < 100000000000000 and exact(multiplier_text) < 100000000
-      then units_value::decimal(38, 12) * exact(multiplier_text)::decimal(38, 4)
+    case when abs(units_value) < 100000000000000 and multiplier < 100000000
+      then units_value::decimal(38, 12) * multiplier::decimal(38, 4)
     end as value,
     c.at as precise_at,
     c.midnight_at,
@@ -174,9 +188,10 @@ judged as (
         then 'levelOfDetail is missing: add the field Level of Detail to the Flex query' end,
       case when level not in ('', 'EXECUTION')
         then 'levelOfDetail ' || level || ' is not known' end,
-      case when instrument = '' then 'symbol is missing' end,
+      case when symbol = '' then 'symbol is missing' end,
+      case when category = '' then 'assetCategory is missing' end,
       case when category not in (
-        'STK', 'OPT', 'FUT', 'FOP', 'CFD', 'WAR', 'IOPT', 'FUND', 'BOND', 'CASH'
+        '', 'STK', 'OPT', 'FUT', 'FOP', 'CFD', 'WAR', 'IOPT', 'FUND', 'BOND', 'CASH'
       ) then 'assetCategory ' || category || ' is not known' end,
       case when currency = '' then 'currency is missing' end,
       case when time_text is null then 'dateTime and tradeDate are missing' end,
@@ -220,7 +235,8 @@ numbered as (
 ),
 
 by_trade as (
-  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date
+  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date,
+    o.trade_id, coalesce(o.order_id, c.order_id) as order_id
   from numbered c
   join numbered o using (account, instrument, pair_trade_id, booked_qty, price, n)
   where c.is_cancel and not o.is_cancel and c.pair_trade_id <> ''
@@ -243,7 +259,8 @@ left_over as (
 ),
 
 by_order as (
-  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date
+  select c.account, c.kind as cancel_kind, c.id as cancel_id, o.kind, o.id, o.at, o.session_date,
+    o.trade_id, coalesce(o.order_id, c.order_id) as order_id
   from left_over c
   join left_over o using (account, instrument, order_id, time_text, booked_qty, price, m)
   where c.is_cancel and not o.is_cancel
@@ -257,10 +274,11 @@ pairs as (
 
 paired as (
   select p.account, p.kind, p.id, p.kind as pair_kind, p.id as pair_id, p.at as pair_at,
-    p.session_date as pair_session_date
+    p.session_date as pair_session_date, p.trade_id as pair_trade_id, p.order_id as pair_order_id
   from pairs p
   union all
-  select p.account, p.cancel_kind, p.cancel_id, p.kind, p.id, p.at, p.session_date
+  select p.account, p.cancel_kind, p.cancel_id, p.kind, p.id, p.at, p.session_date, p.trade_id,
+    p.order_id
   from pairs p
 )
 
@@ -270,6 +288,8 @@ select
   p.pair_id,
   p.pair_at,
   p.pair_session_date,
+  p.pair_trade_id,
+  p.pair_order_id,
   -- Of the row alone, so that it is the same whatever is staged beside it; ties go by the id.
   coalesce(j.transaction_number, try_cast(j.trade_id as hugeint), 0)::hugeint as seq,
   case
@@ -284,7 +304,8 @@ select
     when j.restatement is not null then null
     when j.flaws is not null then j.flaws
     when j.category <> 'CASH' and j.is_cancel and p.id is null
-      then 'a cancel without the trade that it cancels: extend the Flex query back to it'
+      then 'a cancel without the trade that it cancels: extend the Flex query back to it, and tick Trade ID and'
+        || ' Orig Trade ID'
   end as reason
 from judged j
 left join paired p on p.account = j.account and p.kind = j.kind and p.id = j.id

@@ -11,6 +11,8 @@ select
   list_contains((r.payload -> 'sections')::varchar[], 'Trades') as has_trades,
   list_contains((r.payload -> 'sections')::varchar[], 'OpenPositions') as has_positions,
   list_contains((r.payload -> 'sections')::varchar[], 'StmtFunds') as has_funds,
+  list_contains((r.payload -> 'sections')::varchar[], 'CorporateActions') as has_actions,
+  list_contains((r.payload -> 'sections')::varchar[], 'Transfers') as has_transfers,
   (r.payload -> 'positions')::varchar[] as positions,
   row_number() over (
     partition by r.account, list_contains((r.payload -> 'sections')::varchar[], 'OpenPositions')

@@ -1,5 +1,6 @@
 -- grain: one time as TWS wrote it somewhere; key: account, text
 -- `yyyymmdd hh:mm:ss Zone`; without a zone it is the account's `timezone`, with a hyphen it is UTC.
+-- A zone is a region (Asia/Hong_Kong, Hongkong) or an abbreviation with one meaning (AEST).
 -- An hour that exists twice in its zone, or not at all, gives no instant: the instant must read back
 -- as written, and none that lies half an hour or an hour beside it may.
 with texts as (
@@ -28,14 +29,18 @@ locals as (
     case when found.gap = '-' and found.zone = '' then 'UTC' else coalesce(nullif(found.zone, ''), timezone) end
       as zone,
     found.gap = '-' and found.zone <> '' as is_twofold,
-    exists (select 1 from pg_timezone_names() n where n.name = zone) as is_known
+    zone_minutes(zone) as minutes,
+    minutes is not null or exists (
+      from pg_timezone_names() n
+      where n.name = zone and (found.zone = '' or not regexp_full_match(n.name, '[A-Z]+'))
+    ) as is_known
   from parts
 ),
 
 instants as (
   select
     *,
-    case when is_known then zone else 'UTC' end as safe_zone,
+    case when is_known and minutes is null then zone else 'UTC' end as safe_zone,
     timezone('UTC', timezone(safe_zone, local_at)) as instant
   from locals
 ),
@@ -54,7 +59,8 @@ told as (
 select
   account,
   text,
-  case when is_known and not is_twofold and exists_there and not exists_twice then instant end as at,
+  case when is_known and not is_twofold and exists_there and not exists_twice
+    then instant - coalesce(minutes, 0) * interval 1 minute end as at,
   case
     when local_at is null or is_twofold then coalesce(text, 'nothing') || ' is not a time that can be read'
     when not is_known then 'the time zone ' || zone || ' is not known'

@@ -1,6 +1,6 @@
 -- grain: one instrument whose lots are run again, and from which session on; key: account, instrument
--- Because something of it changed inside what was run before, or came after it; and instruments that
--- hand lots to each other are run again together.
+-- Because something of it changed inside what was run before, or came after it, or because a fill of
+-- it may have another owner; and instruments that hand lots to each other are run again together.
 -- let: run_through = select min(through) from touched.spans
 with moved as (
   select account, instrument, session_date from changes.fills
@@ -10,6 +10,8 @@ with moved as (
   where kind in (from config.lot_kinds)
   union all
   select account, unnest([instrument, to_instrument]), session_date from changes.lot_events
+  union all
+  select account, instrument, session_date from touched.reattributed
   union all
   select f.account, f.instrument, f.session_date
   from evidence.fills f

@@ -71,9 +71,9 @@ def test_a_price_says_where_it_comes_from() -> None:
     assert mean[0].says == "its exit price is the plain mean of 2 fills"
 
 
-def test_what_was_never_closed_is_a_phantom() -> None:
+def test_a_trade_whose_orders_closed_nothing_booked_too_much() -> None:
     [step] = walk(booked("10", **TERMS), actual(part(10, "100")))
-    assert (step.cause, step.amount) == ("phantom", 10 * SCALE - actual(part(10, "100")).net)
+    assert (step.cause, step.amount) == ("quantity", 10 * SCALE - actual(part(10, "100")).net)
 
 
 @pytest.mark.parametrize("seed", range(300))

@@ -198,11 +198,7 @@ def test_duckdb_feeds_it(method: Method) -> None:
         " (row_number() over (order by account, instrument) - 1)::integer as key"
         " from (select distinct account, instrument from events)"
     )
-    con.sql(
-        "create table config.accounts as"
-        " select account, case when account = 'stated' then 'fifo' end as broker_lots"
-        " from (select account from events union select 'stated')"
-    )
+    con.sql("create table plain (account varchar, instrument varchar)")
     con.sql("create table bots as select unnest(['a', 'b', 'c']) as bot, unnest([0, 1, 2]) as code")
     stream = con.sql(EVENTS_QUERY).to_arrow_reader(100)
     outcome = realise_compiled(stream, codes_of(events, method))
@@ -211,22 +207,36 @@ def test_duckdb_feeds_it(method: Method) -> None:
     assert decoded(outcome, keys) == sorted_out(plain, gone)
 
 
-def test_an_account_whose_broker_states_pnl_is_not_fed() -> None:
-    """Its lots are booked on a third side, and corporate actions may change them."""
+def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
+    """A broker's own lots, and instruments of which bots and nobody have fills."""
     con = duckdb.connect()
     con.sql("create schema touched; create schema config")
     con.sql("create table config.lot_kinds (kind varchar)")
+    con.sql("create schema lots")
+    con.sql("create table lots.closing_books (account text, instrument text, bot text, qty int)")
+    con.sql("insert into lots.closing_books values ('okx', 'HELD', 'a', 1), ('okx', 'NO', 'a', 0)")
     con.sql(
-        "create table touched.events as select unnest(['okx', 'ibkr']) as account,"
-        " 'X' as instrument, 'fill' as kind, date '2026-01-05' as session_date,"
+        "create table touched.events as select account, instrument, bot, bot is null as is_unowned,"
+        " 'fill' as kind, date '2026-01-05' as session_date,"
         " timestamp '2026-01-05' as at, 1 as seq,"
-        " 'a' as bot, 'net' as position_side, 1 as qty, 1 as price, 1 as multiplier,"
+        " 'net' as position_side, 1 as qty, 1 as price, 1 as multiplier,"
         " false as is_inverse, 0 as amount, 'settlement' as fee_in, 1 as rate"
+        " from (values ('okx', 'X', 'a'), ('ibkr', 'X', 'a'), ('okx', 'MIX', 'a'),"
+        " ('okx', 'MIX', null), ('okx', 'HELD', null), ('okx', 'NO', null))"
+        " as v (account, instrument, bot)"
     )
-    con.sql("create table touched.keys as select unnest(['okx', 'ibkr']) as account, 'X' as"
-            " instrument, unnest([0, 1]) as key")  # fmt: skip
+    con.sql(
+        "create table touched.keys as select account, instrument,"
+        " (row_number() over (order by account, instrument) - 1)::integer as key"
+        " from (select distinct account, instrument from touched.events)"
+    )
     con.sql("create table touched.bots as select 'a' as bot, 0 as code")
     con.sql("create table config.accounts as select unnest(['okx', 'ibkr']) as account,"
             " unnest([null, 'fifo']) as broker_lots")  # fmt: skip
-    assert con.sql(EVENTS_QUERY).fetchall()[0][0] == 0
-    assert len(con.sql(EVENTS_QUERY).fetchall()) == 1
+    query = (sql_root() / "touched" / "plain.sql").read_text(encoding="utf-8")
+    con.sql(f"create table touched.plain as {query}")
+    fed = {row[0] for row in con.sql(EVENTS_QUERY).fetchall()}
+    names = con.sql("select key, account, instrument from touched.keys").fetchall()
+    assert {(account, name) for key, account, name in names if key in fed} == {
+        ("okx", "X"), ("okx", "NO"),
+    }  # fmt: skip

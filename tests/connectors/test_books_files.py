@@ -453,5 +453,5 @@ class TestWhole:
 
     def test_books_without_what_is_wanted_are_refused(self, tmp_path: Path) -> None:
         written(tmp_path, {"t.csv": "a\n1\n"})
-        with pytest.raises(UnreadableError, match="holds no table that is asked for"):
+        with pytest.raises(UnreadableError, match="holds table t, which nothing asks for"):
             self.drained(self.books(tmp_path, is_wanted=lambda _table: False))

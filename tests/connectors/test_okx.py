@@ -53,7 +53,7 @@ class Given:
         return {item.id: json.loads(item.payload) for item in found}
 
     def said(self, kind: str) -> Coverage:
-        kinds = (f"{kind}/SWAP",) if kind == "fill" else (kind,)
+        kinds = (f"{kind}/SWAP",) if kind in ("fill", "order") else (kind,)
         [one] = [c for c in self.items if isinstance(c, Coverage) and c.kinds == kinds]
         return one
 
@@ -69,6 +69,7 @@ def fetch(
     types: Sequence[str] = ("SWAP",),
     patience: Patience = QUICK,
     now: Callable[[], datetime] = lambda: NOW,
+    reads_orders: bool = False,
     **server_settings: Any,
 ) -> Given:
     """Fetch an account once; whatever happens, only reads reached the venue."""
@@ -82,6 +83,7 @@ def fetch(
                 "okx",
                 OkxKey(server.api_key, server.secret, server.passphrase),
                 instrument_types=types,
+                reads_orders=reads_orders,
                 is_demo=server.demo,
                 base_url=server.url,
                 now=now,
@@ -210,7 +212,7 @@ def test_a_window_older_than_three_months_is_partial_and_says_since_when() -> No
         said = given.said(kind)
         assert said.status == "partial"
         assert said.served_from == NOW - timedelta(days=89)
-        assert "2026-02-15" in said.reason
+        assert "the first possible `since` is now 2026-02-16" in said.reason
     assert given.said("position").status == "complete"
 
 
@@ -458,3 +460,65 @@ def test_a_cursor_without_end_is_a_failure() -> None:
 
     [said] = asyncio.run(conversation())
     assert said.status == "failed"
+
+
+PENDING, ENDED, ARCHIVE = (
+    "/api/v5/trade/orders-pending",
+    "/api/v5/trade/orders-history",
+    "/api/v5/trade/orders-history-archive",
+)
+
+
+def ordered(count: int) -> OkxAccount:
+    """An account with so many orders: the older half ended before the last seven days."""
+    book = account()
+    for number in range(count):
+        at = NOW - timedelta(days=13) * (count - number) / count - timedelta(hours=3)
+        book.trade(BTC, "sell" if number % 2 else "buy", 1, 50_000, at, fee=0)
+    return book
+
+
+@pytest.mark.parametrize("count", [1, 100, 101, 250])
+def test_every_order_is_read_once_in_full(count: int) -> None:
+    book = ordered(count)
+    resting = book.trade(
+        BTC, "buy", 1, 50_000, NOW - timedelta(hours=2), fee=0, algo_cl_ord_id="a1", is_resting=True
+    )
+    given = fetch(book, reads_orders=True)
+    assert given.rows("order") == {
+        str(row["ordId"]): row
+        for is_resting in (True, False)
+        for row in book.orders(is_resting=is_resting).rows
+    }
+    last = next(str(row["ordId"]) for row in book.fills.rows if row["billId"] == str(resting))
+    assert given.rows("order")[last]["state"] == "partially_filled"
+    assert given.said("order").status == "complete"
+    assert given.asked.index(PENDING) < given.asked.index(ARCHIVE)
+    assert given.asked.index(PENDING) > given.asked.index("/api/v5/account/positions")
+
+
+def test_orders_are_read_where_bots_are_told_apart_by_them_and_nowhere_else() -> None:
+    given = fetch(ordered(3))
+    assert given.rows("order") == {}
+    assert not {PENDING, ENDED, ARCHIVE} & set(given.asked)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["code_50001", "code_50120", "page_missing", "page_reordered", "page_doubled", "stuck_cursor",
+     "data_null", "html_200", "null_fields"],
+)  # fmt: skip
+@pytest.mark.parametrize("path", [ARCHIVE, ENDED])
+def test_orders_that_cannot_be_had_are_failed_and_nothing_else_is(
+    path: str, kind: FaultKind
+) -> None:
+    """A page that lacks rows gives fewer orders, or is noticed; never others."""
+    book = ordered(250)
+    given = fetch(book, (path, Fault(kind, times=None)), reads_orders=True, patience=IMPATIENT)
+    assert given.error is None
+    every = {str(row["ordId"]): row for row in book.orders(is_resting=False).rows}
+    assert given.rows("order").items() <= every.items()
+    if kind != "page_missing":
+        assert given.said("order").status == "failed"
+    others = [c for c in given.items if isinstance(c, Coverage) and c.evidence != "orders"]
+    assert {c.status for c in others} == {"complete"}

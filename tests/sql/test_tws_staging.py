@@ -15,8 +15,10 @@ import pytest
 from connectors.tws_tape import EXECUTION, happened_at
 from recon.domain import Coverage, Record
 from recon.models import EVERYTHING
+from recon.names import keep_names
 from recon.sessions import NEW_YORK, calendar, window
 from recon.warehouse import Again, Warehouse, build_order
+from tests.flex_staging import NOTHING
 from tests.servers.tws_server import FILL, SPY
 
 NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
@@ -88,6 +90,10 @@ def staged(
                                        "confirmed_by": ["ib"]}),
         )  # fmt: skip
         warehouse.store("config", "sessions", _sessions())
+        for name in ("owners", "opening"):
+            warehouse.store("config", name, NOTHING)
+        for row in warehouse.rows("select distinct run from raw.records"):
+            keep_names(warehouse, row["run"])
         warehouse.select("", [Again("ibkr-tws", ACCOUNT, EVERYTHING)])
         texts = {
             name: text for name, text in warehouse.queries("staging") if name.startswith("tws_")
@@ -259,6 +265,9 @@ def test_what_cannot_be_read_is_in_quarantine_and_says_why(
         ("20260514  10:30:00", "Europe/Zurich", (2026, 5, 14, 8, 30)),
         ("20260514-10:30:00", "Europe/Zurich", (2026, 5, 14, 10, 30)),
         ("20260514 16:00:00 Asia/Kolkata", "America/New_York", (2026, 5, 14, 10, 30)),
+        ("20260514 10:30:00 BST", "America/New_York", (2026, 5, 14, 9, 30)),
+        ("20260515 00:30:00 AEST", "America/New_York", (2026, 5, 14, 14, 30)),
+        ("20260514 22:30:00 Hongkong", "America/New_York", (2026, 5, 14, 14, 30)),
     ],
 )
 def test_a_time_is_read_in_its_own_zone_or_the_configured_one(

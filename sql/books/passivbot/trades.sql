@@ -7,7 +7,8 @@
 -- on the day of the fill; so does pnl here, and such a bot recognises = "payment". A fill that only
 -- opens has closed nothing: qty 0. Funding is not in its books. Days are files that are named by
 -- their date, and so the table `rows`. gross is null while passivbot waits for the exchange to tell
--- it (pnl_status pending): what it shows until then is not known to be.
+-- it (pnl_status pending): what it shows until then is not known to be. order_ids has the id that passivbot
+-- gave the order.
 with fills as (
   select
     id,
@@ -19,7 +20,8 @@ with fills as (
     exact_product(price) as price,
     exact_product(pnl) as gross,
     exact_product(fee_paid) as fee,
-    coalesce(lower(pnl_status), '') = 'pending' as is_pending
+    coalesce(lower(pnl_status), '') = 'pending' as is_pending,
+    client_order_id
   from bot.rows
 )
 
@@ -36,5 +38,5 @@ select
   fee,
   null as funding,
   gross + fee as pnl,
-  null as order_ids
+  if(coalesce(client_order_id, '') = '', null, [client_order_id]) as order_ids
 from fills;

@@ -1,0 +1,110 @@
+"""Commands of orders that no evidence gives to a bot: unowned, assign.
+
+They ask no venue and need no secret. They read what the last run has left, and so wait for none.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from recon.commands.breaks import by_option, said, signer
+from recon.commands.options import (
+    config_option,
+    json_option,
+    load_config,
+    log,
+    print_json,
+    verbose_option,
+)
+from recon.errors import ExitCode, UsageError
+
+
+@click.command()
+@config_option
+@click.option(
+    "--account", "accounts", metavar="ACCOUNT", multiple=True, help="Only this account's."
+)
+@click.option("--all/--open", "is_all", help="Assigned ones as well, or those without an owner.")
+@json_option
+@verbose_option
+def unowned(
+    config_path: Path,
+    accounts: tuple[str, ...],
+    is_all: bool,  # noqa: FBT001 - click passes flags by name
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """List the fills that no bot owns, and what was said of each."""
+    log(verbosity)
+    config = load_config(config_path, with_secrets=False)
+    _known_accounts(config_path, {one.id for one in config.accounts}, accounts)
+    from recon.unowned import unowned_fills  # noqa: PLC0415
+
+    fills = unowned_fills(config, accounts=accounts, is_all=is_all)
+    if is_json:
+        print_json({"schema": 1, "unowned": fills})
+    else:
+        from recon.terminal import print_unowned  # noqa: PLC0415
+
+        print_unowned(fills)
+    return ExitCode.AGREED
+
+
+@click.command()
+@click.argument("orders", metavar="ORDER", nargs=-1, required=True)
+@config_option
+@click.option("--bot", metavar="BOT", help="Whose the order is.")
+@click.option("--nobody", is_flag=True, help="It is no bot's: a person's own trade.")
+@click.option("--reason", required=True, metavar="TEXT", help="How that is known.")
+@click.option("--account", metavar="ACCOUNT", help="Where several accounts have such an order.")
+@by_option
+@json_option
+@verbose_option
+def assign(  # noqa: PLR0913, PLR0917 - click passes each option
+    orders: tuple[str, ...],
+    config_path: Path,
+    bot: str | None,
+    nobody: bool,  # noqa: FBT001
+    reason: str,
+    account: str | None,
+    by: str | None,
+    is_json: bool,  # noqa: FBT001
+    verbosity: int,
+) -> int:
+    """Say whose an order is that nobody can tell: the next run goes by it.
+
+    ORDER is the broker's id of an order; for a fill without an order, the id of the fill. Several
+    may be given.
+    """
+    log(verbosity)
+    if (bot is None) != nobody:
+        raise UsageError("say whose the order is: either --bot BOT, or --nobody")
+    who, user = signer(by)
+    config = load_config(config_path, with_secrets=False)
+    _known_accounts(config_path, {one.id for one in config.accounts}, [account] if account else [])
+    from recon.unowned import Said, assign_orders  # noqa: PLC0415
+
+    what = Said(bot, who, user, datetime.now(UTC), said(reason, "--reason"))
+    fills = assign_orders(config, orders, what, account=account)
+    if is_json:
+        print_json({"schema": 1, "assigned": fills})
+    else:
+        from recon.terminal import print_unowned  # noqa: PLC0415
+
+        print_unowned(fills)
+        click.echo(f"assigned to {bot or 'nobody'}: the next run goes by it", err=True)
+    return ExitCode.AGREED
+
+
+COMMANDS = (unowned, assign)
+
+
+def _known_accounts(path: Path, known: set[str], named: tuple[str, ...] | list[str]) -> None:
+    if strange := [name for name in named if name not in known]:
+        raise UsageError(
+            f"--account {strange[0]}: there is no such account in {path}: "
+            f"use one of {', '.join(sorted(known))}"
+        )

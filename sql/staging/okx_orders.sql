@@ -1,0 +1,20 @@
+-- grain: one order as OKX gave it; key: account, order_id
+-- Only who placed it is read: what it did, its fills say. An order that a stop or another algo order
+-- placed has no clOrdId, or one of the venue's: its algoClOrdId is what the bot wrote.
+select
+  r.account,
+  'order' as source_kind,
+  r.id as source_id,
+  r.id as order_id,
+  r.payload ->> 'instId' as instrument,
+  utc_ms(r.payload ->> 'cTime') as placed_at,
+  r.payload ->> 'clOrdId' as client_order_id,
+  r.payload ->> 'algoClOrdId' as algo_client_order_id,
+  r.payload ->> 'algoId' as algo_id,
+  r.payload ->> 'tag' as tag,
+  r.payload ->> 'source' as source,
+  r.payload ->> 'category' as category,
+  r.payload ->> 'state' as state
+from raw.tonight r
+join config.accounts a on a.venue = r.venue and a.account = r.account
+where r.venue = 'okx' and r.kind = 'order'
