@@ -124,8 +124,8 @@ def with_every_finding() -> OkxAccount:
     round_trips(book, 2)
     for turn, pair in enumerate(FINDINGS):
         book.entry("USDT", "-1", OPENING + DAY + turn * HOUR, pair.bill_type, pair.sub_type)
-    for pair in (("99", "999"), ("2", "173"), ("8", "1")):
-        book.entry("USDT", "-1", NOW - 2 * HOUR, *pair)
+    for bill_type, sub_type in (("99", "999"), ("2", "173"), ("8", "1")):
+        book.entry("USDT", "-1", NOW - 2 * HOUR, bill_type, sub_type)
     return book
 
 
@@ -136,7 +136,8 @@ def with_every_movement_of_cash() -> OkxAccount:
         book.entry("USDT", "-1", OPENING + DAY + turn * HOUR, pair.bill_type, pair.sub_type)
     for turn, pair in enumerate(one for one in PAIRS if one.kind == "margin"):
         for amount in ("-5", "5"):  # into an isolated position, and back
-            book.entry("USDT", amount, OPENING + 9 * DAY + turn * HOUR, *pair[:3:2])
+            at = OPENING + 9 * DAY + turn * HOUR
+            book.entry("USDT", amount, at, pair.bill_type, pair.sub_type)
     for turn, pair in enumerate(one for one in PAIRS if one.kind == "conversion"):
         at = OPENING + 10 * DAY + turn * HOUR
         book.entry("USDT", "-60", at, pair.bill_type, pair.sub_type)
@@ -150,7 +151,7 @@ def found_beside_fills() -> OkxAccount:
     round_trips(book, 1)
     pairs = [one for one in FINDINGS if one.sub_type in ("376", "377")]
     for turn in range(len(pairs)):
-        book.trade(ETH, ("buy", "sell")[turn % 2], 2, 3_000, NOW - (9 - turn) * HOUR, fee=0)  # type: ignore[arg-type]
+        book.trade(ETH, ("buy", "sell")[turn % 2], 2, 3_000, NOW - (9 - turn) * HOUR, fee=0)
     retyped(book.fills, range(4, 6), pairs)
     retyped(book.bills, range(6, 8), pairs)
     return book
