@@ -65,7 +65,7 @@ ZONES: Final[Mapping[str, float]] = {
     "NZST": 12, "NZDT": 13, "NST": -3.5, "NDT": -2.5, "EDT": -4, "EST": -5,
     "CDT": -5, "MDT": -6, "MST": -7, "PDT": -7, "AKDT": -8, "AKST": -9, "HST": -10,
 }  # fmt: skip
-"""Hours east of UTC that an abbreviation stands for. AST, CST, IST and PST stand for different times in
+"""Hours east of UTC that an abbreviation stands for. AST, CST, IST and PST mean different times in
 different parts of the world, and are not read. The macro `zone_minutes` says the same in SQL."""
 
 Row = tuple[str, dict[str, str]]
@@ -139,8 +139,8 @@ def day(text: str) -> date | None:
 def instant(text: str) -> datetime | None:
     """Return the instant (UTC) that `text` writes; None for a blank and for a date alone.
 
-    With no zone it is US Eastern. Raises ValueError for another format, for a zone that is not known,
-    and for a local time that exists twice or not at all.
+    With no zone it is US Eastern. Raises ValueError for another format, for a zone that is not
+    known, and for a local time that exists twice or not at all.
     """
     if text.strip() in BLANK:
         return None
@@ -153,8 +153,8 @@ def instant(text: str) -> datetime | None:
         return local.replace(tzinfo=timezone(timedelta(hours=ZONES[zone]))).astimezone(UTC)
     if zone not in available_timezones() or zone.isupper():
         raise ValueError(
-            f"the time zone {zone} of {text!r} is not known, or means several: set the time zone of "
-            "the IBKR account's statements to New York's"
+            f"the time zone {zone} of {text!r} is not known, or means several: set the time zone "
+            "of the IBKR account's statements to New York's"
         )
     return to_utc(local, ZoneInfo(zone))
 

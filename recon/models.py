@@ -19,6 +19,7 @@ from recon.config import Bot, CcxtAccount, OkxAccount, SharedDatabase, TwsAccoun
 from recon.domain import Window
 from recon.errors import IdentityError
 from recon.lots import Method
+from recon.names import keep_names
 from recon.resources import sql_root
 from recon.run_lots import run_lots
 from recon.sessions import Calendar
@@ -192,6 +193,7 @@ def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -
     if warehouse.rows("select recipe from raw.recipes where account = ''") != [{"recipe": rules}]:
         warehouse.drop(DERIVED)
         warehouse.run("delete from raw.recipes")
+    keep_names(warehouse, run)
     again = _from_the_beginning(warehouse)
     again += _neighbours(warehouse, run, {one.account for one in again})
     again += _unread(warehouse)

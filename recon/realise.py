@@ -344,13 +344,16 @@ def _restored(state: _Instrument, opening: Opening | None) -> _Instrument:
 
 
 def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
-    money = zip(before[7:12], row[7:12], strict=True)
+    gross, fees, funding, other, carried = (
+        None if a is None or b is None else a + b
+        for a, b in zip(before[7:12], row[7:12], strict=True)
+    )
     return SessionPnl(
         *before[:5],
         before.fills + row.fills,
         before.closed_qty + row.closed_qty,
-        *(None if a is None or b is None else a + b for a, b in money),
-        closed_lots=before.closed_lots + row.closed_lots,
+        *(gross, fees, funding, other, carried),
+        before.closed_lots + row.closed_lots,
     )
 
 

@@ -64,6 +64,16 @@ create or replace macro execution_family(exec_id) as regexp_replace(exec_id, '\.
 create or replace macro correction(exec_id) as
 coalesce(try_cast(regexp_extract(exec_id, '\.([0-9]{1,9})$', 1) as integer), 0);
 
+-- flex_day(payload): the day of a row of a Flex statement as it is written, or null.
+create or replace macro flex_day(payload) as
+try_strptime(
+  left(replace(trim(coalesce(
+    nullif(payload ->> 'tradeDate', ''), nullif(payload ->> 'reportDate', ''),
+    nullif(payload ->> 'dateTime', ''), nullif(payload ->> 'date', '')
+  )), '-', ''), 8),
+  '%Y%m%d'
+)::date;
+
 -- zone_minutes(zone): how many minutes east of UTC an abbreviation of IBKR's stands for; null for one
 -- that is not known, or that stands for different times in different parts of the world.
 create or replace macro zone_minutes(zone) as

@@ -44,7 +44,8 @@ FACES = {BTC: Fraction(1, 100), ETH: Fraction(1, 10), SOL: Fraction(1)}
 MAPPING = """
 -- optional: trades(instrument)
 select
-  id as trade_id, coalesce(instrument, 'BTC-USDT-SWAP') as instrument, 'long' as side, null as qty, null as opened_at,
+  id as trade_id, coalesce(instrument, 'BTC-USDT-SWAP') as instrument, 'long' as side, null as qty,
+  null as opened_at,
   closed as closed_at, null as entry_price, null as exit_price, null as gross, null as fee,
   null as funding, pnl, null::varchar[] as order_ids
 from bot.trades

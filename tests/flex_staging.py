@@ -13,12 +13,17 @@ import pyarrow as pa
 from connectors.ibkr_flex import IbkrFlexFiles
 from recon.domain import Coverage, Record, Window
 from recon.models import EVERYTHING
+from recon.names import keep_names
 from recon.sessions import Calendar, calendar, window
 from recon.warehouse import Again, Warehouse, build_order
 
 AS_OF = datetime(2026, 4, 10, 12, tzinfo=UTC)
 ACCOUNT = "ib"
 NEW_YORK: Calendar = calendar("XNYS")
+NOTHING = pa.schema(
+    [(name, pa.string()) for name in ("account", "instrument", "bot", "confirmed_by")]
+).empty_table()
+"""What the configuration says of owners, of opening lots and of TWS."""
 
 
 def span(since: date, as_of: date | None = None) -> Window:
@@ -52,6 +57,10 @@ def stage(warehouse: Warehouse, since: date, currency: str = "USD") -> list[dict
         }  # fmt: skip
         warehouse.store("config", "accounts", pa.table(accounts))
         warehouse.store("config", "sessions", _sessions(whole))
+        for name in ("tws", "owners", "opening"):
+            warehouse.store("config", name, NOTHING)
+        for row in warehouse.rows("select distinct run from raw.records"):
+            keep_names(warehouse, row["run"])
         warehouse.select("", [Again("ibkr-flex", ACCOUNT, EVERYTHING)])
         texts = {
             name: text for name, text in warehouse.queries("staging") if name.startswith("flex_")

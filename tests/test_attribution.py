@@ -93,7 +93,9 @@ def test_an_order_that_still_rests_is_attributed_and_known_once_it_has_ended(
 ) -> None:
     book, late = account(), OPENING + timedelta(days=12)
     book.trade(BTC, "buy", 10, 60_000, late, fee=0, cl_ord_id="alpha1")
-    order = {"ord_id": "1400000000000000001", "algo_cl_ord_id": "alpha1tp", "fee": 0}
+    order: dict[str, Any] = {
+        "ord_id": "1400000000000000001", "algo_cl_ord_id": "alpha1tp", "fee": 0,
+    }  # fmt: skip
     book.trade(BTC, "sell", 4, 61_000, late + HOUR, is_resting=True, **order)
     document = one_night(tmp_path, book, bots=[trader("alpha", "40")])
     assert statuses(document) == {"alpha": "agreed"}
@@ -236,7 +238,7 @@ def test_what_cannot_be_assigned_is_refused(
         status, _, error = typed(capsys, tmp_path, "assign", *words)
         assert (status, said in error) == (2, True), (words, error)
     assert json.loads(typed(capsys, tmp_path, "audit", "--json")[1])["entries"] == before
-    words = ("assign", order, "--reason", "r", "--account", "two", "--bot", "far")
-    assert typed(capsys, tmp_path, *words)[0] == 0
+    assign = ("assign", order, "--reason", "r", "--account", "two", "--bot", "far")
+    assert typed(capsys, tmp_path, *assign)[0] == 0
     out = typed(capsys, tmp_path, "unowned", "--all", "--account", "two", "--json")[1]
     assert [one["account"] for one in json.loads(out)["unowned"]] == ["two"]

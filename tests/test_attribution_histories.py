@@ -194,7 +194,7 @@ def test_whose_a_fill_is_and_who_is_in_doubt(tmp_path: Path, seed: int) -> None:
     with Warehouse(tmp_path / "fresh") as warehouse:
         night(warehouse, "only", life, life.fills, orders, life.assigned)
         doubted, held = reckon(life, known)
-        reasons = warehouse.rows("from proofs.doubts")
+        reasons = warehouse.rows("from proofs.unassigned")
         assert {row["bot"] for row in reasons} == doubted
         books = warehouse.rows(
             "select scope, bot, instrument, qty from lots.closing_books "

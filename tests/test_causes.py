@@ -154,7 +154,7 @@ def test_an_order_that_no_bot_placed_is_not_called_adopted(tmp_path: Path) -> No
     for order, tag, side, qty, price in (
         ("1", "", "buy", 10, 60_000), ("2", "", "sell", 10, 61_000),
         ("3", "", "buy", 10, 60_000), ("4", "", "sell", 10, 62_000),
-        ("5", "a5", "buy", 10, 60_000), ("6", "a6", "sell", 10, 64_000),
+        ("5", "a5", "buy", 10, 60_000), ("6", "a6", "sell", 10, 61_000),
     ):  # fmt: skip
         at = AT + int(order) * HOUR
         book.trade(BTC, side, qty, price, at, fee=0, ord_id=order, cl_ord_id=tag)  # type: ignore[arg-type]
@@ -166,7 +166,7 @@ def test_an_order_that_no_bot_placed_is_not_called_adopted(tmp_path: Path) -> No
     assert causes_of(first) == {"unexplained": 0}
     found = causes_of(second)
     assert found["unowned"] == 300
-    assert found["adopted"] == 400
+    assert found["adopted"] == 100
 
 
 def test_a_partial_exit_that_names_its_own_order_alone_is_of_the_same_position(

@@ -281,3 +281,66 @@ def test_markets_and_opens_are_looked_at(
 def readable(text: str) -> str:
     """Return a configuration without the account whose secrets nobody set."""
     return "[[accounts]]" + text.split("[[accounts]]")[2]
+
+
+@pytest.mark.parametrize(
+    ("since", "is_ok", "said"),
+    [
+        (RECENT, True, str(RECENT)),
+        (date(2019, 1, 1), False, "the first possible date is"),
+        (datetime.now(UTC).date() + timedelta(days=9), False, "is in the future"),
+    ],
+)
+def test_a_since_that_cannot_be_had_names_the_first_that_can(
+    *, since: date, is_ok: bool, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(account()) as server:
+        path = folder_of(tmp_path, server)
+        path.write_text(path.read_text().replace(f"since = {RECENT}", f"since = {since}"))
+        code, items = check(path, capsys)
+        assert items["since of okx"]["ok"] is is_ok
+        assert said in items["since of okx"]["detail"]
+        assert code == (ExitCode.AGREED if is_ok else ExitCode.UNPROVEN)
+        if "first possible" not in said:
+            return
+        first = items["since of okx"]["detail"].rpartition(" ")[2]
+        path.write_text(path.read_text().replace(f"since = {since}", f"since = {first}"))
+        code, items = check(path, capsys)
+    assert items["since of okx"]["ok"]
+
+
+def test_a_run_refuses_a_since_in_the_future(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(account()) as server:
+        path = folder_of(tmp_path, server)
+        path.write_text(path.read_text().replace(f"since = {RECENT}", "since = 2199-01-04"))
+        code = run_cli(["run", "--no-page", "--config", str(path)])
+    assert code == ExitCode.USAGE
+    assert "accounts.okx.since: 2199-01-04 is in the future" in capsys.readouterr().err
+
+
+def test_a_currency_that_the_venue_does_not_have_names_the_one_that_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(account()) as server:
+        path = folder_of(tmp_path, server)
+        path.write_text(path.read_text().replace('currency = "USDT"', 'currency = "UDST"'))
+        code, items = check(path, capsys)
+    assert code == ExitCode.UNPROVEN
+    assert items["currency of okx"]["detail"].endswith('okx has no currency "UDST"')
+    assert items["currency of okx"]["remedy"] == "write USDT"
+
+
+def test_tags_that_begin_alike_are_warned_of_by_check_and_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bots = [Trader(name, instruments=(), order_tag=name) for name in ("eth", "ethx")]
+    said = 'the order_tag "ethx" of ethx begins with "eth", the order_tag of eth'
+    with serving(account()) as server:
+        path = folder_of(tmp_path, server, *bots)
+        code, items = check(path, capsys)
+        assert code == ExitCode.AGREED
+        assert said in items["order tags"]["detail"]
+        run_cli(["run", "--no-page", "--json", "--config", str(path)])
+    assert f"warning: {said}" in capsys.readouterr().err

@@ -12,9 +12,11 @@ import keyring
 import pytest
 from keyring.backend import KeyringBackend
 
+from recon.cli import run_cli
 from recon.config import CcxtAccount, OkxAccount, TwsAccount, load, salvage
-from recon.errors import ConfigError
+from recon.errors import ConfigError, ExitCode
 from recon.exchanges import exchange_ids
+from recon.order_tags import INJECTED
 
 WHOLE = """
 [recon]
@@ -253,6 +255,119 @@ books = "sqlite:///x.sqlite"
 [paging]"""
     with pytest.raises(ConfigError, match=r"BTC-USDT-SWAP is owned by btc-quantum already"):
         load(write(path, "[paging]", second))
+
+
+def tagged(path: Path, *tags: str, account: str = "okx-demo") -> Path:
+    """Write a configuration with a bot for each order tag."""
+    bots = "".join(
+        f'[[bots]]\nid = "bot{n}"\naccount = "{account}"\norder_tag = "{tag}"\n'
+        'books = "sqlite:///x.sqlite"\n'
+        for n, tag in enumerate(tags)
+    )
+    return write(path, "[paging]", bots + "[paging]")
+
+
+@pytest.mark.parametrize("prefix", INJECTED.values())
+def test_a_tag_that_a_library_writes_for_every_bot_is_refused(path: Path, prefix: str) -> None:
+    for length in (1, 4, len(prefix)):
+        with pytest.raises(ConfigError, match="cannot tell bots apart: have the bot write"):
+            load(tagged(path, prefix[:length]))
+        load(tagged(path, prefix[:length], account="ibkr-paper"))
+        assert load(tagged(path, f"x{prefix[:length]}")).warnings == []
+
+
+def test_equal_tags_are_refused_and_tags_that_begin_alike_are_warned_of(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r'bots\.bot1\.order_tag: bot0 has the same tag "eth"'):
+        load(tagged(path, "eth", "eth"))
+    [warning] = load(tagged(path, "ethx", "eth")).warnings
+    assert 'the order_tag "ethx" of bot0 begins with "eth", the order_tag of bot1' in warning
+    assert load(tagged(path, "eth", "et-h")).warnings == []
+    elsewhere = tagged(path, "eth").read_text()
+    other = '[[bots]]\nid = "o"\naccount = "ibkr-paper"\norder_tag = "ethx"\nbooks = "csv:///x"\n'
+    path.write_text(elsewhere.replace("[paging]", other + "[paging]"))
+    assert load(path).warnings == [], "an order belongs to one account"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "USDT",
+            "usdt",
+            'accounts.okx-demo.currency: the venue has no currency "usdt": write "USDT"',
+        ),
+        ('"USD"\nsince = 2026-01-02\ncal', '"usd"\nsince = 2026-01-02\ncal', 'write "USD"'),
+        (
+            '"USD"\nsince = 2026-01-02\ncal',
+            '"DSU"\nsince = 2026-01-02\ncal',
+            "no currency of Inter",
+        ),
+        ("[paging]", "[[paging]]", "paging: there is one of it: write [paging], with one bracket"),
+        ("[recon]", "[[recon]]", "recon: there is one of it: write [recon], with one bracket"),
+        ('["BTC-USDT-SWAP"]', '"BTC-USDT-SWAP"', 'a list: write instruments = ["BTC-USDT-SWAP"]'),
+        (
+            '{ file = "secret" }',
+            '{ file = "$NOWHERE/x" }',
+            "variable NOWHERE is not set: export it",
+        ),
+        (
+            '{ file = "secret" }',
+            '{ file = "${CREDENTIALS_DIRECTORY}/x" }',
+            "variable CREDENTIALS_DIRECTORY is not set: systemd sets it for a service",
+        ),
+        ('{ file = "secret" }', '{ env = "NONE" }', "variable NONE is not set: export it"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_one_mistake_is_one_message(
+    path: Path, command: str, old: str, new: str, expected: str, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    options = ["--no-page"] if command == "run" else []
+    code = run_cli([command, "--config", str(write(path, old, new)), *options])
+    lines = [line for line in capsys.readouterr().err.splitlines() if str(path) in line]
+    assert code == ExitCode.USAGE
+    assert len(lines) == 1, lines
+    assert expected in lines[0]
+
+
+@pytest.mark.parametrize("table", ["accounts", "bots"])
+def test_a_table_in_place_of_a_list_says_so(path: Path, table: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(one_table(path, table))
+    assert str(caught.value).splitlines() == [
+        f"{path}: {table}: [{table}] is one table, and there may be several: write [[{table}]]"
+    ]
+
+
+def one_table(path: Path, table: str) -> Path:
+    """Write a configuration in which one list is a table."""
+    accounts, bots = WHOLE.partition("[[bots]]")[::2]
+    first = accounts.split("[[accounts]]")[1]
+    if table == "accounts":
+        path.write_text(f"[accounts]{first}")
+    else:
+        path.write_text(f"[[accounts]]{first}[bots]{bots}")
+    return path
+
+
+def test_a_secret_that_several_keys_name_is_one_message(path: Path) -> None:
+    write(path).write_text(WHOLE.replace('"A_KEY"', '"NONE"'))
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    [line] = str(caught.value).splitlines()
+    for key in ("accounts.okx-demo.api_key", "accounts.ibkr-paper.token", "paging.channels.1.url"):
+        assert key in line
+
+
+def test_a_dollar_in_a_file_s_own_name_is_no_variable(path: Path) -> None:
+    odd = path.parent / "my$secret"
+    odd.write_text("canary-odd")
+    odd.chmod(0o600)
+    okx = load(write(path, '{ file = "secret" }', '{ file = "my$secret" }')).accounts[0]
+    assert isinstance(okx, OkxAccount)
+    assert okx.api_secret.get_secret_value() == "canary-odd"
 
 
 def test_a_secret_that_others_can_read_is_refused(path: Path) -> None:

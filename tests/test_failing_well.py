@@ -22,6 +22,7 @@ from recon.ledger import LEDGER, Ledger
 from recon.paging.failure import page_failed
 from recon.publication import WAREHOUSE
 from recon.state import user_name
+from recon.warehouse import Warehouse
 from tests.conftest import AsNobody
 from tests.fleet import AS_OF, Desk, Trader, account, serving, write_folder
 from tests.servers.channels import receiver, says
@@ -102,7 +103,9 @@ def call(name: str, path: Path) -> list[str]:
         if each.required:
             value = values.get(each.name or "", str(path.parent / "x"))
             words += [value] if isinstance(each, click.Argument) else [each.opts[0], value]
-    more = {"mapping new": ["--bot", "btc"], "watch": ["--once"]}.get(name, [])
+    more = {"mapping new": ["--bot", "btc"], "watch": ["--once"], "assign": ["--nobody"]}.get(
+        name, []
+    )
     return [*words, *more, "--config", str(path)]
 
 
@@ -367,6 +370,8 @@ def test_a_damaged_ledger_is_said_by_every_command_that_reads_it(
 ) -> None:
     path = folder_of(tmp_path)
     damaged_ledger(path)
+    with Warehouse(tmp_path / "state" / WAREHOUSE):
+        pass
     answer = typed(*call(command, path))
     if command == "restore":  # there is no backup yet, and that is what it says
         assert answer.status == ExitCode.USAGE, answer

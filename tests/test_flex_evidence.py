@@ -242,11 +242,12 @@ def nights(folder: Path, found: Sequence[str], claims: Mapping[str, str]) -> Ite
     for start in range(0, len(found), AT_ONCE):
         here, some = folder / str(start), found[start : start + AT_ONCE]
         here.mkdir(parents=True)
-        for bot, claim in claims.items():
-            write_vault(here / f"{bot}.sqlite", [(datetime(2026, 1, 20, 15, tzinfo=UTC), claim)])
         accounts, bots = "", []
         for number, text in enumerate(some):
             (here / f"{number}.xml").write_text(text, encoding="utf-8")
+            for bot, claim in claims.items():
+                closed_at = datetime(2026, 1, 20, 15, tzinfo=UTC)
+                write_vault(here / f"{bot}{number}.sqlite", [(closed_at, claim)])
             accounts += (
                 f'[[accounts]]\nid = "a{number}"\nvenue = "ibkr-flex"\nmode = "paper"\n'
                 f'currency = "USD"\nsince = {FIRST}\ncalendar = "XNYS"\nfiles = "{number}.xml"\n'
@@ -254,7 +255,7 @@ def nights(folder: Path, found: Sequence[str], claims: Mapping[str, str]) -> Ite
             bots += [
                 Trader(
                     id=f"{bot}{number}", account=f"a{number}", order_tag=TAGS[bot],
-                    instruments=OWNED[bot], claims=None, books=f"sqlite:///{bot}.sqlite",
+                    instruments=OWNED[bot], claims=None, books=f"sqlite:///{bot}{number}.sqlite",
                 )
                 for bot in TAGS
             ]  # fmt: skip
@@ -357,8 +358,9 @@ def changed(sections: Sections, kind: str, **fields: str) -> dict[str, Sequence[
     }  # fmt: skip
 
 
-def cases(sections: Sections) -> dict[str, tuple[str, str]]:
+def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
     """Return statements, each with the words of a reason that it has to give; "" is proven."""
+    sections: dict[str, Sequence[Row]] = dict(whole_statement)
     trades, cash = sections["Trades"], sections["CashTransactions"]
     quiet = without(sections, "AccountInformation", "ConversionRates")
     unpaid = sections | {

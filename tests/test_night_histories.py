@@ -228,7 +228,7 @@ TRIP = trade(1, 5, 100) + trade(2, -5, 110, pnl=48)
 WRONG: dict[str, tuple[Callable[[], str], str]] = {
     "orders only": (
         lambda: statement(TRIP + trade(3, 1, 100, level="ORDER")),
-        "an order came without its executions",
+        "came without its executions",
     ),
     "cash summary only": (
         lambda: statement(TRIP, summary("SUMMARY")),

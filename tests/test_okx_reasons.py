@@ -4,6 +4,7 @@ One night holds all cases, an account on a server of its own each. What the quer
 off their text: a reason that no case gives fails.
 """
 
+# ruff: noqa: E501 - reasons stand as they are given
 from __future__ import annotations
 
 import re
@@ -301,7 +302,7 @@ CASES = (
         fill(ETH, "sell", fillPnl=""),
     ),
     Case(
-        "the ledger shows an entry in USDT of type 99, subType 1, which recon does not know",
+        "the ledger shows an entry in USDT of subType 1, type 99, which is not known",
         entry("USDT", "-1", "99", "1"),
     ),
     Case(
@@ -506,7 +507,6 @@ QUERIES = (
 ELSEWHERE = {
     "billId is not a number": "the connector refuses the answer (tests/connectors/test_okx.py)",
     "or": "between two names",
-    "which recon does not know": "tests/test_okx_bill_types.py",
     "one symbol for two instruments or currencies: not told apart yet": "IBKR alone",
     "statements of several IBKR accounts were landed under it (": "IBKR alone",
     "): give each an [[accounts]] entry of its own": "IBKR alone",

@@ -11,7 +11,16 @@ import pytest
 
 from recon.exact import SCALE
 from recon.lots import Method
-from recon.realise import ClosingBook, ClosingLot, Event, Opening, SessionPnl, realise, realise_each
+from recon.realise import (
+    Bystander,
+    ClosingBook,
+    ClosingLot,
+    Event,
+    Opening,
+    SessionPnl,
+    realise,
+    realise_each,
+)
 
 START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
 FILL = Event(
@@ -213,7 +222,7 @@ def history(rng: random.Random) -> list[Event]:
 
 
 def left_before(
-    items: Sequence[SessionPnl | ClosingBook | ClosingLot], session: date
+    items: Sequence[SessionPnl | ClosingBook | ClosingLot | Bystander], session: date
 ) -> Opening | None:
     """How the sessions before one left the books, from what every session told of itself."""
     books = {b.book: b for b in items if isinstance(b, ClosingBook) and b.session_date < session}
@@ -294,7 +303,9 @@ def test_the_broker_s_side_is_its_own_method_in_the_instrument_s_currency() -> N
 @pytest.mark.parametrize("seed", range(10))
 def test_the_broker_s_side_counts_each_lot_that_a_fill_closes(seed: int) -> None:
     rng = random.Random(seed)
-    events, lots, sessions = [], [], defaultdict(int)
+    events: list[Event] = []
+    lots: list[int] = []
+    sessions: defaultdict[date, int] = defaultdict(int)
     for n in range(60):
         qty = rng.choice([-7, -2, -1, 1, 2, 5])
         events.append(fill(n, rng.choice("ab"), str(qty), str(rng.randint(50, 150))))

@@ -108,3 +108,25 @@ def test_the_hours_of_a_day_with_an_early_close_are_fewer_and_a_bar_of_a_day_is_
 def test_hours_of_an_unknown_calendar_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match="XNYS"):
         market_hours("NOWHERE", 2026)
+
+
+@pytest.mark.parametrize("year", [1950, 2000, 2005])
+def test_a_calendar_goes_back_as_far_as_it_is_asked_for(year: int) -> None:
+    days = calendar("XNYS")
+    session = days.session_on_or_after(date(year, 1, 3))
+    assert session.date.year == year
+    assert session.end == days.session_on_or_after(session.date + timedelta(days=1)).start
+    assert days.session(session.date) == calendar("XNYS").session(session.date)
+
+
+@pytest.mark.parametrize("name", ["XTKS", "XSHG", "XNYS"])
+def test_a_day_before_a_calendar_begins_names_the_first_one(name: str) -> None:
+    with pytest.raises(ConfigError, match="the first possible date is") as caught:
+        calendar(name).session_on_or_after(date(1850, 1, 1))
+    first = date.fromisoformat(str(caught.value).rpartition(" ")[2])
+    assert calendar(name).session_on_or_after(first).date == first
+
+
+def test_a_calendar_says_how_far_ahead_it_is_known() -> None:
+    with pytest.raises(ConfigError, match="is known until"):
+        calendar("XNYS").session(date(2200, 1, 1))

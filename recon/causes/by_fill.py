@@ -24,7 +24,9 @@ Named = tuple[Cause, Fraction, str]
 """One thing that is wrong: its cause, its part of the divergence, and what it is in words."""
 
 
-_GONE: tuple[Cause, ...] = ("duplicate", "phantom", "unexplained", "adopted", "timing")
+_GONE: tuple[Cause, ...] = (
+    "duplicate", "phantom", "unexplained", "adopted", "unowned", "timing",
+)  # fmt: skip
 """What a row may be that has no fill of its own, in the order in which such rows are left out."""
 
 

@@ -350,8 +350,10 @@ def _why_without(case: Case, row: Mapping[str, Any], matched: Matched) -> tuple[
     name = row["trade_id"]
     if name in case.paired.twins:
         return "duplicate", "it is in the books twice"
-    if name in case.paired.fills_of:
-        return "adopted", "its order is another's"
+    if fills := case.paired.fills_of.get(name):
+        if any(one.bot not in (case.bot, None) for one in fills):
+            return "adopted", "its order is another's"
+        return "unowned", "its order is no bot's: recon unowned lists it"
     if name in case.paired.known:
         return "quantity", "its order is in the books already with all that the broker filled"
     step = _without_fills(row, 0, matched)

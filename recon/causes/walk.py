@@ -22,6 +22,10 @@ Cause = Literal[
 ]  # fmt: skip
 NOISE = Fraction(1, 10**9)
 """Amounts that lie closer than this, or than this share of them, are one: bots count in floats."""
+RATE_MOVES = Fraction(1, 20)
+"""By how much a currency's rate may move while a trade is open: costs in it are that exact."""
+CLEARLY = 10
+"""How many times nearer a pnl in a trade's own currency is to its gross than in another."""
 FEE_LIKE = (Fraction(1, 5), Fraction(5))
 """What is missing from a pnl is a guessed fee where it is so many times the fee that was paid."""
 
@@ -147,7 +151,7 @@ def _composed(b: Booked, t: Actual, legs: _Legs) -> _Composed:
         if is_same(pnl, gross + fee + paid):
             return _Composed(gross, fee, paid, multiplier, is_known=True)
     if not grosses:
-        return _without_gross(b, t, pnl)
+        return _without_gross(b, t, legs)
     gross, multiplier = grosses[0]
     for paid in [*own_funding, Fraction(0), funding]:
         guess = pnl - gross - paid
@@ -158,14 +162,22 @@ def _composed(b: Booked, t: Actual, legs: _Legs) -> _Composed:
     return _Composed(gross, fee, paid, multiplier, is_known=True)
 
 
-def _without_gross(b: Booked, t: Actual, pnl: Fraction) -> _Composed:
+def _without_gross(b: Booked, t: Actual, legs: _Legs) -> _Composed:
     """Take a pnl apart of which the books say neither gross nor prices, by what the broker says."""
+    pnl = Fraction(b.pnl)
     gross, fees, funding = (Fraction(one, SCALE) for one in (t.gross, t.fees, t.funding))
     for fee, paid in ((fees, funding), (fees, Fraction(0)), (Fraction(0), funding)):
         if is_same(pnl, gross + fee + paid):
             return _Composed(gross, fee, paid, None, is_known=True)
     if is_same(pnl, gross):
         return _Composed(gross, Fraction(0), Fraction(0), None, is_known=True)
+    if not t.is_in_account_currency and gross:
+        own = _gross(legs.sign, legs.closed * t.multiplier, legs.entry, legs.exit, t)
+        costs = (fees + funding) * own / gross
+        if abs(pnl - own - costs) <= abs(costs) * RATE_MOVES:
+            return _Composed(pnl - fees - funding, fees, funding, None, is_known=True)
+        if abs(pnl - own) * CLEARLY <= abs(pnl - gross):
+            return _Composed(pnl, Fraction(0), Fraction(0), None, is_known=True)
     fee = fees if b.fee is None else Fraction(b.fee)
     paid = funding if b.funding is None else Fraction(b.funding)
     return _Composed(gross, fee, paid, None, is_known=False)

@@ -285,11 +285,13 @@ class OkxAccount:
         rows = [
             row
             for row in self._orders.values()
-            if (row["state"] == RESTING) == is_resting and int(row["uTime"]) >= since_ms
+            if (row["state"] == RESTING) == is_resting and int(str(row["uTime"])) >= since_ms
         ]
-        rows.sort(key=lambda row: int(row["ordId"]))
+        rows.sort(key=lambda row: int(str(row["ordId"])))
         return Tape(
-            [int(row["ordId"]) for row in rows], [int(row["cTime"]) for row in rows], list(rows)
+            [int(str(row["ordId"])) for row in rows],
+            [int(str(row["cTime"])) for row in rows],
+            list(rows),
         )
 
     def cash(self) -> dict[str, tuple[Decimal, int]]:

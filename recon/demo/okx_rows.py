@@ -76,11 +76,11 @@ def order_row(deal: Deal, before: Row | None, state: str) -> Row:
         "tag": deal.tag,
         "tdMode": deal.mgn_mode,
     }
-    filled = text(Decimal(row["accFillSz"]) + deal.qty)
+    filled = text(Decimal(str(row["accFillSz"])) + deal.qty)
     return row | {
         "accFillSz": filled,
         "avgPx": text(deal.price),
-        "fee": text(Decimal(row["fee"]) + deal.fee),
+        "fee": text(Decimal(str(row["fee"])) + deal.fee),
         "fillPx": text(deal.price),
         "fillSz": text(deal.qty),
         "fillTime": str(deal.at_ms),

@@ -31,7 +31,11 @@ by_fill as (
   select i.bot, i.account, i.trade_id, f.instrument, f.order_id, 'fill id' as rule
   from others i
   join books.fills k on k.bot = i.bot and k.order_id = i.id
-  join filled f on f.account = i.account and f.instrument = k.instrument and f.fill_id = k.fill_id
+  left join config.names n
+    on n.account = i.account and n.symbol = k.instrument and k.at >= n.from_day and k.at < n.until_day
+  join filled f
+    on f.account = i.account and f.instrument = coalesce(n.instrument, k.instrument)
+    and f.fill_id = k.fill_id
   anti join by_tag t on t.bot = i.bot and t.trade_id = i.trade_id and t.id = i.id
 ),
 
@@ -39,8 +43,12 @@ by_row as (
   select b.bot, b.account, b.trade_id, f.instrument, f.order_id, 'fill id' as rule
   from causes.booked b
   semi join causes.by_fill y on y.bot = b.bot
-  join books.fills k on k.bot = b.bot and k.instrument = b.instrument and k.fill_id = b.trade_id
-  join filled f on f.account = b.account and f.instrument = k.instrument and f.fill_id = k.fill_id
+  join books.fills k on k.bot = b.bot and k.fill_id = b.trade_id
+  left join config.names n
+    on n.account = b.account and n.symbol = k.instrument and k.at >= n.from_day and k.at < n.until_day
+  join filled f
+    on f.account = b.account and f.instrument = b.instrument
+    and f.instrument = coalesce(n.instrument, k.instrument) and f.fill_id = k.fill_id
   anti join by_order o on o.bot = b.bot and o.trade_id = b.trade_id
   anti join by_tag t on t.bot = b.bot and t.trade_id = b.trade_id
 )

@@ -19,7 +19,7 @@ stated as (
     max(x.exec_id) as exec_id,
     min(f.at) as at,
     min(f.session_date) as session_date,
-    min(f.instrument) as instrument,
+    min(coalesce(c.instrument, n.instrument, f.instrument)) as instrument,
     whole_sum(f.qty) as qty,
     min(f.price) as price,
     min(f.multiplier) as multiplier,
@@ -30,6 +30,12 @@ stated as (
   join config.tws t on t.confirmed_by = f.account
   left join evidence.executions x
     on x.account = f.account and x.source_kind = f.source_kind and x.source_id = f.source_id
+  -- The TWS account may know a newer symbol already.
+  left join config.conids o on o.account = f.account and o.instrument = f.instrument
+  left join config.conids c on c.account = t.account and c.conid = o.conid
+  left join config.names n
+    on n.account = t.account and n.symbol = f.instrument
+    and f.session_date >= n.from_day and f.session_date < n.until_day
   where f.session_date >= getvariable('confirmed_from')
   group by t.account, coalesce(x.family, 'Flex ' || f.fill_id)
 ),

@@ -15,15 +15,20 @@ with concerned as (
 traders as (
   select account, bot, instrument from config.owners
   union
+  select account, bot, instrument from config.contested
+  union
   select account, bot, instrument
   from lots.closing_books
   semi join concerned using (account, instrument)
   where scope = 'bot' and bot is not null
   union
-  select b.account, t.bot, t.instrument
+  select b.account, t.bot, coalesce(n.instrument, t.instrument) as instrument
   from claimed.trades t
   join config.bots b on b.bot = t.bot
-  semi join concerned c on c.account = b.account and c.instrument = t.instrument
+  left join config.names n
+    on n.account = b.account and n.symbol = t.instrument
+    and t.closed_at >= n.from_day and t.closed_at < n.until_day
+  semi join concerned c on c.account = b.account and c.instrument = coalesce(n.instrument, t.instrument)
 )
 
 select distinct t.account, t.bot, c.found_in || ': ' || c.reason as reason

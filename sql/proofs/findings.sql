@@ -48,6 +48,11 @@ with found as (
   group by account, instrument
   having count(distinct (category, currency)) > 1
   union
+  select account, instrument, 'the bots ' || string_agg(bot, ' and ' order by bot)
+    || ' own it under different symbols: name it in the instruments of one of them'
+  from config.contested
+  group by account, instrument
+  union
   select
     i.account,
     case when i.kind = 'instrument' then i.id end as instrument,

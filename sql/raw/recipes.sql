@@ -1,6 +1,6 @@
 -- grain: what the tables of an account are made from beside its records; key: account
 -- Where this is not what it was when they were made, all of the account is made again: another
--- configuration, other sessions, another contract value of something it has traded, another base currency.
+-- configuration, other sessions, other names of IBKR's instruments, another contract value of something it has traded, another base currency.
 select
   a.account,
   md5(concat_ws(
@@ -17,6 +17,8 @@ select
      from config.bots b where b.account = a.account),
     (select list((o.instrument, o.bot)::varchar order by o.instrument, o.bot)::varchar
      from config.owners o where o.account = a.account),
+    (select list((n.conid, n.symbol, n.from_day, n.until_day, n.instrument)::varchar order by n.conid, n.symbol)::varchar
+     from config.names n where n.account = a.account),
     (select list((o.number, o.instrument, o.position_side, o.qty, o.price)::varchar order by o.number)::varchar
      from config.opening o where o.account = a.account),
     (select list((s.id, s.payload::json -> ['ctVal', 'ctMult', 'ctType', 'settleCcy', 'quoteCcy', 'baseCcy', 'type', 'contractSize', 'inverse', 'settle', 'quote', 'base'])::varchar order by s.id)::varchar

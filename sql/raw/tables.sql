@@ -31,6 +31,44 @@ create table if not exists raw.moved (
   version integer not null
 );
 
+-- What each version of an IBKR record calls an instrument, by IBKR's number of it (conid). A conid
+-- keeps its number through every change of symbol. Of a paper that was replaced a corporate action
+-- writes .OLD after the symbol: until the day before it had the symbol itself.
+create or replace view raw.namings as
+select venue, account, kind, id, version, run, conid, name.symbol, name.day
+from (
+  select
+    venue, account, kind, id, version, run,
+    payload::json as j,
+    nullif(nullif(trim(coalesce(j ->> 'conid', j ->> 'conId')), ''), '0') as conid,
+    coalesce(upper(coalesce(j ->> 'assetCategory', j ->> 'secType')), '') as category,
+    trim(case
+      when venue = 'ibkr-flex' or category in ('STK', 'CFD') then j ->> 'symbol' else j ->> 'localSymbol'
+    end) as written,
+    coalesce(try_cast(split_part(id, '/', 1) as date), "at"::date, fetched_at::date) as written_on,
+    unnest(case
+      when ends_with(written, '.OLD') then [
+        {'symbol': written, 'day': written_on},
+        {'symbol': regexp_replace(written, '\.OLD$', ''), 'day': written_on - 1}
+      ]
+      else [{'symbol': written, 'day': written_on}]
+    end) as name
+  from raw.records
+  where venue in ('ibkr-flex', 'ibkr-tws') and payload is not null
+    and kind in ('Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction', 'OpenPosition', 'execution', 'position')
+)
+where conid is not null and name.symbol <> '' and category not in ('CASH', 'BAG');
+
+-- grain: what the latest version of an IBKR record calls an instrument; key: venue, account, kind, id, symbol
+create table if not exists raw.names as
+select venue, account, kind, id, conid, symbol, day
+from raw.namings
+semi join (
+  select venue, account, kind, id, max(version) as version
+  from raw.records
+  group by venue, account, kind, id
+) using (venue, account, kind, id, version);
+
 -- grain: one coverage statement of one fetch; key: run, venue, account, evidence, kind, served_from
 create table if not exists raw.coverage (
   run varchar not null,

@@ -16,7 +16,7 @@ with options as (
 ),
 
 stocks as (
-  select account, kind, id, f.at, session_date, instrument, currency, price,
+  select account, kind, id, f.at, session_date, symbol, instrument, currency, price,
     coalesce(conid, '') as conid, sign(qty)::integer as side, abs(qty) as delivered
   from staging.flex_parsed_fills f
   where verdict = 'fill' and category = 'STK' and list_has_any(notes, ['A', 'Ex'])
@@ -30,7 +30,7 @@ legs as (
   join (select distinct * exclude (kind, id, delivered) from stocks) s
     on s.account = o.account and s.session_date = o.session_date and s.at = o.at
     and s.currency = o.currency and s.side = o.side and s.price = o.strike
-    and (s.conid = o.underlying_conid and s.conid <> '' or s.instrument = o.underlying)
+    and (s.conid = o.underlying_conid and s.conid <> '' or s.symbol = o.underlying)
   union all
   select account, kind, id, instrument, s.at, side, price, delivered, false
   from stocks s

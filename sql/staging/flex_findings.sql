@@ -21,7 +21,9 @@ fills as (
     and (f.session_date is null or f.session_date >= a.first_date)
 )
 
-select f.account, f.kind as source_kind, f.id as source_id, f.session_date, f.instrument,
+-- What the option has cost belongs to the stock: neither is known.
+select f.account, f.kind as source_kind, f.id as source_id, f.session_date,
+  unnest([f.instrument, coalesce(f.underlying_instrument, f.instrument)]) as instrument,
   'an exercise or assignment without its other leg, option or stock, at the same time: where its'
   || ' premium goes is not known' as reason
 from fills f
@@ -61,7 +63,9 @@ where category in ('STK', 'OPT', 'FOP', 'WAR', 'IOPT') and verdict = 'fill'
   -- The stock's leg of an exercise leaves its commission out of netCash.
   and not (list_has_any(notes, ['A', 'Ex']) and net_cash = proceeds)
 union
-select p.account, 'CorporateAction', p.id, p.session_date, p.instrument,
+-- Of a spin-off one row alone is written, the new paper's: the headline names the paper that it is of.
+select p.account, 'CorporateAction', p.id, p.session_date, 
+  unnest([p.instrument, coalesce(p.headed_instrument, p.instrument)]),
   'corporate action not valued: '
   || coalesce(nullif(p.type, ''), nullif(p.headline, ''), 'of no type')
 from staging.flex_parsed_actions p

@@ -9,10 +9,10 @@ select
   e.at,
   0::hugeint as seq,
   session_date,
-  old_symbol as instrument,
+  old_instrument as instrument,
   'move' as kind,
   old_qty::decimal(38, 18) as qty,
-  new_symbol as to_instrument
+  new_instrument as to_instrument
 from staging.flex_parsed_actions e
 where verdict = 'rename' and is_old
 union all by name
@@ -24,7 +24,7 @@ select
   e.at,
   1::hugeint as seq,
   session_date,
-  coalesce(new_symbol, old_symbol) as instrument,
+  coalesce(new_instrument, old_instrument) as instrument,
   'split' as kind,
   change::decimal(38, 18) as qty,
   null::varchar as to_instrument

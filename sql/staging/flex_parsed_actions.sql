@@ -2,11 +2,11 @@
 -- The rows of one action have its headline in common: the description up to the paper that a row is
 -- of. `verdict` says what the action is, for all of its rows:
 --   cash     a merger for cash: the position leaves for `proceeds`
---   split    the quantity changes, and the cost does not: one row, or the old paper's and the new
---            one's under one symbol (IBKR writes .OLD after the old one's)
---   rename   another symbol, or a tender for another paper one for one: lots go on under another
---            name; with another quantity, a split besides
---   quiet    an old paper and a new one of one symbol and quantity: nothing changes
+--   split    the quantity changes, and the cost does not: one row, or two of one instrument (without
+--            conids, the old paper and the new one have one symbol; IBKR writes .OLD after the old one's)
+--   rename   a paper for another one, or a tender for another paper one for one: lots go on in another
+--            instrument; with another quantity, a split besides
+--   quiet    two rows of one instrument and quantity: nothing changes
 --   restated a SUMMARY, which says again what rows of level DETAIL say
 --   unknown  anything else: its instruments are not proven
 with texts as (
@@ -19,12 +19,15 @@ with texts as (
       from staging.flex_bases b where b.account = r.account and b.currency <> a.currency
     ) as is_in_base,
     coalesce(trim(r.payload ->> 'symbol'), '') as symbol,
+    coalesce(n.instrument, y.instrument, regexp_replace(trim(r.payload ->> 'symbol'), '\.OLD$', ''), '')
+      as instrument,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
     coalesce(r.payload ->> 'currency', '') as currency,
     coalesce(upper(r.payload ->> 'type'), '') as type,
     coalesce(nullif(r.payload ->> 'description', ''), r.payload ->> 'actionDescription', '')
       as description,
     regexp_replace(description, '\s*\([^()]*\)\s*$', '') as headline,
+    nullif(regexp_replace(trim(regexp_extract(headline, '^([^()]+)\(', 1)), '\.OLD$', ''), '') as headed_symbol,
     nullif(r.payload ->> 'dateTime', '') as time_text,
     nullif(r.payload ->> 'reportDate', '') as report_date_text,
     exact(r.payload ->> 'quantity') as qty,
@@ -35,6 +38,11 @@ with texts as (
     list_contains(string_split(coalesce(r.payload ->> 'code', ''), ';'), 'Ca') as is_cancel
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
+  left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
+  left join config.names y
+    on y.account = r.account and coalesce(trim(r.payload ->> 'conid'), '') in ('', '0')
+    and y.symbol = regexp_replace(trim(r.payload ->> 'symbol'), '\.OLD$', '')
+    and flex_day(r.payload) >= y.from_day and flex_day(r.payload) < y.until_day
   where r.venue = 'ibkr-flex' and r.kind = 'CorporateAction'
 ),
 
@@ -87,8 +95,8 @@ legs as (
     count(*) over action as n,
     coalesce(bool_and(is_of_paper) over action, false)
       and min(currency) over action = max(currency) over action as is_paper,
-    min(case when not is_old then symbol end) over action as new_symbol,
-    min(case when is_old then regexp_replace(symbol, '\.OLD$', '') end) over action as old_symbol,
+    min(case when not is_old then instrument end) over action as new_instrument,
+    min(case when is_old then instrument end) over action as old_instrument,
     count(*) filter (is_old) over action as n_old,
     sum(qty) over action as change,
     sum(case when is_old then qty end) over action as old_qty,
@@ -99,7 +107,7 @@ legs as (
 
 select
   l.*,
-  regexp_replace(symbol, '\.OLD$', '') as instrument,
+  coalesce(h.instrument, headed_symbol) as headed_instrument,
   exact(regexp_extract(upper(headline), ' FOR [A-Z]{3} ([0-9.]+) PER SHARE', 1)) as price,
   case
     when l.currency = account_currency then 1::decimal(38, 18)
@@ -117,10 +125,10 @@ select
       then 'cash'
     when n = 1 and is_paper and is_split and type <> 'RS' then 'split'
     when n = 2 and is_paper and n_old = 1 and sign(old_qty) = -sign(change - old_qty) then case
-      when old_symbol = new_symbol and change = 0 and (is_split or is_rename) then 'quiet'
-      when old_symbol = new_symbol and is_split then 'split'
-      when old_symbol <> new_symbol and is_split then 'rename'
-      when old_symbol <> new_symbol and is_rename and change = 0 then 'rename'
+      when old_instrument = new_instrument and change = 0 and (is_split or is_rename) then 'quiet'
+      when old_instrument = new_instrument and is_split then 'split'
+      when old_instrument <> new_instrument and is_split then 'rename'
+      when old_instrument <> new_instrument and is_rename and change = 0 then 'rename'
       else 'unknown'
     end
     else 'unknown'
@@ -128,7 +136,9 @@ select
 from legs l
 left join staging.flex_rates r
   on r.account = l.account and r.currency = l.currency and r.day = l.day
+left join config.names h
+  on h.account = l.account and h.symbol = l.headed_symbol and h.from_day < l.day and l.day <= h.until_day
 union all by name
-select *, symbol as instrument, 'restated' as verdict
+select *, 'restated' as verdict
 from sessions
 where level = 'SUMMARY'

@@ -18,11 +18,13 @@ with texts as (
       from staging.flex_bases b where b.account = r.account and b.currency <> a.currency
     ) as is_in_base,
     coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
-    coalesce(trim(r.payload ->> 'symbol'), '') as instrument,
+    coalesce(trim(r.payload ->> 'symbol'), '') as symbol,
+    coalesce(n.instrument, y.instrument, trim(r.payload ->> 'symbol'), '') as instrument,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
     nullif(r.payload ->> 'conid', '') as conid,
     nullif(r.payload ->> 'underlyingConid', '') as underlying_conid,
     nullif(trim(r.payload ->> 'underlyingSymbol'), '') as underlying,
+    coalesce(u.instrument, v.instrument, underlying) as underlying_instrument,
     r.payload ->> 'putCall' as put_call,
     exact(r.payload ->> 'strike') as strike,
     nullif(r.payload ->> 'tradeDate', '') as trade_date_text,
@@ -57,6 +59,19 @@ with texts as (
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
+  left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
+    and coalesce(upper(r.payload ->> 'assetCategory'), '') <> 'CASH'
+  left join config.names y
+    on y.account = r.account and coalesce(trim(r.payload ->> 'conid'), '') in ('', '0')
+    and y.symbol = trim(r.payload ->> 'symbol')
+    and flex_day(r.payload) >= y.from_day and flex_day(r.payload) < y.until_day
+    and coalesce(upper(r.payload ->> 'assetCategory'), '') <> 'CASH'
+  left join config.conids u
+    on u.account = r.account and u.conid = trim(r.payload ->> 'underlyingConid')
+  left join config.names v
+    on v.account = r.account and coalesce(trim(r.payload ->> 'underlyingConid'), '') in ('', '0')
+    and v.symbol = trim(r.payload ->> 'underlyingSymbol')
+    and flex_day(r.payload) >= v.from_day and flex_day(r.payload) < v.until_day
   where r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm')
 ),
 
@@ -173,7 +188,7 @@ judged as (
         then 'levelOfDetail is missing: add the field Level of Detail to the Flex query' end,
       case when level not in ('', 'EXECUTION')
         then 'levelOfDetail ' || level || ' is not known' end,
-      case when instrument = '' then 'symbol is missing' end,
+      case when symbol = '' then 'symbol is missing' end,
       case when category = '' then 'assetCategory is missing' end,
       case when category not in (
         '', 'STK', 'OPT', 'FUT', 'FOP', 'CFD', 'WAR', 'IOPT', 'FUND', 'BOND', 'CASH'

@@ -16,11 +16,16 @@ with texts as (
     r.payload ->> 'amount' as amount_text,
     r.payload ->> 'fxRateToBase' as rate_text,
     coalesce(r.payload ->> 'currency', '') as currency,
-    nullif(trim(r.payload ->> 'symbol'), '') as instrument,
+    coalesce(n.instrument, y.instrument, nullif(trim(r.payload ->> 'symbol'), '')) as instrument,
     nullif(r.payload ->> 'tradeID', '') as trade_id,
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
   from raw.tonight r
   join config.accounts a on a.venue = r.venue and a.account = r.account
+  left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
+  left join config.names y
+    on y.account = r.account and coalesce(trim(r.payload ->> 'conid'), '') in ('', '0')
+    and y.symbol = trim(r.payload ->> 'symbol')
+    and flex_day(r.payload) >= y.from_day and flex_day(r.payload) < y.until_day
   where r.venue = 'ibkr-flex' and r.kind = 'CashTransaction'
 ),
 

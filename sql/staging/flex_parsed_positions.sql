@@ -13,7 +13,8 @@ texts as (
     l.to_date,
     coalesce(l.generated_at, s.end_at, l.to_date + interval 1 day) as taken_at,
     coalesce(upper(r.payload ->> 'levelOfDetail'), '') as level,
-    coalesce(trim(r.payload ->> 'symbol'), '') as instrument,
+    coalesce(trim(r.payload ->> 'symbol'), '') as symbol,
+    coalesce(n.instrument, y.instrument, trim(r.payload ->> 'symbol'), '') as instrument,
     coalesce(upper(r.payload ->> 'assetCategory'), '') as category,
     coalesce(r.payload ->> 'currency', '') as currency,
     exact(r.payload ->> 'position') as qty,
@@ -25,6 +26,11 @@ texts as (
   from listed l
   join raw.tonight r on r.account = l.account and r.id = l.id
   left join config.sessions s on s.account = l.account and s.session_date = l.to_date
+  left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
+  left join config.names y
+    on y.account = r.account and coalesce(trim(r.payload ->> 'conid'), '') in ('', '0')
+    and y.symbol = trim(r.payload ->> 'symbol')
+    and l.to_date >= y.from_day and l.to_date < y.until_day
   where r.venue = 'ibkr-flex' and r.kind = 'OpenPosition'
 )
 
@@ -38,7 +44,7 @@ select
       then 'levelOfDetail is missing: add the field Level of Detail to the Flex query' end,
     case when level not in ('', 'SUMMARY', 'LOT')
       then 'levelOfDetail ' || level || ' is not known' end,
-    case when instrument = '' then 'symbol is missing' end,
+    case when symbol = '' then 'symbol is missing' end,
     case when currency = '' then 'currency is missing' end,
     case when qty is null then 'position is missing or unreadable' end,
     case when is_unreadable(mark_text) then 'markPrice is unreadable' end,

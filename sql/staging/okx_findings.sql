@@ -59,8 +59,8 @@ select
   l.instrument,
   case
     when b.finding is null
-      then 'the ledger shows an entry in ' || l.currency || ' of type ' || l.bill_type || ', subType '
-      || l.sub_type || ', which recon does not know'
+      then 'the ledger shows an entry in ' || l.currency || ' of subType ' || l.sub_type || ', type '
+      || l.bill_type || ', which is not known'
     else 'the ledger shows an entry in ' || l.currency || ' of type ' || l.bill_type || ', subType '
       || l.sub_type || ' (' || b.name || '), which recon does not compute: ' || b.finding
   end as reason

@@ -19,7 +19,8 @@ with texts as (
     case
       when r.payload ->> 'secType' in ('STK', 'CFD', 'CASH') then coalesce(trim(r.payload ->> 'symbol'), '')
       else coalesce(trim(r.payload ->> 'localSymbol'), '')
-    end as instrument,
+    end as symbol,
+    coalesce(n.instrument, symbol) as instrument,
     coalesce(r.payload ->> 'currency', '') as currency,
     r.payload ->> 'side' as side,
     exact(r.payload ->> 'shares') as size,
@@ -45,6 +46,8 @@ with texts as (
   join config.accounts a on a.venue = r.venue and a.account = r.account
   left join raw.tonight c
     on c.venue = r.venue and c.account = r.account and c.kind = 'commission' and c.id = r.id
+  left join config.conids n on n.account = r.account and n.conid = r.payload ->> 'conId'
+    and r.payload ->> 'secType' <> 'CASH'
   left join staging.tws_clock k on k.account = r.account and k.text = r.payload ->> 'time'
   where r.venue = 'ibkr-tws' and r.kind = 'execution'
 ),
@@ -66,7 +69,7 @@ judged as (
       case when category = 'BAG' then 'a combination without the executions of its legs' end,
       case when category not in ('STK', 'OPT', 'FUT', 'FOP', 'CFD', 'WAR', 'IOPT', 'CASH', 'BAG')
         then 'secType ' || category || ' is not read from TWS yet' end,
-      case when instrument = '' then 'symbol and localSymbol are missing' end,
+      case when symbol = '' then 'symbol and localSymbol are missing' end,
       case when currency = '' then 'currency is missing' end,
       coalesce(flaw, case when t.at is null then 'the time is missing' end),
       case when t.at >= fetched_at + interval 1 day then 'the time is later than now' end,

@@ -101,3 +101,25 @@ def test_the_steps_add_up_whatever_the_books_say(seed: int) -> None:
         is_in_account_currency=rng.random() < 0.8,
     )  # fmt: skip
     assert sum(one.amount for one in walk(row, there)) == int(Fraction(row.pnl) * SCALE) - there.net
+
+
+IN_COIN = LONG._replace(
+    gross=LONG.gross * 60_000, fees=LONG.fees * 60_000, funding=0, is_in_account_currency=False
+)
+
+
+@pytest.mark.parametrize(
+    ("pnl", "due"),
+    [
+        ("10", {"currency": -599_990, "fee_missing": 60_000}),
+        ("10.001", {"currency": Fraction("-599989.999"), "fee_missing": 60_000}),
+        ("9", {"currency": -539_991}),
+        ("8.99", {"currency": Fraction("-539991.01")}),
+        ("540000", {}),
+    ],
+)
+def test_a_pnl_alone_that_is_in_the_trade_s_own_currency_is_of_another_currency(
+    pnl: str, due: dict[str, Fraction]
+) -> None:
+    steps = walk(booked(pnl), IN_COIN)
+    assert {one.cause: Fraction(one.amount, SCALE) for one in steps} == due

@@ -13,7 +13,7 @@ import pytest
 
 from recon.exact import from_units, to_units
 from recon.lots import Method
-from recon.realise import ClosingBook, ClosingLot, Event, Key, SessionPnl, realise
+from recon.realise import Bystander, ClosingBook, ClosingLot, Event, Key, SessionPnl, realise
 from recon.realise import Opening as PlainOpening
 
 np = pytest.importorskip("numpy")
@@ -21,7 +21,7 @@ pytest.importorskip("numba", reason="the extra for volume is not installed")
 
 from recon.compiled import BOOKS, EVENTS, LOTS, Opening, Outcome, realise_compiled  # noqa: E402
 
-Row = SessionPnl | ClosingBook | ClosingLot
+Row = SessionPnl | ClosingBook | ClosingLot | Bystander
 Rows = tuple[list[SessionPnl], list[ClosingBook], list[ClosingLot]]
 
 START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone

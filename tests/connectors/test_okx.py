@@ -486,11 +486,11 @@ def test_every_order_is_read_once_in_full(count: int) -> None:
     )
     given = fetch(book, reads_orders=True)
     assert given.rows("order") == {
-        row["ordId"]: row
+        str(row["ordId"]): row
         for is_resting in (True, False)
         for row in book.orders(is_resting=is_resting).rows
     }
-    last = next(row["ordId"] for row in book.fills.rows if row["billId"] == str(resting))
+    last = next(str(row["ordId"]) for row in book.fills.rows if row["billId"] == str(resting))
     assert given.rows("order")[last]["state"] == "partially_filled"
     assert given.said("order").status == "complete"
     assert given.asked.index(PENDING) < given.asked.index(ARCHIVE)
@@ -516,7 +516,7 @@ def test_orders_that_cannot_be_had_are_failed_and_nothing_else_is(
     book = ordered(250)
     given = fetch(book, (path, Fault(kind, times=None)), reads_orders=True, patience=IMPATIENT)
     assert given.error is None
-    every = {row["ordId"]: row for row in book.orders(is_resting=False).rows}
+    every = {str(row["ordId"]): row for row in book.orders(is_resting=False).rows}
     assert given.rows("order").items() <= every.items()
     if kind != "page_missing":
         assert given.said("order").status == "failed"

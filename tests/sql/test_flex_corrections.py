@@ -13,6 +13,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +39,7 @@ class Orders:
     def commission(self) -> Fraction:
         return Fraction(self.rng.randint(-900, 300), 100)
 
-    def book(self, symbol: str, day: date, qty: Fraction, fee: Fraction, **names: str) -> None:
+    def book(self, symbol: str, day: date, qty: Fraction, fee: Fraction, **names: Any) -> None:
         self.rows.append(trade(symbol, day, qty, PRICE, fee, ibOrderID=f"O{symbol}", **names))
         self.paid[symbol] += fee
         self.held[symbol] += qty
@@ -76,7 +77,7 @@ def orders() -> Orders:
 def test_what_an_order_s_rows_sum_to_is_carried_and_then_released_with_what_is_closed(
     orders: Orders, tmp_path: Path
 ) -> None:
-    sold = {symbol: max(qty // 2, Fraction(0)) for symbol, qty in orders.held.items()}
+    sold = {symbol: Fraction(qty // 2) for symbol, qty in orders.held.items()}
     sales = [
         trade(symbol, FIRST + timedelta(days=10), -qty, Fraction(60), Fraction(-1))
         for symbol, qty in sold.items()
@@ -117,7 +118,7 @@ def test_what_an_order_s_rows_sum_to_is_carried_and_then_released_with_what_is_c
 
 def test_a_trade_s_rebookings_share_its_commission_in_proportion(tmp_path: Path) -> None:
     """700 of commission: two thirds of it on the fill that is sold, to the last digit."""
-    cancel = {"notes": "Ca", "transactionType": "TradeCancel", "origTradeID": "T"}
+    cancel: dict[str, Any] = {"notes": "Ca", "transactionType": "TradeCancel", "origTradeID": "T"}
     rows = [
         trade("X", FIRST, Fraction(3), PRICE, Fraction(-7), tradeID="T"),
         trade("X", FIRST, Fraction(-3), PRICE, Fraction(0), tradeID="", **cancel),

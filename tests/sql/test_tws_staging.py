@@ -15,8 +15,10 @@ import pytest
 from connectors.tws_tape import EXECUTION, happened_at
 from recon.domain import Coverage, Record
 from recon.models import EVERYTHING
+from recon.names import keep_names
 from recon.sessions import NEW_YORK, calendar, window
 from recon.warehouse import Again, Warehouse, build_order
+from tests.flex_staging import NOTHING
 from tests.servers.tws_server import FILL, SPY
 
 NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
@@ -88,6 +90,10 @@ def staged(
                                        "confirmed_by": ["ib"]}),
         )  # fmt: skip
         warehouse.store("config", "sessions", _sessions())
+        for name in ("owners", "opening"):
+            warehouse.store("config", name, NOTHING)
+        for row in warehouse.rows("select distinct run from raw.records"):
+            keep_names(warehouse, row["run"])
         warehouse.select("", [Again("ibkr-tws", ACCOUNT, EVERYTHING)])
         texts = {
             name: text for name, text in warehouse.queries("staging") if name.startswith("tws_")
