@@ -16,6 +16,7 @@ from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.check_names import check_currency, check_names, evident_names, names_in
 from recon.check_state import check_folder
+from recon.claims import named_by_venue
 from recon.config import Account, Bot, Config
 from recon.coverage import reach
 from recon.domain import CheckItem, Listing, Window
@@ -211,7 +212,7 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
     None for books that cannot be read.
     """
     subject = f"bot {bot.id}"
-    since = next(account.since for account in config.accounts if account.id == bot.account)
+    account = next(account for account in config.accounts if account.id == bot.account)
     try:
         mapping = find_mapping(bot.mapping, config.folder)
         refusal = Unknown(*mapping.refusal)
@@ -219,7 +220,8 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
         tables = asyncio.run(_read(source, mapping))
     except ReconError as error:
         return CheckItem(subject, str(error)), None
-    return _said_of(subject, tables), names_in(tables, since)
+    named = named_by_venue(tables, account.venue)
+    return _said_of(subject, tables), names_in(named, account.since)
 
 
 async def _read(source: Connector, mapping: BooksMapping) -> BooksTables:

@@ -24,10 +24,9 @@ from recon.warehouse import Warehouse
 SHOWN = 5
 """Currencies that a message names, at most."""
 CLAIMED = """
-select distinct b.bot, name_at(a.venue, r.instrument) as instrument
+select distinct r.bot, r.instrument
 from proofs.read_names r
 join config.bots b on b.bot = r.bot
-join config.accounts a on a.account = b.account
 """
 UNLISTED = """
 from (

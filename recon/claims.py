@@ -130,15 +130,15 @@ def _keep(
         return
     if is_kept and landed and _is_in_units(variant, landed):
         venue = account.account.venue
-        before = _as_venue(
+        before = named_by_venue(
             read_books(mine.mapping, *unpack_before(landed.items, landed.stood)), venue
         )
-        now = _as_venue(read_books(mine.mapping, *unpack(landed.items)), venue)
+        now = named_by_venue(read_books(mine.mapping, *unpack(landed.items)), venue)
         _check_past(now, bot, read_at)
         if _renew(warehouse, bot, before, now):
             return
     _forget(warehouse, bot)
-    whole = _as_venue(_whole(warehouse, mine, schemas), account.account.venue)
+    whole = named_by_venue(_whole(warehouse, mine, schemas), account.account.venue)
     _check_past(whole, bot, read_at)
     _insert(warehouse, bot, whole)
     warehouse.run(
@@ -147,7 +147,7 @@ def _keep(
     )
 
 
-def _as_venue(tables: BooksTables, venue: str) -> BooksTables:
+def named_by_venue(tables: BooksTables, venue: str) -> BooksTables:
     """Return the answers with each instrument as its venue names it: OKX has names of its own."""
     if venue != "okx":
         return tables

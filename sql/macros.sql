@@ -161,19 +161,6 @@ case
   else ''
 end;
 
--- name_at(venue, name): what OKX calls an instrument that a bot writes as ccxt does, BTC-USDT-SWAP for
--- BTC/USDT:USDT; any other name as it is.
-create or replace macro name_at(venue, name) as
-case
-  when venue <> 'okx' or not contains(name, '/') then name
-  else replace(split_part(name, ':', 1), '/', '-') || case
-    when not contains(name, ':') then ''
-    when contains(split_part(name, ':', 2), '-')
-      then regexp_replace(split_part(name, ':', 2), '^[^-]*', '')
-    else '-SWAP'
-  end
-end;
-
 -- likeness(name, other): how alike two instruments' names are, from 0 to 1, whichever marks stand
 -- between their parts: BTC/USDT:USDT is like BTC-USDT-SWAP.
 create or replace macro likeness(name, other) as

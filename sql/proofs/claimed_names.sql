@@ -1,7 +1,6 @@
 -- grain: an instrument that a bot's database traded in the window; key: bot, instrument
 -- Of a database that several bots name, those of the trades that count in its claim.
--- Some bots write ccxt's names at every venue: they are read as the venue's own.
-select distinct b.bot, name_at(a.venue, t.instrument) as instrument
+select distinct b.bot, t.instrument
 from (
   select bot, instrument, closed_at as traded_at from claimed.trades
   union all
