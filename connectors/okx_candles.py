@@ -114,12 +114,12 @@ async def _pair(client: OkxClient, pair: str, minutes: set[int]) -> tuple[list[R
 def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Record]:
     """Yield the candles of the minutes that are wanted, each only once it is finished."""
     for row in rows:
-        candle = dict(zip(FIELDS, row, strict=False))
+        candle: dict[str, object] = dict(zip(FIELDS, row, strict=False))
         if len(candle) < len(FIELDS):
             raise VenueBusy(f"{PATH}: a candle without {FIELDS[len(candle)]}: {row!r}"[:200])
-        start = candle["ts"]
+        start = candle["ts"] if isinstance(candle["ts"], str) else ""
         is_read = {
-            "ts": isinstance(start, str) and start.isascii() and start.isdecimal(),
+            "ts": start.isascii() and start.isdecimal(),
             "c": isinstance(candle["c"], str) and candle["c"] != "",
             "confirm": candle["confirm"] in ("0", "1"),
         }

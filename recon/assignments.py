@@ -77,12 +77,12 @@ def latest(assignments: Iterable[Assignment]) -> dict[Filled, Assignment]:
     return {one.filled: one for one in assignments}
 
 
-def told(one: Assignment) -> dict[str, Any]:
-    """Return an assignment as it is shown: `bot` is null where the order is no bot's."""
+def as_shown(one: Assignment) -> dict[str, Any]:
+    """Return an assignment as commands show it: `bot` is null where the order is no bot's."""
     return {
         "order" if one.filled.is_order else "fill": one.filled.id,
         "bot": one.bot,
-        "who": one.who,
+        "by": one.who,
         "at": one.at.isoformat(),
-        "why": one.why,
+        "reason": one.why,
     }

@@ -1,9 +1,11 @@
-"""Whether a night can use the state folder: tried without leaving anything in it."""
+"""Whether a night can use the state folder: tried without leaving anything in it.
+
+A folder of another user is refused earlier: every command refuses it.
+"""
 
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -54,9 +56,7 @@ def _unusable(state: Path) -> Iterator[tuple[str, str]]:
             return
     files = [one for one in sorted(state.iterdir()) if one.is_file()]
     for path in (*filter(os.path.lexists, folders), *files):
-        if path.stat().st_uid != os.geteuid():
-            yield _of_another(path)
-        elif not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
+        if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
             yield _read_only(path)
 
 
@@ -77,18 +77,6 @@ def _read_only(path: Path) -> tuple[str, str]:
         f"{path} cannot be written (read-only, or no permission)",
         "give this user the right to write it, or name another folder in recon.state",
     )
-
-
-def _of_another(path: Path) -> tuple[str, str]:
-    owner, me = _user(path.stat().st_uid), _user(os.geteuid())
-    return f"{path} belongs to {owner}, and this is {me}", f"run as {owner}"
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"uid {uid}"
 
 
 def _without_room(state: Path, folder: Path) -> Iterator[tuple[str, str]]:

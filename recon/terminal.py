@@ -90,7 +90,7 @@ def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line for each assignment, once: which order, whose, by whom, when, why."""
     lines = [
         f"{'order ' + one['order'] if 'order' in one else 'fill ' + one['fill']}: assigned to "
-        f"{one['bot'] or 'nobody'} by {one['who']}, {_minute(one['at'])}: {one['why']}"
+        f"{one['bot'] or 'nobody'} by {one['by']}, {_minute(one['at'])}: {one['reason']}"
         for one in assignments
     ]
     yield from map(escape, dict.fromkeys(lines))
@@ -118,7 +118,7 @@ def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = 
 
 
 def _assigned(one: Mapping[str, Any]) -> str:
-    return f"{one['bot'] or 'nobody'}, by {one['who']}, {_minute(one['at'])}\n{one['why']}"
+    return f"{one['bot'] or 'nobody'}, by {one['by']}, {_minute(one['at'])}\n{one['reason']}"
 
 
 def _minute(at: str) -> str:

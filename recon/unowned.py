@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from recon.assignments import Assignment, Filled, latest, told
+from recon.assignments import Assignment, Filled, as_shown, latest
 from recon.config import Config
 from recon.errors import UsageError
 from recon.exact import text
@@ -182,5 +182,5 @@ def _shown(row: dict[str, Any], made: Mapping[Filled, list[Assignment]]) -> dict
         "order": row["order_id"],
         "fill": row["fill_id"],
         "tag": row["tag"],
-        "assignments": [told(one) for one in made.get(_key(row), ())],
+        "assignments": [as_shown(one) for one in made.get(_key(row), ())],
     }

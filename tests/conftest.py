@@ -19,6 +19,17 @@ settings.load_profile("recon")
 
 
 AsNobody = Callable[[], AbstractContextManager[None]]
+TRIED = "tried"
+"""The property (`record_property`) by which a test says how much it has tried."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests say of how much they have tried."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            for name, text in report.user_properties:
+                if name == TRIED:
+                    terminalreporter.write_line(f"{report.nodeid}: {text}")
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ def test_a_person_says_whose_an_order_is_and_may_say_so_again(
     assert json.loads(out)["unowned"] == []
     status, out, _ = typed(capsys, tmp_path, "unowned", "--all", "--json")
     [fill] = json.loads(out)["unowned"]
-    assert [(one["bot"], one["who"], one["why"]) for one in fill["assignments"]] == [
+    assert [(one["bot"], one["by"], one["reason"]) for one in fill["assignments"]] == [
         ("beta", "ann", "its stop"), ("alpha", "ann", "its stop"),
     ]  # fmt: skip
     status, out, _ = typed(capsys, tmp_path, "explain", "alpha", "--json")

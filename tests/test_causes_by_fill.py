@@ -45,7 +45,9 @@ def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
         assert day == Fraction(bot["day"]["amount"]), about
         if diary.recognises == "close":
             off -= causes.pop("timing", Fraction(0))
-        assert off, about
+        if not off:  # a wrong quantity moves nothing where nothing is closed after it
+            assert (diary.lie, any(causes.values())) == ("qty", False), about
+            continue
         others = {name for name, amount in causes.items() if abs(amount) > abs(off) / 100}
         assert others == {LIES[diary.lie]}, about
         assert causes[LIES[diary.lie]] / off >= NEARLY_ALL, about

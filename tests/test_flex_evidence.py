@@ -8,7 +8,7 @@ a reason names what to tick. It never tells other numbers, and it never accuses 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -23,6 +23,7 @@ from recon.config import load
 from recon.demo.flex_document import document
 from recon.night import Night, run_night
 from recon.resources import sql_root
+from tests.conftest import TRIED
 from tests.desk_statement import statement
 from tests.fleet import Document, Trader, write_folder, write_vault
 from tests.flex_desk import DAYS, FIRST, LAST, RATES, Desk, written
@@ -304,7 +305,11 @@ def claim(sections: dict[str, list[Row]], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize("of", GROUPS, ids=lambda of: of[0])
 def test_whatever_a_statement_lacks_is_named_or_changes_nothing(
-    of: Sequence[str], sections: dict[str, list[Row]], claim: str, tmp_path: Path
+    of: Sequence[str],
+    sections: dict[str, list[Row]],
+    claim: str,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     found = list(losses(sections, of))
     lost = [stated(loss.sections) for loss in found]
@@ -316,14 +321,13 @@ def test_whatever_a_statement_lacks_is_named_or_changes_nothing(
     ]
     same = sum(status == "proven" for _, _, status in outcomes)
     count = f"{len(outcomes)} losses: {same} change nothing, {len(outcomes) - same} are named"
-    print(f"{', '.join(of)}: {count}")  # noqa: T201 - how much was tried is part of the result
+    record_property(TRIED, f"{', '.join(of)}: {count}")
     failed = [f"{name}: {what}" for name, what, _ in outcomes if what]
     assert not failed, f"{count}; {len(failed)} are wrong:\n" + "\n".join(failed)
 
 
 def test_every_section_of_the_statement_is_lost_once(sections: dict[str, list[Row]]) -> None:
     assert sorted(name for of in GROUPS for name in of) == sorted(sections) == sorted(SECTIONS)
-    print(f"{sum(1 for of in GROUPS for _ in losses(sections, of))} in all")  # noqa: T201 - as above
 
 
 SUMMARY = {

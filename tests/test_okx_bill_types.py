@@ -51,9 +51,11 @@ class Pair(NamedTuple):
 
 def declared() -> list[Pair]:
     query = (sql_root() / "staging" / "okx_bill_types.sql").read_text(encoding="utf-8")
-    found = duckdb.sql(
-        f"select {', '.join(Pair._fields)} from ({query}) order by bill_type::int, sub_type::int"
-    ).fetchall()
+    columns = ", ".join(Pair._fields)
+    with duckdb.connect() as db:
+        found = db.execute(
+            f"select {columns} from ({query}) order by bill_type::int, sub_type::int"
+        ).fetchall()
     return [Pair(*row) for row in found]
 
 
@@ -122,8 +124,8 @@ def with_every_finding() -> OkxAccount:
     round_trips(book, 2)
     for turn, pair in enumerate(FINDINGS):
         book.entry("USDT", "-1", OPENING + DAY + turn * HOUR, pair.bill_type, pair.sub_type)
-    for pair in (("99", "999"), ("2", "173"), ("8", "1")):
-        book.entry("USDT", "-1", NOW - 2 * HOUR, *pair)
+    for bill_type, sub_type in (("99", "999"), ("2", "173"), ("8", "1")):
+        book.entry("USDT", "-1", NOW - 2 * HOUR, bill_type, sub_type)
     return book
 
 
@@ -134,7 +136,8 @@ def with_every_movement_of_cash() -> OkxAccount:
         book.entry("USDT", "-1", OPENING + DAY + turn * HOUR, pair.bill_type, pair.sub_type)
     for turn, pair in enumerate(one for one in PAIRS if one.kind == "margin"):
         for amount in ("-5", "5"):  # into an isolated position, and back
-            book.entry("USDT", amount, OPENING + 9 * DAY + turn * HOUR, *pair[:3:2])
+            at = OPENING + 9 * DAY + turn * HOUR
+            book.entry("USDT", amount, at, pair.bill_type, pair.sub_type)
     for turn, pair in enumerate(one for one in PAIRS if one.kind == "conversion"):
         at = OPENING + 10 * DAY + turn * HOUR
         book.entry("USDT", "-60", at, pair.bill_type, pair.sub_type)
@@ -148,7 +151,7 @@ def found_beside_fills() -> OkxAccount:
     round_trips(book, 1)
     pairs = [one for one in FINDINGS if one.sub_type in ("376", "377")]
     for turn in range(len(pairs)):
-        book.trade(ETH, ("buy", "sell")[turn % 2], 2, 3_000, NOW - (9 - turn) * HOUR, fee=0)  # type: ignore[arg-type]
+        book.trade(ETH, ("buy", "sell")[turn % 2], 2, 3_000, NOW - (9 - turn) * HOUR, fee=0)
     retyped(book.fills, range(4, 6), pairs)
     retyped(book.bills, range(6, 8), pairs)
     return book
@@ -201,7 +204,8 @@ def test_every_other_pair_is_a_finding_of_its_own_that_names_it(night: Night) ->
         f"which recon does not compute: {one.finding}"
         for one in FINDINGS
     } | {
-        f"the ledger shows an entry in USDT of subType {sub_type}, type {bill_type}, which is not known"
+        f"the ledger shows an entry in USDT of subType {sub_type}, type {bill_type}, "
+        "which is not known"
         for bill_type, sub_type in (("99", "999"), ("2", "173"), ("8", "1"))
     }
     assert reasons == expected

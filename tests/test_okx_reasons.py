@@ -507,6 +507,8 @@ QUERIES = (
 ELSEWHERE = {
     "billId is not a number": "the connector refuses the answer (tests/connectors/test_okx.py)",
     "or": "between two names",
+    "the bots": "IBKR alone",
+    "own it under different symbols: name it in the instruments of one of them": "IBKR alone",
     "one symbol for two instruments or currencies: not told apart yet": "IBKR alone",
     "statements of several IBKR accounts were landed under it (": "IBKR alone",
     "): give each an [[accounts]] entry of its own": "IBKR alone",

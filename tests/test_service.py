@@ -33,6 +33,7 @@ from tests.fleet import (
     AS_OF,
     NOW,
     QUICK,
+    SINCE,
     Desk,
     Trader,
     account,
@@ -138,7 +139,8 @@ def test_of_an_exchange_and_crypto_each_night_is_due_for_the_day_that_both_have_
     """Over the weekend with 8 March 2026, at 11:00 UTC: the exchange has no session, crypto has."""
     with serving(traded) as server:
         path = folder_of(tmp_path, server)
-    path.write_text(path.read_text() + STATEMENTS)
+    text = path.read_text().replace(f"since = {SINCE}", "since = 2026-03-01")
+    path.write_text(text + STATEMENTS)
     config = load(path)
     found = [
         due(config, lambda at=at: at)  # type: ignore[misc]

@@ -104,8 +104,8 @@ def _entries(
     entries = {}
     for row in sorted(booked, key=lambda one: (one["closed_at"], one["trade_id"])):
         same_time = by_time.get((row["instrument"], row["closed_at"]), [])
-        fill = by_id.get((row["instrument"], row["trade_id"])) or _likeliest(row, same_time)
-        entries[row["trade_id"]] = _entry(row, fill)
+        own = by_id.get((row["instrument"], row["trade_id"])) or _likeliest(row, same_time)
+        entries[row["trade_id"]] = _entry(row, own)
     return entries
 
 

@@ -20,7 +20,7 @@ from recon.causes.walk import Booked, Cause, Step, walk
 from recon.exact import PLACES, from_units, to_units
 from recon.identifiers import quoted
 from recon.lots import Method
-from recon.realise import Event, realise_each
+from recon.realise import Event, SessionPnl, realise_each
 from recon.run_lots import IN_ORDER
 from recon.warehouse import Warehouse
 
@@ -291,17 +291,30 @@ def _explain_fills(case: Case, matched: Matched, method: Method) -> None:
         if (told := matched.corrected.get((case.account, one.event.event_id))) is not None:
             mine.corrected[key] = told
         if key not in has_row:
-            amount = measure(one.row, is_by_payment=case.is_by_payment)
+            amount = measure(one.row, is_by_payment=True)
             is_system = one.event.event_id in case.system
             step = _of_nobody(one.event, amount, matched, case.bot, is_system=is_system)
             mine.unrecorded[key] = step
-            case.note(one.row.session_date, step, instrument=one.event.instrument)
+            for one_step in (step, *_not_yet(one.row, is_by_payment=case.is_by_payment)):
+                case.note(one.row.session_date, one_step, instrument=one.event.instrument)
     for row in rows.values():
         instrument = row.own[0].event.instrument if row.own else row.entry.instrument
         ledger(instrument).rows.append(row)
     for instrument, mine in ledgers.items():
         for row, steps in explain_rows(mine):
             _note_row(case, row, steps, instrument)
+
+
+def _not_yet(row: SessionPnl, *, is_by_payment: bool) -> list[Step]:
+    """Return what of a fill without a row counts at another time than when it was paid."""
+    if is_by_payment:
+        return []
+    funding = row.funding or 0
+    says = "its cost counts when what it paid for is closed"
+    return [
+        Step("timing", funding + (row.carried or 0), says),
+        Step("funding_missing", -funding, "the books never have the funding"),
+    ]
 
 
 def _note_row(case: Case, row: FillRow, steps: Sequence[Step], instrument: str) -> None:

@@ -251,11 +251,11 @@ def _with_assignments(
     shown: list[dict[str, Any]], made: Iterable[Assignment]
 ) -> list[dict[str, Any]]:
     """Return breaks, each with the orders that a person has assigned to its bot, as they hold."""
-    from recon.assignments import latest, told  # noqa: PLC0415
+    from recon.assignments import as_shown, latest  # noqa: PLC0415
 
     holding = latest(made).values()
     return [
-        row | {"assignments": [told(one) for one in holding if one.bot == row["bot"]]}
+        row | {"assignments": [as_shown(one) for one in holding if one.bot == row["bot"]]}
         for row in shown
     ]
 

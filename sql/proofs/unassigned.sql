@@ -3,18 +3,25 @@
 -- closed may have been theirs. Where the record of its order is missing, it may be of any bot whose tag
 -- that record could name, and of the owner of the instrument.
 with unowned as (
-  select u.*, coalesce('order ' || u.order_id, 'fill ' || u.fill_id) as name
+  select
+    u.*,
+    coalesce('order ' || u.order_id, 'fill ' || u.fill_id) as name,
+    case
+      when o.client_order_id is null and o.order_id is not null then 'clOrdId'
+      when o.algo_client_order_id is null and o.order_id is not null then 'algoClOrdId'
+    end as lacks
   from pnl.unowned u
   join config.accounts a on a.account = u.account
+  left join evidence.orders o on o.account = u.account and o.order_id = u.order_id
   where u.session_date between a.first_date and a.last_date
 ),
 
 possible as (
-  select u.account, b.bot, u.instrument, u.name, u.at, u.is_order_missing
+  select u.account, b.bot, u.instrument, u.name, u.at, u.is_order_missing, u.lacks
   from unowned u
   join lots.bystanders b on b.account = u.account and b.event_id = u.fill_id
   union
-  select u.account, b.bot, u.instrument, u.name, u.at, true as is_order_missing
+  select u.account, b.bot, u.instrument, u.name, u.at, true as is_order_missing, u.lacks
   from unowned u
   join (
     select account, bot, null as instrument from config.bots where order_tag is not null
@@ -25,13 +32,13 @@ possible as (
 ),
 
 named as (
-  select account, bot, instrument, is_order_missing, list(name order by "at", name) as names
+  select account, bot, instrument, is_order_missing, lacks, list(name order by "at", name) as names
   from (
-    select account, bot, instrument, is_order_missing, name, min("at") as "at"
+    select account, bot, instrument, is_order_missing, lacks, name, min("at") as "at"
     from possible
-    group by account, bot, instrument, is_order_missing, name
+    group by account, bot, instrument, is_order_missing, lacks, name
   )
-  group by account, bot, instrument, is_order_missing
+  group by account, bot, instrument, is_order_missing, lacks
 ),
 
 unread as (
@@ -49,6 +56,7 @@ select
   || case
     when not n.is_order_missing
       then ' changed the position while this bot held one, and no bot is known to own that: '
+    when n.lacks is not null then ' may be this bot''s: OKX''s record of the order has no ' || n.lacks || ': '
     when r.account is not null
       then ' may be this bot''s: the records of orders could not be fetched (' || r.reason
         || '): run again, or '
