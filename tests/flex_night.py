@@ -43,7 +43,8 @@ def trade(
     return "Trade", {
         "levelOfDetail": "EXECUTION", "assetCategory": "STK", "symbol": symbol,
         "currency": currency, "fxRateToBase": "1", "multiplier": "1", "notes": "",
-        "transactionType": "ExchTrade", "quantity": written(qty), "tradePrice": written(price),
+        "transactionType": "ExchTrade", "tradeID": "", "origTradeID": "",
+        "quantity": written(qty), "tradePrice": written(price),
         "proceeds": written(proceeds), "taxes": "0", "ibCommission": written(fee),
         "ibCommissionCurrency": currency, "netCash": written(proceeds + fee),
         "fifoPnlRealized": written(realised), "transactionID": str(next(NUMBERS)),

@@ -241,7 +241,10 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         statement(BOUGHT, {**SOLD, "quantity": "-99", "proceeds": "49623.75",
                            "netCash": "49622.7495"}), SELL, "another quantity (-1.00)",
     ),
-    "another symbol": (statement({**BOUGHT, "symbol": "VOO"}, SOLD), BUY, "statement says VOO"),
+    "another instrument": (
+        statement({**BOUGHT, "symbol": "VOO", "conid": "136155102"}, SOLD), BUY,
+        "statement says VOO",
+    ),
     "another multiplier": (
         statement({**BOUGHT, "multiplier": "10", "proceeds": "-500250", "netCash": "-500251.0005"},
                   SOLD), BUY, "another multiplier",

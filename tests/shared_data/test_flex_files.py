@@ -181,7 +181,7 @@ LEVEL = "levelOfDetail is missing: add the field Level of Detail to the Flex que
             ],
             0,
         ),
-        ("activity_complex_corporate_actions", [], 7),
+        ("activity_complex_corporate_actions", [], 8),  # two papers, a bond and its share, are DEF
         ("activity_corporate_actions", [], 6),  # a split and a merger for cash are computed
         (
             "activity_futures",

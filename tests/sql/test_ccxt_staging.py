@@ -16,6 +16,7 @@ from recon.claims import keep_claims
 from recon.config import CcxtAccount
 from recon.domain import Coverage, Record
 from recon.models import build, configure
+from recon.names import keep_names
 from recon.plan import Plan
 from recon.sessions import UtcDays, window
 from recon.warehouse import Warehouse
@@ -94,6 +95,7 @@ def land(
         warehouse.land("r", exchange, "desk", [*instruments(), *records, *statements], NOW)
         configure(warehouse, [(account, span, UtcDays())], [], NOW)
         keep_claims(warehouse, Plan(date(2026, 5, 14), (), ()), {}, {})
+        keep_names(warehouse, "r")
         warehouse.select("r", [])
         warehouse.build("staging")
 
