@@ -13,7 +13,21 @@ from typing import Any
 import pytest
 
 from recon.demo.okx_account import OkxAccount
-from tests.fleet import AS_OF, BTC, ETH, NOW, OPENING, Row, Trader, account, one_night, run, serving
+from tests.fleet import (
+    AS_OF,
+    BTC,
+    ETH,
+    NOW,
+    OPENING,
+    Desk,
+    Row,
+    Trader,
+    account,
+    one_night,
+    run,
+    run_desks,
+    serving,
+)
 from tests.liars import LIES, Liar, planted, written
 
 TRIPS = 12
@@ -167,6 +181,22 @@ def test_an_order_that_no_bot_placed_is_not_called_adopted(tmp_path: Path) -> No
     found = causes_of(second)
     assert found["unowned"] == 300
     assert found["adopted"] == 100
+
+
+@pytest.mark.parametrize(("owned", "cause"), [((BTC,), "adopted"), ((ETH,), "unowned")])
+def test_an_order_of_another_account_is_adopted_where_a_bot_placed_it(
+    owned: tuple[str, ...], cause: str, tmp_path: Path
+) -> None:
+    there = account()
+    there.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
+    there.trade(BTC, "sell", 10, 61_000, AT + HOUR, fee=0, ord_id="2")
+    bots = [
+        Trader("here", "here", trades=[booked("t", "1", "2")]),
+        Trader("there", "there", instruments=owned, trades=[]),
+    ]
+    with serving(account()) as one, serving(there) as other:
+        document = run_desks(tmp_path, [(Desk("here"), one), (Desk("there"), other)], bots=bots)
+    assert causes_of(document["bots"][0]) == {cause: 100, "unexplained": 0}
 
 
 def test_a_partial_exit_that_names_its_own_order_alone_is_of_the_same_position(

@@ -411,6 +411,10 @@ def _without_fills(trade: Mapping[str, Any], pnl: int, matched: Matched) -> Step
         order, account = place["order_id"], place["account"]
         if place["is_own"]:
             return Step("timing", pnl, f"its order {order} was filled before the window")
+        if place["owner"] is None:
+            return Step(
+                "unowned", pnl, f"its order {order} was filled in account {account}, by no bot"
+            )
         return Step("adopted", pnl, f"its order {order} was filled in account {account}")
     if trade["order_ids"]:
         names = ", ".join(map(str, trade["order_ids"][:MOST_NAMES]))
