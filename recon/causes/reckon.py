@@ -408,20 +408,24 @@ def _without_fills(trade: Mapping[str, Any], pnl: int, matched: Matched) -> Step
     if key in matched.known:
         return Step("duplicate", pnl, "all that its orders filled is in other trades of the books")
     if (place := matched.elsewhere.get(key)) is not None:
-        order, account = place["order_id"], place["account"]
-        if place["is_own"]:
-            return Step("timing", pnl, f"its order {order} was filled before the window")
-        if place["owner"] is None:
-            return Step(
-                "unowned", pnl, f"its order {order} was filled in account {account}, by no bot"
-            )
-        return Step("adopted", pnl, f"its order {order} was filled in account {account}")
+        return _filled_elsewhere(place, pnl)
     if trade["order_ids"]:
         names = ", ".join(map(str, trade["order_ids"][:MOST_NAMES]))
         return Step("phantom", pnl, f"the broker has no fill of its orders ({names})")
     if trade["side"] is not None and trade["qty"] is not None:
         return Step("phantom", pnl, "the broker has no fill like it, within a quarter of an hour")
     return Step("unexplained", pnl, "its books name no orders, quantity and side to look for")
+
+
+def _filled_elsewhere(place: Mapping[str, Any], pnl: int) -> Step:
+    """Return what a trade is whose order was filled before the window, or in another account."""
+    order, account = place["order_id"], place["account"]
+    if place["is_own"]:
+        return Step("timing", pnl, f"its order {order} was filled before the window")
+    if place["owner"] is None:
+        says = f"its order {order} was filled in account {account}, and is no bot's there"
+        return Step("unowned", pnl, says)
+    return Step("adopted", pnl, f"its order {order} was filled in account {account}")
 
 
 def _close(case: Case) -> None:
