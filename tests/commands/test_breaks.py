@@ -156,7 +156,7 @@ def test_breaks_are_listed_with_all_that_is_known_of_them(desk: Desk) -> None:
         "amount": "1682.00", "first_seen": "2026-05-14", "last_seen": "2026-05-14",
         "age_sessions": 0, "severity": "critical", "status": "open", "reopened": False,
         "who": "run r1", "at": "2026-05-15T11:00:00+00:00",
-        "why": "off by 1682.00, where 1.87 may be",
+        "why": "off by 1682.00, where 1.87 may be", "assignments": [],
     }  # fmt: skip
     assert listed[1]["session"] == "2026-05-14"
 
