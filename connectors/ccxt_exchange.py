@@ -92,6 +92,7 @@ class CcxtExchange:
             Promise("positions", "position", is_snapshot=True),
             Promise("positions", "coin", is_snapshot=True),
             Promise("instruments", "instrument"),
+            Promise("instruments", "unlisted", is_snapshot=True),
         )
 
     def lacks(self) -> list[str]:
@@ -356,7 +357,8 @@ class _Visit:
             records = [instrument_record(name, row) for name, row in rows if row is not None]
             records += [unlisted_record(name) for name in unlisted]
         except VenueError as error:
-            yield self._statement("instruments", "instrument", "failed", reason=str(error))
+            for kind in ("instrument", "unlisted"):
+                yield self._statement("instruments", kind, "failed", reason=str(error))
             return
         for record in records:
             yield record

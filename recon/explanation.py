@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
+from recon.assignments import Assignment, Filled, as_shown
 from recon.causes.walk import Cause
 from recon.errors import UsageError
 from recon.exact import EXACT, text
@@ -185,7 +186,7 @@ def _assignments(warehouse: Warehouse, bot: str) -> list[dict[str, Any]]:
     """Return what persons have said of orders: those that are this bot's, or in its books."""
     rows = warehouse.rows(
         """
-        select x.is_order, x.id, x.bot, x.who, x.at, x.why
+        select x.account, x.is_order, x.id, x.bot, x.who, x.at, x.why
         from config.assignments x
         join config.bots b on b.account = x.account and b.bot = $bot
         where x.bot = $bot or exists (
@@ -196,10 +197,12 @@ def _assignments(warehouse: Warehouse, bot: str) -> list[dict[str, Any]]:
         {"bot": bot},
     )
     return [
-        {
-            "order" if row["is_order"] else "fill": row["id"],
-            **{name: _shown(row[name]) for name in ("bot", "who", "at", "why")},
-        }
+        as_shown(
+            Assignment(
+                Filled(row["account"], row["is_order"], row["id"]),
+                *(row["bot"], row["who"], row["at"].replace(tzinfo=UTC), row["why"]),
+            )
+        )
         for row in rows
     ]
 

@@ -141,11 +141,20 @@ def test_ci_runs_the_tests_and_says_what_it_lacks(tmp_path: Path) -> None:
         "test:\n\t@echo shared data in $$RECON_SHARED_DATA\n", encoding="utf-8"
     )
     command = [str(checkout / ".ci" / "run")]
-    without = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert without.returncode == 1
-    assert f"{tmp_path}/shared/data" in without.stderr
-    (tmp_path / "shared" / "data").mkdir(parents=True)
-    assert _run(command, cwd=tmp_path).endswith(f"shared data in {tmp_path}/shared/data\n")
+    for missing in ("data", "cases"):
+        without = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert without.returncode == 1
+        assert f"{tmp_path}/shared/{missing}" in without.stderr
+        (tmp_path / "shared" / missing).mkdir(parents=True)
+    cases = tmp_path / "shared" / "cases" / "run-all"
+    cases.write_text('#!/bin/sh\necho "cases with $1"\n', encoding="utf-8")
+    cases.chmod(0o755)
+    assert _run(command, cwd=tmp_path).endswith(
+        f"shared data in {tmp_path}/shared/data\ncases with .venv/bin/recon\n"
+    )
+    cases.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    wrong = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 1
 
 
 def _tracked() -> list[Path]:
