@@ -81,7 +81,10 @@ def assert_ours(folder: Path) -> None:
             raise _unusable(f"the state folder {folder}", error) from error
         files = []
     if owner != ours:
-        raise OwnerError(f"state belongs to {user_name(owner)}: run as that user ({folder})")
+        raise OwnerError(
+            f"state belongs to {user_name(owner)}: run as that user ({folder})"
+            + ("" if _holds_a_state(folder) else ", or let `state` name a new folder inside it")
+        )
     for path in files:
         other = path.lstat().st_uid
         if other != ours:
@@ -89,6 +92,16 @@ def assert_ours(folder: Path) -> None:
                 f"state belongs to {user_name(ours)}, but {path} in it belongs to "
                 f"{user_name(other)}: run  chown {user_name(ours)} {path}"
             )
+
+
+def _holds_a_state(folder: Path) -> bool:
+    """Return whether a state is in a folder, or may be: nobody knows of one that cannot be read.
+
+    A volume that is mounted there is empty at first, and belongs to root.
+    """
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+        return True
+    return any(True for pattern in OURS for _ in folder.glob(pattern))
 
 
 def _owner_of_what_is_closed(folder: Path) -> int:

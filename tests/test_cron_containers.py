@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from recon.errors import ConfigError
+from recon.errors import OwnerError
 from recon.state import locked_state
 from tests.conftest import AsNobody
 
@@ -137,7 +137,7 @@ def test_a_volume_that_is_somebody_else_s_holds_the_state_in_a_folder(
     volume.mkdir()
     volume.chmod(0o2777)
     with as_nobody():
-        refused = pytest.raises(ConfigError, match="cannot make the state folder")
+        refused = pytest.raises(OwnerError, match="let `state` name a new folder inside it")
         with refused, locked_state(volume):
             pass
         with locked_state(volume / "state") as state:
