@@ -302,7 +302,7 @@ def test_an_entry_that_names_no_trade_is_noticed(tmp_path: Path) -> None:
     book.bills.rows[-1].update(pnl="0", fee="0")
     document = one_night(tmp_path, book)
     assert document["status"] == "unproven"
-    assert f"ledger entry {bill} is of a trade that it does not name" in reasons(document)
+    assert f"ledger entry {bill} (USDT) names no instId and no tradeId" in reasons(document)
 
 
 def test_an_entry_of_a_type_that_is_not_known_is_noticed_and_the_rest_is_shown(
