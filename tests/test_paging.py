@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import socket
 import subprocess
@@ -302,12 +303,18 @@ def test_a_channel_s_name_hides_its_secret(url: str, caplog: pytest.LogCaptureFi
 
 
 def command_lines() -> str:
-    """Return what anybody on this machine can read of every process's arguments."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    """Return what anybody can read of the arguments of every process that this one has started."""
+    parents, lines = {}, {}
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return "\n".join(lines)
+            number = int(path.name)
+            parents[number] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (path / "cmdline").read_bytes().replace(b"\0", b" ")
+            lines[number] = words.decode(errors="replace")
+    ours = {os.getpid()}
+    while found := {one for one, parent in parents.items() if parent in ours} - ours:
+        ours |= found
+    return "\n".join(lines[one] for one in ours - {os.getpid()} if one in lines)
 
 
 def test_a_secret_is_in_no_process_s_arguments() -> None:
