@@ -141,7 +141,7 @@ def _item(
     owned = f"it owns {len(bot.instruments)}"
     if claimed is not None:
         owned += f", its database has trades on {len(claimed)}"
-    said = "the venue lists them" if bot.account in listings else "its venue lists none"
+    said = "the venue lists them" if bot.account in listings else "no list of the venue's was read"
     return CheckItem(subject, f"{owned}; {said}", is_ok=True, notes=tuple(notes))
 
 

@@ -502,7 +502,7 @@ def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
     try:
         values = tomllib.loads(text, parse_float=Decimal)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+        raise ConfigError(f"{path}: not valid TOML: {error}{_brackets(str(error))}") from error
     if "path" in values:
         raise ConfigError(f"{path}: path: an unknown key: remove it")
     where = path.absolute()
@@ -604,6 +604,14 @@ def _key(values: Any, location: tuple[int | str, ...]) -> str:
             values = None
             parts.append(str(step))
     return ".".join(parts)
+
+
+def _brackets(problem: str) -> str:
+    """Return what to write where TOML refuses a second [accounts] or [bots], or nothing."""
+    for table in ("accounts", "bots"):
+        if problem.startswith(f"Cannot declare ('{table}',) twice"):
+            return f": there may be several, each begins with [[{table}]]"
+    return ""
 
 
 def _no_list(written: object, location: tuple[int | str, ...], name: str) -> str:

@@ -100,7 +100,7 @@ def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = 
     """Print fills without an owner, and what was said of their orders: by whom, when, why."""
     out = console or _console()
     if not fills:
-        out.print("no such fills")
+        out.print("no fill is without an owner")
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("at", "account, instrument", "fill", "order, tag", "assigned to, by, why"):

@@ -341,6 +341,14 @@ def test_a_table_in_place_of_a_list_says_so(path: Path, table: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("table", ["accounts", "bots"])
+def test_two_tables_where_entries_belong_are_told_how_to_begin(table: str, tmp_path: Path) -> None:
+    path = tmp_path / "recon.toml"
+    path.write_text(f'[{table}]\nid = "a"\n\n[{table}]\nid = "b"\n', encoding="utf-8")
+    with pytest.raises(ConfigError, match=rf"each begins with \[\[{table}\]\]$"):
+        load(path)
+
+
 def one_table(path: Path, table: str) -> Path:
     """Write a configuration in which one list is a table."""
     accounts, bots = WHOLE.partition("[[bots]]")[::2]
