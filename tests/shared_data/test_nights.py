@@ -20,6 +20,7 @@ from connectors.payload import payload_text
 from recon.config import load
 from recon.domain import Coverage, Record, Window
 from recon.models import configure
+from recon.names import keep_names
 from recon.night import Night, run_night
 from recon.sessions import calendar, window
 from recon.warehouse import Warehouse
@@ -176,6 +177,7 @@ def test_the_okx_bodies_stage_without_a_quarantined_row(tmp_path: Path) -> None:
         items: list[Record | Coverage] = [*records.values(), *statements(stretch, now)]
         warehouse.land("run", "okx", "okx", items, now)
         configure(warehouse, [(account, stretch, days)], [], now)
+        keep_names(warehouse, "run")
         warehouse.select("run", [])
         warehouse.build("staging")
         assert warehouse.rows("from staging.quarantine") == []
