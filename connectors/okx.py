@@ -115,7 +115,7 @@ class OkxConnector:
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield config, fills, ledger, positions, instruments and rates, each with its coverage.
 
-        Where the account's bots are told apart by their orders, yield the orders as well.
+        Yield the orders, too, where the account's bots have order tags.
 
         Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
         not have it. Anything less leaves a `failed` coverage statement in its place.
@@ -277,7 +277,7 @@ class _Visit:
     ) -> AsyncIterator[Record | Coverage]:
         """Yield one evidence that covers an interval: rows by id, then the statement.
 
-        What stands behind a slash in `kind` tells statements apart, and not records. The errors
+        The part of `kind` after a slash distinguishes statements, not records. The errors
         `missing` leave a `failed` statement; any other ends the fetch.
         """
         now, retries = self._now(), self._client.retries

@@ -206,7 +206,7 @@ def _fee_says(booked: Fraction, paid: Fraction) -> str:
 
 
 def _as_corrections(row: FillRow, found: list[Named], ledger: Ledger) -> list[Named]:
-    """Take the broker's restatement for the cause, where a row has what was told at first."""
+    """Name the broker's restatement as the cause where a row has the figures before it."""
     told = [ledger.corrected.get((one.event.instrument, one.event.event_id)) for one in row.own]
     firsts = [one for one in told if one is not None]
     if not firsts:
