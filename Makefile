@@ -3,8 +3,10 @@ PYTHON ?= python3.11
 VENV := .venv
 STAMP := $(VENV)/.installed
 BIN := $(VENV)/bin
+SLOW ?= 0
+FUZZ_INPUTS ?= 100
 
-.PHONY: help setup demo test bench bench-quick bench-lock format lock clean
+.PHONY: help setup demo test test-all bench bench-quick bench-lock format lock clean
 help:  ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -24,7 +26,10 @@ test: $(STAMP)  ## Format check, lint, types, import contracts, tests: what CI r
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	RECON_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/pytest --slow $(SLOW)
+
+test-all: $(STAMP)  ## The same with every slow test, and thousands of inputs for each fuzzer: hours.
+	$(MAKE) test SLOW=1 FUZZ_INPUTS=3000
 
 bench: $(STAMP)  ## Measure every promise of speed, in less than 15 minutes; write benchmarks/results/.
 	$(BIN)/python -m benchmarks

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -14,17 +16,73 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
 
-settings.register_profile("recon", deadline=None)
+# Stated here, as Hypothesis takes other values where the environment says CI.
+settings.register_profile("recon", deadline=None, derandomize=False, print_blob=True)
 settings.load_profile("recon")
 
+
+SLOW = "slow"
+"""The marker of tests that only `make test-all` runs whole; see `--slow`."""
 
 AsNobody = Callable[[], AbstractContextManager[None]]
 TRIED = "tried"
 """The property (`record_property`) by which a test says how much it has tried."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--slow`, the share of the slow tests to run."""
+    parser.addoption(
+        "--slow",
+        metavar="SHARE",
+        type=float,
+        default=0.0,
+        help="the share of the tests marked slow to run, chosen at random: 0 none, 1 all",
+    )
+    parser.addoption(
+        "--slow-seed",
+        metavar="TEXT",
+        default=datetime.now(UTC).strftime("%Y%m%d%H%M%S%f"),
+        help="what the choice of slow tests is made from [default: the time]; printed at the end",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker, and give the workers of pytest-xdist the seed of the run."""
+    config.addinivalue_line("markers", f"{SLOW}: runs in `make test-all`; see --slow")
+    if worker := getattr(config, "workerinput", None):
+        config.option.slow_seed = worker["slow_seed"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Send the seed to a worker: all of them must collect the same tests."""
+    node.workerinput["slow_seed"] = node.config.option.slow_seed
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the slow tests that are not in this run's share."""
+    share, seed = config.option.slow, config.option.slow_seed
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker(SLOW) and _place(seed, item.nodeid) >= share
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+def _place(seed: str, name: str) -> float:
+    """Return a number from 0 to 1, exclusive, that the seed and the name decide."""
+    digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests say of how much they have tried."""
+    """Print what tests say of how much they have tried, and how the slow ones were chosen."""
+    if share := terminalreporter.config.option.slow:
+        seed = terminalreporter.config.option.slow_seed
+        terminalreporter.write_line(f"slow tests: --slow {share:g} --slow-seed {seed}")
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
             for name, text in report.user_properties:
