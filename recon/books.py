@@ -347,7 +347,7 @@ def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
     given, wanted = f"{query}_as_given", ANSWERS[query]
     with _blaming(path):
         statements = duckdb.extract_statements(query_text(path))
-        if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
+        if [_kind(one) for one in statements] != [duckdb.StatementType.SELECT]:
             raise BooksError(f"{path} must be one select statement, and nothing else")
         relation = books.sql(statements[0].query)
         types = dict(zip(relation.columns, (str(one.id) for one in relation.types), strict=True))
@@ -357,6 +357,14 @@ def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path) -> None:
         _check_readable(books, path, given, readings)
         chosen = [f"{reading} as {quoted(name)}" for name, reading in readings.items()]
         books.execute(f"create table {query} as select {', '.join(chosen)} from {given}")
+
+
+def _kind(statement: duckdb.Statement) -> duckdb.StatementType | None:
+    """Return a statement's type; None for a type that duckdb's Python has no name for."""
+    try:
+        return statement.type
+    except ValueError:
+        return None
 
 
 def _check_columns(path: Path, names: list[str], wanted: list[str]) -> None:

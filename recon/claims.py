@@ -28,10 +28,11 @@ from recon.books import (
     unpack_before,
     unpack_stored,
 )
-from recon.config import Bot
+from recon.boundary import bounded, reason
+from recon.config import Account, Bot
 from recon.domain import Coverage, Record, Table
-from recon.errors import BooksError
-from recon.mappings import Variant, query_text
+from recon.errors import BooksError, EvidenceError
+from recon.mappings import Schema, Variant, query_text
 from recon.plan import BotPlan, Plan
 from recon.resources import sql_root
 from recon.warehouse import Warehouse
@@ -68,8 +69,8 @@ def keep_claims(
             if bot.id not in unreadable:
                 read_at = _last_read(warehouse, bot, plan.of(bot.account).window.end)
                 _keep(warehouse, plan, one, rules, landed.get(bot.id), read_at)
-        except BooksError as error:
-            unreadable[bot.id] = str(error)
+        except EvidenceError as error:
+            unreadable[bot.id] = reason(error, f"books {bot.id}")
         if bot.id in unreadable:
             _forget(warehouse, bot)
     warehouse.build("claims")
@@ -129,22 +130,31 @@ def _keep(
     if is_kept and landed is None:
         return
     if is_kept and landed and _is_in_units(variant, landed):
-        venue = account.account.venue
-        before = named_by_venue(
-            read_books(mine.mapping, *unpack_before(landed.items, landed.stood)), venue
-        )
-        now = named_by_venue(read_books(mine.mapping, *unpack(landed.items)), venue)
+        before = _asked(mine, account.account, *unpack_before(landed.items, landed.stood))
+        now = _asked(mine, account.account, *unpack(landed.items))
         _check_past(now, bot, read_at)
         if _renew(warehouse, bot, before, now):
             return
     _forget(warehouse, bot)
-    whole = named_by_venue(_whole(warehouse, mine, schemas), account.account.venue)
+    whole = _whole(warehouse, mine, account.account, schemas)
     _check_past(whole, bot, read_at)
     _insert(warehouse, bot, whole)
     warehouse.run(
         "insert into books.readable values (?, ?, ?, ?)",
         [bot.id, recipe, rules, variant.mapping.name if bot.mapping == "auto" else bot.mapping],
     )
+
+
+def _asked(
+    mine: BotPlan, account: Account, schema: Schema, tables: Mapping[str, pa.Table]
+) -> BooksTables:
+    """Return what the mapping answers of a bot's tables, each instrument as its venue names it.
+
+    Any exception is the bot's own: the mapping runs in a database of its own. An error in a
+    statement of the warehouse ends the transaction instead, and so is attributed by the night.
+    """
+    with bounded(f"books {mine.bot.id}"):
+        return named_by_venue(read_books(mine.mapping, schema, tables), account.venue)
 
 
 def named_by_venue(tables: BooksTables, venue: str) -> BooksTables:
@@ -265,14 +275,16 @@ def _forget(warehouse: Warehouse, bot: Bot) -> None:
         warehouse.run(f"delete from books.{name} where bot = ?", [bot.id])
 
 
-def _whole(warehouse: Warehouse, mine: BotPlan, schemas: Mapping[str, str]) -> BooksTables:
+def _whole(
+    warehouse: Warehouse, mine: BotPlan, account: Account, schemas: Mapping[str, str]
+) -> BooksTables:
     """Return what the mapping answers of all that is kept of a bot's books."""
     bot = mine.bot
 
     def read(kind: str, fields: str) -> pa.Table:
         return _stored(warehouse, bot, kind, fields)
 
-    tables = read_books(mine.mapping, *unpack_stored(schemas.items(), read))
+    tables = _asked(mine, account, *unpack_stored(schemas.items(), read))
     if problems := [one for one in tables.problems if one.query == "trades"]:
         raise BooksError(
             f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "

@@ -28,7 +28,7 @@ from recon.domain import (
 )
 from recon.exact import EXACT, percentage, quotient, text
 from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
-from recon.proofs import has_each, listed, prove
+from recon.proofs import COMPARED, has_each, listed, prove
 from recon.restatement import restated
 from recon.warehouse import Warehouse
 
@@ -424,6 +424,53 @@ class DocumentBuilder:
         if not account.is_sound:
             return [f"its account {bot.account} is {account.status}"]
         return listed(doubts)
+
+
+def add_unjudged(
+    document: dict[str, Any],
+    accounts: Sequence[tuple[Account, Window, str]],
+    bots: Sequence[Bot],
+) -> None:
+    """Add accounts that could not be judged, each with the reason, and their bots.
+
+    They are failed and unproven, and every figure of theirs is null.
+    """
+    unknown = {"claimed": None, "truth": dict.fromkeys(TRUTH), "amount": None, "pct": None}
+    total, unowned, netting = NO_SUMS
+    document["accounts"] += [
+        {
+            "account": account.id,
+            "status": "failed",
+            "currency": account.currency,
+            "session": window.last.date.isoformat(),
+            "coverage": dict.fromkeys(SHOWN, "failed"),
+            "proven_window": None,
+            "proofs": dict.fromkeys(("positions", *COMPARED), "absent"),
+            "total": total,
+            "valued": {},
+            "unowned": unowned,
+            "netting": netting,
+            "reasons": [why],
+        }
+        for account, window, why in accounts
+    ]
+    document["bots"] += [
+        {
+            "bot": bot.id,
+            "account": bot.account,
+            "status": "unproven",
+            "total": unknown,
+            "day": unknown,
+            "signed_off": None,
+            "causes": [],
+            "reasons": [f"its account {bot.account} is failed"],
+        }
+        for bot in bots
+    ]
+    document["status"] = run_status(
+        (entry["status"] for entry in document["accounts"]),
+        (entry["status"] for entry in document["bots"]),
+    )
 
 
 def proven_window(

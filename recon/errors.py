@@ -9,7 +9,8 @@
     │   │   └── VenueRefused  3     asking again will not help (key, permission, address, query)
     │   │       └── KeyRefused 3      the key can do more than read: no further request is made
     │   ├── StatementError    3   a broker's statement is not one, or not whole
-    │   └── BooksError        3   a bot's own books, or the mapping over them, cannot be read
+    │   ├── BooksError        3   a bot's own books, or the mapping over them, cannot be read
+    │   └── DefectError       3   a bug here that one source's data reached: see recon/boundary.py
     ├── OwnerError            2   the state belongs to another user of this machine
     ├── StateError            3   recon's own files: damaged, missing, no room, no permission
     ├── IdentityError        70   an identity that must hold by construction does not: a bug here
@@ -88,6 +89,10 @@ class StatementError(EvidenceError):
 
 class BooksError(EvidenceError):
     """A bot's own books, or the mapping over them, cannot be read."""
+
+
+class DefectError(EvidenceError):
+    """An exception that nobody expected, while one source was worked on. A bug of ours."""
 
 
 class OwnerError(ReconError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from connectors.protocol import Connector, Remembering
 from recon.books import unpack
+from recon.boundary import bounded, reason
 from recon.coverage import reach, unbroken
 from recon.domain import Coverage, Record, Table, Window
 from recon.errors import BooksError, EvidenceError, afterwards_async
@@ -34,6 +36,11 @@ class Haul:
     items: list[Record | Table | Coverage] = field(default_factory=list)
     error: str = ""
 
+    @property
+    def source(self) -> str:
+        """The source's name in notes and in the log."""
+        return f"{self.venue} {self.account}"
+
 
 @dataclass(frozen=True, slots=True)
 class BooksWanted:
@@ -45,29 +52,50 @@ class BooksWanted:
 
 async def fetch_all(
     plan: Plan,
-    wanted: Mapping[str, Window],
-    books: Mapping[str, BooksWanted],
+    wanted: Callable[[AccountPlan], Window],
+    books: Callable[[BotPlan], BooksWanted],
     progress: Progress,
 ) -> list[Haul]:
-    """Fetch what each account's window in `wanted` asks for, and every bot's books."""
-    jobs = [_fetch(one.source, wanted[one.account.id], progress) for one in plan.accounts]
-    jobs += [
-        _fetch_books(one, books[one.bot.id], plan.of(one.bot.account).window, progress)
-        for one in plan.bots
-    ]
+    """Fetch every account and every bot's books, each from the window that it is asked for.
+
+    `wanted` and `books` say what is left to read of a source. They are asked inside its boundary.
+    """
+
+    async def account(one: AccountPlan, haul: Haul) -> None:
+        await _fetch(one.source, wanted(one), progress, haul)
+
+    async def bot(one: BotPlan, haul: Haul) -> None:
+        await _fetch_books(one, books(one), plan.of(one.bot.account).window, progress, haul)
+
+    jobs = [_bounded(one.source, partial(account, one), progress) for one in plan.accounts]
+    jobs += [_bounded(one.source, partial(bot, one), progress) for one in plan.bots]
     return list(await asyncio.gather(*jobs))
 
 
-async def _fetch_books(
-    plan: BotPlan, wanted: BooksWanted, whole: Window, progress: Progress
+async def _bounded(
+    source: Connector, fetch: Callable[[Haul], Awaitable[None]], progress: Progress
 ) -> Haul:
+    """Return what `fetch` got of a source; whatever ended it early is the haul's error."""
+    haul = Haul(source.venue, source.account)
+    try:
+        with bounded(haul.source):
+            await fetch(haul)
+    except EvidenceError as error:
+        haul.error = reason(error, haul.source)
+        progress.note(f"{haul.source}: failed")  # why is in the report
+    return haul
+
+
+async def _fetch_books(
+    plan: BotPlan, wanted: BooksWanted, whole: Window, progress: Progress, haul: Haul
+) -> None:
     """Fetch a bot's books; all of them where its tables are others than those known."""
-    haul = await _fetch(plan.source, wanted.window, progress)
-    if wanted.window.start > whole.start and not haul.error:
+    await _fetch(plan.source, wanted.window, progress, haul)
+    if wanted.window.start > whole.start:
         schema, _ = unpack(haul.items)
         if {table: [name for name, _ in of] for table, of in schema.items()} != wanted.known:
-            return await _fetch(plan.source, whole, progress)
-    return haul
+            haul.items.clear()
+            await _fetch(plan.source, whole, progress, haul)
 
 
 def unread_books(
@@ -158,9 +186,7 @@ def _overlapping(plan: AccountPlan, reached: datetime) -> Window:
     return Window(plan.days.session_of(begin), plan.window.last)
 
 
-async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
-    haul = Haul(source.venue, source.account)
-    name = f"{source.venue} {source.account}"
+async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: Haul) -> None:
     rows = 0
     try:
         items = source.fetch(wanted)
@@ -168,19 +194,16 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
             async for item in items:
                 haul.items.append(item)
                 if isinstance(item, Coverage):
-                    progress.note(f"{name}: {_said(item)}")
+                    progress.note(f"{haul.source}: {_said(item)}")
                 elif isinstance(item, Table):
                     rows += item.batches.num_rows
-                    progress.count(name, rows)
+                    progress.count(haul.source, rows)
                 else:
                     rows += 1
                     if rows % TICK == 0:
-                        progress.count(name, rows)
-    except EvidenceError as error:
-        haul.error = str(error)
-        progress.note(f"{name}: failed")  # why is in the report
-    progress.count(name, rows)
-    return haul
+                        progress.count(haul.source, rows)
+    finally:
+        progress.count(haul.source, rows)
 
 
 def _said(statement: Coverage) -> str:

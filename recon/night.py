@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -19,11 +19,12 @@ from typing import Any
 from connectors.patience import Patience
 from recon.assignments import latest
 from recon.baseline import SignedOff
+from recon.boundary import culprits, is_of_one_source, reason
 from recon.breaks import Break, Sighting
 from recon.claims import Landed, keep_claims
 from recon.config import Config
-from recon.document import DocumentBuilder, Fetched
-from recon.domain import Clock
+from recon.document import DocumentBuilder, Fetched, add_unjudged
+from recon.domain import Clock, Window
 from recon.errors import UsageError
 from recon.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
 from recon.heartbeats import last_beats
@@ -33,7 +34,7 @@ from recon.models import build, configure, note_told
 from recon.paging.channels import outlets
 from recon.paging.delivery import Watched, decide, deliver, told_pages
 from recon.paging.page import Page, runs_again
-from recon.plan import Plan, begun, make_plan
+from recon.plan import AccountPlan, BotPlan, Plan, begun, make_plan
 from recon.progress import Progress, Silent
 from recon.publication import (
     WAREHOUSE,
@@ -90,17 +91,18 @@ def run_night(night: Night) -> dict[str, Any]:
             _say_lost(night, ledger, lost)
             with stage("fetch"):
                 hauls = _fetch(night, plan, ledger, warehouse)
+                beats = last_beats(config, night.now)
             note("landing the evidence, building the numbers")
+            work = _Work(night, run, started, beats, ledger, warehouse)
             with stage("commit"):
-                with kept(warehouse, ledger, run, started):
-                    document, found = _tell(night, plan, run, hauls, started, ledger, warehouse)
+                told, document, found = _commit(work, plan, hauls)
                 warehouse.checkpoint()
         with stage("publish"):
             tables = verify(state, ledger)
             with ledger.step():
-                paged = _note(night, plan, ledger, document, found)
-            told = {one.account.id for one in plan.accounts}
-            is_whole = night.is_fetching and told.issuperset(begun(config, plan.as_of))
+                paged = _note(night, told, ledger, document, found)
+            asked = {one.account.id for one in plan.accounts}
+            is_whole = night.is_fetching and asked.issuperset(begun(config, plan.as_of))
             if is_whole and ledger.is_latest(plan.as_of):
                 publish(state, tables, document)
             _report(night, document)
@@ -114,29 +116,132 @@ def run_night(night: Night) -> dict[str, Any]:
     return document
 
 
-def _tell(
-    night: Night,
-    plan: Plan,
-    run: str,
-    hauls: Sequence[Haul],
-    started: datetime,
-    ledger: Ledger,
-    warehouse: Warehouse,
-) -> tuple[dict[str, Any], list[Break]]:
+Source = tuple[str, str]
+"""A source: its venue and its account, or `books` and its bot."""
+LEFT_OUT = "left out of a trial"
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a night's one transaction is done with, beside the plan and what was fetched."""
+
+    night: Night
+    run: str
+    started: datetime
+    beats: Mapping[str, datetime]
+    ledger: Ledger
+    warehouse: Warehouse
+
+
+def _commit(
+    work: _Work, plan: Plan, hauls: Sequence[Haul]
+) -> tuple[Plan, dict[str, Any], list[Break]]:
+    """Commit the night; return the plan of the accounts judged, the document and its breaks.
+
+    Where that fails, the sources are found that make it fail, and the night is done without them:
+    they are failed. Raises the error where it has no such source.
+    """
+    try:
+        return plan, *_kept(work, plan, hauls)
+    except Exception as error:
+        if not is_of_one_source(error):
+            raise
+        failure = error
+    work.night.progress.note("it failed: looking for the source at fault")
+    left_out, unjudged = _at_fault(work, plan, hauls)
+    if not left_out and not unjudged:
+        raise failure
+    reasons = {source: reason(error, " ".join(source)) for source, error in left_out.items()}
+    lost = {name: reason(error, f"account {name}") for name, error in unjudged.items()}
+    rest = plan.only(one.account.id for one in plan.accounts if one.account.id not in lost)
+    document, found = _kept(work, rest, _without(hauls, reasons))
+    add_unjudged(
+        document,
+        [(one.account, one.window, lost[one.account.id]) for one in plan.only(lost).accounts],
+        [one.bot for one in plan.only(lost).bots],
+    )
+    return rest, document, found
+
+
+def _kept(work: _Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
+    with kept(work.warehouse, work.ledger, work.run, work.started):
+        return _tell(work, plan, hauls)
+
+
+def _at_fault(
+    work: _Work, plan: Plan, hauls: Sequence[Haul]
+) -> tuple[dict[Source, Exception], dict[str, Exception]]:
+    """Return the sources whose hauls make a night fail, and the accounts that fail without any.
+
+    Each trial is a night of some accounts, of which nothing stays. Where every account fails
+    without what was fetched tonight, the fault is the night's own, and nothing is returned.
+    """
+    left_out: dict[Source, Exception] = {}
+    unjudged: dict[str, Exception] = {}
+    names = [one.account.id for one in plan.accounts]
+    failing = culprits(names, lambda some: _error(work, plan.only(some), hauls))
+    for name, error in failing.items():
+        account = plan.only([name])
+        sources = _sources(account)
+
+        def trial(some: Collection[Source], account: Plan = account) -> Exception | None:
+            others = [source for source in _sources(account) if source not in some]
+            return _error(work, account, _without(hauls, dict.fromkeys(others, LEFT_OUT)))
+
+        if (alone := trial([])) is not None:
+            unjudged[name] = alone
+        else:
+            left_out |= culprits(sources, trial) or dict.fromkeys(sources, error)
+    return ({}, {}) if len(unjudged) == len(names) else (left_out, unjudged)
+
+
+def _sources(plan: Plan) -> list[Source]:
+    return [
+        *((one.source.venue, one.source.account) for one in plan.accounts),
+        *((one.source.venue, one.source.account) for one in plan.bots),
+    ]
+
+
+def _error(work: _Work, plan: Plan, hauls: Sequence[Haul]) -> Exception | None:
+    """Return the error with which a night of a plan's sources fails. Nothing of it stays.
+
+    Raises an error that is not of one source.
+    """
+    names = _sources(plan)
+    try:
+        with work.warehouse.transaction():
+            _tell(work, plan, [haul for haul in hauls if (haul.venue, haul.account) in names])
+            raise _UndoneError
+    except _UndoneError:
+        return None
+    except Exception as error:
+        if not is_of_one_source(error):
+            raise
+        return error
+
+
+def _without(hauls: Sequence[Haul], left_out: Mapping[Source, str]) -> list[Haul]:
+    """Return the hauls, with an empty one that says why in the place of each that is left out."""
+    rest = [haul for haul in hauls if (haul.venue, haul.account) not in left_out]
+    return rest + [Haul(*source, error=why) for source, why in left_out.items()]
+
+
+def _tell(work: _Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
     """Land what was fetched, build every number, judge; return the document and its breaks."""
+    night, warehouse = work.night, work.warehouse
     with night.stages("land"):
         stood = [
-            warehouse.land(run, haul.venue, haul.account, haul.items, started) for haul in hauls
+            warehouse.land(work.run, haul.venue, haul.account, haul.items, work.started)
+            for haul in hauls
         ]
     books = {
         haul.account: Landed(haul.items, before)
         for haul, before in zip(hauls, stood, strict=True)
         if haul.venue == "books"
     }
-    unreadable = _model(night, plan, run, hauls, books, warehouse, ledger)
+    unreadable = _model(work, plan, hauls, books)
     with night.stages("judge"):
-        signed = _signed_off(night.config, plan, ledger)
-        document, found = _judge(night, plan, run, hauls, unreadable, signed, warehouse)
+        document, found = _judge(work, plan, hauls, unreadable)
         note_told(
             warehouse,
             [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
@@ -201,10 +306,11 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
         opened(state, ledger) as (warehouse, _),
     ):
         try:
+            work = _Work(
+                quiet, "", night.now(), last_beats(night.config, night.now), ledger, warehouse
+            )
             with warehouse.transaction():
-                unreadable = _model(quiet, plan, "", [], {}, warehouse, ledger)
-                signed = _signed_off(night.config, plan, ledger)
-                document, _ = _judge(quiet, plan, "", [], unreadable, signed, warehouse)
+                document, _ = _judge(work, plan, [], _model(work, plan, [], {}))
                 yield document, warehouse
                 raise _UndoneError
         except _UndoneError:
@@ -236,75 +342,64 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
     """Fetch what is not known yet; of an account that was not proven, the whole window again."""
     if not night.is_fetching:
         return []
-    for one in plan.accounts:
-        remind(warehouse, one)
-    wanted = {
-        one.account.id: one.window
-        if ledger.was_unproven(one.account.id)
-        else unread(warehouse, one)
-        for one in plan.accounts
-    }
-    books = {
-        one.bot.id: unread_books(warehouse, plan.of(one.bot.account), one, night.now())
-        if ledger.was_agreed(one.bot.id)
-        else BooksWanted(plan.of(one.bot.account).window)
-        for one in plan.bots
-    }
+
+    def wanted(one: AccountPlan) -> Window:
+        with storing(night.config.state):
+            remind(warehouse, one)
+            is_unproven = ledger.was_unproven(one.account.id)
+            return one.window if is_unproven else unread(warehouse, one)
+
+    def books(one: BotPlan) -> BooksWanted:
+        with storing(night.config.state):
+            account = plan.of(one.bot.account)
+            if not ledger.was_agreed(one.bot.id):
+                return BooksWanted(account.window)
+            return unread_books(warehouse, account, one, night.now())
+
     return asyncio.run(fetch_all(plan, wanted, books, night.progress))
 
 
 def _model(
-    night: Night,
-    plan: Plan,
-    run: str,
-    hauls: Sequence[Haul],
-    books: Mapping[str, Landed],
-    warehouse: Warehouse,
-    ledger: Ledger,
+    work: _Work, plan: Plan, hauls: Sequence[Haul], books: Mapping[str, Landed]
 ) -> dict[str, str]:
     """Build every table from what has landed; return why which bots' books could not be read."""
+    night, warehouse = work.night, work.warehouse
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
-    assigned = latest(ledger.assignments()).values()
+    assigned = latest(work.ledger.assignments()).values()
     configure(warehouse, accounts, bots, night.now(), night.asked_for, assigned, shared=plan.shared)
     failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)
     methods = {one.account.id: one.account.lots for one in plan.accounts}
-    build(warehouse, run, methods, night.stages)
+    build(warehouse, work.run, methods, night.stages)
     return unreadable
 
 
 def _judge(
-    night: Night,
-    plan: Plan,
-    run: str,
-    hauls: Sequence[Haul],
-    unreadable: Mapping[str, str],
-    signed_off: Mapping[str, SignedOff],
-    warehouse: Warehouse,
+    work: _Work, plan: Plan, hauls: Sequence[Haul], unreadable: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[Break]]:
     """Return the document, without breaks, journal and pages yet, and the breaks found."""
     errors = {haul.account: haul.error for haul in hauls if haul.venue != "books" and haul.error}
     fetched = {
         one.account.id: Fetched(
             is_reached=one.account.id not in errors,
-            was_asked=night.is_fetching,
+            was_asked=work.night.is_fetching,
             reason=errors.get(one.account.id, ""),
         )
         for one in plan.accounts
     }
-    settings = night.config.recon
+    config = work.night.config
     return DocumentBuilder(
-        warehouse,
-        run,
-        Tolerance(settings.tolerance_pct, settings.tolerance_abs),
+        work.warehouse,
+        work.run,
+        Tolerance(config.recon.tolerance_pct, config.recon.tolerance_abs),
         [(one.account, one.window, one.source.promises) for one in plan.accounts],
         [one.bot for one in plan.bots],
         fetched,
         unreadable,
-        last_beats(night.config, night.now),
-    ).build(plan.as_of, signed_off)
+        work.beats,
+    ).build(plan.as_of, _signed_off(config, plan, work.ledger))
 
 
 def _signed_off(config: Config, plan: Plan, ledger: Ledger) -> dict[str, SignedOff]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -48,6 +48,15 @@ class Plan:
     bots: tuple[BotPlan, ...]
     shared: tuple[SharedDatabase, ...] = ()
     """All bots of the configuration whose database another bot names, too."""
+
+    def only(self, accounts: Iterable[str]) -> Plan:
+        """Return the plan of these accounts and their bots alone."""
+        names = set(accounts)
+        return replace(
+            self,
+            accounts=tuple(plan for plan in self.accounts if plan.account.id in names),
+            bots=tuple(plan for plan in self.bots if plan.bot.account in names),
+        )
 
     def of(self, account: str) -> AccountPlan:
         """Return the plan of one account."""

@@ -155,6 +155,11 @@ def storing(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def is_of_storage(error: Exception) -> bool:
+    """Return whether an error is of a disk, or of a file on it, and so becomes a StateError."""
+    return _of_storage(error) is not None
+
+
 def _of_storage(error: Exception) -> str | None:
     """Return what an error says of a disk or of a file on it; None where it is none of theirs."""
     import duckdb  # noqa: PLC0415 - only once there is an error
