@@ -36,6 +36,10 @@ class UnreadableJson(ValueError):
     """The text is no JSON, or exceeds a limit; the message names the limit and the value."""
 
 
+class NotJson(UnreadableJson):
+    """The text is no JSON at all."""
+
+
 def decoded(document: bytes | str, *, has_whole_numbers: bool = False) -> Any:
     """Return what a JSON document says; its numbers are text.
 
@@ -61,7 +65,7 @@ def decoded(document: bytes | str, *, has_whole_numbers: bool = False) -> Any:
     except RecursionError:
         raise UnreadableJson(f"nested deeper than {MAX_DEPTH}") from None
     except ValueError:
-        raise UnreadableJson(f"not JSON: {' '.join(text[:_SHOWN].split())!r}") from None
+        raise NotJson(f"not JSON: {' '.join(text[:_SHOWN].split())!r}") from None
     return _bounded(found, readable)
 
 
