@@ -9,16 +9,23 @@ the exchange sent. ccxt is imported when a client is opened.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from connectors.ccxt_exchanges import Place
-from connectors.exchange_session import OK, cause_of, check_clock, open_session, tls_context
+from connectors.exchange_session import (
+    OK,
+    cause_of,
+    check_clock,
+    decoded_answer,
+    open_session,
+    tls_context,
+)
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 
@@ -31,7 +38,10 @@ READS = (
 """Every call of ccxt's that leaves here. All are reads, also where an exchange wants a POST."""
 NOT_SERVED = frozenset({403, 451})
 """The address is not on the key's list, or the exchange does not serve this country."""
-UNPARSED = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
+MAX_EXPONENT = 400
+"""Of a number written as text that ccxt computes with: it writes the exponent out as zeros."""
+FAR_FUTURE_MS = 10**14
+"""Milliseconds since 1970, from which on a time is no time."""
 SPEAKS_OF_ELSE = ("err", "ext")
 """How names of fields begin that are empty in a good answer, whatever it is about."""
 
@@ -76,6 +86,11 @@ class CcxtClient:
             found = found.get(name) if isinstance(found, dict) else None
         return found
 
+    @property
+    def is_clock_known(self) -> bool:
+        """Whether the last answer said what time it is at the exchange."""
+        return self._exchange.skew_s is not None
+
     def market(self, symbol: str) -> Mapping[str, Any] | None:
         """Return what the exchange lists under a symbol; None where it lists nothing."""
         found: Mapping[str, Any] | None = (self._exchange.markets or {}).get(symbol)
@@ -102,8 +117,7 @@ class CcxtClient:
         empty page. Raises VenueBusy when patience ends, VenueRefused or VenueError at once. All
         questions together share one deadline.
         """
-        rows: list[Row] = await self._patiently(call, arguments, at)
-        return rows
+        return _checked_rows(call, await self._patiently(call, arguments, at))
 
     async def totals(self, at: Place | None = None) -> Mapping[str, str | None]:
         """Return how much is held of each currency."""
@@ -130,9 +144,11 @@ class CcxtClient:
             raise AssertionError(f"{call} is not one of the reads")
         try:
             answer = await getattr(self._exchange, call)(*arguments)
+        except VenueError:
+            raise
         except ccxt.BaseError as error:
             raise _told_apart(call, error) from None
-        except UNPARSED as error:
+        except Exception as error:  # noqa: BLE001 - of ccxt or aiohttp, over an answer
             raise VenueBusy(f"{call}: ccxt cannot read the answer: {error!r}"[:200]) from None
         if call != "load_markets":
             self._check_whole(call, answer, at)
@@ -157,6 +173,7 @@ async def open_client(
     """Open a client and close it again, whatever happens. `options` are ccxt's own."""
     import ccxt.async_support as ccxt  # noqa: PLC0415 - 40 times a bare start of Python
 
+    _bound_exponents()
     session = open_session(patience)
     chosen = {"defaultType": settings.market_type, "defaultSubType": settings.sub_type}
     exchange = _guarded(getattr(ccxt, settings.exchange))(
@@ -199,14 +216,16 @@ def _guarded(exchange: Any) -> Any:
         logger = logging.Logger("ccxt", logging.WARNING)  # noqa: LOG001
         last_answer: Any = None
 
+        skew_s: float | None = None
+
         def on_rest_response(self, *answer: Any) -> str:
             code, _reason, url, _method, headers, body = answer[:6]
-            check_body(code, urlsplit(url).path, headers, body)
+            self.skew_s = check_clock(headers)
+            self.last_answer = checked_answer(code, urlsplit(url).path, body)
             return str(body)
 
-        def on_json_response(self, body: str) -> Any:
-            self.last_answer = json.loads(body, parse_float=str, parse_int=str)
-            return self.last_answer
+        def parse_json(self, _body: str) -> Any:  # which `on_rest_response` has decoded
+            return self.last_answer if isinstance(self.last_answer, dict | list) else None
 
         # A page is what the exchange sent: ccxt would drop rows of it by symbol, time and count.
         def parse_trades(self, trades: Any, market: Any = None, *_: Any, **__: Any) -> list[Row]:
@@ -218,23 +237,61 @@ def _guarded(exchange: Any) -> Any:
     return Guarded
 
 
-def check_body(status: int, path: str, headers: Mapping[str, str], body: str) -> None:
-    """Raise for what is no whole answer, whatever the exchange: not JSON, empty, another clock.
+@cache
+def _bound_exponents() -> None:
+    """Make ccxt's arithmetic refuse an exponent whose zeros would fill the memory."""
+    from ccxt.base.precise import Precise  # noqa: PLC0415 - with ccxt, and only then
+
+    read = Precise.__init__
+
+    def bounded(self: Any, number: Any, decimals: int | None = None) -> None:
+        exponent = str(number).lower().partition("e")[2] if decimals is None else ""
+        if exponent and abs(int(exponent)) > MAX_EXPONENT:
+            raise ValueError(f"the exponent of {str(number)[:60]!r} exceeds {MAX_EXPONENT}")
+        read(self, number, decimals)
+
+    Precise.__init__ = bounded
+
+
+def checked_answer(status: int, path: str, body: str) -> Any:
+    """Return what a whole answer says, whatever the exchange: None for an error that is no JSON.
 
     What the exchange says of itself, in an error's body or status, is left to ccxt's own tables.
+    Raises VenueBusy for what is no whole answer, VenueRefused where this address is not served.
     """
-    check_clock(headers)
     if status in NOT_SERVED:
         raise VenueRefused(f"{path}: HTTP {status}: this address is not served, or not on the list")
-    if status != OK:
-        return
     try:
-        answer = json.loads(body)
-    except ValueError:
-        said = " ".join(body[:60].split())
-        raise VenueBusy(f"{path}: not JSON: {said!r}") from None
-    if not isinstance(answer, dict | list | str):
+        answer = decoded_answer(path, body)
+    except VenueBusy:
+        if status == OK:
+            raise
+        return None
+    is_text = isinstance(answer, str) and body.lstrip().startswith('"')
+    if status == OK and not is_text and not isinstance(answer, dict | list):
         raise VenueBusy(f"{path}: not a whole answer: {body[:60]!r}")
+    return answer
+
+
+def _checked_rows(call: str, rows: Any) -> list[Row]:
+    """Return ccxt's rows if the fields that are worked with here are what ccxt says they are.
+
+    Raises VenueBusy for one that is not: ccxt hands on what an exchange sent in a field's place.
+    """
+    if not isinstance(rows, list):
+        raise VenueBusy(f"{call}: no list of rows")
+    for row in rows:
+        stamp = row.get("timestamp")
+        is_read = {
+            "info": isinstance(row.get("info"), dict),
+            "symbol": isinstance(row.get("symbol"), str | None),
+            "id": isinstance(row.get("id"), str | None),
+            "timestamp": stamp is None or (type(stamp) is int and 0 <= stamp < FAR_FUTURE_MS),
+        }
+        if wrong := [name for name, is_right in is_read.items() if not is_right]:
+            said = repr(row.get(wrong[0]))[:60]
+            raise VenueBusy(f"{call}: a row whose {wrong[0]} cannot be read: {said}")
+    return rows
 
 
 def _are_rows(found: Any, at: Place) -> bool:

@@ -16,6 +16,7 @@ unproven. What cannot be seen so: a round trip of which every fill is missing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -41,6 +42,7 @@ from connectors.ccxt_records import (
     trade_record,
     unlisted_record,
 )
+from connectors.exchange_session import CLOCK_UNKNOWN
 from connectors.patience import Patience
 from recon.domain import (
     CheckItem,
@@ -59,6 +61,7 @@ MAX_AHEAD = timedelta(minutes=1)
 ASTRIDE = timedelta(minutes=1)
 """How far back trades are looked for again that came in while a snapshot was taken."""
 SNAPSHOT_TRIES = 3
+_log = logging.getLogger(__name__)
 NOT_ZERO = frozenset("123456789")
 SYMBOLS_REMEDY = 'name them: symbols = ["BTC/USDT:USDT"]'
 
@@ -117,6 +120,8 @@ class CcxtExchange:
             visit = _Visit(client, self._exchange, window, self._symbols, self._now, self._owned)
             async for item in visit.everything():
                 yield item
+            if not client.is_clock_known:
+                _log.warning("%s: %s", self.account, CLOCK_UNKNOWN)
 
     async def check(self) -> list[CheckItem]:
         """Ask for the markets and the balance: reach and key."""
@@ -127,6 +132,7 @@ class CcxtExchange:
                     detail = f"{self.venue} lists no {strange[0]}"
                     return [CheckItem(subject, detail, remedy="write symbols as ccxt does")]
                 await client.totals(self._exchange.stated.balances_at)
+                is_clock_known = client.is_clock_known
         except VenueError as error:
             remedy = (
                 "see the exchange's message: key, mode (live or demo), address"
@@ -135,8 +141,9 @@ class CcxtExchange:
             )
             return [CheckItem(subject, str(error), remedy=remedy)]
         note = "what the key may do cannot be seen through ccxt: make one that can only read"
-        notes = () if self._exchange.needs == ("walletAddress",) else (note,)
-        return [CheckItem(subject, "reached; the key can read", is_ok=True, notes=notes)]
+        notes = [] if self._exchange.needs == ("walletAddress",) else [note]
+        notes += [] if is_clock_known else [CLOCK_UNKNOWN]
+        return [CheckItem(subject, "reached; the key can read", is_ok=True, notes=tuple(notes))]
 
     async def listing(self) -> Listing:
         """Return every market of the exchange's, and every currency of these."""

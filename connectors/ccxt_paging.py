@@ -20,6 +20,8 @@ from recon.errors import VenueBusy, VenueError
 MAX_PAGES = 20_000
 PASSES = 3
 """How often rows that are counted are counted again, while they change."""
+DIGITS = 30
+"""Longer than any id, count or time of an exchange's."""
 SLACK_MS = 1_000
 """How coarsely an exchange may read the times it is asked for."""
 MILLISECOND = timedelta(milliseconds=1)
@@ -74,7 +76,8 @@ class Pages:
                 await part.read(chain, since, until)
         newest = self._paging.newest
         if newest is not None and len(chain.rows) >= newest:
-            oldest = min(stamp for row in chain.rows.values() if (stamp := stamp_of(row)))
+            stamps = [stamp for row in chain.rows.values() if (stamp := stamp_of(row))]
+            oldest = min(stamps, default=until)
             chain.lacks(
                 f"only the newest {newest} are served: nothing before {_shown(oldest)} can be had; "
                 "run every night, and keep the state folder",
@@ -145,7 +148,7 @@ class _Part:
     async def _overfull(self, chain: Chain, known: dict[str, Row], stamp: int) -> None:
         """Read a millisecond that has more rows than a page: by id, or not at all."""
         earlier = [
-            int(str(row["id"]))
+            self._id(row)
             for row in (*chain.rows.values(), *known.values())
             if row["symbol"] == self.symbol and (stamp_of(row) or stamp) < stamp
         ]
@@ -161,7 +164,7 @@ class _Part:
             page = await self._page(chain, None, None, {self.paging.from_id: next_id})
             here = [row for row in page if stamp_of(row) == stamp]
             self._add(known, here)
-            ids = [int(str(row["id"])) for row in page]
+            ids = [self._id(row) for row in page]
             if len(page) < (self.paging.page or 1) or len(here) < len(page):
                 return
             if max(ids) < next_id:
@@ -205,9 +208,16 @@ class _Part:
                 return
         raise VenueBusy(f"{self._named()}: {count} rows are counted, and {len(rows)} can be read")
 
+    def _id(self, row: Row) -> int:
+        """Return the number that a row's id is. Raises VenueError where it is none."""
+        text = str(row.get("id"))
+        if not _is_number(text):
+            raise VenueError(f"{self._named()}: the id {text[:60]!r} is no number")
+        return int(text)
+
     def _counted(self) -> int:
         text = str(self.client.found(self.paging.next_at))
-        if not text.isdecimal():
+        if not _is_number(text):
             raise VenueBusy(f"{self._named()}: the answer does not say how many rows there are")
         return int(text)
 
@@ -252,6 +262,10 @@ def stamp_of(row: Row) -> int | None:
     """Return when a row happened, in ms, by the exchange's own words."""
     stamp = row.get("timestamp")
     return int(stamp) if stamp is not None else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= DIGITS
 
 
 def _edges(since: int, until: int, longest: timedelta | None) -> list[int]:

@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from connectors.ccxt_client import Row
+from connectors.ccxt_client import FAR_FUTURE_MS, Row
 from connectors.ccxt_paging import MILLISECOND, stamp_of
 from connectors.payload import payload_text
 from recon.domain import Record
 from recon.errors import VenueError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-FAR_FUTURE_MS = 10**14
 TRADE_FIELDS = ("id", "order", "symbol", "side", "amount", "price", "timestamp")
 FUNDING_FIELDS = ("id", "symbol", "code", "amount", "timestamp")
 POSITION_FIELDS = ("symbol", "side", "contracts", "entryPrice", "markPrice", "hedged", "marginMode")

@@ -1,11 +1,12 @@
 """The HTTP session beneath ccxt, with the bounds that ccxt does not set.
 
-A deadline over the whole answer, a bound on its size, no redirect of a signed request, and a look
-at the venue's clock.
+A deadline over the whole answer, a bound on its size and on that of all answers together, no
+redirect of a signed request, one decoder of the body, and a look at the venue's clock.
 """
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -14,30 +15,58 @@ from functools import cache
 from typing import Any
 
 from connectors.patience import Patience
+from recon.bounded_body import BodyError, bounded_body
+from recon.bounded_json import UnreadableJson, decoded
 from recon.errors import VenueBusy, VenueRefused
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
+"""Bytes of one answer, decompressed: the longest list of markets known has 13 million."""
 MAX_SKEW_S = 5.0
 OK = 200
 REDIRECTS = range(300, 400)
+CLOCK_UNKNOWN = "clock skew unknown: the answers carry no Date header that can be read"
+
+_DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
+"""The form of a Date header (RFC 9110). Others are obsolete, and no exchange sends them."""
 
 
 def open_session(patience: Patience) -> Any:
-    """Return a session for one account's whole conversation; close it after."""
+    """Return a session for one account's whole conversation; close it after.
+
+    An answer of more than `MAX_BODY_BYTES` is a VenueBusy, as is a body that is no UTF-8 or whose
+    compression is damaged. More than `patience.most_bytes` of all answers are a VenueRefused.
+    """
     import aiohttp  # noqa: PLC0415 - with ccxt, and only then
 
-    class CappedResponse(aiohttp.ClientResponse):
+    read_bytes = 0
+
+    class BoundedResponse(aiohttp.ClientResponse):
         """Reads no more than a bound, decompressed: a bomb is an error and not a full memory."""
 
         async def read(self) -> bytes:
+            nonlocal read_bytes
             if self._body is None:
-                body = bytearray()
-                async for chunk in self.content.iter_chunked(65536):
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        raise VenueBusy(f"{self.url.path}: more than {MAX_BODY_BYTES} bytes")
-                self._body = bytes(body)
+                path = self.url.path
+                try:
+                    self._body = await bounded_body(self, MAX_BODY_BYTES)
+                except BodyError as error:
+                    raise VenueBusy(f"{path}: {error}") from None
+                read_bytes += len(self._body)
+                if read_bytes > patience.most_bytes:
+                    raise VenueRefused(
+                        f"{path}: all answers together have more than the "
+                        f"{patience.most_bytes} bytes that are read of one account: set a larger "
+                        "max_fetch_mb for it, or a later `since`"
+                    )
             return self._body
+
+        async def text(self, encoding: str | None = None, errors: str = "strict") -> str:  # noqa: ARG002 - JSON is UTF-8, whatever a header or ccxt says
+            try:
+                return (await self.read()).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise VenueBusy(
+                    f"{self.url.path}: not UTF-8: byte {error.start} cannot be decoded"
+                ) from None
 
     async def no_redirect(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
@@ -48,10 +77,11 @@ def open_session(patience: Patience) -> Any:
         return response
 
     return aiohttp.ClientSession(
-        response_class=CappedResponse,
+        response_class=BoundedResponse,
         middlewares=(no_redirect,),
         timeout=aiohttp.ClientTimeout(total=patience.request_timeout_s),
         trust_env=True,
+        auto_decompress=False,
     )
 
 
@@ -61,21 +91,43 @@ def tls_context(cafile: str) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=cafile)
 
 
-def check_clock(headers: Mapping[str, str]) -> None:
-    """Raise VenueRefused where this machine's clock and the venue's lie apart."""
+def decoded_answer(path: str, body: str) -> Any:
+    """Return what an answer's body says, numbers as text. Raises VenueBusy where it cannot be read.
+
+    This is the one place where an answer is decoded: `recon.bounded_json` has the limits.
+    """
+    try:
+        return decoded(body)
+    except UnreadableJson as error:
+        raise VenueBusy(f"{path}: {error}") from None
+
+
+def check_clock(headers: Mapping[str, str]) -> float | None:
+    """Return how far this machine's clock runs ahead of the venue's, in seconds; None if unknown.
+
+    Raises VenueRefused where the two lie apart.
+    """
     ahead_s = skew_s(headers)
     if ahead_s is not None and abs(ahead_s) > MAX_SKEW_S + 1:  # the header counts whole seconds
         raise VenueRefused(
             f"this machine's clock is {ahead_s:+.0f} s off the venue's: synchronise it (NTP)"
         )
+    return ahead_s
 
 
 def skew_s(headers: Mapping[str, str]) -> float | None:
-    """Return how far this machine's clock runs ahead of an answer's date, if it has one."""
-    date = next((value for name, value in headers.items() if name.lower() == "date"), None)
-    if date is None:
+    """Return how far this machine's clock runs ahead of an answer's date, in seconds.
+
+    None where the answer has no date, several dates, or one that cannot be read.
+    """
+    dates = [value for name, value in headers.items() if name.lower() == "date"]
+    if len(dates) != 1 or not _DATE.fullmatch(dates[0].strip()):
         return None
-    return (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
+    try:
+        date = parsedate_to_datetime(dates[0].strip())
+        return (datetime.now(UTC) - date).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def cause_of(error: BaseException) -> str:

@@ -12,7 +12,6 @@ import ipaddress
 import json
 import os
 import ssl
-import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,13 +28,13 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from yarl import URL
 
 from connectors.flex_statement import (
-    MAX_BYTES,
     Answer,
     CutOffError,
     Statement,
     read_document,
 )
 from connectors.patience import Patience
+from recon.bounded_body import BodyError, BodyTooLong, bounded_body
 from recon.errors import ConfigError, StatementError, VenueBusy, VenueError, VenueRefused
 
 BASE_URL: Final = "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService"
@@ -43,7 +42,6 @@ HOSTS: Final = frozenset({"ndcdyn.interactivebrokers.com", "gdcdyn.interactivebr
 USER_AGENT: Final = "recon/1 (reads Flex statements)"
 SOURCE: Final = "web service"
 THROTTLE_FILE: Final = "ibkr-flex-throttle.json"
-CHUNK_BYTES: Final = 64 * 1024
 OK: Final = 200
 TOO_MANY: Final = 429
 HTTPS_PORT: Final = 443
@@ -228,8 +226,8 @@ class FlexService:
             )
         except (aiohttp.ClientError, OSError) as error:
             failure = VenueBusy(f"{url.host} could not be reached ({type(error).__name__})")
-        except zlib.error:
-            failure = VenueBusy(f"{url.host} sent a body that cannot be decompressed")
+        except ValueError as error:
+            failure = VenueBusy(f"{url.host} gave an answer that is none ({type(error).__name__})")
         raise failure
 
     async def _get(self, url: URL) -> bytes:
@@ -245,7 +243,20 @@ class FlexService:
             session.get(url, allow_redirects=False) as response,
         ):
             self._check_status(response)
-            return await _body(response)
+            return await self._body(response)
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        """Return the body, decompressed where it is, and never more than a fetch may have."""
+        host = response.url.host
+        try:
+            return await bounded_body(response, self._patience.most_bytes)
+        except BodyTooLong as error:
+            raise VenueRefused(
+                f"{host} sent {error} that are read of one account: shorten the period of the "
+                "Flex query, or set a larger max_fetch_mb for the account"
+            ) from None
+        except BodyError as error:
+            raise VenueBusy(f"{host} sent {error}") from None
 
     def _check_status(self, response: aiohttp.ClientResponse) -> None:
         status, host = response.status, response.url.host
@@ -360,23 +371,3 @@ def _is_loopback(host: str) -> bool:
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
-
-
-async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body, decompressed where it is, and never more than a statement may have."""
-    encoding = response.headers.get("Content-Encoding", "identity").lower()
-    if encoding not in {"identity", "gzip", "deflate"}:
-        raise VenueBusy(f"{response.url.host} sent a body in encoding {encoding[:20]!r}")
-    unpacked = zlib.decompressobj(wbits=47) if encoding != "identity" else None
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
-        room = MAX_BYTES + 1 - len(body)
-        body += unpacked.decompress(chunk, room) if unpacked else chunk
-        if len(body) > MAX_BYTES:
-            raise VenueRefused(
-                f"{response.url.host} sent more than {MAX_BYTES} bytes: "
-                "shorten the period of the Flex query"
-            )
-    if unpacked and not unpacked.eof:
-        raise VenueBusy(f"{response.url.host} sent a compressed body that is cut off")
-    return bytes(body)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import cache
 from typing import Final, NoReturn
 from xml.etree.ElementTree import ParseError
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,11 +22,24 @@ from defusedxml.ElementTree import DefusedXMLParser
 from recon.errors import StatementError
 from recon.sessions import NEW_YORK, to_utc
 
-MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_DEPTH: Final = 16
+"""Elements within each other."""
+MAX_ELEMENTS: Final = 500_000
+"""Elements of one document: a row is one."""
+MAX_VALUES: Final = 4_000_000
+"""Attributes of one document."""
+MAX_ATTRIBUTES: Final = 1_000
+"""Attributes of one element."""
+MAX_NAMES: Final = 10_000
+"""Different names of attributes in one document."""
+MAX_TEXT: Final = 65_536
+"""Characters of one attribute, or of one field of an answer."""
+MAX_TAG_BYTES: Final = 1024 * 1024
+"""Bytes of one tag, comment or other piece that the parser takes as a whole."""
+MAX_COUNT_DIGITS: Final = 9
 ANSWER_DEPTH: Final = 2
 SECTION_DEPTH: Final = 4
-CHUNK_BYTES: Final = 1024 * 1024
+CHUNK_BYTES: Final = 64 * 1024
 
 ROOT: Final = "FlexQueryResponse"
 ANSWER_ROOT: Final = "FlexStatementResponse"
@@ -144,6 +158,13 @@ def instant(text: str) -> datetime | None:
     """
     if text.strip() in BLANK:
         return None
+    try:
+        return _instant(text)
+    except OverflowError:
+        raise ValueError(f"{text[:40]!r} is a time that no calendar has") from None
+
+
+def _instant(text: str) -> datetime | None:
     local, zone, has_time = _moment(text)
     if not has_time:
         return None
@@ -151,19 +172,24 @@ def instant(text: str) -> datetime | None:
         return to_utc(local, NEW_YORK)
     if zone in ZONES:
         return local.replace(tzinfo=timezone(timedelta(hours=ZONES[zone]))).astimezone(UTC)
-    if zone not in available_timezones() or zone.isupper():
+    if zone not in _known_zones() or zone.isupper():
         raise ValueError(
-            f"the time zone {zone} of {text!r} is not known, or means several: set the time zone "
-            "of the IBKR account's statements to New York's"
+            f"the time zone {zone[:40]} of {text[:60]!r} is not known, or means several: set the "
+            "time zone of the IBKR account's statements to New York's"
         )
     return to_utc(local, ZoneInfo(zone))
+
+
+@cache
+def _known_zones() -> set[str]:
+    return available_timezones()
 
 
 def _moment(text: str) -> tuple[datetime, str | None, bool]:
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         raise ValueError(
-            f"{text!r} is not a date that can be read: set the Flex query's date format to "
+            f"{text[:60]!r} is not a date that can be read: set the Flex query's date format to "
             "yyyyMMdd and its time format to HHmmss"
         )
     clock = (match["time"] or "000000").replace(":", "")
@@ -171,12 +197,11 @@ def _moment(text: str) -> tuple[datetime, str | None, bool]:
     return local, match["zone"], match["time"] is not None
 
 
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= MAX_COUNT_DIGITS
+
+
 def _parse(data: bytes, source: str) -> _Document:
-    if len(data) > MAX_BYTES:
-        raise StatementError(
-            f"{source}: {len(data)} bytes are more than the {MAX_BYTES} that are read: "
-            "shorten the period of the Flex query"
-        )
     if not data.strip():
         raise CutOffError(f"{source}: the document is empty: download it again")
     document = _Document(source)
@@ -186,6 +211,7 @@ def _parse(data: bytes, source: str) -> _Document:
     try:
         for start in range(0, len(data), CHUNK_BYTES):
             parser.feed(data[start : start + CHUNK_BYTES])
+            document.check_pending(start + CHUNK_BYTES - max(0, expat.CurrentByteIndex))
         parser.close()
     except DefusedXmlException as error:
         raise StatementError(
@@ -222,13 +248,15 @@ class _Document:
         self._lists = 0
         self._open: list[_Open] = []
         self._fields: dict[str, str] = {}
+        self._elements = 0
+        self._values = 0
+        self._names: set[str] = set()
 
     # What the parser calls.
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Take an element's beginning."""
-        if len(self._path) >= MAX_DEPTH:
-            self._fail(f"elements are nested more than {MAX_DEPTH} deep: this is no statement")
+        self._check_size(tag, attributes)
         place = len(self._path)
         if place == 0:
             self._start_root(tag)
@@ -247,7 +275,9 @@ class _Document:
         if self.root == ANSWER_ROOT:
             if len(self._path) == ANSWER_DEPTH:
                 name = self._path[1].lower()
-                self._fields[name] = self._fields.get(name, "") + text
+                said = self._fields.get(name, "")
+                self._check_limit(f"the text of <{name}>", len(said) + len(text), MAX_TEXT)
+                self._fields[name] = said + text
         elif text.strip() and (len(self._path) < SECTION_DEPTH or self._path[3] in SECTIONS):
             self._fail(
                 f"there is text in <{self._path[-1]}> ({text.strip()[:40]!r}), where only "
@@ -256,6 +286,11 @@ class _Document:
 
     def close(self) -> None:
         """Take the document's end."""
+
+    def check_pending(self, pending_bytes: int) -> None:
+        """Take how many bytes the parser holds that it has not made an element or text of."""
+        if pending_bytes > MAX_TAG_BYTES + CHUNK_BYTES:
+            self._fail(f"a tag or a comment has more than the {MAX_TAG_BYTES} bytes that are read")
 
     # What it amounts to.
 
@@ -276,8 +311,8 @@ class _Document:
         """Return the statements, once their number is what the document says it is."""
         if not self._lists:
             self._fail("there is no FlexStatements element: this is no statement")
-        if self._count is None or not self._count.isdecimal():
-            self._fail(f"FlexStatements has count={self._count!r}, which is no number")
+        if self._count is None or not _is_count(self._count):
+            self._fail(f"FlexStatements has count={str(self._count)[:40]!r}, which is no number")
         if int(self._count) != len(self._open):
             self._fail(
                 f"it announces {self._count} statements and holds {len(self._open)}: "
@@ -286,6 +321,28 @@ class _Document:
         if not self._open:
             self._fail("it holds no statement at all: check the Flex query's accounts and period")
         return tuple(self._statement(found) for found in self._open)
+
+    def _check_size(self, tag: str, attributes: dict[str, str]) -> None:
+        """Hold an element, and all elements so far, against the limits of this module."""
+        self._elements += 1
+        self._values += len(attributes)
+        self._names.update(attributes)
+        self._check_limit("the nesting of elements", len(self._path) + 1, MAX_DEPTH)
+        self._check_limit("the number of elements", self._elements, MAX_ELEMENTS)
+        self._check_limit("the number of attributes", self._values, MAX_VALUES)
+        self._check_limit(
+            f"the number of <{tag[:40]}>'s attributes", len(attributes), MAX_ATTRIBUTES
+        )
+        self._check_limit("the number of different attributes", len(self._names), MAX_NAMES)
+        longest = max(map(len, (tag, *attributes, *attributes.values())))
+        self._check_limit(f"the length of a text in <{tag[:40]}>", longest, MAX_TEXT)
+
+    def _check_limit(self, what: str, value: int, limit: int) -> None:
+        if value > limit:
+            self._fail(
+                f"{what} is {value}, more than the {limit} that are read: is this a statement of "
+                "IBKR's? If it is, shorten the period of the Flex query"
+            )
 
     # Each element in its place.
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Final
 
 from connectors.flex_service import BASE_URL, FLEX_PATIENCE, FlexService, Pauses
-from connectors.flex_statement import BLANK, MAX_BYTES, Row, Statement, day, read_statements
-from connectors.patience import Patience
+from connectors.flex_statement import BLANK, Row, Statement, day, read_statements
+from connectors.patience import MOST_BYTES, Patience
 from connectors.payload import payload_text
 from recon.domain import (
     CheckItem,
@@ -291,9 +291,11 @@ class IbkrFlexFiles(_FlexConnector):
         patterns: Sequence[str],
         calendar: Calendar,
         broker_account: str | None = None,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         super().__init__(account, calendar, broker_account)
         self._patterns = tuple(patterns)
+        self._most_bytes = most_bytes
 
     async def _statements(self) -> tuple[Statement, ...]:
         return await asyncio.to_thread(self._read)
@@ -340,18 +342,31 @@ class IbkrFlexFiles(_FlexConnector):
                 f"account {self.account}: no file matches {', '.join(self._patterns)}: "
                 "download the Flex statements there, or correct `files`"
             )
-        return tuple(found for path in paths for found in self._read_file(Path(path)))
+        found: list[Statement] = []
+        room = self._most_bytes
+        for path in map(Path, paths):
+            data = self._read_file(path, room)
+            room -= len(data)
+            found += read_statements(data, path.name)
+        return tuple(found)
 
-    def _read_file(self, path: Path) -> tuple[Statement, ...]:
+    def _read_file(self, path: Path, most_bytes: int) -> bytes:
+        """Return what a file holds. Raises StatementError for more than `most_bytes`."""
         try:
             with path.open("rb") as file:
-                data = file.read(MAX_BYTES + 1)
+                data = file.read(most_bytes + 1)
         except OSError as error:
             raise StatementError(
                 f"account {self.account}: {path.name} cannot be read ({error.strerror}): "
                 "give this user the right to read it"
             ) from error
-        return read_statements(data, path.name)
+        if len(data) > most_bytes:
+            raise StatementError(
+                f"account {self.account}: with {path.name} its files have more than the "
+                f"{self._most_bytes} bytes that are read of one account: name fewer in `files`, or "
+                "set a larger max_fetch_mb for it"
+            )
+        return data
 
 
 def records(statements: Sequence[Statement]) -> Iterator[Record]:

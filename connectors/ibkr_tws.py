@@ -32,6 +32,7 @@ SNAPSHOTS: Final = frozenset({"positions", "balances"})
 KEPT_VALUES: Final = frozenset({"CashBalance"})
 """Of some hundred values that change with every tick: the cash, by currency."""
 SNAPSHOT_TRIES: Final = 3
+MOST_NAMED: Final = 10
 
 
 @dataclass(slots=True)
@@ -192,12 +193,12 @@ class IbkrTws:
         wanted = self._broker_account
         if wanted is None and len(accounts) > 1:
             raise VenueRefused(
-                f"account {self.account}: the login manages {', '.join(accounts)}: name one by "
+                f"account {self.account}: the login manages {_named(accounts)}: name one by "
                 f'broker_account = "{accounts[0]}" in that [[accounts]] entry'
             )
         if wanted is not None and wanted not in accounts:
             raise VenueRefused(
-                f"account {self.account}: the login manages {', '.join(accounts)}, and not "
+                f"account {self.account}: the login manages {_named(accounts)}, and not "
                 f"{wanted}: correct broker_account, or log in as its user"
             )
         return wanted or accounts[0]
@@ -250,3 +251,9 @@ class IbkrTws:
             is_snapshot=evidence in SNAPSHOTS,
             reason=reason,
         )
+
+
+def _named(accounts: list[str]) -> str:
+    """Return the names of a login's accounts, of many the first ones."""
+    more = [f"and {len(accounts) - MOST_NAMED} more"] if len(accounts) > MOST_NAMED else []
+    return ", ".join([name[:40] for name in accounts[:MOST_NAMED]] + more)

@@ -10,6 +10,7 @@ repeats, overlaps or runs out of order is an error and never data.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 
+from connectors.exchange_session import CLOCK_UNKNOWN
 from connectors.okx_candles import MinutesWanted, candles
 from connectors.okx_client import OkxClient, OkxKey, Row, open_client
 from connectors.patience import Patience
@@ -41,6 +43,7 @@ from recon.domain import (
 )
 from recon.errors import KeyRefused, VenueBusy, VenueError, VenueRefused
 
+_log = logging.getLogger(__name__)
 READ_ONLY = frozenset({"read_only"})
 FAR_FUTURE_MS = 10**14
 MAX_AHEAD = timedelta(minutes=1)
@@ -50,6 +53,9 @@ SERVED_FOR = timedelta(days=89)
 PAGE = 100
 DIGITS = 30
 """Longer than any id or time of the venue's."""
+MAX_FIELD = 200
+"""Characters of a field that names or numbers a row."""
+LISTS = frozenset({"details"})
 MAX_PAGES = 20_000
 SNAPSHOT_TRIES = 3
 ASTRIDE = timedelta(minutes=1)
@@ -126,6 +132,8 @@ class OkxConnector:
             visit = _Visit(client, window, self._types, self._now, minutes, self._known)
             async for item in visit.everything(reads_orders=self._reads_orders):
                 yield item
+            if client.skew_ms is None:
+                _log.warning("%s: %s", self.account, CLOCK_UNKNOWN)
 
     async def history(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield fills, ledger and closed positions of a past window, each with its coverage.
@@ -165,18 +173,16 @@ class OkxConnector:
             async with self._client() as client:
                 config = await self._verified_config(client)
                 await client.get("account/balance")
+                skew_ms = client.skew_ms
         except VenueError as error:
             return [CheckItem(subject, str(error), remedy=_remedy(error))]
-        notes = (
-            ()
-            if '"ip":""' not in config.payload
-            else ("the key has no address allow-list: add one at OKX",)
-        )
-        return [
-            CheckItem(
-                subject, "reached; the key can read, and nothing else", is_ok=True, notes=notes
-            )
-        ]
+        notes = []
+        if '"ip":""' in config.payload:
+            notes.append("the key has no address allow-list: add one at OKX")
+        if skew_ms is None:
+            notes.append(CLOCK_UNKNOWN)
+        detail = "reached; the key can read, and nothing else"
+        return [CheckItem(subject, detail, is_ok=True, notes=tuple(notes))]
 
     async def listing(self) -> Listing:
         """Return the instruments of the account's types, without options, and OKX's currencies."""
@@ -613,17 +619,20 @@ def _is_number(value: object) -> bool:
 
 
 def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
-    """Return a check that every row carries `keys`, and a whole number as its `number`.
+    """Return a check that every row has a text of each of `keys`, and a whole number as `number`.
 
-    An answer of another shape is none.
+    A value that `LISTS` names is left as it is. An answer of another shape is none.
     """
 
     def check(rows: list[Row]) -> None:
         for row in rows:
             if missing := [key for key in keys if key not in row]:
                 raise VenueBusy(f"a row without {', '.join(missing)}")
+            for key in set(keys) - LISTS:
+                if not isinstance(row[key], str) or len(row[key]) > MAX_FIELD:
+                    raise VenueBusy(f"a row whose {key} is no text: {str(row[key])[:60]!r}")
             if number and not _is_number(row[number]):
-                raise VenueBusy(f"a row whose {number} is no number: {row[number]!r}")
+                raise VenueBusy(f"a row whose {number} is no number: {row[number][:60]!r}")
 
     return check
 
@@ -639,6 +648,8 @@ def _in_order(
 
     def check(rows: list[Row]) -> None:
         _has(key, *(AGREEING_ORDER_KEYS if key == "ordId" else ()), number=key)(rows)
+        if len(rows) > PAGE:
+            raise VenueBusy(f"a page of {len(rows)} rows, of which {PAGE} were asked for")
         last = int(after) if after else None
         for row in rows:
             number = int(str(row[key]))

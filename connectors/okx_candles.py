@@ -20,6 +20,8 @@ from recon.errors import VenueBusy, VenueRefused
 PATH = "market/history-candles"
 MINUTE_MS = 60_000
 PAGE = 100
+LONGEST_TIME = 30
+"""Characters of a time."""
 FIELDS = ("ts", "o", "h", "l", "c", "vol", "volCcy", "volCcyQuote", "confirm")
 PAID = frozenset({"3", "5", "7", "8", "9", "10"})
 """Types of ledger entries that are PnL, and are valued where they were paid."""
@@ -119,7 +121,7 @@ def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Rec
             raise VenueBusy(f"{PATH}: a candle without {FIELDS[len(candle)]}: {row!r}"[:200])
         start = candle["ts"] if isinstance(candle["ts"], str) else ""
         is_read = {
-            "ts": start.isascii() and start.isdecimal(),
+            "ts": start.isascii() and start.isdecimal() and len(start) <= LONGEST_TIME,
             "c": isinstance(candle["c"], str) and candle["c"] != "",
             "confirm": candle["confirm"] in ("0", "1"),
         }

@@ -8,7 +8,6 @@ Everything that ccxt would answer with an empty list (HTML with status 200, trun
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,12 +19,12 @@ from connectors.exchange_session import (
     OK,
     cause_of,
     check_clock,
+    decoded_answer,
     open_session,
-    skew_s,
     tls_context,
 )
 from connectors.patience import Patience
-from recon.errors import VenueBusy, VenueRefused, afterwards_async
+from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 
 Row = dict[str, Any]
 """One element of an answer's `data`; every number in it is text."""
@@ -113,9 +112,13 @@ class OkxClient:
 
         try:
             answer = await getattr(self._exchange, METHODS[path])(dict(query))
+        except VenueError:
+            raise
         except ccxt.BaseError as error:
             # Envelope errors never come this far: what is left is the connection.
             raise VenueBusy(f"{path}: {type(error).__name__}: {cause_of(error)}") from None
+        except Exception as error:  # noqa: BLE001 - of ccxt or aiohttp, over an answer
+            raise VenueBusy(f"{path}: the answer cannot be read: {error!r}"[:200]) from None
         rows: list[Row] = answer["data"]
         try:
             if check is not None:
@@ -138,13 +141,15 @@ async def open_client(
 
         skew_s: float | None = None
 
-        def on_rest_response(self, *answer: Any) -> str:
+        def on_rest_response(self, *answer: Any) -> Any:
             code, _reason, url, _method, headers, body = answer[:6]
-            self.skew_s = skew_s(headers)
-            return checked_body(code, urlsplit(url).path, headers, body)
+            path = urlsplit(url).path
+            checked = checked_answer(code, path, body)
+            self.skew_s = check_clock(headers)
+            return checked
 
-        def on_json_response(self, body: str) -> Any:
-            return json.loads(body, parse_float=str, parse_int=str)
+        def parse_json(self, answer: Any) -> Any:  # which `on_rest_response` has decoded
+            return answer
 
     session = open_session(patience)
     exchange = GuardedOkx(
@@ -167,33 +172,29 @@ async def open_client(
         yield OkxClient(exchange, patience)
 
 
-def checked_body(status: int, path: str, headers: Mapping[str, str], body: str) -> str:
-    """Return `body` if it is a whole answer: status 200, JSON, code "0", `data` a list of rows.
+def checked_answer(status: int, path: str, body: str) -> dict[str, Any]:
+    """Return an answer if it is whole: status 200, JSON, code "0", `data` a list of rows.
 
     Raises VenueBusy or VenueRefused, by the venue's code first and the HTTP status second.
     """
-    answer = _parsed(body)
-    code = str(answer.get("code", "")) if answer is not None else ""
-    message = str(answer.get("msg", ""))[:200] if answer is not None else ""
+    unreadable: VenueBusy | None = None
+    answer: Any = None
+    try:
+        answer = decoded_answer(path, body)
+    except VenueBusy as failure:
+        unreadable = failure
+    said = answer if isinstance(answer, dict) else {}
+    code, message = str(said.get("code", "")), str(said.get("msg", ""))[:200]
     if code not in {"", "0"}:
         error = VenueBusy if code in BUSY_CODES or status in BUSY_STATUSES else VenueRefused
-        raise error(f"{path}: code {code}: {message}")
+        raise error(f"{path}: code {code[:20]}: {message}")
     if status != OK:
         error = VenueBusy if status in BUSY_STATUSES else VenueRefused
         raise error(f"{path}: HTTP {status}")
-    if answer is None:
-        raise VenueBusy(f"{path}: not JSON: {' '.join(body[:60].split())!r}")
-    rows = answer.get("data")
+    if unreadable is not None:
+        raise unreadable
+    rows = said.get("data")
     shape = list if path.endswith(LISTED) else dict
     if code != "0" or not isinstance(rows, list) or not all(isinstance(r, shape) for r in rows):
         raise VenueBusy(f"{path}: not a whole answer (code {code!r}, data {type(rows).__name__})")
-    check_clock(headers)
-    return body
-
-
-def _parsed(body: str) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(body, parse_float=str, parse_int=str)
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
+    return said

@@ -1,4 +1,4 @@
-"""How long a source is waited for: every bound in one place, so that none is forgotten."""
+"""How long a source is waited for, and how much is read of it: these bounds are in one place."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ from tenacity import (
 
 from recon.errors import VenueBusy
 
+MOST_BYTES = 128 * 1024 * 1024
+"""What is read of one account in one fetch unless its `max_fetch_mb` says otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Bounds on waiting for a source; each holds against a server that drips or says nothing."""
+    """Bounds on one source; each holds against a server that drips, floods or says nothing."""
 
     request_timeout_s: float = 15.0
     """One request, from the first byte sent to the last byte read."""
@@ -28,7 +31,8 @@ class Patience:
     """Full jitter: a wait is drawn between 0 and min(longest, first · 2^n)."""
     total_s: float = 900.0
     """One account's whole fetch. tenacity cannot cut off a hanging call; the caller does."""
-
+    most_bytes: int = MOST_BYTES
+    """One account's whole fetch: all answers or files together, decompressed."""
     is_rate_limited: bool = True
     """Whether the client keeps to the venue's limits by itself, before the venue has to say so."""
 

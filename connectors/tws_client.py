@@ -12,16 +12,23 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from connectors.patience import Patience
-from connectors.tws_tape import TwsTape, uncorrected
+from connectors.tws_tape import MAX_SAID, TwsTape, uncorrected
 from recon.errors import VenueBusy, VenueRefused, afterwards_async
 
 CLIENT_ID_TAKEN = "326"
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Bytes of one message: the longest that is asked for here names the accounts of a login."""
+MAX_VISIT_BYTES = 32 * 1024 * 1024
+"""Bytes of all messages of one connection: 100,000 executions have about 30 million."""
+LENGTH_BYTES = 4
+"""What a message begins with: how many bytes follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +41,59 @@ class TwsAddress:
 
     def __str__(self) -> str:
         return f"TWS at {self.host}:{self.port}"
+
+
+class _Frames:
+    """Takes what the socket gives, and hands whole messages of a bounded size to the library.
+
+    The library would collect whatever length a message announces, and log what it cannot read.
+    What exceeds a limit is a flaw of the tape, and ends the connection.
+    """
+
+    def __init__(self, client: Any, tape: TwsTape) -> None:
+        self._client = client
+        self._tape = tape
+        self._hand_on: Callable[[bytes], None] = client._onSocketHasData  # noqa: SLF001 - it has no other name
+        self._held = bytearray()
+        self._bytes = 0
+        client.conn.hasData -= self._hand_on
+        client.conn.hasData.connect(self.take, keep_ref=True)
+
+    def take(self, data: bytes) -> None:
+        """Take some bytes, and hand on each message that is whole."""
+        if self._tape.flaw:
+            return
+        self._bytes += len(data)
+        if self._bytes > MAX_VISIT_BYTES:
+            self._end(f"TWS sent more than the {MAX_VISIT_BYTES} bytes that are read in one visit")
+            return
+        self._held += data
+        start = 0
+        while len(self._held) >= start + LENGTH_BYTES and not self._tape.flaw:
+            [length] = struct.unpack_from(">I", self._held, start)
+            end = start + LENGTH_BYTES + length
+            if length > MAX_MESSAGE_BYTES:
+                self._end(
+                    f"TWS announced a message of {length} bytes, more than the "
+                    f"{MAX_MESSAGE_BYTES} that are read"
+                )
+            elif len(self._held) < end:
+                break
+            else:
+                self._take_message(bytes(self._held[start:end]))
+                start = end
+        del self._held[:start]
+
+    def _take_message(self, message: bytes) -> None:
+        try:
+            self._hand_on(message)
+        except Exception as error:  # noqa: BLE001 - of the library, over a message
+            said = message[LENGTH_BYTES:][:60]
+            self._end(f"TWS sent a message that cannot be read ({type(error).__name__}): {said!r}")
+
+    def _end(self, flaw: str) -> None:
+        self._tape.flaw = flaw
+        self._client.disconnect()
 
 
 class TwsClient:
@@ -103,17 +163,23 @@ class TwsClient:
             async with asyncio.timeout(limit_s):
                 await question()
         except TimeoutError:
+            self._check_flaw(what)
             raise VenueBusy(
                 f"{what}: TWS did not answer within {limit_s:g} s{self.tape.said()}"
             ) from None
         except ConnectionError:
+            self._check_flaw(what)
             raise VenueBusy(f"{what}: the connection to TWS was lost{self.tape.said()}") from None
         except self._library.RequestError as error:
-            raise VenueBusy(f"{what}: TWS refuses: {error.code}: {error.message}") from None
-        if self.tape.flaw:
-            raise VenueBusy(f"{what}: {self.tape.flaw}: the versions do not fit")
+            said = str(error.message)[:MAX_SAID]
+            raise VenueBusy(f"{what}: TWS refuses: {error.code}: {said}") from None
+        self._check_flaw(what)
         if self.tape.outage:
             raise VenueBusy(f"{what}: TWS itself has lost IBKR ({self.tape.outage}): ask later")
+
+    def _check_flaw(self, what: str) -> None:
+        if self.tape.flaw:
+            raise VenueBusy(f"{what}: {self.tape.flaw}: the versions do not fit")
 
 
 @asynccontextmanager
@@ -133,6 +199,7 @@ async def open_client(
     ib.wrapper.clientId = address.client_id
     tape = TwsTape()
     tape.listen(ib.client.decoder.handlers)
+    _Frames(ib.client, tape)
 
     async def disconnect() -> None:
         ib.client.disconnect()
@@ -149,7 +216,17 @@ async def _connect(client: Any, address: TwsAddress, tape: TwsTape, limit_s: flo
             await client.connectAsync(
                 address.host, address.port, address.client_id, timeout=limit_s
             )
-    except TimeoutError:
+    except (TimeoutError, OSError) as error:
+        if tape.flaw:
+            raise VenueBusy(f"{address}: {tape.flaw}: is that TWS, and its API?") from None
+        _raise_for(error, address, tape, limit_s)
+
+
+def _raise_for(
+    error: OSError | TimeoutError, address: TwsAddress, tape: TwsTape, limit_s: float
+) -> NoReturn:
+    """Raise what a connection that was not opened comes to."""
+    if isinstance(error, TimeoutError):
         if tape.has_said(CLIENT_ID_TAKEN):
             raise VenueRefused(
                 f"{address}: client id {address.client_id} is in use: give recon a client_id of "
@@ -159,11 +236,10 @@ async def _connect(client: Any, address: TwsAddress, tape: TwsTape, limit_s: flo
             f"{address} did not open the API within {limit_s:g} s{tape.said()}: accept the "
             "connection there, or add this machine to its trusted addresses"
         ) from None
-    except OSError as error:
-        raise VenueBusy(
-            f"{address} cannot be reached ({error.strerror or type(error).__name__}): start it, "
-            "log in, and enable its API (Settings, API, Enable ActiveX and Socket Clients)"
-        ) from None
+    raise VenueBusy(
+        f"{address} cannot be reached ({error.strerror or type(error).__name__}): start it, "
+        "log in, and enable its API (Settings, API, Enable ActiveX and Socket Clients)"
+    ) from None
 
 
 def _library() -> Any:

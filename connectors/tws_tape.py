@@ -9,6 +9,7 @@ front of that table: the text goes on the tape, and then to the library as if no
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Final
@@ -20,6 +21,11 @@ Fields = dict[str, str]
 """One message, by the names of its fields; every value as it reached the wire."""
 Handler = Callable[[Sequence[str]], object]
 
+MOST_NOTICES: Final = 1_000
+"""How many notices are kept, the newest ones."""
+MAX_SAID: Final = 300
+"""Characters of what TWS says that are handed on in a message."""
+SUFFIX_DIGITS: Final = 9
 CONTRACT: Final = (
     "conId", "symbol", "secType", "lastTradeDateOrContractMonth", "strike", "right", "multiplier",
     "exchange", "currency", "localSymbol", "tradingClass",
@@ -51,7 +57,7 @@ class TwsTape:
         self.commissions: dict[str, Fields] = {}
         self.positions: dict[tuple[str, str], Fields] = {}
         self.values: dict[tuple[str, str, str], Fields] = {}
-        self.notices: list[Fields] = []
+        self.notices: deque[Fields] = deque(maxlen=MOST_NOTICES)
         self.outage = ""
         self.flaw = ""
         """What cannot be told apart into fields: then nothing of this connection is believed."""
@@ -71,7 +77,9 @@ class TwsTape:
     def said(self) -> str:
         """Return what TWS last complained of, ready to follow a sentence; "" where it did not."""
         told = [one for one in self.notices if one["code"] not in CHATTER]
-        return f" (TWS says {told[-1]['code']}: {told[-1]['message']})" if told else ""
+        if not told:
+            return ""
+        return f" (TWS says {told[-1]['code'][:20]}: {told[-1]['message'][:MAX_SAID]})"
 
     def has_said(self, code: str) -> bool:
         """Return whether TWS gave notice of this code."""
@@ -81,7 +89,7 @@ class TwsTape:
         notice = self._read("notice", NOTICE, fields[2:5])
         self.notices.append(notice)
         if notice["code"] in OUTAGE_BEGINS:
-            self.outage = f"{notice['code']}: {notice['message']}"
+            self.outage = f"{notice['code']}: {notice['message'][:MAX_SAID]}"
         elif notice["code"] in OUTAGE_ENDS:
             self.outage = ""
 
@@ -127,8 +135,8 @@ def happened_at(text: str, zone: ZoneInfo) -> datetime | None:
         if text[8:9] == "-":
             return None if named else local.replace(tzinfo=UTC)
         return to_utc(local, ZoneInfo(named) if named else zone)
-    except (ValueError, ZoneInfoNotFoundError):
-        return None
+    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError):
+        return None  # a zone's name becomes a path, which may be a folder or too long
 
 
 def midnight(at: datetime, zone: ZoneInfo) -> datetime:
@@ -153,7 +161,8 @@ def uncorrected(exec_ids: Sequence[str]) -> set[str]:
     latest: dict[str, tuple[int, str]] = {}
     for exec_id in exec_ids:
         family, _, suffix = exec_id.rpartition(".")
-        number = int(suffix) if family and suffix.isdecimal() and suffix.isascii() else -1
+        is_number = suffix.isascii() and suffix.isdecimal() and len(suffix) <= SUFFIX_DIGITS
+        number = int(suffix) if family and is_number else -1
         key = family if number >= 0 else exec_id
         latest[key] = max(latest.get(key, (-1, "")), (number, exec_id))
     return {exec_id for _, exec_id in latest.values()}

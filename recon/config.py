@@ -218,6 +218,7 @@ class _Account(_Section):
     since: date
     base_url: Url | None = None
     opening: tuple[OpeningLot, ...] = ()
+    max_fetch_mb: int = Field(default=128, gt=0, le=4096)
 
 
 class OkxAccount(_Account):

@@ -162,4 +162,18 @@ def _heard(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
-STEPS = (_first_tables, _life_of_a_break, _watched_bots, _outbox, _publications, _heard, _unwatched)
+def _unread(db: sqlite3.Connection) -> None:
+    """Keep since when the answers of a place cannot be read."""
+    db.execute(heard.UNREAD_SINCE)
+
+
+STEPS = (
+    _first_tables,
+    _life_of_a_break,
+    _watched_bots,
+    _outbox,
+    _publications,
+    _heard,
+    _unwatched,
+    _unread,
+)

@@ -7,7 +7,6 @@ beat has one deadline, all of them side by side.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import stat
 import threading
@@ -18,6 +17,8 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NamedTuple
 
+from recon.bounded_body import BodyError, BodyTooLong, bounded_body
+from recon.bounded_json import NotJson, decoded
 from recon.config import Bot, Config, Heartbeat
 from recon.domain import Clock
 from recon.liveness import Beat, NoBeat, Reading, Rhythm
@@ -25,7 +26,9 @@ from recon.sessions import market_hours
 
 DEADLINE_S = 10.0
 MAX_BYTES = 64 * 1024
+"""Of one beat, decompressed."""
 MAX_SEQ = 2**63 - 1
+TOO_LONG = f"it is longer than {MAX_BYTES} bytes"
 
 
 class Look(NamedTuple):
@@ -70,7 +73,7 @@ def read_beats(
 
 def parse_beat(text: str | bytes, bot: str) -> Beat:
     """Return the beat that a bot has written. Raises ValueError that says what is wrong with it."""
-    said = json.loads(text)
+    said = decoded(text, has_whole_numbers=True)
     if not isinstance(said, dict) or "bot" not in said:
         raise ValueError("it is no JSON object that names its bot")
     if said["bot"] != bot:
@@ -179,17 +182,18 @@ async def _over_http(url: str) -> bytes:
     timeout = aiohttp.ClientTimeout(total=None)  # the deadline is around all of it
     try:
         async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
+            aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
             session.get(url, allow_redirects=False) as answer,
         ):
             if answer.status in {404, 410}:
                 raise _Missing(f"HTTP {answer.status}: there is no beat")
             if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
                 raise OSError(f"HTTP {answer.status}")
-            body = b""
-            async for piece in answer.content.iter_chunked(MAX_BYTES):
-                body = _bounded(body + piece)
-            return body
+            return await bounded_body(answer, MAX_BYTES)
+    except BodyTooLong:
+        raise OSError(TOO_LONG) from None
+    except BodyError as error:
+        raise OSError(f"HTTP: {error}") from None
     except (aiohttp.ClientError, ValueError) as error:  # whose text may have the URL
         raise OSError(f"HTTP: {type(error).__name__}") from error
 
@@ -214,12 +218,12 @@ async def _out_of_redis(url: str, key: str) -> bytes:
 
 def _bounded(body: bytes) -> bytes:
     if len(body) > MAX_BYTES:
-        raise OSError(f"it is longer than {MAX_BYTES} bytes")
+        raise OSError(TOO_LONG)
     return body
 
 
 def _in_words(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+    if isinstance(error, NotJson):
         return "it is no JSON"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -373,6 +373,20 @@ class Ledger:
                 return []
             return [self._answered(answer, at) for answer in answers]
 
+    def hear_nothing(
+        self, place: str, before: Mark, at: datetime, due: datetime
+    ) -> datetime | None:
+        """Note that a place's answers could not be read; return since when that is so.
+
+        None where somebody else has read them meanwhile.
+        """
+        with transaction(self._db):
+            return heard.unread(self._db, place, before, at, due)
+
+    def is_any_unread(self, prefix: str, at: datetime) -> bool:
+        """Return whether the answers of a place whose key begins so cannot be read now."""
+        return heard.is_any_unread(self._db, prefix, at)
+
     def _answered(self, answer: Answer, at: datetime) -> tuple[str, str]:
         try:
             told = self.acknowledge_page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -23,17 +24,29 @@ from connectors.protocol import Connector
 from connectors.snapshot import NOT_ASKED_FOR, Unknown, WholeBooks
 from connectors.sqlite_books import SqliteBooks
 from connectors.tws_client import TwsAddress
-from recon.config import Account, Bot, CcxtAccount, Config, OkxAccount, TwsAccount
+from recon.config import (
+    Account,
+    Bot,
+    CcxtAccount,
+    Config,
+    FlexAccount,
+    OkxAccount,
+    TwsAccount,
+)
 from recon.domain import Clock
 from recon.errors import ConfigError
 from recon.sessions import calendar
 from recon.watermarks import Above
+
+MB = 1024 * 1024
 
 
 def account_source(
     account: Account, config: Config, now: Clock, patience: Patience | None = None
 ) -> Connector:
     """Return the connector of one account. A venue's library is imported when it is asked."""
+    given = patience or (FLEX_PATIENCE if isinstance(account, FlexAccount) else Patience())
+    patience = replace(given, most_bytes=account.max_fetch_mb * MB)
     if isinstance(account, OkxAccount):
         key = OkxKey(
             account.api_key.get_secret_value(),
@@ -69,6 +82,7 @@ def account_source(
             patterns=[str(config.folder / account.files)],
             calendar=days,
             broker_account=account.broker_account,
+            most_bytes=patience.most_bytes,
         )
     if account.token is None or account.query_id is None:
         raise ConfigError(f"{config.path}: accounts.{account.id}: needs query_id and token")
@@ -81,12 +95,12 @@ def account_source(
         broker_account=account.broker_account,
         base_url=account.base_url or BASE_URL,
         now=now,
-        patience=patience or FLEX_PATIENCE,
+        patience=patience,
     )
 
 
 def _exchange_source(
-    account: CcxtAccount, config: Config, now: Clock, patience: Patience | None
+    account: CcxtAccount, config: Config, now: Clock, patience: Patience
 ) -> Connector:
     """Return the connector of an account at an exchange of ccxt's.
 

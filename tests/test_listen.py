@@ -175,7 +175,7 @@ def test_a_hostile_name_and_note_are_kept_as_one_plain_line(desk: Desk) -> None:
     by = {"id": 8, "first_name": "\x1b[31mBob\n", "last_name": "'; --\ud800"}
     desk.bot.write("ack it is\n\x1b[2Jknown", to=desk.bot.page(), by=by)
     assert desk.hear() == ["night-a"]
-    assert desk.who() == [("[31mBob '; -- (8)", "it is [2Jknown")]
+    assert desk.who() == [(r"[31mBob '; --\ud800 (8)", "it is [2Jknown")]
 
 
 def test_a_stranger_is_noted_and_never_obeyed(desk: Desk) -> None:

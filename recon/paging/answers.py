@@ -7,15 +7,20 @@ no evidence is never an answer), and `pause_s`, how long to leave them alone. No
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+from recon.bounded_json import UnreadableJson, decoded
+
 MOST_UPDATES = 10
 """Asked of Telegram at once, so that what is printed fits a pipe."""
+MOST_ACTS = 50
+"""Read of PagerDuty's answer about one key, so that what is printed fits a pipe."""
+MOST_NUMBER = 2**53
+"""Above which, either way, a number is no id: Telegram's have 52 bits at most."""
 LONGEST_PAUSE_S = 3600
 MAX_TEXT, MAX_NAME = 300, 64
 LATEST = 2**33
@@ -46,6 +51,9 @@ def updates(status: int, body: bytes) -> Said:
     found = answer.get("result")
     if not isinstance(found, list):
         return no_answer("Telegram answered, and gave no list of updates")
+    if len(found) > MOST_UPDATES:
+        said = f"Telegram gave {len(found)} updates, of which {MOST_UPDATES} were asked for"
+        return no_answer(said)
     return {"problem": "", "pause_s": 0, "said": [_update(each) for each in found if _id(each)]}
 
 
@@ -75,7 +83,14 @@ def acknowledgements(status: int, body: bytes) -> Said:
         return no_answer(refused.get(status, f"PagerDuty answered HTTP {status}"))
     if not isinstance(found, list):
         return no_answer("PagerDuty answered, and gave no list of incidents")
-    acts = [act for one in found if isinstance(one, dict) for act in _acts(one)]
+    incidents = [one for one in found if isinstance(one, dict)]
+    if not all(isinstance(one.get("incident_key"), str | None) for one in incidents):
+        return no_answer("PagerDuty gave an incident whose incident_key is no text")
+    acts = [act for one in incidents for act in _acts(one)]
+    if len(acts) > MOST_ACTS:
+        return no_answer(
+            f"PagerDuty gave {len(acts)} acts, more than the {MOST_ACTS} that are read"
+        )
     return {"problem": "", "pause_s": 0, "said": acts}
 
 
@@ -131,13 +146,17 @@ def _update(update: Mapping[str, Any]) -> Said:
 def _author(message: Mapping[str, Any], chat: Mapping[str, Any]) -> Said:
     """Return who wrote a message, for people and by id; in a channel that may be only its name."""
     author = _dict(message.get("from"))
+    found = _number(author.get("id"))
+    number = chat["id"] if found is None else found
     if name := _plain(author.get("username"), MAX_NAME):
         who = f"@{name}"
     else:
-        names = f"{author.get('first_name') or ''} {author.get('last_name') or ''}"
+        names = " ".join(
+            _plain(author.get(f"{which}_name"), MAX_NAME) for which in ("first", "last")
+        )
         shown = names.strip() or message.get("author_signature") or chat.get("title")
-        who = f"{_plain(shown, MAX_NAME)} ({author.get('id', chat['id'])})".strip()
-    return {"who": who, "user": f"telegram {author.get('id', chat['id'])}"[:MAX_NAME]}
+        who = f"{_plain(shown, MAX_NAME)} ({number})".strip()
+    return {"who": who, "user": f"telegram {number}"}
 
 
 def _key(text: object) -> str:
@@ -160,15 +179,20 @@ def _acts(incident: Mapping[str, Any]) -> list[Said]:
         at, agent = _instant(when), _dict(by)
         who = _plain(agent.get("summary"), MAX_NAME)
         if at and who and str(agent.get("type", "user")).startswith("user"):
-            act = {"at": at, "who": who, "act": status, "key": incident.get("incident_key")}
+            act = {"at": at, "who": who, "act": status, "key": _incident_key(incident)}
             found.append(act | {"user": f"pagerduty {_plain(agent.get('id'), MAX_NAME)}".strip()})
     return found
 
 
+def _incident_key(incident: Mapping[str, Any]) -> str | None:
+    key = incident.get("incident_key")
+    return None if key is None else _plain(key, MAX_TEXT)
+
+
 def _object(body: bytes) -> Said:
     try:
-        return _dict(json.loads(body))
-    except (ValueError, RecursionError):
+        return _dict(decoded(body, has_whole_numbers=True))
+    except UnreadableJson:
         return {}
 
 
@@ -177,7 +201,7 @@ def _dict(value: object) -> Said:
 
 
 def _number(value: object) -> int | None:
-    return value if type(value) is int else None
+    return value if type(value) is int and abs(value) < MOST_NUMBER else None
 
 
 def _id(update: object) -> bool:
@@ -185,7 +209,8 @@ def _id(update: object) -> bool:
 
 
 def _time(seconds: object) -> int:
-    return seconds if isinstance(seconds, int) and 0 < seconds < LATEST else 0
+    number = _number(seconds)
+    return number if number is not None and 0 < number < LATEST else 0
 
 
 def _instant(text: object) -> str:

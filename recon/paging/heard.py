@@ -9,7 +9,7 @@ dealt with exactly once. Functions over the control ledger's connection.
 from __future__ import annotations
 
 import sqlite3
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 SHAPE = (
@@ -19,6 +19,10 @@ SHAPE = (
     ) strict
     """,
 )
+UNREAD_SINCE = "alter table heard add column unread_since text"
+"""Since when a place's answers could not be read, each time that they were asked for."""
+FORGOTTEN_AFTER = timedelta(hours=1)
+"""How long after it was due a place that is asked again begins anew."""
 
 
 class Answer(NamedTuple):
@@ -54,6 +58,8 @@ def claim(db: sqlite3.Connection, place: str, at: datetime, until: datetime) -> 
         """,
         (place, _text(until)),
     )
+    if row is not None and row["due_at"] < _text(at - FORGOTTEN_AFTER):
+        db.execute("update heard set unread_since = null where place = ?", (place,))
     if row is None or row["mark"] is None:
         return Mark()
     return Mark(row["mark"], datetime.fromisoformat(row["marked_at"]))
@@ -69,12 +75,40 @@ def advance(
     row = db.execute("select mark from heard where place = ?", (place,)).fetchone()
     if row is None or row["mark"] != before.text:
         return False
-    db.execute("update heard set due_at = ? where place = ?", (_text(due), place))
+    db.execute(
+        "update heard set due_at = ?, unread_since = null where place = ?", (_text(due), place)
+    )
     if after is not None:
         db.execute(
             "update heard set mark = ?, marked_at = ? where place = ?", (after, _text(at), place)
         )
     return True
+
+
+def unread(
+    db: sqlite3.Connection, place: str, before: Mark, at: datetime, due: datetime
+) -> datetime | None:
+    """Note that a place's answers could not be read; return since when that is so.
+
+    None where somebody else has read them. Within the caller's transaction.
+    """
+    row = db.execute("select * from heard where place = ?", (place,)).fetchone()
+    if row is None or row["mark"] != before.text:
+        return None
+    since = row["unread_since"] or _text(at)
+    db.execute(
+        "update heard set due_at = ?, unread_since = ? where place = ?", (_text(due), since, place)
+    )
+    return datetime.fromisoformat(since)
+
+
+def is_any_unread(db: sqlite3.Connection, prefix: str, at: datetime) -> bool:
+    """Return whether there is a place whose key begins so and whose answers cannot be read now."""
+    rows = db.execute(
+        "select place from heard where unread_since is not null and due_at >= ?",
+        (_text(at - FORGOTTEN_AFTER),),
+    )
+    return any(row["place"].startswith(prefix) for row in rows)
 
 
 def _text(at: datetime) -> str:

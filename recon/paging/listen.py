@@ -8,9 +8,13 @@ is ever taken for an answer that is none: where nobody can be asked, the repeats
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from recon.child import Child
@@ -21,6 +25,7 @@ from recon.paging.answers import no_answer
 from recon.paging.channels import Outlet
 from recon.paging.heard import Mark
 from recon.paging.outbox import Unanswered
+from recon.paging.page import Page
 from recon.paging.places import PagerDutyIncident, Place, TelegramBot
 from recon.paging.wire import telegram_request
 
@@ -33,6 +38,11 @@ MOST_AT_ONCE = 8
 MOST_ROUNDS = 20
 """How often one call asks anew where there is more: two hundred updates of a bot."""
 POLL_S = 0.02
+UNREAD_FOR = timedelta(minutes=30)
+"""How long a place's answers cannot be read before somebody is paged of it."""
+UNREAD = "answers-"
+"""What the keys of incidents of answers that cannot be read begin with."""
+_log = logging.getLogger(__name__)
 Note = Callable[[str], None]
 
 
@@ -124,10 +134,26 @@ class Listener:
 
     def _start_asking(self, place: Place, mark: Mark, at: datetime) -> None:
         def deal(status: int | None, printed: str) -> None:
-            self._deal(place, mark, _said(status, printed, self._deadline_s))
+            with self._reading(place, mark):
+                self._deal(place, mark, _said(status, printed, self._deadline_s))
 
-        job = {"request": place.question(mark, at)._asdict(), "reader": place.reader}
-        self._start("recon.paging.ask", job, deal, is_question=True)
+        with self._reading(place, mark):
+            job = {"request": place.question(mark, at)._asdict(), "reader": place.reader}
+            self._start("recon.paging.ask", job, deal, is_question=True)
+
+    @contextmanager
+    def _reading(self, place: Place, mark: Mark) -> Iterator[None]:
+        """Be the one boundary round reading a place's answers: what goes wrong ends here.
+
+        Whatever an answer does to its reader, pages are sent and other places are read.
+        """
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, pages are sent
+            _log.debug("answers through %s", place.name, exc_info=True)
+            self._unread(
+                place, mark, f"what was answered cannot be dealt with ({_place_of(error)})"
+            )
 
     def _start(
         self,
@@ -148,15 +174,14 @@ class Listener:
     def _deal(self, place: Place, mark: Mark, said: dict[str, Any]) -> None:
         at = self._now()
         if said["problem"]:
-            self._note(f"ANSWERS NOT READ through {place.name}: {said['problem']}")
-            pause = max(PACE_IN_TROUBLE, timedelta(seconds=said["pause_s"]))
-            self._ledger.hear(place.key, mark, None, [], at, at + pause)
+            self._unread(place, mark, said["problem"], said["pause_s"])
             return
         heard = place.heard(said["said"], mark, at)
         due = at if heard.is_more else at + PACE
         done = self._ledger.hear(
             place.key, mark, heard.mark, [each.answer for each in heard.answers], at, due
         )
+        self._end_unread(place, at)
         if not done and heard.answers:
             return  # somebody else has dealt with them
         if heard.strangers:
@@ -174,6 +199,28 @@ class Listener:
                 self._note(f"{place.name}: {each.answer.who}: {words}")
         if replies:
             self._reply(place, replies)
+
+    def _unread(self, place: Place, mark: Mark, problem: str, pause_s: int = 0) -> None:
+        """Say that a place's answers were not read, and page of it where that stays so."""
+        at = self._now()
+        self._note(f"ANSWERS NOT READ through {place.name}: {problem}")
+        pause = max(PACE_IN_TROUBLE, timedelta(seconds=pause_s))
+        with self._ledger.step():
+            since = self._ledger.hear_nothing(place.key, mark, at, at + pause)
+            if since is not None and at - since >= UNREAD_FOR:
+                title = f"recon: answers through {place.name} cannot be read"
+                body = (
+                    f"since {since:%Y-%m-%d %H:%M} UTC: {problem}\n\nWhat is acknowledged there is "
+                    "not heard, and pages are repeated. Acknowledge with  recon ack"
+                )
+                self._ledger.enqueue(Page(_unread_key(place), title, body, "minor"), at)
+
+    def _end_unread(self, place: Place, at: datetime) -> None:
+        """End the incident of answers that could not be read, once all of a channel's can be."""
+        key = _unread_key(place)
+        if self._ledger.incidents(key) and not self._ledger.is_any_unread(_source(place), at):
+            title = f"recon: answers through {place.name} can be read again"
+            self._ledger.enqueue(Page(key, title, "", "minor", resolves=True), at)
 
     def _reply(self, place: Place, requests: list[dict[str, Any]]) -> None:
         """Say in the chat what became of answers: once, as good as it goes."""
@@ -242,6 +289,22 @@ def _said(status: int | None, printed: str, deadline_s: float) -> dict[str, Any]
     except ValueError:
         return no_answer(f"no answer: exit status {status}")
     return said
+
+
+def _source(place: Place) -> str:
+    """Return what the keys of all places of one channel begin with."""
+    return "/".join(place.key.split("/")[:2])
+
+
+def _unread_key(place: Place) -> str:
+    return f"{UNREAD}{_source(place)}"
+
+
+def _place_of(error: Exception) -> str:
+    """Return the type of an error and where it was raised. Its text may have what was answered."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}{where}"
 
 
 def _chat(chat: int | str) -> int | str:

@@ -9,13 +9,13 @@ it has to end in.
 from __future__ import annotations
 
 import base64
-import json
 import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from recon.bounded_json import UnreadableJson, decoded
 from recon.domain import Severity
 from recon.errors import ConfigError
 
@@ -241,8 +241,8 @@ def answered(request: Mapping[str, Any], status: int, body: bytes) -> str:
         is_taken = HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
         return "" if is_taken else f"HTTP {status}"
     try:
-        said = json.loads(body)
-    except ValueError:
+        said = decoded(body)
+    except UnreadableJson:
         said = None
     said = said if isinstance(said, dict) else {}
     if receipt == "telegram":

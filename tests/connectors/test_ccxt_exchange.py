@@ -13,7 +13,7 @@ from typing import Any
 import ccxt
 import pytest
 
-from connectors.ccxt_client import ExchangeKey, ExchangeSettings, check_body
+from connectors.ccxt_client import ExchangeKey, ExchangeSettings, checked_answer
 from connectors.ccxt_exchange import CcxtExchange
 from connectors.ccxt_exchanges import Paging, exchange_facts
 from connectors.ccxt_records import trade_key, trade_record
@@ -459,7 +459,7 @@ def test_secrets_are_in_no_log(exchange: str, caplog: pytest.LogCaptureFixture) 
 )
 def test_what_is_no_answer_is_an_error(body: str, status: int, error: type[Exception]) -> None:
     with pytest.raises(error):
-        check_body(status, "/x", {}, body)
+        checked_answer(status, "/x", body)
 
 
 def test_a_key_that_is_refused_ends_the_fetch() -> None:

@@ -70,7 +70,7 @@ def test_a_statement_keeps_every_attribute_as_text_and_every_section() -> None:
         (document("", head=HEAD.replace("20260106", "20260104")), "before fromDate"),
         (document("", head=HEAD.replace("U1", "")), "no accountId"),
         (document("", head=HEAD + ' toDate="20260106"'), "not well-formed"),
-        (document("<A>" * 20 + "</A>" * 20), "nested more than 16"),
+        (document("<A>" * 20 + "</A>" * 20), "nesting of elements is 17, more than the 16"),
         (b'<FlexQueryResponse><FlexStatements count="0"/></FlexQueryResponse>', "no statement"),
         (b"<FlexQueryResponse/>", "no FlexStatements"),
         (b"<FlexQueryResponse><Trades/></FlexQueryResponse>", "stands in <FlexQueryResponse>"),

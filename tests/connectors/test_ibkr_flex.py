@@ -6,6 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TypeVar
 
 import pytest
 
-from connectors import flex_service
 from connectors.flex_service import THROTTLE_FILE, Pauses
 from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
 from connectors.patience import Patience
@@ -237,12 +237,13 @@ def test_the_token_goes_nowhere_in_the_clear(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-def test_an_answer_larger_than_any_statement_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(flex_service, "MAX_BYTES", 300)
-    with pytest.raises(VenueRefused, match="more than 300 bytes"):
-        fetched(tmp_path, text=document(statement("<Trades/>" + " " * 400)))
+def test_an_answer_larger_than_a_fetch_may_be_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VenueRefused, match=r"more than 900 bytes .* max_fetch_mb"):
+        fetched(
+            tmp_path,
+            text=document(statement("<Trades/>" + " " * 900)),
+            patience=replace(FAST, most_bytes=900),
+        )
 
 
 def test_a_throttled_token_is_left_alone_by_the_next_process_too(tmp_path: Path) -> None:
