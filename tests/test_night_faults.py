@@ -180,7 +180,8 @@ def wrong(found: dict[str, str]) -> dict[str, str]:
 
 def of_each_kind(times: int | None) -> list[Any]:
     """Return each night's cells: each kind at one endpoint first, then at all the others."""
-    first, others = [], []
+    first: list[Cell] = []
+    others: list[Cell] = []
     for turn, kind in enumerate(KINDS, times or 4):
         paths = PAGED if kind in PAGE_FAULTS else ENDPOINTS
         home = paths[turn % len(paths)]
@@ -234,7 +235,8 @@ def test_a_fault_that_stays_never_agrees_on_less(
 
 def spoilt_fields() -> list[Any]:
     """Return each night's cells: each field with one spoiler first, then with the other two."""
-    first, others = [], []
+    first: list[Cell] = []
+    others: list[Cell] = []
     fields = [(path, name) for path, names in FIELDS.items() for name in names]
     for turn, (path, field) in enumerate(fields):
         home = SPOILING[turn % len(SPOILING)]
