@@ -3,7 +3,7 @@
 A rich statement of one IBKR account is proven, and its two bots are told apart by their orders'
 tags. Whatever is taken out of it, the night tells the same numbers, or the account is unproven and
 a reason names what to tick. It never tells other numbers, and it never accuses a bot. The night
-that always runs takes out each section, and every fourth field and level. The nights of all are slow.
+that always runs takes out each section, and every fourth field and level; those of all are slow.
 """
 
 from __future__ import annotations
