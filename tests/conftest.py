@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,6 +70,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+def slow_after(always: int, cases: Sequence[Any]) -> list[Any]:
+    """Return parameters of which the first `always` run always, and the others are slow."""
+    late = [pytest.param(case, marks=pytest.mark.slow) for case in cases[always:]]
+    return [*cases[:always], *late]
+
+
+def seeds(always: int, whole: int) -> list[Any]:
+    """Return the seeds of random lives: `whole` of them, of which `always` are not slow.
+
+    RECON_LIVES says otherwise: as many as it says, and none of them slow.
+    """
+    asked = os.environ.get("RECON_LIVES")
+    return [*range(int(asked))] if asked else slow_after(always, range(whole))
 
 
 def _place(seed: str, name: str) -> float:

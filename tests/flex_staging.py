@@ -30,38 +30,50 @@ def span(since: date, as_of: date | None = None) -> Window:
     return window(NEW_YORK, since, as_of or AS_OF.date())
 
 
-def fetched(paths: Sequence[Path], since: date, **settings: Any) -> list[Record | Coverage]:
+def fetched(
+    paths: Sequence[Path], since: date, *, account: str = ACCOUNT, **settings: Any
+) -> list[Record | Coverage]:
     """Return all that the files give."""
 
     async def collect() -> list[Record | Coverage]:
         patterns = [str(path) for path in paths]
-        source = IbkrFlexFiles(ACCOUNT, patterns=patterns, calendar=NEW_YORK, **settings)
+        source = IbkrFlexFiles(account, patterns=patterns, calendar=NEW_YORK, **settings)
         return [item async for item in source.fetch(span(since))]
 
     return asyncio.run(collect())
 
 
-def land(warehouse: Warehouse, items: Iterable[Record | Coverage], run: str = "r1") -> None:
+def land(
+    warehouse: Warehouse,
+    items: Iterable[Record | Coverage],
+    run: str = "r1",
+    account: str = ACCOUNT,
+) -> None:
     with warehouse.transaction():
-        warehouse.land(run, "ibkr-flex", ACCOUNT, items, AS_OF)
+        warehouse.land(run, "ibkr-flex", account, items, AS_OF)
 
 
-def stage(warehouse: Warehouse, since: date, currency: str = "USD") -> list[dict[str, Any]]:
+def stage(
+    warehouse: Warehouse, since: date, currency: str = "USD", accounts: Sequence[str] = (ACCOUNT,)
+) -> list[dict[str, Any]]:
     """Build the Flex staging, and return what its audit finds: nothing, or there is a defect."""
     whole = span(since)
     with warehouse.transaction():
-        accounts = {
-            "account": [ACCOUNT], "venue": ["ibkr-flex"], "currency": [currency],
-            "lots": ["fifo"], "is_by_trade_date": [True],
-            "first_date": [whole.first.date], "last_date": [whole.last.date],
-        }  # fmt: skip
-        warehouse.store("config", "accounts", pa.table(accounts))
-        warehouse.store("config", "sessions", _sessions(whole))
+        rows = [
+            {
+                "account": account, "venue": "ibkr-flex", "currency": currency, "lots": "fifo",
+                "is_by_trade_date": True, "first_date": whole.first.date,
+                "last_date": whole.last.date,
+            }
+            for account in accounts
+        ]  # fmt: skip
+        warehouse.store("config", "accounts", pa.Table.from_pylist(rows))
+        warehouse.store("config", "sessions", _sessions(whole, accounts))
         for name in ("tws", "owners", "opening"):
             warehouse.store("config", name, NOTHING)
         for row in warehouse.rows("select distinct run from raw.records"):
             keep_names(warehouse, row["run"])
-        warehouse.select("", [Again("ibkr-flex", ACCOUNT, EVERYTHING)])
+        warehouse.select("", [Again("ibkr-flex", account, EVERYTHING) for account in accounts])
         texts = {
             name: text for name, text in warehouse.queries("staging") if name.startswith("flex_")
         }
@@ -71,16 +83,17 @@ def stage(warehouse: Warehouse, since: date, currency: str = "USD") -> list[dict
     return warehouse.rows(dict(warehouse.queries("audits"))["flex_conservation"])
 
 
-def _sessions(whole: Window) -> pa.Table:
+def _sessions(whole: Window, accounts: Sequence[str]) -> pa.Table:
     rows, session = [], whole.first
     while session.start < AS_OF:
-        rows.append(
+        rows += [
             {
-                "account": ACCOUNT,
+                "account": account,
                 "session_date": session.date,
                 "start_at": session.start.replace(tzinfo=None),
                 "end_at": session.end.replace(tzinfo=None),
             }
-        )
+            for account in accounts
+        ]
         session = NEW_YORK.session_on_or_after(session.date + timedelta(days=1))
     return pa.Table.from_pylist(rows)

@@ -1,7 +1,8 @@
 """Every fault at every endpoint, through whole nights: the right numbers, or unproven in words.
 
 A cell is one fault at one endpoint. One night holds up to eighteen cells, each an account on a
-server of its own, and one account more that is left alone and must never notice.
+server of its own, and one account more that is left alone and must never notice. The nights that
+always run hold each kind of fault at one endpoint. The nights of all other cells are slow.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import pytest
 
 from connectors.patience import Patience
 from recon.demo.okx_account import OkxAccount
-from recon.demo.okx_faults import Fault, FaultKind
+from recon.demo.okx_faults import PAGE_FAULTS, Fault, FaultKind
 from recon.demo.okx_server import OkxServer
 from recon.judgement import EXIT_CODES
+from tests.conftest import slow_after
 from tests.fleet import (
     BTC,
     ETH,
@@ -47,6 +49,7 @@ ENDPOINTS = (
     "trade/fills-history",
     "public/instruments",
 )
+PAGED = ("trade/fills-history", "account/bills-archive", "account/bills", "trade/fills")
 KINDS: tuple[FaultKind, ...] = typing.get_args(FaultKind)
 RETRIED = frozenset(
     {
@@ -175,20 +178,33 @@ def wrong(found: dict[str, str]) -> dict[str, str]:
     return {name: verdict for name, verdict in found.items() if verdict.startswith(WRONG)}
 
 
-def two_at_once(kinds: Sequence[FaultKind]) -> list[tuple[FaultKind, ...]]:
-    """Return all kinds, two a night; a slow one has a night of its own."""
-    quick = [kind for kind in kinds if kind not in SLOW]
-    pairs: list[tuple[FaultKind, ...]] = [
-        tuple(quick[at : at + 2]) for at in range(0, len(quick), 2)
-    ]
-    return pairs + [(kind,) for kind in kinds if kind in SLOW]
+def of_each_kind(times: int | None) -> list[Any]:
+    """Return each night's cells: each kind at one endpoint first, then at all the others."""
+    first: list[Cell] = []
+    others: list[Cell] = []
+    for turn, kind in enumerate(KINDS, times or 4):
+        paths = PAGED if kind in PAGE_FAULTS else ENDPOINTS
+        home = paths[turn % len(paths)]
+        for path in ENDPOINTS:
+            name = f"{kind}.{path.replace('/', '.')}"
+            (first if path == home else others).append(Cell(name, path, Fault(kind, times)))
+    return always_the_first(first, others)
 
 
-def everywhere(kinds: Sequence[FaultKind], times: int | None) -> list[Cell]:
+def always_the_first(first: Sequence[Cell], others: Sequence[Cell]) -> list[Any]:
+    """Return nights of the first cells, which always run, and of the others, which are slow."""
+    always = by_night(first)
+    return slow_after(len(always), [*always, *by_night(others)])
+
+
+def by_night(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Return as many cells at once as a night may hold; those that take time apart from others."""
+    quick = [one for one in cells if one.fault.kind not in SLOW]
+    timed = [one for one in cells if one.fault.kind in SLOW]
     return [
-        Cell(f"{kind}.{path.replace('/', '.')}", path, Fault(kind, times=times))
-        for kind in kinds
-        for path in ENDPOINTS
+        some[at : at + size]
+        for some, size in ((quick, AT_ONCE), (timed, len(ENDPOINTS)))
+        for at in range(0, len(some), size)
     ]
 
 
@@ -197,35 +213,38 @@ def of_kinds(found: dict[str, str], kinds: frozenset[str]) -> dict[str, str]:
     return {name: verdict for name, verdict in found.items() if name.split(".")[0] in kinds}
 
 
-@pytest.mark.parametrize("kinds", two_at_once(KINDS), ids="-".join)
+@pytest.mark.parametrize("cells", of_each_kind(times=1), ids=lambda cells: cells[0].name)
 def test_a_fault_that_passes_costs_nothing_or_leaves_its_account_unproven(
-    kinds: tuple[FaultKind, ...], tmp_path: Path, servers: list[OkxServer]
+    cells: list[Cell], tmp_path: Path, servers: list[OkxServer]
 ) -> None:
-    found = verdicts(night(tmp_path, servers, everywhere(kinds, times=1)))
-    assert len(found) == len(kinds) * len(ENDPOINTS)
+    found = verdicts(night(tmp_path, servers, cells))
+    assert len(found) == len(cells)
     assert wrong(found) == {}
     assert set(of_kinds(found, RETRIED).values()) <= {"right"}, found
 
 
-@pytest.mark.parametrize("kinds", two_at_once(KINDS), ids="-".join)
+@pytest.mark.parametrize("cells", of_each_kind(times=None), ids=lambda cells: cells[0].name)
 def test_a_fault_that_stays_never_agrees_on_less(
-    kinds: tuple[FaultKind, ...], tmp_path: Path, servers: list[OkxServer]
+    cells: list[Cell], tmp_path: Path, servers: list[OkxServer]
 ) -> None:
-    found = verdicts(night(tmp_path, servers, everywhere(kinds, times=None)))
-    assert len(found) == len(kinds) * len(ENDPOINTS)
+    found = verdicts(night(tmp_path, servers, cells))
+    assert len(found) == len(cells)
     assert wrong(found) == {}
     assert set(of_kinds(found, UNREADABLE).values()) <= {"unproven"}, found
 
 
-def spoilt_fields() -> list[list[Cell]]:
-    """Return a cell a field and spoiler, a night's at a time."""
-    cells = [
-        Cell(f"{kind}.{path.replace('/', '.')}.{field}", path, Fault(kind, None, fields=(field,)))
-        for kind in SPOILING
-        for path, fields in FIELDS.items()
-        for field in fields
-    ]
-    return [cells[at : at + AT_ONCE] for at in range(0, len(cells), AT_ONCE)]
+def spoilt_fields() -> list[Any]:
+    """Return each night's cells: each field with one spoiler first, then with the other two."""
+    first: list[Cell] = []
+    others: list[Cell] = []
+    fields = [(path, name) for path, names in FIELDS.items() for name in names]
+    for turn, (path, field) in enumerate(fields):
+        home = SPOILING[turn % len(SPOILING)]
+        for kind in SPOILING:
+            name = f"{kind}.{path.replace('/', '.')}.{field}"
+            one = Cell(name, path, Fault(kind, None, fields=(field,)))
+            (first if kind == home else others).append(one)
+    return always_the_first(first, others)
 
 
 @pytest.mark.parametrize("cells", spoilt_fields(), ids=lambda cells: cells[0].name)
@@ -241,10 +260,9 @@ def test_one_spoilt_field_never_agrees_on_less(
 def test_a_chain_that_breaks_on_a_later_page_is_noticed_too(
     kind: FaultKind, tmp_path: Path, servers: list[OkxServer]
 ) -> None:
-    paged = ("trade/fills-history", "account/bills-archive", "account/bills", "trade/fills")
     cells = [
         Cell(f"{path.replace('/', '.')}.{page}", path, Fault(kind, times=None, after=page))
-        for path in paged
+        for path in PAGED
         for page in (1, 2)
     ]
     assert wrong(verdicts(night(tmp_path, servers, cells))) == {}

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.flex_statement import ZONES, instant
@@ -39,6 +41,38 @@ POSITION = {
     "costBasisPrice": "2.6",
 }  # fmt: skip
 Changes = Mapping[str, str | None]
+
+
+class Staged(NamedTuple):
+    """The staging of one account among others."""
+
+    warehouse: Warehouse
+    account: str
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        rows = table(self.warehouse, name)
+        return [row for row in rows if row["account"] == self.account]
+
+    def reasons(self, name: str = "quarantine") -> str:
+        return " | ".join(row["reason"] for row in self.table(name))
+
+
+Among = Callable[[str, Sequence[str]], Staged]
+
+
+@pytest.fixture(scope="module")
+def among(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Among]:
+    """Give the staging of one of several statements: all are staged at once, an account each."""
+    with ExitStack() as stack:
+
+        @cache
+        def together(texts: tuple[str, ...]) -> Warehouse:
+            folder = tmp_path_factory.mktemp("among")
+            warehouse = stack.enter_context(Warehouse(folder / "warehouse.duckdb"))
+            staged_apart(warehouse, folder, texts)
+            return warehouse
+
+        yield lambda text, texts: Staged(together(tuple(texts)), f"ib{texts.index(text)}")
 
 
 @pytest.fixture
@@ -93,6 +127,16 @@ def staged(warehouse: Warehouse, path: Path, *texts: str, currency: str = "USD")
     assert stage(warehouse, SINCE, currency) == []
 
 
+def staged_apart(warehouse: Warehouse, path: Path, texts: Sequence[str]) -> None:
+    """Stage each statement as an account of its own, named by its place."""
+    names = [f"ib{number}" for number, _ in enumerate(texts)]
+    for name, text in zip(names, texts, strict=True):
+        file = path / f"{name}.xml"
+        file.write_text(text)
+        land(warehouse, fetched([file], SINCE, account=name), "run", name)
+    assert stage(warehouse, SINCE, accounts=names) == []
+
+
 def table(warehouse: Warehouse, name: str) -> list[dict[str, Any]]:
     return warehouse.rows(f"select * from staging.flex_{name} order by all")
 
@@ -118,65 +162,65 @@ def test_a_fill_has_every_column_with_its_sign(warehouse: Warehouse, tmp_path: P
     assert table(warehouse, "quarantine") == table(warehouse, "findings") == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"levelOfDetail": None}, "levelOfDetail is missing: add the field"),
-        ({"levelOfDetail": "NOVEL"}, "NOVEL is not known"),
-        ({"symbol": ""}, "symbol"),
-        ({"assetCategory": "XYZ"}, "XYZ is not known"),
-        ({"quantity": ""}, "quantity"),
-        ({"quantity": "ten"}, "quantity"),
-        ({"tradePrice": None}, "price"),
-        ({"ibCommission": ""}, "unknown, and never 0"),
-        ({"ibCommission": "NaN"}, "unknown, and never 0"),
-        ({"taxes": None}, "add the field Taxes"),
-        ({"ibCommissionCurrency": ""}, "ibCommissionCurrency"),
-        ({"multiplier": ""}, "multiplier"),
-        ({"multiplier": None, "assetCategory": "OPT"}, "multiplier"),
-        ({"multiplier": "0"}, "multiplier"),
-        ({"proceeds": "-26"}, "proceeds -26"),
-        ({"currency": ""}, "currency"),
-        ({"fifoPnlRealized": "1,2"}, "fifoPnlRealized"),
-        ({"dateTime": "05/01/2026"}, "not a date or time"),
-        ({"dateTime": "20261101;013000"}, "exists twice in New York"),
-        ({"dateTime": "20260308;023000"}, "does not exist in New York"),
-        ({"dateTime": "20260105;100000 CST"}, "the time zone CST of"),
-        ({"dateTime": "20260105;100000 XYZ"}, "the time zone XYZ of"),
-        ({"dateTime": "20260105;100000 Asia/Nowhere"}, "the time zone Asia/Nowhere of"),
-        ({"dateTime": "20260405;023000 Australia/Sydney"}, "exists twice in Australia/Sydney"),
-        ({"dateTime": "", "tradeDate": ""}, "dateTime and tradeDate are missing"),
-        ({"transactionType": "TradeCancel", "origTradeID": "T9"}, "a cancel without the trade"),
-    ],
-)
+UNREADABLE: list[tuple[Changes, str]] = [
+    ({"levelOfDetail": None}, "levelOfDetail is missing: add the field"),
+    ({"levelOfDetail": "NOVEL"}, "NOVEL is not known"),
+    ({"symbol": ""}, "symbol"),
+    ({"assetCategory": "XYZ"}, "XYZ is not known"),
+    ({"quantity": ""}, "quantity"),
+    ({"quantity": "ten"}, "quantity"),
+    ({"tradePrice": None}, "price"),
+    ({"ibCommission": ""}, "unknown, and never 0"),
+    ({"ibCommission": "NaN"}, "unknown, and never 0"),
+    ({"taxes": None}, "add the field Taxes"),
+    ({"ibCommissionCurrency": ""}, "ibCommissionCurrency"),
+    ({"multiplier": ""}, "multiplier"),
+    ({"multiplier": None, "assetCategory": "OPT"}, "multiplier"),
+    ({"multiplier": "0"}, "multiplier"),
+    ({"proceeds": "-26"}, "proceeds -26"),
+    ({"currency": ""}, "currency"),
+    ({"fifoPnlRealized": "1,2"}, "fifoPnlRealized"),
+    ({"dateTime": "05/01/2026"}, "not a date or time"),
+    ({"dateTime": "20261101;013000"}, "exists twice in New York"),
+    ({"dateTime": "20260308;023000"}, "does not exist in New York"),
+    ({"dateTime": "20260105;100000 CST"}, "the time zone CST of"),
+    ({"dateTime": "20260105;100000 XYZ"}, "the time zone XYZ of"),
+    ({"dateTime": "20260105;100000 Asia/Nowhere"}, "the time zone Asia/Nowhere of"),
+    ({"dateTime": "20260405;023000 Australia/Sydney"}, "exists twice in Australia/Sydney"),
+    ({"dateTime": "", "tradeDate": ""}, "dateTime and tradeDate are missing"),
+    ({"transactionType": "TradeCancel", "origTradeID": "T9"}, "a cancel without the trade"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), UNREADABLE)
 def test_what_cannot_be_read_is_quarantined_by_name(
-    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
+    among: Among, changes: Changes, says: str
 ) -> None:
-    staged(warehouse, tmp_path, statement(changes))
-    assert table(warehouse, "fills") == []
-    assert len(table(warehouse, "quarantine")) == 1
-    assert says in reasons(warehouse)
+    one = among(statement(changes), [statement(changes) for changes, _ in UNREADABLE])
+    assert one.table("fills") == []
+    assert len(one.table("quarantine")) == 1
+    assert says in one.reasons()
 
 
-@pytest.mark.parametrize(
-    ("changes", "at"),
-    [
-        ({"dateTime": "2026-01-05;10:00:00 EST"}, utc(2026, 1, 5, 15)),
-        ({"dateTime": "20261101;013000 EDT"}, utc(2026, 11, 1, 5, 30)),
-        ({"dateTime": None, "tradeTime": "100000"}, utc(2026, 1, 5, 15)),
-        ({"dateTime": "20260106;020000 AEDT"}, utc(2026, 1, 5, 15)),
-        ({"dateTime": "2026-01-05, 23:00:00 HKT"}, utc(2026, 1, 5, 15)),
-        ({"dateTime": "20260105;230000 Asia/Hong_Kong"}, utc(2026, 1, 5, 15)),
-        ({"dateTime": "20260105;203000 ACST"}, utc(2026, 1, 5, 11)),
-        ({"dateTime": ""}, utc(2026, 1, 3, 1, 20)),
-        ({"dateTime": "20260705;100000"}, utc(2026, 7, 5, 14)),
-    ],
-)
+TIMES: list[tuple[Changes, datetime]] = [
+    ({"dateTime": "2026-01-05;10:00:00 EST"}, utc(2026, 1, 5, 15)),
+    ({"dateTime": "20261101;013000 EDT"}, utc(2026, 11, 1, 5, 30)),
+    ({"dateTime": None, "tradeTime": "100000"}, utc(2026, 1, 5, 15)),
+    ({"dateTime": "20260106;020000 AEDT"}, utc(2026, 1, 5, 15)),
+    ({"dateTime": "2026-01-05, 23:00:00 HKT"}, utc(2026, 1, 5, 15)),
+    ({"dateTime": "20260105;230000 Asia/Hong_Kong"}, utc(2026, 1, 5, 15)),
+    ({"dateTime": "20260105;203000 ACST"}, utc(2026, 1, 5, 11)),
+    ({"dateTime": ""}, utc(2026, 1, 3, 1, 20)),
+    ({"dateTime": "20260705;100000"}, utc(2026, 7, 5, 14)),
+]
+
+
+@pytest.mark.parametrize(("changes", "at"), TIMES)
 def test_times_are_utc_and_a_date_alone_is_its_sessions_start(
-    warehouse: Warehouse, tmp_path: Path, changes: Changes, at: datetime
+    among: Among, changes: Changes, at: datetime
 ) -> None:
-    staged(warehouse, tmp_path, statement(changes))
-    assert [row["at"] for row in table(warehouse, "fills")] == [at]
+    one = among(statement(changes), [statement(changes) for changes, _ in TIMES])
+    assert [row["at"] for row in one.table("fills")] == [at]
 
 
 def test_a_zone_means_the_same_to_the_connector_and_in_sql(
@@ -191,19 +235,19 @@ def test_a_zone_means_the_same_to_the_connector_and_in_sql(
     assert table(warehouse, "findings") == []
 
 
-@pytest.mark.parametrize(
-    ("day", "session"),
-    [
-        ("20260104", date(2026, 1, 5)),
-        ("20260102", date(2026, 1, 2)),
-        ("20260110", date(2026, 1, 12)),
-    ],
-)
+DATES = [
+    ("20260104", date(2026, 1, 5)),
+    ("20260102", date(2026, 1, 2)),
+    ("20260110", date(2026, 1, 12)),
+]
+
+
+@pytest.mark.parametrize(("day", "session"), DATES)
 def test_a_date_that_is_no_session_belongs_to_the_next_one(
-    warehouse: Warehouse, tmp_path: Path, day: str, session: date
+    among: Among, day: str, session: date
 ) -> None:
-    staged(warehouse, tmp_path, statement({"tradeDate": day}))
-    assert [row["session_date"] for row in table(warehouse, "fills")] == [session]
+    one = among(statement({"tradeDate": day}), [statement({"tradeDate": day}) for day, _ in DATES])
+    assert [row["session_date"] for row in one.table("fills")] == [session]
 
 
 def test_only_executions_are_fills(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -245,19 +289,13 @@ def test_a_cancel_without_a_trade_id_finds_its_order(warehouse: Warehouse, tmp_p
     assert table(warehouse, "fills") == table(warehouse, "quarantine") == []
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+TRADES = st.lists(
+    st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(0, 3)), min_size=1, max_size=6
 )
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(0, 3)), min_size=1, max_size=6
-    ),
-    st.randoms(use_true_random=False),
-)
-def test_whatever_is_cancelled_the_sums_are_the_statements(
-    tmp_path_factory: pytest.TempPathFactory, trades: list[tuple[int, int, int]], shuffle: Any
-) -> None:
-    """Each trade is booked, then cancelled and rebooked `times` times, in any order of rows."""
+
+
+def booked(trades: list[tuple[int, int, int]], shuffle: Any) -> str:
+    """Return a statement of trades that are cancelled and rebooked `times` times, in any order."""
     rows: list[dict[str, str]] = []
     for n, (qty, price, times) in enumerate(trades):
         value = {"quantity": str(qty), "tradePrice": str(price), "proceeds": str(-qty * price)}
@@ -267,25 +305,30 @@ def test_whatever_is_cancelled_the_sums_are_the_statements(
             number = str(100 * n + 10 * k)
             rows.append({**value, **moment, "tradeID": f"T{n}", "transactionID": number})
             if k < times:
-                rows.append(
-                    {
-                        **CANCEL,
-                        **back,
-                        **moment,
-                        "origTradeID": f"T{n}",
-                        "transactionID": number + "9",
-                    }
-                )
+                cancel = {"origTradeID": f"T{n}", "transactionID": number + "9"}
+                rows.append({**CANCEL, **back, **moment, **cancel})
     shuffle.shuffle(rows)
+    return statement(*rows)
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.lists(TRADES, min_size=4, max_size=8), st.randoms(use_true_random=False))
+def test_whatever_is_cancelled_the_sums_are_the_statements(
+    tmp_path_factory: pytest.TempPathFactory,
+    accounts: list[list[tuple[int, int, int]]],
+    shuffle: Any,
+) -> None:
     path = tmp_path_factory.mktemp("cancels")
     with Warehouse(path / "w.duckdb") as warehouse:
-        staged(warehouse, path, statement(*rows))
-        fills = table(warehouse, "fills")
-        assert sum(row["qty"] for row in fills) == sum(qty for qty, _, _ in trades)
-        assert len(fills) == len(trades)
-        fees = sum(row["fee"] for row in fills)
-        fees += sum(row["amount"] for row in table(warehouse, "ledger"))
-        assert fees == -sum(times + 1 for _, _, times in trades)
+        staged_apart(warehouse, path, [booked(trades, shuffle) for trades in accounts])
+        for number, trades in enumerate(accounts):
+            one = Staged(warehouse, f"ib{number}")
+            fills = one.table("fills")
+            assert sum(row["qty"] for row in fills) == sum(qty for qty, _, _ in trades)
+            assert len(fills) == len(trades)
+            fees = sum(row["fee"] for row in fills)
+            fees += sum(row["amount"] for row in one.table("ledger"))
+            assert fees == -sum(times + 1 for _, _, times in trades)
 
 
 def test_conversions_are_no_positions_but_their_commission_is_paid(
@@ -304,27 +347,25 @@ def test_conversions_are_no_positions_but_their_commission_is_paid(
     assert table(warehouse, "findings") == []
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"notes": "A;P"}, "without its other leg"),
-        (
-            {"assetCategory": "FUND", "proceeds": "", "netCash": ""},
-            "proceeds of a FUND are missing",
-        ),
-        ({"assetCategory": "BOND", "proceeds": "-20", "netCash": "-21"}, "for this BOND"),
-        ({"netCash": "-28"}, "a charge is missing"),
-        ({"fxRateToBase": "0.9"}, "base currency is another"),
-        ({"ibCommissionCurrency": "EUR", "taxes": "-1"}, "taxes are in USD"),
-        ({"accountId": "U9"}, "rows of account U9"),
-    ],
-)
-def test_what_is_not_valued_yet_is_a_finding(
-    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
-) -> None:
-    staged(warehouse, tmp_path, statement(changes))
-    assert len(table(warehouse, "fills")) == 1
-    assert says in reasons(warehouse, "findings")
+NOT_VALUED: list[tuple[Changes, str]] = [
+    ({"notes": "A;P"}, "without its other leg"),
+    (
+        {"assetCategory": "FUND", "proceeds": "", "netCash": ""},
+        "proceeds of a FUND are missing",
+    ),
+    ({"assetCategory": "BOND", "proceeds": "-20", "netCash": "-21"}, "for this BOND"),
+    ({"netCash": "-28"}, "a charge is missing"),
+    ({"fxRateToBase": "0.9"}, "base currency is another"),
+    ({"ibCommissionCurrency": "EUR", "taxes": "-1"}, "taxes are in USD"),
+    ({"accountId": "U9"}, "rows of account U9"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), NOT_VALUED)
+def test_what_is_not_valued_yet_is_a_finding(among: Among, changes: Changes, says: str) -> None:
+    one = among(statement(changes), [statement(changes) for changes, _ in NOT_VALUED])
+    assert len(one.table("fills")) == 1
+    assert says in one.reasons("findings")
 
 
 def test_another_base_currency_makes_rates_unknown(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -351,89 +392,96 @@ def action(symbol: str, qty: str, headline: str, type_: str = "", proceeds: str 
     )
 
 
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([action("X", "10", "X(US01) SPLIT 2 FOR 1", "FS")], [("split", "X", Decimal(10), None)]),
-        (
-            [
-                action("X.OLD", "-10", "X(US01) SPLIT 1 FOR 5", "RS"),
-                action("X", "2", "X(US01) SPLIT 1 FOR 5", "RS"),
-            ],
-            [("split", "X", Decimal(-8), None)],
-        ),
-        (
-            [
-                action("X", "-10", "X(US01) CUSIP/ISIN CHANGE TO (US02)", "IC"),
-                action("Y", "10", "X(US01) CUSIP/ISIN CHANGE TO (US02)", "IC"),
-            ],
-            [("move", "X", Decimal(-10), "Y")],
-        ),
-        (
-            [
-                action("X", "10", "X(US01) TENDERED TO US02 1 FOR 1"),
-                action("X.TEN", "-10", "X(US01) TENDERED TO US02 1 FOR 1"),
-            ],
-            [("move", "X", Decimal(10), "X.TEN")],
-        ),
-        (
-            [
-                action("X", "-10", "X(US01) SPLIT 3 FOR 1"),
-                action("Y", "30", "X(US01) SPLIT 3 FOR 1"),
-            ],
-            [("move", "X", Decimal(-10), "Y"), ("split", "Y", Decimal(20), None)],
-        ),
-    ],
-)
+def acted(rows: Sequence[str]) -> str:
+    """Return a statement of corporate actions."""
+    return statement(extra=f"<CorporateActions>{''.join(rows)}</CorporateActions>")
+
+
+SPLITS: list[tuple[list[str], list[tuple[object, ...]]]] = [
+    ([action("X", "10", "X(US01) SPLIT 2 FOR 1", "FS")], [("split", "X", Decimal(10), None)]),
+    (
+        [
+            action("X.OLD", "-10", "X(US01) SPLIT 1 FOR 5", "RS"),
+            action("X", "2", "X(US01) SPLIT 1 FOR 5", "RS"),
+        ],
+        [("split", "X", Decimal(-8), None)],
+    ),
+    (
+        [
+            action("X", "-10", "X(US01) CUSIP/ISIN CHANGE TO (US02)", "IC"),
+            action("Y", "10", "X(US01) CUSIP/ISIN CHANGE TO (US02)", "IC"),
+        ],
+        [("move", "X", Decimal(-10), "Y")],
+    ),
+    (
+        [
+            action("X", "10", "X(US01) TENDERED TO US02 1 FOR 1"),
+            action("X.TEN", "-10", "X(US01) TENDERED TO US02 1 FOR 1"),
+        ],
+        [("move", "X", Decimal(10), "X.TEN")],
+    ),
+    (
+        [
+            action("X", "-10", "X(US01) SPLIT 3 FOR 1"),
+            action("Y", "30", "X(US01) SPLIT 3 FOR 1"),
+        ],
+        [("move", "X", Decimal(-10), "Y"), ("split", "Y", Decimal(20), None)],
+    ),
+]
+
+
+@pytest.mark.parametrize(("rows", "expected"), SPLITS)
 def test_splits_and_other_names_change_lots(
-    warehouse: Warehouse, tmp_path: Path, rows: list[str], expected: list[tuple[object, ...]]
+    among: Among, rows: list[str], expected: list[tuple[object, ...]]
 ) -> None:
-    extra = f"<CorporateActions>{''.join(rows)}</CorporateActions>"
-    staged(warehouse, tmp_path, statement(extra=extra))
+    one = among(
+        acted(rows),
+        [acted(rows) for rows, _ in SPLITS],
+    )
     found = [
         (row["kind"], row["instrument"], row["qty"], row["to_instrument"])
-        for row in table(warehouse, "lot_events")
+        for row in one.table("lot_events")
     ]
     assert sorted(found, key=str) == sorted(expected, key=str)
-    assert table(warehouse, "findings") == []
-    assert {row["session_date"] for row in table(warehouse, "lot_events")} == {date(2026, 1, 6)}
+    assert one.table("findings") == []
+    assert {row["session_date"] for row in one.table("lot_events")} == {date(2026, 1, 6)}
 
 
 def test_a_merger_for_cash_is_a_fill_at_what_it_paid(warehouse: Warehouse, tmp_path: Path) -> None:
     row = action("X", "-10", "X(US01) MERGED(Acquisition) FOR USD 2.50 PER SHARE", "TC", "25")
-    staged(warehouse, tmp_path, statement(extra=f"<CorporateActions>{row}</CorporateActions>"))
+    staged(warehouse, tmp_path, acted([row]))
     [fill] = table(warehouse, "fills")
     assert (fill["qty"], fill["price"], fill["proceeds"]) == (-10, Decimal("2.5"), 25)
     assert fill["is_system"]
     assert table(warehouse, "lot_events") == table(warehouse, "findings") == []
 
 
-@pytest.mark.parametrize(
-    "rows",
+OTHER_ACTIONS: list[list[str]] = [
+    [action("Z", "5", "X(US01) SPINOFF 1 FOR 2", "SO")],
+    [action("X", "5", "X(US01) STOCK DIVIDEND 1 FOR 2", "SD")],
+    [action("X", "-10", "X(US01) DELISTED", "DW")],
     [
-        [action("Z", "5", "X(US01) SPINOFF 1 FOR 2", "SO")],
-        [action("X", "5", "X(US01) STOCK DIVIDEND 1 FOR 2", "SD")],
-        [action("X", "-10", "X(US01) DELISTED", "DW")],
-        [
-            action("X", "-10", "X(US01) MERGED(Acquisition) WITH US02 1 FOR 2", "TC"),
-            action("Y", "5", "X(US01) MERGED(Acquisition) WITH US02 1 FOR 2", "TC"),
-        ],
-        [
-            action("X", "-10", "X(US01) TENDERED TO US02 1 FOR 2", "TO"),
-            action("Y", "5", "X(US01) TENDERED TO US02 1 FOR 2", "TO"),
-        ],
+        action("X", "-10", "X(US01) MERGED(Acquisition) WITH US02 1 FOR 2", "TC"),
+        action("Y", "5", "X(US01) MERGED(Acquisition) WITH US02 1 FOR 2", "TC"),
     ],
-)
-def test_any_other_corporate_action_is_named(
-    warehouse: Warehouse, tmp_path: Path, rows: list[str]
-) -> None:
-    extra = f"<CorporateActions>{''.join(rows)}</CorporateActions>"
-    staged(warehouse, tmp_path, statement(extra=extra))
+    [
+        action("X", "-10", "X(US01) TENDERED TO US02 1 FOR 2", "TO"),
+        action("Y", "5", "X(US01) TENDERED TO US02 1 FOR 2", "TO"),
+    ],
+]
+
+
+@pytest.mark.parametrize("rows", OTHER_ACTIONS)
+def test_any_other_corporate_action_is_named(among: Among, rows: list[str]) -> None:
+    one = among(
+        acted(rows),
+        [acted(rows) for rows in OTHER_ACTIONS],
+    )
     # What the headline names first is concerned, too: of a spin-off no row is the old paper's.
     concerned = {"X", *(row.split('symbol="')[1][0] for row in rows)}
-    assert {row["instrument"] for row in table(warehouse, "findings")} == concerned
-    assert "corporate action not valued" in reasons(warehouse, "findings")
-    assert table(warehouse, "lot_events") == []
+    assert {row["instrument"] for row in one.table("findings")} == concerned
+    assert "corporate action not valued" in one.reasons("findings")
+    assert one.table("lot_events") == []
 
 
 OPTION = {
@@ -460,21 +508,22 @@ def test_an_assignment_is_two_legs(warehouse: Warehouse, tmp_path: Path) -> None
     assert table(warehouse, "findings") == []
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"quantity": "200", "proceeds": "-10000", "netCash": "-10000"},
-        {"quantity": "-100", "proceeds": "5000", "netCash": "5000"},
-        {"dateTime": "20260106;161000"},
-        {"tradePrice": "49", "proceeds": "-4900", "netCash": "-4900"},
-    ],
-)
-def test_legs_that_do_not_fit_are_named(
-    warehouse: Warehouse, tmp_path: Path, changes: Changes
-) -> None:
-    staged(warehouse, tmp_path, statement(OPTION, {**DELIVERED, **changes}))
-    assert "without its other leg" in reasons(warehouse, "findings")
-    assert {row["exercise_id"] for row in table(warehouse, "fills")} == {None}
+LEGS: list[Changes] = [
+    {"quantity": "200", "proceeds": "-10000", "netCash": "-10000"},
+    {"quantity": "-100", "proceeds": "5000", "netCash": "5000"},
+    {"dateTime": "20260106;161000"},
+    {"tradePrice": "49", "proceeds": "-4900", "netCash": "-4900"},
+]
+
+
+@pytest.mark.parametrize("changes", LEGS)
+def test_legs_that_do_not_fit_are_named(among: Among, changes: Changes) -> None:
+    one = among(
+        statement(OPTION, {**DELIVERED, **changes}),
+        [statement(OPTION, {**DELIVERED, **changes}) for changes in LEGS],
+    )
+    assert "without its other leg" in one.reasons("findings")
+    assert {row["exercise_id"] for row in one.table("fills")} == {None}
 
 
 def test_a_rate_is_the_trades_own_then_the_days_and_never_guessed(
@@ -519,41 +568,42 @@ def test_confirmations_are_fills_until_an_activity_statement_covers_the_day(
     assert [row["fill_id"] for row in table(warehouse, "fills")] == ["1"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "type_"),
-    [
-        ("dividend", "Dividends"), ("dividend", "Payment In Lieu Of Dividends"),
-        ("tax", "Withholding Tax"), ("tax", "871(m) Withholding"),
-        ("interest", "Broker Interest Paid"), ("interest", "Bond Interest Received"),
-        ("fee", "Advisor Fees"), ("fee", "Commission Adjustments"),
-        ("transfer", "Deposits/Withdrawals"), ("transfer", "Deposits &amp; Withdrawals"),
-    ],
-)  # fmt: skip
-def test_cash_has_a_kind(warehouse: Warehouse, tmp_path: Path, kind: str, type_: str) -> None:
-    staged(warehouse, tmp_path, statement(cash=({"type": type_},)))
-    assert [(row["kind"], row["amount"]) for row in table(warehouse, "ledger")] == [
-        (kind, Decimal(-3))
-    ]
+CASH_KINDS = [
+    ("dividend", "Dividends"), ("dividend", "Payment In Lieu Of Dividends"),
+    ("tax", "Withholding Tax"), ("tax", "871(m) Withholding"),
+    ("interest", "Broker Interest Paid"), ("interest", "Bond Interest Received"),
+    ("fee", "Advisor Fees"), ("fee", "Commission Adjustments"),
+    ("transfer", "Deposits/Withdrawals"), ("transfer", "Deposits &amp; Withdrawals"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"type": "Cash Receipts"}, '"Cash Receipts" is not known'),
-        ({"type": None}, "type is missing"),
-        ({"amount": ""}, "amount"),
-        ({"amount": "1e400"}, "amount"),
-        ({"dateTime": "", "reportDate": ""}, "dateTime and reportDate"),
-        ({"levelOfDetail": "NOVEL"}, "NOVEL"),
-        ({"currency": ""}, "currency"),
-    ],
-)
-def test_cash_that_cannot_be_read_is_quarantined(
-    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
-) -> None:
-    staged(warehouse, tmp_path, statement(cash=(changes,)))
-    assert table(warehouse, "ledger") == []
-    assert says in reasons(warehouse)
+@pytest.mark.parametrize(("kind", "type_"), CASH_KINDS)
+def test_cash_has_a_kind(among: Among, kind: str, type_: str) -> None:
+    one = among(
+        statement(cash=({"type": type_},)),
+        [statement(cash=({"type": type_},)) for _, type_ in CASH_KINDS],
+    )
+    assert [(row["kind"], row["amount"]) for row in one.table("ledger")] == [(kind, Decimal(-3))]
+
+
+UNREADABLE_CASH: list[tuple[Changes, str]] = [
+    ({"type": "Cash Receipts"}, '"Cash Receipts" is not known'),
+    ({"type": None}, "type is missing"),
+    ({"amount": ""}, "amount"),
+    ({"amount": "1e400"}, "amount"),
+    ({"dateTime": "", "reportDate": ""}, "dateTime and reportDate"),
+    ({"levelOfDetail": "NOVEL"}, "NOVEL"),
+    ({"currency": ""}, "currency"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), UNREADABLE_CASH)
+def test_cash_that_cannot_be_read_is_quarantined(among: Among, changes: Changes, says: str) -> None:
+    one = among(
+        statement(cash=(changes,)), [statement(cash=(changes,)) for changes, _ in UNREADABLE_CASH]
+    )
+    assert one.table("ledger") == []
+    assert says in one.reasons()
 
 
 def test_summaries_of_cash_restate(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -595,18 +645,21 @@ def test_lots_are_added_up_where_there_is_no_summary(warehouse: Warehouse, tmp_p
     ]
 
 
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"levelOfDetail": "CONTRACT"}, "CONTRACT is not known"),
-        ({"levelOfDetail": None}, "levelOfDetail is missing"),
-        ({"position": ""}, "position is missing"),
-        ({"markPrice": "x"}, "markPrice"),
-    ],
-)
+UNREADABLE_POSITIONS: list[tuple[Changes, str]] = [
+    ({"levelOfDetail": "CONTRACT"}, "CONTRACT is not known"),
+    ({"levelOfDetail": None}, "levelOfDetail is missing"),
+    ({"position": ""}, "position is missing"),
+    ({"markPrice": "x"}, "markPrice"),
+]
+
+
+@pytest.mark.parametrize(("changes", "says"), UNREADABLE_POSITIONS)
 def test_positions_that_cannot_be_read_are_quarantined(
-    warehouse: Warehouse, tmp_path: Path, changes: Changes, says: str
+    among: Among, changes: Changes, says: str
 ) -> None:
-    staged(warehouse, tmp_path, statement(positions=(changes,)))
-    assert table(warehouse, "positions") == []
-    assert says in reasons(warehouse)
+    one = among(
+        statement(positions=(changes,)),
+        [statement(positions=(changes,)) for changes, _ in UNREADABLE_POSITIONS],
+    )
+    assert one.table("positions") == []
+    assert says in one.reasons()
