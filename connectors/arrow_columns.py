@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow_text import Digits, floats_text, integers_text, lenient_utf8, plain_numbers
+from connectors.arrow_text import (
+    Digits,
+    floats_text,
+    integers_text,
+    lenient_utf8,
+    plain_numbers,
+    writable,
+)
+from connectors.meter import NULL_BYTES, Meter
 
 Kind = Literal[
     "BIGINT",
@@ -43,26 +50,40 @@ class InfiniteError(ValueError):
     """A column holds an infinite number."""
 
 
+class TwinsError(ValueError):
+    """A structure has two fields of one name."""
+
+
 def texts(column: pa.ChunkedArray) -> Texts:
     """Return a column of any Arrow type as text, each digit kept.
 
     What is not a number (NaN) is unknown: null. What has parts (a list, a structure) is JSON whose
-    numbers are text. Raises InfiniteError.
+    numbers are text. Raises InfiniteError, TwinsError.
     """
     digits = Digits()
-    read = [_texts(chunk, digits) for chunk in column.chunks or [pa.array([], column.type)]]
+    read = [array_texts(chunk, digits) for chunk in column.chunks or [pa.array([], column.type)]]
     return Texts(pa.chunked_array([chunk for chunk, _ in read], pa.string()), read[0][1], digits)
 
 
-def _texts(values: pa.Array, digits: Digits) -> tuple[pa.Array, Kind]:
-    if isinstance(values, pa.ExtensionArray):
-        values = values.storage
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+def array_texts(values: pa.Array, digits: Digits) -> tuple[pa.Array, Kind]:
+    """Return an array of any Arrow type as `texts` does, and its kind; its digits are counted."""
+    values = _plain_array(values)
     for is_one, kind, read in _READINGS:
         if is_one(values.type):
             return read(values, digits), kind
-    return values.cast(pa.string()), "VARCHAR"
+    try:
+        return values.cast(pa.string()), "VARCHAR"
+    except pa.ArrowNotImplementedError:
+        said = [None if one is None else str(one) for one in values.to_pylist()]
+        return pa.array(said, pa.string()), "VARCHAR"
+
+
+def _plain_array(values: pa.Array) -> pa.Array:
+    """Return the values themselves, of an array that encodes or extends them."""
+    while isinstance(values, pa.ExtensionArray) or pa.types.is_dictionary(values.type):
+        is_coded = pa.types.is_dictionary(values.type)
+        values = values.dictionary_decode() if is_coded else values.storage
+    return values
 
 
 def _floats(values: pa.Array, digits: Digits) -> pa.Array:
@@ -83,7 +104,60 @@ def _words(values: pa.Array, _digits: Digits) -> pa.Array:
 
 
 def _parts(values: pa.Array, _digits: Digits) -> pa.Array:
-    return pa.array(map(json_text, values.to_pylist()), pa.string())
+    return pa.array(map(_json, _objects(values)), pa.string())
+
+
+def _objects(values: pa.Array) -> list[Any]:
+    """Return what has parts as lists and dictionaries of text."""
+    values = _plain_array(values)
+    for is_one, read in _PARTS:
+        if is_one(values.type):
+            return read(values)
+    return list(array_texts(values, Digits())[0].to_pylist())
+
+
+def _structures(values: pa.StructArray) -> list[Any]:
+    names = [field.name for field in values.type]
+    if len(set(names)) < len(names):
+        raise TwinsError
+    fields = [_objects(values.field(place)) for place in range(len(names))]
+    rows = zip(*fields, strict=True) if names else iter([()] * len(values))
+    return [
+        dict(zip(names, row, strict=True)) if one else None
+        for row, one in zip(rows, _is_there(values), strict=True)
+    ]
+
+
+def _maps(values: pa.MapArray) -> list[Any]:
+    pairs = zip(_objects(values.keys), _objects(values.items), strict=True)
+    return _cut([list(pair) for pair in pairs], values)
+
+
+def _lists(values: pa.ListArray) -> list[Any]:
+    return _cut(_objects(values.values), values)
+
+
+def _lists_of_one_size(values: pa.FixedSizeListArray) -> list[Any]:
+    inner, size = _objects(values.values), values.type.list_size
+    begins = range(values.offset * size, (values.offset + len(values)) * size, size or 1)
+    starts = begins if size else [0] * len(values)
+    return [
+        inner[begin : begin + size] if one else None
+        for begin, one in zip(starts, _is_there(values), strict=True)
+    ]
+
+
+def _cut(inner: list[Any], values: pa.Array) -> list[Any]:
+    """Return the lists of which `inner` has all the parts, one after the other."""
+    offsets = values.offsets.to_pylist()
+    return [
+        inner[begin:end] if one else None
+        for begin, end, one in zip(offsets[:-1], offsets[1:], _is_there(values), strict=True)
+    ]
+
+
+def _is_there(values: pa.Array) -> list[bool]:
+    return list(values.is_valid().to_pylist())
 
 
 def _hexadecimal(values: pa.Array, _digits: Digits) -> pa.Array:
@@ -128,43 +202,66 @@ _READINGS: Sequence[
 """How each type of Arrow's is read, and what it is then; the first that fits. The rest is text."""
 
 
-def json_text(value: object) -> str | None:
-    """Return a value that has parts as one line of JSON whose numbers are text; None stays None."""
+_PARTS: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[Any], list[Any]]]] = [
+    (pa.types.is_struct, _structures),
+    (pa.types.is_map, _maps),
+    (pa.types.is_fixed_size_list, _lists_of_one_size),
+    (lambda kind: pa.types.is_list(kind) or pa.types.is_large_list(kind), _lists),
+    (lambda kind: pa.types.is_boolean(kind) or pa.types.is_null(kind), pa.Array.to_pylist),
+    (
+        pa.types.is_nested,
+        lambda values: [None if one is None else str(one) for one in values.to_pylist()],
+    ),
+]
+"""How a type of Arrow's becomes Python's, inside JSON; the first that fits. The rest is text."""
+
+
+def json_text(value: object, meter: Meter) -> str | None:
+    """Return a value that has parts as one line of JSON whose numbers are text; None stays None.
+
+    Raises UnreadableError for parts in parts beyond the limit.
+    """
+    return None if value is None else _json(_plain(value, meter, 1))
+
+
+def _json(value: object) -> str | None:
     if value is None:
         return None
-    return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(name): _plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if value is None or isinstance(value, bool | str):
-        return value
-    if isinstance(value, float):
-        return f"{Decimal(repr(value)):f}" if value == value else None  # noqa: PLR0124 - NaN
-    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+def _plain(value: object, meter: Meter, depth: int) -> object:
+    if isinstance(value, str):
+        return writable(value)
+    if isinstance(value, Mapping | list):
+        meter.nesting("JSON", depth)
+        if isinstance(value, list):
+            return [_plain(part, meter, depth + 1) for part in value]
+        return {name: _plain(part, meter, depth + 1) for name, part in value.items()}
+    return value
 
 
-def stacked(parts: Sequence[Mapping[str, Texts]], sizes: Sequence[int]) -> dict[str, Texts]:
+def stacked(
+    parts: Sequence[Mapping[str, Texts]], sizes: Sequence[int], meter: Meter
+) -> dict[str, Texts]:
     """Return the columns of many files as those of one, `sizes` rows of each, one below the other.
 
     A column that a file lacks is null there. Where its types differ it is a decimal if all are
     numbers, and text otherwise.
     """
     names = dict.fromkeys(name for part in parts for name in part)
-    return {name: _stacked([part.get(name) for part in parts], sizes) for name in names}
+    return {name: _stacked([part.get(name) for part in parts], sizes, meter) for name in names}
 
 
-def _stacked(columns: Sequence[Texts | None], sizes: Sequence[int]) -> Texts:
+def _stacked(columns: Sequence[Texts | None], sizes: Sequence[int], meter: Meter) -> Texts:
     present = [column for column in columns if column is not None]
-    chunks = [
-        chunk
-        for column, size in zip(columns, sizes, strict=True)
-        for chunk in (pa.nulls(size, pa.string()),) * (column is None)
-        + tuple(column.values.chunks if column else ())
-    ]
+    chunks: list[pa.Array] = []
+    for column, size in zip(columns, sizes, strict=True):
+        if column is None:
+            meter.hold(NULL_BYTES * size)
+            chunks.append(pa.nulls(size, pa.string()))
+        else:
+            chunks += column.values.chunks
     digits = Digits(
         max(column.digits.whole for column in present),
         max(column.digits.places for column in present),

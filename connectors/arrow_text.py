@@ -110,6 +110,16 @@ def lenient_utf8(text: pa.Array) -> pa.Array:
         text.validate(full=True)
     except pa.ArrowInvalid:
         raw = text.view(pa.binary()).to_pylist()
-        found = [one if one is None else one.decode("utf-8", "backslashreplace") for one in raw]
+        found = [one if one is None else lenient_text(one) for one in raw]
         return pa.array(found, pa.string())
     return text
+
+
+def lenient_text(raw: bytes) -> str:
+    r"""Return text as it is; a byte that is no UTF-8 shows as `\xff`, and never stops the books."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def writable(text: str) -> str:
+    r"""Return text that UTF-8 can write: half a pair of surrogates shows as `\ud83d`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

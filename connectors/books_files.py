@@ -20,8 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import pyarrow as pa
+
 from connectors.arrow_columns import Texts, stacked
+from connectors.arrow_text import lenient_text
+from connectors.meter import Meter
 from connectors.snapshot import IsWanted, TableRows, UnreadableError, refuse_twins, with_ids
+from recon.limits import Limits
 
 UNNAMED = "rows"
 """The table of files whose names say nothing but when."""
@@ -44,24 +49,30 @@ class FileTable:
     ids: list[str] | None = None
 
 
-Parse = Callable[[Path, bytes], list[FileTable]]
-"""Reads the tables of one whole file. Raises UnreadableError."""
+Parse = Callable[[Path, bytes, Meter], list[FileTable]]
+"""Reads the tables of one whole file, and counts what they hold. Raises UnreadableError."""
 
 
 class FileReader:
     """Read books that are one file, all files of a folder that end in `suffixes`, or a pattern's.
 
-    With `table`, all that is named by its file is that table.
+    With `table`, all that is named by its file is that table. What exceeds `limits` is refused.
     """
 
     def __init__(
-        self, path: Path, parse: Parse, suffixes: Sequence[str], table: str | None = None
+        self,
+        path: Path,
+        parse: Parse,
+        suffixes: Sequence[str],
+        table: str | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.source = str(path)
         self._path = path
         self._parse = parse
         self._suffixes = tuple(suffixes)
         self._table = table
+        self._limits = limits
 
     async def read(self, is_wanted: IsWanted) -> dict[str, TableRows]:
         """Return every wanted table, of all files together. Raises UnreadableError."""
@@ -73,15 +84,23 @@ class FileReader:
 
     def _read(self, is_wanted: IsWanted, is_over: threading.Event) -> dict[str, TableRows]:
         found: defaultdict[str, list[tuple[Path, FileTable]]] = defaultdict(list)
-        for path in self._files():
+        meter = Meter(self.source, self._limits)
+        files = self._files()
+        meter.files(len(files))
+        for path in files:
             if is_over.is_set():
                 break  # nobody waits for it any more
-            for table in self._parse(path, content_at_rest(path)):
+            content = content_at_rest(path, meter)
+            tables = self._parse(path, content, meter)
+            meter.let_go(len(content))
+            del content
+            for table in tables:
                 name = table.name or self._table or table_name(path)
+                meter.columns(name, len(table.columns))
                 refuse_twins(path, "column", list(table.columns))
                 if table.columns and is_wanted(name):
                     found[name].append((path, table))
-        return {name: _together(self._path, parts) for name, parts in found.items()}
+        return {name: _together(self._path, parts, meter) for name, parts in found.items()}
 
     def _files(self) -> list[Path]:
         """Return the files, in the order of their names. At least one."""
@@ -110,19 +129,25 @@ class FileReader:
 
 def table_name(path: Path) -> str:
     """Return the table that a file's rows belong to: its name without dates and numbers."""
-    stem = path.name.split(".")[0]
+    stem = lenient_text(os.fsencode(path.name)).split(".")[0]
     return re.sub(r"[-_. ]{2,}", "-", _WHEN.sub("", stem)).strip("-_. ") or UNNAMED
 
 
-def content_at_rest(path: Path) -> bytes:
-    """Return a file's bytes, read while nobody was writing it. Raises UnreadableError."""
+def content_at_rest(path: Path, meter: Meter) -> bytes:
+    """Return a file's bytes, read while nobody was writing it. Raises UnreadableError.
+
+    The bytes count as held until they are let go.
+    """
     deadline = time.monotonic() + _REST_LIMIT_S
     with _readably(path):
         while True:
             before = path.stat()
             if not stat.S_ISREG(before.st_mode):
                 _refuse(path, "is not a file", "name the file that the bot writes in `books`")
-            content = path.read_bytes()
+            meter.file(path, before.st_size)
+            meter.has_room(before.st_size)
+            with path.open("rb") as file:
+                content = file.read(before.st_size + 1)  # no more, where it grows
             if time.time() - before.st_mtime < 1:
                 time.sleep(_SETTLE_S)  # a writer that is at it goes on writing meanwhile
             after = path.stat()
@@ -134,21 +159,27 @@ def content_at_rest(path: Path) -> bytes:
                 _refuse(path, what, "run when the bot writes less, or let it write a new file")
     if not content:
         _refuse(path, "is empty", "correct the path in `books`, or restore the bot's file")
+    meter.hold(len(content))
     return content
 
 
-def _together(source: Path, parts: Sequence[tuple[Path, FileTable]]) -> TableRows:
+def _together(source: Path, parts: Sequence[tuple[Path, FileTable]], meter: Meter) -> TableRows:
     """Return a table's parts as one; ids that a file gave stay what they are where it is alone."""
     tables = [table for _, table in parts]
-    columns = stacked([table.columns for table in tables], [table.size for table in tables])
+    columns = stacked([table.columns for table in tables], [table.size for table in tables], meter)
+    meter.columns(str(source), len(columns))
     refuse_twins(source, "column", columns)
-    ids: list[str] | None = []
+    ids: list[pa.Array] | None = []
     for path, table in parts:
         if table.ids is None or ids is None:
             ids = None
         else:
-            ids += [one if len(parts) == 1 else f"{path.name}/{one}" for one in table.ids]
-    rows = with_ids({name: column.values for name, column in columns.items()}, ids)
+            file = "" if len(parts) == 1 else f"{lenient_text(os.fsencode(path.name))}/"
+            ids.append(pa.array([f"{file}{one}" for one in table.ids], pa.string()))
+    rows = with_ids(
+        {name: column.values for name, column in columns.items()},
+        None if ids is None else pa.chunked_array(ids, pa.string()),
+    )
     return TableRows(rows, [(name, column.duckdb_type()) for name, column in columns.items()])
 
 

@@ -14,16 +14,21 @@ A row's key is its column `_key`. What is beside tables in an object is one row 
 
 from __future__ import annotations
 
+import io
 import json
+from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pyarrow as pa
 
-from connectors.arrow_columns import Texts, json_text
+from connectors.arrow_columns import Texts, json_text, stacked
+from connectors.arrow_text import writable
 from connectors.books_files import FileTable
+from connectors.meter import Meter
 from connectors.snapshot import UnreadableError
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
@@ -32,13 +37,30 @@ KEY = "_key"
 
 _ONE_ROW = "1"
 _LINES = (".jsonl", ".ndjson")
+_BEFORE_VALUES = (b"{", b"[", b",", b":")
+_VALUES_AT_ONCE = 200_000
+"""Values of lines of JSON that are Python's at one time."""
 
 
-def parse_json(path: Path, content: bytes) -> list[FileTable]:
+def parse_json(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
     """Return the tables of a JSON file. Raises UnreadableError for one that is not whole."""
+    with _readably(path):
+        if path.name.lower().endswith(_LINES):
+            return [_Tables(path, meter).of_lines(content)]
+        meter.json(path, len(content))
+        meter.parts(path, _count(content))
+        held = _loaded(content.decode("utf-8-sig"))
+        tables = _Tables(path, meter).of(held)
+    if tables is None:
+        _refuse(path, "holds neither rows nor tables", "name a file of JSON objects in `books`")
+    return tables
+
+
+@contextmanager
+def _readably(path: Path) -> Iterator[None]:
+    """Turn what is wrong with JSON into an error for the person who reads it."""
     try:
-        text = content.decode("utf-8-sig")
-        held = _lines(text) if path.name.lower().endswith(_LINES) else _loaded(text)
+        yield
     except UnicodeDecodeError:
         _refuse(path, "is not written in UTF-8", "see that `books` names the file the bot writes")
     except json.JSONDecodeError as error:
@@ -48,10 +70,11 @@ def parse_json(path: Path, content: bytes) -> list[FileTable]:
         _refuse(path, "is nested too deeply", "see that `books` names the file the bot writes")
     except ValueError as error:
         _refuse(path, f"cannot be taken ({error})", "correct that place in the file")
-    tables = _tables(held)
-    if tables is None:
-        _refuse(path, "holds neither rows nor tables", "name a file of JSON objects in `books`")
-    return tables
+
+
+def _count(content: bytes) -> int:
+    """Return how many values JSON may have at most: each is after one of these marks."""
+    return sum(map(content.count, _BEFORE_VALUES))
 
 
 def _loaded(text: str) -> Any:
@@ -61,11 +84,7 @@ def _loaded(text: str) -> Any:
     except json.JSONDecodeError as error:
         if error.msg != "Extra data":
             raise
-        return _lines(text)
-
-
-def _lines(text: str) -> list[Any]:
-    return [_decoded(line) for line in text.split("\n") if line.strip()]
+        return [_decoded(line) for line in text.split("\n") if line.strip()]
 
 
 def _decoded(text: str) -> Any:
@@ -85,25 +104,12 @@ def _constant(word: str) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    held = dict(pairs)
+    held = {writable(name): value for name, value in pairs}
     if len(held) < len(pairs):
-        twice = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
-        raise ValueError(f"an object has {twice[0]!r} twice")
+        names = Counter(writable(name) for name, _ in pairs)
+        twice = next(name for name, count in names.items() if count > 1)
+        raise ValueError(f"an object has {twice!r} twice")
     return held
-
-
-def _tables(held: Any) -> list[FileTable] | None:
-    if isinstance(held, list):
-        return [_table(None, held)] if all(isinstance(one, dict) for one in held) else None
-    if not isinstance(held, dict):
-        return None
-    tables = [table for name, part in held.items() if (table := _named(name, part))]
-    rest = {name: part for name, part in held.items() if not _is_table(part)}
-    if not tables and rest and all(isinstance(part, dict) for part in rest.values()):
-        return [_keyed(None, rest)]
-    if rest:
-        tables.append(_table(None, [rest], [_ONE_ROW]))
-    return tables
 
 
 def _is_table(part: Any) -> bool:
@@ -112,35 +118,87 @@ def _is_table(part: Any) -> bool:
     return isinstance(part, dict) and all(isinstance(one, dict) for one in part.values())
 
 
-def _named(name: str, part: Any) -> FileTable | None:
-    if not _is_table(part):
-        return None
-    return _table(name, part) if isinstance(part, list) else _keyed(name, part)
+class _Tables:
+    """Makes tables of what a JSON file holds."""
 
+    def __init__(self, path: Path, meter: Meter) -> None:
+        self._path = path
+        self._meter = meter
 
-def _keyed(name: str | None, rows: Mapping[str, Mapping[str, Any]]) -> FileTable:
-    if any(KEY in row for row in rows.values()):
-        return _table(name, list(rows.values()), list(rows))
-    return _table(name, [{**row, KEY: key} for key, row in rows.items()], list(rows))
+    def of(self, held: Any) -> list[FileTable] | None:
+        """Return the tables, or None where there are none."""
+        if isinstance(held, list):
+            return [self._table(None, held)] if _is_table(held) else None
+        if not isinstance(held, dict):
+            return None
+        tables = [table for name, part in held.items() if (table := self._named(name, part))]
+        rest = {name: part for name, part in held.items() if not _is_table(part)}
+        if not tables and rest and all(isinstance(part, dict) for part in rest.values()):
+            return [self._keyed(None, rest)]
+        if rest:
+            tables.append(self._table(None, [rest], [_ONE_ROW]))
+        return tables
 
+    def of_lines(self, content: bytes) -> FileTable:
+        """Return the one table of a file with an object on each line."""
+        parts: list[FileTable] = []
+        rows: list[Any] = []
+        count = 0
+        for number, line in enumerate(io.BytesIO(content.removeprefix(BOM_UTF8)), start=1):
+            if not line.strip():
+                continue
+            values = _count(line)
+            self._meter.parts(self._path, values)
+            rows.append(self._row(line, number))
+            count += values
+            if count > _VALUES_AT_ONCE:
+                parts.append(self._table(None, rows))
+                rows, count = [], 0
+        parts.append(self._table(None, rows))
+        sizes = [part.size for part in parts]
+        columns = stacked([part.columns for part in parts], sizes, self._meter)
+        return FileTable(None, columns, sum(sizes))
 
-def _table(
-    name: str | None, rows: Sequence[Mapping[str, Any]], ids: list[str] | None = None
-) -> FileTable:
-    columns = dict.fromkeys(column for row in rows for column in row)
-    texts = {
-        column: Texts(pa.chunked_array([[_text(row.get(column)) for row in rows]], pa.string()))
-        for column in columns
-    }
-    return FileTable(name, texts, len(rows), ids)
+    def _row(self, line: bytes, number: int) -> dict[str, Any]:
+        try:
+            row = _decoded(line.decode())
+        except json.JSONDecodeError as error:
+            error.lineno = number
+            raise
+        if not isinstance(row, dict):
+            raise ValueError(f"line {number} is no object")  # noqa: TRY004 - of the file's
+        return row
 
+    def _named(self, name: str, part: Any) -> FileTable | None:
+        if not _is_table(part):
+            return None
+        return self._table(name, part) if isinstance(part, list) else self._keyed(name, part)
 
-def _text(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None or isinstance(value, str):
-        return value
-    return json_text(value)
+    def _keyed(self, name: str | None, rows: Mapping[str, Mapping[str, Any]]) -> FileTable:
+        if any(KEY in row for row in rows.values()):
+            return self._table(name, list(rows.values()), list(rows))
+        return self._table(name, [{**row, KEY: key} for key, row in rows.items()], list(rows))
+
+    def _table(
+        self, name: str | None, rows: Sequence[Mapping[str, Any]], ids: list[str] | None = None
+    ) -> FileTable:
+        place = name or self._path.name
+        columns = dict.fromkeys(column for row in rows for column in row)
+        self._meter.rows(place, len(rows))
+        self._meter.columns(place, len(columns))
+        texts = {}
+        for column in columns:
+            values = pa.array([self._text(row.get(column)) for row in rows], pa.string())
+            self._meter.values(f"{place}, column {column}", values)
+            texts[column] = Texts(pa.chunked_array([values]))
+        return FileTable(name, texts, len(rows), ids)
+
+    def _text(self, value: Any) -> str | None:
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, str):
+            return writable(value)
+        return json_text(value, self._meter)
 
 
 def _refuse(path: Path, what: str, remedy: str) -> NoReturn:

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.arrow_columns import Kind, Texts, texts
-from connectors.arrow_text import Digits, plain_numbers
+from connectors.arrow_text import Digits, lenient_text, plain_numbers
 from connectors.csv_books import csv_columns
+from connectors.meter import Meter
 from connectors.snapshot import IsWanted, TableRows, UnreadableError, refuse_twins, with_ids
 from recon.errors import afterwards_async
 from recon.identifiers import quoted
+from recon.limits import KB, Limits
 
 if TYPE_CHECKING:
     import psycopg
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 CONNECT_LIMIT_S = 10
 LOCK_LIMIT_S = 5
 STATEMENT_LIMIT_S = 120
+_LINES_AT_ONCE = 8 << 20
+"""Bytes of rows that are parsed at one time."""
 
 _KINDS: dict[str, Kind] = {
     "int2": "BIGINT",
@@ -53,7 +57,7 @@ _SETTINGS = {
     "row_security": "off",  # rows that a policy hides are an error, and not missing without a word
 }
 _TABLES = """
-select c.oid, n.nspname, c.relname
+select c.oid, textsend(n.nspname::text), textsend(c.relname::text)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
   and pg_catalog.pg_table_is_visible(c.oid)
@@ -61,7 +65,7 @@ where c.relkind in ('r', 'p', 'v', 'm') and not c.relispartition
 order by c.relname
 """
 _COLUMNS = """
-select a.attname, coalesce(b.typname, t.typname),
+select textsend(a.attname::text), coalesce(b.typname, t.typname)::text,
   coalesce(array_position(i.indkey::smallint[], a.attnum), -1)
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_type t on t.oid = a.atttypid
@@ -83,13 +87,15 @@ class _Column(NamedTuple):
     def kind(self) -> Kind:
         return _KINDS.get(self.type, "VARCHAR")
 
-    @property
-    def expression(self) -> str:
-        """Return the text of its value; what is not a number is null."""
+    def expression(self, most: int) -> str:
+        """Return the text of its value, or as much of it as shows that it is longer than `most`.
+
+        What is not a number is null.
+        """
         if self.kind == "BLOB":
-            return f"encode({quoted(self.name)}, 'hex')"
+            return f"encode(substr({quoted(self.name)}, 1, {most // 2 + 1}), 'hex')"
         text = f"{quoted(self.name)}::text"
-        return f"nullif({text}, 'NaN')" if self.kind == "DECIMAL" else text
+        return f"nullif({text}, 'NaN')" if self.kind == "DECIMAL" else f"left({text}, {most + 1})"
 
 
 class PostgresReader:
@@ -98,20 +104,28 @@ class PostgresReader:
     `url` is libpq's; the password is never in it. Raises UnreadableError for a URL that is none.
     """
 
-    def __init__(self, url: str, password: str = "") -> None:
+    def __init__(
+        self,
+        url: str,
+        password: str = "",
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
         self._url = url
         self._password = password
+        self._limits = limits
         self.source = url.partition("?")[0]
 
     async def read(self, is_wanted: IsWanted) -> dict[str, TableRows]:
         """Return every wanted table, all as of one instant. Raises UnreadableError."""
+        meter = Meter(self.source, self._limits)
         async with self._connected() as books:
             tables: dict[str, TableRows] = {}
             found = await (await books.execute(_TABLES)).fetchall()
             for oid, schema, name in found:
-                if is_wanted(name):
-                    place = f"{quoted(schema)}.{quoted(name)}"
-                    tables[name] = await self._table(books, oid, place)
+                table = lenient_text(name)
+                if is_wanted(table):
+                    place = f"{quoted(lenient_text(schema))}.{quoted(table)}"
+                    tables[table] = await self._table(books, oid, place, meter)
             return tables
 
     @asynccontextmanager
@@ -137,29 +151,52 @@ class PostgresReader:
                     await books.execute("select set_config(%s, %s, true)", [name, value])
                 yield books
 
-    async def _table(self, books: psycopg.AsyncConnection[Any], oid: int, place: str) -> TableRows:
-        columns = [_Column(*row) for row in await (await books.execute(_COLUMNS, [oid])).fetchall()]
+    async def _table(
+        self, books: psycopg.AsyncConnection[Any], oid: int, place: str, meter: Meter
+    ) -> TableRows:
+        columns = [
+            _Column(lenient_text(name), kind, key_place)
+            for name, kind, key_place in await (await books.execute(_COLUMNS, [oid])).fetchall()
+        ]
+        meter.columns(place, len(columns))
         refuse_twins(f"{self.source} {place}", "column", [one.name for one in columns])
         key = sorted((one for one in columns if one.key_place >= 0), key=lambda one: one.key_place)
         literals = ", ".join(f"quote_nullable({quoted(one.name)}::text)" for one in key)
+        most = self._limits.value_kb * KB
         chosen = [f"concat_ws(',', {literals})" if key else "null::text"]
-        chosen += [one.expression for one in columns]
-        names = [f"c{number}" for number in range(len(chosen))]
-        content = bytearray(",".join(names).encode() + b"\n")
-        query = f"copy (select {', '.join(chosen)} from {place}) to stdout (format csv)"
-        async with books.cursor() as cursor, cursor.copy(query.encode()) as rows:
-            async for block in rows:
-                content += block
-        found, _ = csv_columns(f"{self.source} {place}", bytes(content), names)
+        chosen += [one.expression(most) for one in columns]
+        # One row above the limit shows that it is exceeded.
+        query = f"select {', '.join(chosen)} from {place} limit {self._limits.rows + 1}"
+        chunks: list[list[pa.ChunkedArray]] = []
+        async with (
+            books.cursor() as cursor,
+            cursor.copy(f"copy ({query}) to stdout (format csv)".encode()) as rows,
+        ):
+            lines = bytearray()
+            async for block in rows:  # whole lines
+                lines += block
+                if len(lines) > _LINES_AT_ONCE:
+                    chunks.append(self._columns(place, bytes(lines), len(chosen), meter))
+                    lines.clear()
+        chunks.append(self._columns(place, bytes(lines), len(chosen), meter))
+        ids, *texts = (
+            pa.chunked_array([part for one in found for part in one.chunks], pa.string())
+            for found in zip(*chunks, strict=True)
+        )
         read = {
-            column.name: self._texts(place, column, found[name].values)
-            for name, column in zip(names[1:], columns, strict=True)
+            column.name: self._texts(place, column, found)
+            for column, found in zip(columns, texts, strict=True)
         }
-        ids = found["c0"].values.to_pylist() if key else None
         return TableRows(
-            with_ids({name: one.values for name, one in read.items()}, ids),
+            with_ids({name: one.values for name, one in read.items()}, ids if key else None),
             [(name, one.duckdb_type()) for name, one in read.items()],
         )
+
+    def _columns(self, place: str, lines: bytes, count: int, meter: Meter) -> list[pa.ChunkedArray]:
+        if not lines:
+            return [pa.chunked_array([], pa.string())] * count
+        columns, _ = csv_columns(f"{self.source} {place}", lines, count, meter)
+        return columns
 
     def _texts(self, place: str, column: _Column, values: pa.ChunkedArray) -> Texts:
         if column.kind != "DECIMAL":
@@ -180,6 +217,9 @@ class PostgresReader:
 
         try:
             yield
+        except UnicodeDecodeError:
+            _, remedy = _UNREAD
+            raise UnreadableError(self.source, "answers in no UTF-8", remedy) from None
         except psycopg.Error as error:
             told = _REASONS.get(error.sqlstate or "", _UNREAD)
             said = " ".join(str(error).split())

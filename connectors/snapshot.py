@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from connectors.arrow_text import writable
 from connectors.payload import payload_text
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
 from recon.errors import BooksError
+from recon.limits import Limits
 
-READ_LIMIT_S = 300.0
-"""How long one reading of a bot's books may take, from the first byte to the last."""
+_ROWS_AT_ONCE = 10_000
+"""Rows that are Python's at one time: there, they take ten times the room."""
 MOST_TABLES = 5
 """Tables that an error names."""
 
@@ -41,9 +44,9 @@ class UnreadableError(BooksError):
     """The books cannot be read: what is the matter, and what to do, told apart for `check`."""
 
     def __init__(self, source: Path | str, what: str, remedy: str) -> None:
-        super().__init__(f"{source} {what}: {remedy}")
-        self.what = f"{source} {what}"
-        self.remedy = remedy
+        self.what = writable(f"{source} {what}")
+        self.remedy = writable(remedy)
+        super().__init__(f"{self.what}: {self.remedy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class WholeBooks:
         now: Callable[[], datetime],
         is_wanted: IsWanted = lambda _table: True,
         unknown: Unknown = NOT_ASKED_FOR,
-        limit_s: float = READ_LIMIT_S,
+        limit_s: float = Limits().seconds,
     ) -> None:
         self.account = bot
         self._reader = reader
@@ -134,8 +137,7 @@ class WholeBooks:
             async with asyncio.timeout(self._limit_s):
                 tables = await self._reader.read(is_wanted)
         except TimeoutError:
-            what = f"took longer than {self._limit_s:g} s to read"
-            raise UnreadableError(source, what, "see that its disk or server answers") from None
+            raise too_late(source, self._limit_s) from None
         if not tables:
             raise unknown_tables(source, found, self._unknown)
         refuse_twins(source, "table", tables)
@@ -150,6 +152,12 @@ def unknown_tables(source: Path | str, tables: Sequence[str], unknown: Unknown) 
     shown = ", ".join(names[:MOST_TABLES]) + (", …" if len(names) > MOST_TABLES else "")
     what = f"holds table{'s' * (len(names) > 1)} {shown}, which {unknown.why}"
     return UnreadableError(source, what, unknown.remedy)
+
+
+def too_late(source: Path | str, limit_s: float) -> UnreadableError:
+    """Return the error for a database that took longer than `limit_s` to read."""
+    remedy = "see that its disk or server answers, or raise seconds under [recon.limits]"
+    return UnreadableError(source, f"took longer than {limit_s:g} s to read", remedy)
 
 
 def schema_record(name: str, table: TableRows) -> Record:
@@ -175,33 +183,52 @@ def books_coverage(
     )
 
 
-def with_ids(columns: Mapping[str, pa.Array], ids: list[str] | None = None) -> pa.Table:
+def with_ids(
+    columns: Mapping[str, pa.ChunkedArray], ids: pa.ChunkedArray | None = None
+) -> pa.Table:
     """Return columns of text as a table whose first column is each row's id.
 
     Without `ids` a row's id is a hash of what it says, then `#2`, `#3` for equal rows: so it stays
     the same wherever the row stands, and a row that says something else is another row.
     """
-    rows = list(columns.values())
     if ids is None:
-        ids = _hashes(columns)
+        ids = _counted(_hashes(columns))
     schema = pa.schema([("id", pa.string()), *((name, pa.string()) for name in columns)])
-    return pa.Table.from_arrays(
-        [pa.chunked_array([pa.array(ids, pa.string())]), *rows], schema=schema
-    )
+    return pa.Table.from_arrays([ids, *columns.values()], schema=schema)
 
 
-def _hashes(columns: Mapping[str, pa.Array]) -> list[str]:
+def _hashes(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Return a hash of each row, whatever the order of its columns; what is null does not count."""
     names = sorted(columns)
-    seen: Counter[str] = Counter()
-    ids = []
-    for row in zip(*(columns[name].to_pylist() for name in names), strict=True):
-        said = json.dumps(
-            [[name, one] for name, one in zip(names, row, strict=True) if one is not None]
+    rows = pa.Table.from_arrays([columns[name] for name in names], names=names)
+    hashes = []
+    for batch in rows.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        values = [column.to_pylist() for column in batch.columns]
+        said = (
+            json.dumps(
+                [[name, one] for name, one in zip(names, row, strict=True) if one is not None]
+            )
+            for row in zip(*values, strict=True)
         )
-        digest = hashlib.sha256(said.encode()).hexdigest()[:32]
-        seen[digest] += 1
-        ids.append(digest if seen[digest] == 1 else f"{digest}#{seen[digest]}")
-    return ids
+        hashes.append(
+            pa.array([hashlib.sha256(one.encode()).hexdigest()[:32] for one in said], pa.string())
+        )
+    return pa.chunked_array(hashes, pa.string())
+
+
+def _counted(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the hashes with `#2`, `#3` … after those that stood further above, too."""
+    if pc.count_distinct(hashes).as_py() == len(hashes):
+        return hashes
+    order = pc.sort_indices(hashes)  # stable: equal rows stay in their order
+    sorted_hashes = hashes.take(order).combine_chunks()
+    is_same = pc.equal(sorted_hashes[1:], sorted_hashes[:-1])
+    place = pa.array(range(len(order)), pa.int64())
+    first = pc.if_else(pa.concat_arrays([pa.array([False]), is_same]), 0, place)
+    count = pc.add(pc.subtract(place, pc.cumulative_max(first)), 1)
+    numbered = pc.binary_join_element_wise(sorted_hashes, count.cast(pa.string()), "#")
+    ids = pc.if_else(pc.equal(count, 1), sorted_hashes, numbered)
+    return pa.chunked_array([ids.take(pc.sort_indices(order))])
 
 
 def refuse_twins(source: Path | str, what: str, names: Mapping[str, object] | list[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from pathlib import Path
 
+from connectors.meter import Meter
 from connectors.snapshot import (
     NOT_ASKED_FOR,
     Unknown,
@@ -22,6 +23,7 @@ from connectors.sqlite_snapshot import SqliteFile, place_for_a_copy
 from connectors.sqlite_tables import column_names, read_table, table_names
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
 from recon.errors import closing
+from recon.limits import Limits
 from recon.watermarks import Above
 
 
@@ -35,12 +37,13 @@ class SqliteBooks:
 
     With `above`, a window that starts after its `beginning` is asked of tables with a watermark:
     of these only what may have changed since the window's start is read. All else is read whole.
+    What exceeds `limits` is refused.
     """
 
     venue = "books"
     promises: tuple[Promise, ...] = (Promise("books", "schema", is_snapshot=True),)
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one thing that reading a file may need
         self,
         bot: str,
         path: Path,
@@ -51,6 +54,7 @@ class SqliteBooks:
         is_wanted: Callable[[str], bool] = lambda _table: True,
         unknown: Unknown = NOT_ASKED_FOR,
         above: Above | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
         self.account = bot
         self._path = path
@@ -60,6 +64,7 @@ class SqliteBooks:
         self._is_wanted = is_wanted
         self._unknown = unknown
         self._above = above
+        self._limits = limits
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
         """Yield each table's rows and its columns, then the coverage of the snapshot.
@@ -73,17 +78,18 @@ class SqliteBooks:
         taken_at = self._now()
         rows = {"schema": 0}
         partly: dict[str, int] = {}
+        meter = Meter(self._path, self._limits)
         with (
             place_for_a_copy(self._place()) as copy,
-            closing(await asyncio.to_thread(self._copy_to, copy)) as books,
-            self._file.readably(),
+            closing(await asyncio.to_thread(self._copy_to, copy, meter)) as books,
+            self._file.readably(meter),
         ):
             columns = {name: column_names(books, name) for name in self._tables(books)}
             conditions = conditions_above(books, columns, self._above, window.start)
             for name in columns:
                 where = conditions.get(name, "1")
                 table = await asyncio.to_thread(
-                    read_table, books, copy, name, source=self._path, where=where
+                    read_table, books, copy, name, meter=meter, where=where
                 )
                 kind = f"table:{name}"
                 (partly if name in conditions else rows)[kind] = table.rows.num_rows
@@ -97,10 +103,11 @@ class SqliteBooks:
     async def check(self) -> list[CheckItem]:
         """Take one snapshot and name its tables, or say what is in the way."""
         subject = f"books of {self.account}"
+        meter = Meter(self._path, self._limits)
         try:
             with (
                 place_for_a_copy(self._place()) as copy,
-                closing(await asyncio.to_thread(self._copy_to, copy)) as books,
+                closing(await asyncio.to_thread(self._copy_to, copy, meter)) as books,
             ):
                 names = self._tables(books)
         except UnreadableError as error:
@@ -111,9 +118,9 @@ class SqliteBooks:
     def _place(self) -> Path:
         return self._scratch or Path(tempfile.gettempdir())
 
-    def _copy_to(self, target: Path) -> sqlite3.Connection:
+    def _copy_to(self, target: Path, meter: Meter) -> sqlite3.Connection:
         """Return an open, verified copy of the books, which hold a table that is wanted."""
-        copy = self._file.copy_to(target)
+        copy = self._file.copy_to(target, meter)
         try:
             if not self._tables(copy):
                 with self._file.readably():

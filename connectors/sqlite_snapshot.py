@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sqlite3
 import stat
 import tempfile
@@ -14,11 +15,16 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 
+from connectors.arrow_text import lenient_text
+from connectors.meter import Meter
 from connectors.snapshot import UnreadableError
 from recon.errors import afterwards, closing
+from recon.limits import MB
 
 _RETRY_S = 0.05
 _RESTING_TRIES = 3
+_STEPS = 10_000
+"""Steps of SQLite's own between two looks at the clock: some tenths of a millisecond."""
 _WAL_VERSIONS = slice(18, 20)
 """Where a database's header says that it is in WAL mode: two bytes, 2 and 2."""
 
@@ -33,29 +39,38 @@ class SqliteFile:
         self.path = path
         self._busy_timeout_s = busy_timeout_s
 
-    def copy_to(self, target: Path) -> sqlite3.Connection:
-        """Return an open, verified copy of the books, at `target`."""
+    def copy_to(self, target: Path, meter: Meter) -> sqlite3.Connection:
+        """Return an open, verified copy of the books, at `target`.
+
+        Whatever is asked of it is interrupted when the time of `meter` is over.
+        """
         header = self._header()
+        with self.readably():
+            meter.file(self.path, self._size())
+            is_copied = header[_WAL_VERSIONS] == b"\2\2" and self._copy_resting(target)
         copy = sqlite3.connect(target, check_same_thread=False)
         try:
-            with self.readably():
-                is_copied = header[_WAL_VERSIONS] == b"\2\2" and self._copy_resting(copy)
+            copy.set_progress_handler(meter.is_late, _STEPS)
+            with self.readably(meter):
                 if not is_copied:
                     self._back_up(copy)
                 copy.text_factory = lenient_text
                 copy.execute("pragma trusted_schema = off")
                 self._verify(copy)
+                copy.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, meter.limits.text_mb * MB)
         except BaseException:
             copy.close()
             raise
         return copy
 
     @contextmanager
-    def readably(self) -> Iterator[None]:
+    def readably(self, meter: Meter | None = None) -> Iterator[None]:
         """Turn what SQLite or the disk says into an error for the person who reads it."""
         try:
             yield
         except sqlite3.Error as error:
+            if meter is not None:
+                meter.check_time()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 self._refuse_locked()
@@ -63,6 +78,11 @@ class SqliteFile:
                 self.refuse("is not a SQLite database", "correct the path in `books`")
             if code == sqlite3.SQLITE_READONLY:
                 self.refuse("was left in the middle of a write", "start the bot once to recover it")
+            if code == sqlite3.SQLITE_TOOBIG:
+                self.refuse(
+                    "has a row that does not fit into text_mb",
+                    "let the bot keep less there, or raise text_mb under [recon.limits]",
+                )
             if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
                 remedy = (
                     "give recon's user read permission on it, its folder, its -wal and its -shm"
@@ -113,25 +133,32 @@ class SqliteFile:
         with closing(sqlite3.connect(uri, uri=True, timeout=0)) as books:
             books.backup(copy, pages=-1, progress=give_up_in_time, sleep=_RETRY_S)
 
-    def _copy_resting(self, copy: sqlite3.Connection) -> bool:
+    def _size(self) -> int:
+        """Return the size of the file and of its `-wal`, which is copied with it."""
+        wal = self._wal()
+        return self.path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+
+    def _wal(self) -> Path:
+        return self.path.with_name(f"{self.path.name}-wal")
+
+    def _copy_resting(self, target: Path) -> bool:
         """Copy books in WAL mode that no one has open; return whether they stayed at rest.
 
         Without a `-wal` beside it the file is whole. To open it, even read-only, would leave a
         `-wal` and a `-shm` in the bot's folder that belong to recon's user and not to the bot's.
         """
-        wal = self.path.with_name(f"{self.path.name}-wal")
         for _ in range(_RESTING_TRIES):
             before = self.path.stat()
-            content = bytearray(self.path.read_bytes())
+            shutil.copyfile(self.path, target)
             after = self.path.stat()
-            if wal.exists():
-                return False
+            if self._wal().exists():
+                break
             if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
-                content[_WAL_VERSIONS] = b"\1\1"  # a copy in memory cannot be in WAL mode
-                with closing(sqlite3.connect(":memory:")) as resting:
-                    resting.deserialize(bytes(content))
-                    resting.backup(copy)
+                with target.open("r+b") as copy:
+                    copy.seek(_WAL_VERSIONS.start)
+                    copy.write(b"\1\1")  # the copy leaves WAL mode
                 return True
+        target.unlink()
         return False
 
     def _verify(self, copy: sqlite3.Connection) -> None:
@@ -163,8 +190,3 @@ def place_for_a_copy(scratch: Path) -> Iterator[Path]:
         raise UnreadableError(scratch, what, "see that recon may write there") from error
     with afterwards(private.cleanup):
         yield Path(private.name) / "copy.sqlite"
-
-
-def lenient_text(raw: bytes) -> str:
-    r"""Return text as it is; a byte that is no UTF-8 shows as `\xff`, and never stops the books."""
-    return raw.decode("utf-8", "backslashreplace")

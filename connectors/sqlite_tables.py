@@ -18,11 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.arrow_text import MAX_DIGITS, Digits, floats_text, integers_text, lenient_utf8
+from connectors.meter import NULL_BYTES, Meter
 from connectors.snapshot import TableRows, UnreadableError
 from recon.errors import BooksError, closing
 from recon.identifiers import quoted
 
 _BATCH_ROWS = 16_384
+_LENGTHS_AT_ONCE = 500
+"""How many columns are measured together: SQLite gives 2,000 values a row at most."""
 _COLUMNS_AT_ONCE = 6
 """How many columns' classes are looked for together: 5^6 combinations at most to remember."""
 _ROWIDS = ("rowid", "_rowid_", "oid")
@@ -48,6 +51,15 @@ class _Column:
     classes: set[str] = field(default_factory=set)
     is_boolean: bool = False
     digits: Digits = field(default_factory=Digits)
+
+    @property
+    def length(self) -> str:
+        """Return the SQL of how many bytes a value has as text, other than a number."""
+        name = quoted(self.name)
+        in_bytes = (
+            f"when 'text' then length(cast({name} as blob)) when 'blob' then 2 * length({name})"
+        )
+        return f"case typeof({name}) {in_bytes} else 0 end"
 
     def parts(self) -> list[_Part]:
         """Return what to select, so that all its values are told, each in a type that holds it."""
@@ -103,9 +115,26 @@ def table_names(books: sqlite3.Connection) -> list[str]:
 
 
 def column_names(books: sqlite3.Connection, table: str) -> list[str]:
-    """Name a table's columns in their order, generated ones included."""
-    cursor = books.execute(f"select * from {quoted(table)} limit 0")
-    return [str(name) for name, *_ in cursor.description]
+    """Name a table's columns in their order, generated ones included.
+
+    A name that is no UTF-8 is left out, as no query can say it.
+    """
+    return [name for name, _, _ in _declared(books, table) if name is not None]
+
+
+def _declared(books: sqlite3.Connection, table: str) -> list[tuple[str | None, str, int]]:
+    """Return each column's name (None where it is no UTF-8), type and place in the primary key."""
+    found = books.execute(
+        "select cast(name as blob), type, pk from pragma_table_xinfo(?) where hidden <> 1", (table,)
+    )
+    return [(_utf8(name), str(kind), place) for name, kind, place in found]
+
+
+def _utf8(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def has_lasting_ids(books: sqlite3.Connection, table: str) -> bool:
@@ -122,15 +151,17 @@ def has_lasting_ids(books: sqlite3.Connection, table: str) -> bool:
 
 
 def read_table(
-    books: sqlite3.Connection, copy: Path, table: str, *, source: Path, where: str = "1"
+    books: sqlite3.Connection, copy: Path, table: str, *, meter: Meter, where: str = "1"
 ) -> TableRows:
     """Read a table, or its rows `where` an SQL condition holds, from the file that is `copy`.
 
-    `books` is a connection to the same file; `source` is what an error names. Raises sqlite3.Error
-    where the file cannot be read, BooksError for a value or a key that cannot be taken.
+    `books` is a connection to the same file. Raises sqlite3.Error where the file cannot be read,
+    BooksError for a value or a key that cannot be taken, and for more than `meter` allows.
     """
     key, key_type = _key(books, table)
+    meter.columns(f"table {table}", len(column_names(books, table)))
     columns = _look_over(books, table)
+    _measure(books, table, columns, meter, where)
     parts = [part for column in columns for part in column.parts()]
     # ADBC goes by the first values it sees: here they are of the types that follow, and dropped.
     types = [key_type, *(part.type for part in parts)]
@@ -140,7 +171,7 @@ def read_table(
     query = (
         f"select {first} union all select {chosen} from {quoted(table)} not indexed where {where}"
     )
-    read = _Reading(source, table, columns)
+    read = _Reading(meter, table, columns)
     batches = [read.texts(batch) for batch in _batches(copy, query)]
     names = ["id", *(column.name for column in columns)]
     schema = pa.schema([(name, pa.string()) for name in names])
@@ -154,7 +185,7 @@ def read_table(
 class _Reading:
     """The turning of a table's batches into text, and of an infinite number into an error."""
 
-    source: Path
+    meter: Meter
     table: str
     columns: Sequence[_Column]
 
@@ -162,13 +193,16 @@ class _Reading:
         """Return the text of the key and of each column; the parts of one are put together."""
         arrays = iter(batch.columns)
         ids = _text(next(arrays), Digits())
+        self.meter.hold(ids.nbytes)
         found = [ids]
         for column in self.columns:
             parts = [next(arrays) for _ in column.parts()]
             for part in parts:
                 self._refuse_infinite(column, part, ids)
             texts = [_text(part, column.digits) for part in parts]
-            found.append(pc.coalesce(*texts) if texts else pa.nulls(len(ids), pa.string()))
+            text = pc.coalesce(*texts) if texts else pa.nulls(len(ids), pa.string())
+            self.meter.hold(text.nbytes)
+            found.append(text)
         return found
 
     def _refuse_infinite(self, column: _Column, values: pa.Array, ids: pa.Array) -> None:
@@ -178,7 +212,7 @@ class _Reading:
         if len(infinite):
             where = f"table {self.table}, column {column.name}, row {infinite[0]}"
             what = f"holds an infinite number ({where})"
-            raise UnreadableError(self.source, what, "correct that row")
+            raise UnreadableError(self.meter.source, what, "correct that row")
 
 
 def _text(values: pa.Array, digits: Digits) -> pa.Array:
@@ -212,9 +246,7 @@ def _batches(copy: Path, query: str) -> Iterator[pa.RecordBatch]:
 
 def _look_over(books: sqlite3.Connection, table: str) -> list[_Column]:
     """Return a table's columns and the classes of all their values."""
-    declared = dict(books.execute("select name, type from pragma_table_xinfo(?)", (table,)))
-    names = column_names(books, table)
-    columns = [_Column(name, declared.get(name, "")) for name in names]
+    columns = [_Column(name, kind) for name, kind, _ in _declared(books, table) if name is not None]
     rows = f"from {quoted(table)} not indexed"
     for begin in range(0, len(columns), _COLUMNS_AT_ONCE):
         some = columns[begin : begin + _COLUMNS_AT_ONCE]
@@ -230,16 +262,37 @@ def _look_over(books: sqlite3.Connection, table: str) -> list[_Column]:
     return columns
 
 
+def _measure(
+    books: sqlite3.Connection, table: str, columns: Sequence[_Column], meter: Meter, where: str
+) -> None:
+    """Refuse rows that exceed a limit, before they are read."""
+    texts = [column for column in columns if column.classes & {"text", "blob"}]
+    place = f"from {quoted(table)} not indexed where {where}"
+    ((count,),) = books.execute(f"select count(*) {place}")
+    meter.rows(f"table {table}", count)
+    total = count * NULL_BYTES * (1 + len(columns))
+    for begin in range(0, len(texts), _LENGTHS_AT_ONCE):
+        some = texts[begin : begin + _LENGTHS_AT_ONCE]
+        lengths = (f"max({one.length}), sum({one.length})" for one in some)
+        (found,) = books.execute(f"select {', '.join(lengths)} {place}")
+        for column, longest in zip(some, found[::2], strict=True):
+            meter.value(f"table {table}, column {column.name}", longest or 0)
+        total += sum(one or 0 for one in found[1::2])
+    meter.has_room(total)
+
+
 def _key(books: sqlite3.Connection, table: str) -> tuple[str, ArrowType]:
     """Return an expression that tells the table's rows apart: its rowid, else its primary key."""
-    declared = books.execute("select name, pk from pragma_table_xinfo(?)", (table,)).fetchall()
-    taken = {str(name).lower() for name, _ in declared}
+    declared = _declared(books, table)
+    taken = {name.lower() for name, _, _ in declared if name is not None}
     for name in _ROWIDS:
         if name not in taken and _has_rowid(books, table, name):
             return name, "integer"
-    primary = sorted((place, name) for name, place in declared if place > 0)
+    primary = sorted((place, name or "") for name, _, place in declared if place > 0)
     if not primary:
         raise BooksError(f"table {table} hides its rowid and has no primary key: rename a column")
+    if not all(name for _, name in primary):
+        raise BooksError(f"table {table} has a key whose column no query can name: rename it")
     # As SQL literals, so that 1 and '1', or ('a,b', 'c') and ('a', 'b,c'), stay apart.
     return " || ',' || ".join(f"quote({quoted(name)})" for _, name in primary), "text"
 

@@ -36,6 +36,7 @@ from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.exact import PLACES
 from recon.exchanges import close_matches, exchange_ids
+from recon.limits import Limits
 from recon.lots import Method
 from recon.order_tags import INJECTED, alike, library_of
 from recon.ping import is_address
@@ -195,6 +196,7 @@ class Recon(_Section):
     sign_off_by: int = Field(default=1, ge=1, le=2)
     crypto_opens: UtcTime = time(13)
     ping: PingUrl | None = None
+    limits: Limits = Limits()
 
 
 class OpeningLot(_Section):

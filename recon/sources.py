@@ -21,7 +21,7 @@ from connectors.okx_client import OkxKey
 from connectors.patience import Patience
 from connectors.postgres_books import PostgresReader
 from connectors.protocol import Connector
-from connectors.snapshot import NOT_ASKED_FOR, Unknown, WholeBooks
+from connectors.snapshot import NOT_ASKED_FOR, Reader, Unknown, WholeBooks
 from connectors.sqlite_books import SqliteBooks
 from connectors.tws_client import TwsAddress
 from recon.config import (
@@ -35,6 +35,7 @@ from recon.config import (
 )
 from recon.domain import Clock
 from recon.errors import ConfigError
+from recon.limits import Limits
 from recon.sessions import calendar
 from recon.watermarks import Above
 
@@ -171,6 +172,7 @@ def books_source(
             password=_written(bot.books_password),
             scratch=scratch,
             above=above,
+            limits=config.recon.limits,
         )
     except ConfigError as error:
         raise ConfigError(f"{config.path}: bots.{bot.id}.books: {error}") from None
@@ -187,6 +189,7 @@ def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
     password: str = "",
     scratch: Path | None = None,
     above: Above | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> Connector:
     """Return the connector of the books that a URL names; a relative path is in `folder`.
 
@@ -196,16 +199,27 @@ def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
     if separator and scheme == "sqlite":
         path = books_path(url, folder)
         return SqliteBooks(
-            bot, path, now=now, scratch=scratch, is_wanted=is_wanted, unknown=unknown, above=above
+            bot,
+            path,
+            now=now,
+            scratch=scratch,
+            is_wanted=is_wanted,
+            unknown=unknown,
+            above=above,
+            limits=limits,
         )
+    reader: Reader
     if separator and scheme in _FILES:
-        return WholeBooks(bot, _files(url, folder), now=now, is_wanted=is_wanted, unknown=unknown)
-    if separator and scheme == "postgresql":
-        reader = PostgresReader(url, password)
-        return WholeBooks(bot, reader, now=now, is_wanted=is_wanted, unknown=unknown)
-    raise ConfigError(
-        'use "sqlite:///path" (relative to the file) or "sqlite:////absolute/path"; or '
-        f'{", ".join(_FILES)} in place of sqlite; or "postgresql://user@host/database"'
+        reader = _files(url, folder, limits)
+    elif separator and scheme == "postgresql":
+        reader = PostgresReader(url, password, limits)
+    else:
+        raise ConfigError(
+            'use "sqlite:///path" (relative to the file) or "sqlite:////absolute/path"; or '
+            f'{", ".join(_FILES)} in place of sqlite; or "postgresql://user@host/database"'
+        )
+    return WholeBooks(
+        bot, reader, now=now, is_wanted=is_wanted, unknown=unknown, limit_s=limits.seconds
     )
 
 
@@ -238,13 +252,13 @@ _FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {
 """How the files of a kind of books are read, and how their names end."""
 
 
-def _files(url: str, folder: Path) -> FileReader:
+def _files(url: str, folder: Path, limits: Limits) -> FileReader:
     """Return what reads the files that a URL names; `#name` after them names their table."""
     parse, suffixes = _FILES[url.partition("://")[0]]
     written, _, table = url.rpartition("#")
     if not written or not table.replace("_", "").isalnum():
         written, table = url, ""
-    return FileReader(books_path(written, folder), parse, suffixes, table or None)
+    return FileReader(books_path(written, folder), parse, suffixes, table or None, limits)
 
 
 def books_path(url: str, folder: Path) -> Path:

@@ -21,6 +21,7 @@ from pyarrow import parquet
 
 from connectors import csv_books, json_books, parquet_books
 from connectors.books_files import FileReader, FileTable, Parse, table_name
+from connectors.meter import Meter
 from connectors.snapshot import TableRows, UnreadableError, WholeBooks
 from recon.domain import Coverage, Session, Window
 from tests.conftest import AsNobody
@@ -82,7 +83,7 @@ class TestCsv:
 
         lines = [delimiter.join(map(written_one, row)) for row in fields]
         text = "\r\n".join([f"id{delimiter}b", *lines, ""])
-        (table,) = csv_books.parse_csv(HERE, text.encode())
+        (table,) = csv_books.parse_csv(HERE, text.encode(), Meter(HERE))
         assert columns(table) == {
             "id": [one for one, _ in fields],
             "b": [other for _, other in fields],
@@ -91,16 +92,16 @@ class TestCsv:
     def test_numbers_are_not_touched(self) -> None:
         numbers = ["1.50", "1e-7", "007", "0.10000000000000000001", "-0", "NaN", "1,5"]
         lines = "".join(f'"{one}"\n' if "," in one else f"{one}\n" for one in numbers)
-        (table,) = csv_books.parse_csv(HERE, f"n\n{lines}".encode())
+        (table,) = csv_books.parse_csv(HERE, f"n\n{lines}".encode(), Meter(HERE))
         assert columns(table) == {"n": numbers}
         assert table.columns["n"].duckdb_type() == "VARCHAR"
 
     def test_nothing_is_null_and_quoted_nothing_is_a_text(self) -> None:
-        (table,) = csv_books.parse_csv(HERE, b'\xef\xbb\xbfa,b\r\n,""\r\n')
+        (table,) = csv_books.parse_csv(HERE, b'\xef\xbb\xbfa,b\r\n,""\r\n', Meter(HERE))
         assert columns(table) == {"a": [None], "b": [""]}
 
     def test_bytes_that_are_no_utf8_are_shown(self) -> None:
-        (table,) = csv_books.parse_csv(HERE, b"a\n\xff1\n")
+        (table,) = csv_books.parse_csv(HERE, b"a\n\xff1\n", Meter(HERE))
         assert columns(table) == {"a": [r"\xff1"]}
 
     def test_a_header_alone_is_a_table_without_rows(self, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ class TestParquet:
             ),
         }
         for name, (values, kind, said) in given_columns.items():
-            (table,) = parquet_books.parse_parquet(HERE, self.file({name: values}))
+            (table,) = parquet_books.parse_parquet(HERE, self.file({name: values}), Meter(HERE))
             assert columns(table) == {name: said}, name
             assert table.columns[name].duckdb_type() == kind, name
 
@@ -214,13 +215,16 @@ class TestParquet:
         return bytes(sink.getvalue().to_pybytes())
 
     def parsed(self, given_columns: dict[str, pa.Array]) -> dict[str, list[str | None]]:
-        (table,) = parquet_books.parse_parquet(HERE, self.file(given_columns))
+        (table,) = parquet_books.parse_parquet(HERE, self.file(given_columns), Meter(HERE))
         return columns(table)
 
 
 class TestJson:
     def parsed(self, text: str) -> dict[str | None, dict[str, list[str | None]]]:
-        return {one.name: columns(one) for one in json_books.parse_json(HERE, text.encode())}
+        return {
+            one.name: columns(one)
+            for one in json_books.parse_json(HERE, text.encode(), Meter(HERE))
+        }
 
     def test_numbers_are_not_touched(self) -> None:
         numbers = ["0.10000000000000000001", "1e-7", "-0.0", "12345678901234567890123", "1.50"]
@@ -436,7 +440,7 @@ class TestWhole:
         assert (set(coverage.kinds), coverage.rows) == ({"schema", "table:t"}, 3)
 
     def test_it_gives_up_in_time(self, tmp_path: Path) -> None:
-        def slow(_path: Path, _content: bytes) -> list[FileTable]:
+        def slow(_path: Path, _content: bytes, _meter: Meter) -> list[FileTable]:
             time.sleep(0.5)
             return []
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from connectors.arrow_text import Digits, floats_text
-from connectors.sqlite_snapshot import lenient_text
+from connectors.arrow_text import Digits, floats_text, lenient_text
+from connectors.meter import Meter
 from connectors.sqlite_tables import has_lasting_ids, read_table
 from recon.errors import BooksError
 from recon.identifiers import quoted
@@ -72,7 +72,7 @@ def row_by_row(path: Path, table: str, key: str = "rowid") -> Told:
 def at_once(path: Path, table: str, where: str = "1") -> Told:
     with closing(sqlite3.connect(path)) as books:
         books.text_factory = lenient_text
-        found = read_table(books, path, table, source=path, where=where)
+        found = read_table(books, path, table, meter=Meter(path), where=where)
     found.rows.validate(full=True)
     return [column.to_pylist() for column in found.rows.columns], found.columns
 
