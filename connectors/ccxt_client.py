@@ -21,6 +21,7 @@ from connectors.ccxt_exchanges import Place
 from connectors.exchange_session import OK, cause_of, check_clock, open_session, tls_context
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
+from recon.outside_text import excerpt
 
 Row = dict[str, Any]
 """One row as ccxt understands it; `info` in it is what the exchange sent, numbers as text."""
@@ -133,7 +134,8 @@ class CcxtClient:
         except ccxt.BaseError as error:
             raise _told_apart(call, error) from None
         except UNPARSED as error:
-            raise VenueBusy(f"{call}: ccxt cannot read the answer: {error!r}"[:200]) from None
+            said = excerpt(f"{call}: ccxt cannot read the answer: {error!r}", 200)
+            raise VenueBusy(said) from None
         if call != "load_markets":
             self._check_whole(call, answer, at)
         return answer
@@ -231,10 +233,10 @@ def check_body(status: int, path: str, headers: Mapping[str, str], body: str) ->
     try:
         answer = json.loads(body)
     except ValueError:
-        said = " ".join(body[:60].split())
+        said = " ".join(excerpt(body, 60).split())
         raise VenueBusy(f"{path}: not JSON: {said!r}") from None
     if not isinstance(answer, dict | list | str):
-        raise VenueBusy(f"{path}: not a whole answer: {body[:60]!r}")
+        raise VenueBusy(f"{path}: not a whole answer: {excerpt(body, 60)!r}")
 
 
 def _are_rows(found: Any, at: Place) -> bool:

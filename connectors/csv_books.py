@@ -16,6 +16,7 @@ from connectors.arrow_columns import Texts
 from connectors.arrow_text import lenient_utf8
 from connectors.books_files import FileTable
 from connectors.snapshot import UnreadableError
+from recon.outside_text import excerpt
 
 SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t|"
@@ -54,7 +55,7 @@ def csv_columns(
             ),
         )
     except pa.ArrowInvalid as error:
-        said = " ".join(str(error).split())[:200]
+        said = excerpt(" ".join(str(error).split()), 200)
         _refuse(path, f"is not CSV to its end ({said})", "correct that row, or restore the file")
     columns = {
         name: Texts(

@@ -15,6 +15,7 @@ from typing import Any
 
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueRefused
+from recon.outside_text import excerpt
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_SKEW_S = 5.0
@@ -81,4 +82,5 @@ def skew_s(headers: Mapping[str, str]) -> float | None:
 def cause_of(error: BaseException) -> str:
     """Return what lay under ccxt's error; its own text repeats the URL and nothing else."""
     cause = error.__cause__ or error.__context__
-    return f"{type(cause).__name__}: {cause}"[:200] if cause is not None else str(error)[:200]
+    said = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
+    return excerpt(said, 200)

@@ -22,7 +22,6 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
-from urllib.parse import quote
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random
@@ -37,6 +36,7 @@ from connectors.flex_statement import (
 )
 from connectors.patience import Patience
 from recon.errors import ConfigError, StatementError, VenueBusy, VenueError, VenueRefused
+from recon.outside_text import excerpt
 
 BASE_URL: Final = "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService"
 HOSTS: Final = frozenset({"ndcdyn.interactivebrokers.com", "gdcdyn.interactivebrokers.com"})
@@ -204,9 +204,9 @@ class FlexService:
         try:
             return await asyncio.to_thread(read_document, body, SOURCE)
         except CutOffError as error:
-            failure = VenueBusy(self._clean(str(error)))
+            failure = VenueBusy(_one_line(str(error)))
         except StatementError as error:
-            failure = StatementError(self._clean(str(error)))
+            failure = StatementError(_one_line(str(error)))
         # Raised here, so that it carries no context: the document may echo the token.
         raise failure
 
@@ -267,7 +267,7 @@ class FlexService:
 
     def _raise_for(self, answer: Answer) -> NoReturn:
         code = answer.code
-        said = self._clean(f"IBKR's code {code or 'missing'}: {answer.message}")
+        said = _one_line(f"IBKR's code {code or 'missing'}: {answer.message}")
         if code == GENERATING:
             raise _StillGeneratingError(f"the statement is still being generated ({said})")
         if code == THROTTLED:
@@ -295,7 +295,7 @@ class FlexService:
         if (origin == own or is_ibkr) and url.user is None and url.password is None:
             return url
         raise VenueRefused(
-            f"the answer sends us to {self._clean(str(origin[1]))!r}, which is neither IBKR nor "
+            f"the answer sends us to {_one_line(str(origin[1]))!r}, which is neither IBKR nor "
             "base_url's own host: the token was not sent there"
         )
 
@@ -333,10 +333,10 @@ class FlexService:
             return 0.0
         return max(0.0, min(left_s, LONGEST_THROTTLE_S))
 
-    def _clean(self, text: str) -> str:
-        for secret in {self._token, quote(self._token, safe="")} - {""}:
-            text = text.replace(secret, "[token]")
-        return " ".join(text.split())[:400]
+
+def _one_line(text: str) -> str:
+    """Return what was said, in one line, as an error may quote it."""
+    return excerpt(" ".join(text.split()), 400)
 
 
 def _period(period: tuple[date, date] | None) -> Mapping[str, str]:
@@ -366,7 +366,7 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     """Return the body, decompressed where it is, and never more than a statement may have."""
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding not in {"identity", "gzip", "deflate"}:
-        raise VenueBusy(f"{response.url.host} sent a body in encoding {encoding[:20]!r}")
+        raise VenueBusy(f"{response.url.host} sent a body in encoding {excerpt(encoding, 20)!r}")
     unpacked = zlib.decompressobj(wbits=47) if encoding != "identity" else None
     body = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK_BYTES):

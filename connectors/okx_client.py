@@ -26,6 +26,7 @@ from connectors.exchange_session import (
 )
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueRefused, afterwards_async
+from recon.outside_text import excerpt
 
 Row = dict[str, Any]
 """One element of an answer's `data`; every number in it is text."""
@@ -174,7 +175,7 @@ def checked_body(status: int, path: str, headers: Mapping[str, str], body: str) 
     """
     answer = _parsed(body)
     code = str(answer.get("code", "")) if answer is not None else ""
-    message = str(answer.get("msg", ""))[:200] if answer is not None else ""
+    message = excerpt(str(answer.get("msg", "")), 200) if answer is not None else ""
     if code not in {"", "0"}:
         error = VenueBusy if code in BUSY_CODES or status in BUSY_STATUSES else VenueRefused
         raise error(f"{path}: code {code}: {message}")
@@ -182,7 +183,7 @@ def checked_body(status: int, path: str, headers: Mapping[str, str], body: str) 
         error = VenueBusy if status in BUSY_STATUSES else VenueRefused
         raise error(f"{path}: HTTP {status}")
     if answer is None:
-        raise VenueBusy(f"{path}: not JSON: {' '.join(body[:60].split())!r}")
+        raise VenueBusy(f"{path}: not JSON: {' '.join(excerpt(body, 60).split())!r}")
     rows = answer.get("data")
     shape = list if path.endswith(LISTED) else dict
     if code != "0" or not isinstance(rows, list) or not all(isinstance(r, shape) for r in rows):

@@ -10,6 +10,7 @@ import pyarrow as pa
 from connectors.arrow_columns import InfiniteError, Texts, texts
 from connectors.books_files import FileTable
 from connectors.snapshot import UnreadableError
+from recon.outside_text import excerpt
 
 SUFFIXES = (".parquet", ".pq")
 
@@ -21,7 +22,7 @@ def parse_parquet(path: Path, content: bytes) -> list[FileTable]:
     try:
         rows = parquet.read_table(pa.BufferReader(content))
     except (pa.ArrowInvalid, OSError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = excerpt(" ".join(str(error).split()), 200)
         _refuse(path, f"is not a whole Parquet file ({said})", "restore it, or correct `books`")
     except pa.ArrowNotImplementedError as error:
         _refuse(path, f"cannot be read ({error})", "let the bot write it without encryption")

@@ -18,6 +18,7 @@ from connectors.csv_books import csv_columns
 from connectors.snapshot import IsWanted, TableRows, UnreadableError, refuse_twins, with_ids
 from recon.errors import afterwards_async
 from recon.identifiers import quoted
+from recon.outside_text import excerpt
 
 if TYPE_CHECKING:
     import psycopg
@@ -182,10 +183,8 @@ class PostgresReader:
             yield
         except psycopg.Error as error:
             told = _REASONS.get(error.sqlstate or "", _UNREAD)
-            said = " ".join(str(error).split())
-            if self._password:
-                said = said.replace(self._password, "…")
-            raise UnreadableError(self.source, f"{told[0]} ({said[:300]})", told[1]) from None
+            said = excerpt(" ".join(str(error).split()), 300)
+            raise UnreadableError(self.source, f"{told[0]} ({said})", told[1]) from None
 
 
 _UNREAD = (

@@ -13,6 +13,7 @@ from recon.books import unpack
 from recon.coverage import reach, unbroken
 from recon.domain import Coverage, Record, Table, Window
 from recon.errors import BooksError, EvidenceError, afterwards_async
+from recon.outside_evidence import without_secrets
 from recon.plan import AccountPlan, BotPlan, Plan
 from recon.progress import Progress
 from recon.warehouse import Warehouse
@@ -180,6 +181,7 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress) -> Haul:
         haul.error = str(error)
         progress.note(f"{name}: failed")  # why is in the report
     progress.count(name, rows)
+    haul.items = without_secrets(haul.items)
     return haul
 
 

@@ -60,7 +60,7 @@ def address(config_path: Path) -> str | None:
     """
     try:
         source = tomllib.loads(config_path.read_text(encoding="utf-8"))["recon"]["ping"]
-        url = read_secret(source, config_path.absolute().parent)
+        url = read_secret(source, config_path.absolute().parent, "recon.ping")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return url if is_address(url) else None
