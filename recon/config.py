@@ -39,9 +39,8 @@ from recon.exchanges import close_matches, exchange_ids
 from recon.lots import Method
 from recon.order_tags import INJECTED, alike, library_of
 from recon.ping import is_address
-from recon.secrets import read_secret, remember_proxies
+from recon.secrets import KINDS, keys_of_secrets, read_secret, remember_proxies
 
-SECRET_KINDS = ("env", "file", "keyring")
 URL_SCHEMES = {"url": ("http", "https"), "redis": ("redis", "rediss")}
 TWS_PORTS = {"live": 7496, "paper": 7497}
 OKX_VENUES = ("okx", "myokx", "okxus")
@@ -71,7 +70,7 @@ def _secret(value: object, info: ValidationInfo) -> object:
     if (
         not isinstance(value, dict)
         or len(value) != 1
-        or next(iter(value)) not in SECRET_KINDS
+        or next(iter(value)) not in KINDS
         or not isinstance(next(iter(value.values())), str)
     ):
         raise ValueError(
@@ -509,7 +508,7 @@ def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
         raise ConfigError(f"{path}: path: an unknown key: remove it")
     where = path.absolute()
     remember_proxies()
-    keys = dict(_keys_of_secrets(values, ""))
+    keys = keys_of_secrets(values)
     try:
         return TypeAdapter(Config).validate_python(
             {**values, "path": where},
@@ -530,7 +529,7 @@ def salvage(path: Path) -> tuple[Path, Paging] | None:
     folder = path.absolute().parent
     paging = values.get("paging")
     paging = paging if isinstance(paging, dict) else {}
-    keys = dict(_keys_of_secrets(values, ""))
+    keys = keys_of_secrets(values)
     lists = {
         name: tuple(_sound_channels(paging.get(name), folder, keys))
         for name in ("channels", "escalation")
@@ -558,20 +557,6 @@ def _state_of(values: Mapping[str, Any], folder: Path) -> Path:
     recon = values.get("recon")
     state = recon.get("state") if isinstance(recon, dict) else None
     return folder / (state if isinstance(state, str) else Recon().state)
-
-
-def _keys_of_secrets(values: object, key: str) -> Iterator[tuple[tuple[str, str], str]]:
-    """Yield where each secret is kept, such as ("env", "OKX_KEY"), and the key that names it."""
-    if isinstance(values, list):
-        for number, one in enumerate(values, 1):
-            name = one.get("id", number) if isinstance(one, dict) else number
-            yield from _keys_of_secrets(one, f"{key}.{name}")
-    elif isinstance(values, dict):
-        kind, name = next(iter(values.items()), ("", ""))
-        if len(values) == 1 and kind in SECRET_KINDS and isinstance(name, str):
-            yield (kind, name), key
-        for step, one in values.items():
-            yield from _keys_of_secrets(one, f"{key}.{step}" if key else step)
 
 
 def _sound_channels(

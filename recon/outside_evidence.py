@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -52,22 +53,16 @@ def _record(record: Record) -> Record:
 
 
 def _table(table: Table, hint: str) -> Table:
-    batches = table.batches
-    names = [redact_data(name) for name in batches.column_names]
-    columns = [_column(column, hint) for column in batches.columns]
-    if names == batches.column_names and all(map(_is_same, columns, batches.columns)):
+    names = [redact_data(name) for name in table.batches.column_names]
+    columns = table.batches.columns
+    cleaned = [_column(column, hint) for column in columns]
+    if names == table.batches.column_names and all(map(operator.is_, cleaned, columns)):
         return table
-    return Table(redact_data(table.kind), pa.table(columns, names=names))
-
-
-def _is_same(one: object, other: object) -> bool:
-    return one is other
+    return Table(redact_data(table.kind), pa.table(cleaned, names=names))
 
 
 def _column(column: pa.ChunkedArray, hint: str) -> pa.ChunkedArray:
-    may_have = pc.fill_null(pc.match_substring_regex(column, hint), fill_value=False)
-    if not pc.any(may_have).as_py():
+    if not pc.any(pc.match_substring_regex(column, hint)).as_py():
         return column
-    texts = pc.filter(column, may_have).to_pylist()
-    cleaned = pa.array(map(redact_data, texts), column.type)
-    return pc.replace_with_mask(column, may_have, cleaned)
+    texts = [text and redact_data(text) for text in column.to_pylist()]
+    return pa.chunked_array([pa.array(texts, column.type)])

@@ -77,11 +77,6 @@ def forget_secrets() -> None:
     _known.cache_clear()
 
 
-def is_secret(value: str) -> bool:
-    """Return whether a text is one of the secrets, whole."""
-    return value.strip() in _secrets
-
-
 def is_weak(value: str) -> bool:
     """Return whether a secret could be an ordinary word or number; see the module."""
     is_mixed = not (value.isalpha() or re.fullmatch(r"[\d.,eE+-]*", value))
@@ -289,7 +284,7 @@ def _any_escape(char: str) -> str:
     if char == "\\":
         ways.insert(0, r"\\+")
     if char == " ":
-        ways.append(r"\+")
+        ways.append(r"(?:\+|%(?:25)*2[bB])")
     if char in SHORT_ESCAPES:
         ways.append(rf"\\+{SHORT_ESCAPES[char]}")
     if name := "apos" if char == "'" else codepoint2name.get(code):

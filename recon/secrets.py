@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+from recon.child import withhold
 from recon.outside_text import LONG, STRONG, remember_secret
 
+KINDS = ("env", "file", "keyring")
+"""Where a secret may be kept."""
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 WITH_HOST = {
     "http", "https", "redis", "rediss", "postgres", "postgresql", "json", "jsons", "xml", "xmls",
@@ -35,6 +38,30 @@ def read_secret(source: dict[str, str], folder: Path, key: str = "") -> str:
     for part in _parts(value):
         remember_secret(key or f"{kind} {name}", part)
     return value
+
+
+def keys_of_secrets(values: Mapping[str, object]) -> dict[tuple[str, str], str]:
+    """Return the key that names each secret of a configuration, by where the secret is kept.
+
+    Such as `("env", "OKX_KEY"): "accounts.okx-main.api_key"`. From now on no child process gets
+    these variables of the environment.
+    """
+    keys = dict(_named(values, ""))
+    withhold(name for kind, name in keys if kind == "env")
+    return keys
+
+
+def _named(values: object, key: str) -> Iterator[tuple[tuple[str, str], str]]:
+    if isinstance(values, list):
+        for number, one in enumerate(values, 1):
+            name = one.get("id", number) if isinstance(one, dict) else number
+            yield from _named(one, f"{key}.{name}")
+    elif isinstance(values, dict):
+        kind, name = next(iter(values.items()), ("", ""))
+        if len(values) == 1 and kind in KINDS and isinstance(name, str):
+            yield (kind, name), key
+        for step, one in values.items():
+            yield from _named(one, f"{key}.{step}" if key else str(step))
 
 
 def remember_proxies() -> None:
