@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from recon.domain import CheckItem, Coverage, Record, Table
@@ -54,6 +54,7 @@ def _knows_nothing_after() -> Iterator[None]:
     forget_secrets()
 
 
+@settings(max_examples=50)
 @given(strong, texts, texts, st.data())
 @example(SECRET, "", "", None)
 def test_no_encoding_of_a_secret_is_left(
@@ -75,6 +76,7 @@ def test_no_encoding_of_a_secret_is_left(
         forget_secrets()
 
 
+@settings(max_examples=50)
 @given(texts, strong)
 def test_a_text_without_a_secret_stays_as_it_is(text: str, secret: str) -> None:
     assume(not any(one in text for one in encodings(secret)))
