@@ -28,6 +28,7 @@ from connectors.exchange_session import (
 )
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
+from recon.outside_text import excerpt
 
 Row = dict[str, Any]
 """One row as ccxt understands it; `info` in it is what the exchange sent, numbers as text."""
@@ -149,7 +150,8 @@ class CcxtClient:
         except ccxt.BaseError as error:
             raise _told_apart(call, error) from None
         except Exception as error:  # noqa: BLE001 - of ccxt or aiohttp, over an answer
-            raise VenueBusy(f"{call}: ccxt cannot read the answer: {error!r}"[:200]) from None
+            said = excerpt(f"{call}: ccxt cannot read the answer: {error!r}", 200)
+            raise VenueBusy(said) from None
         if call != "load_markets":
             self._check_whole(call, answer, at)
         return answer
@@ -269,7 +271,7 @@ def checked_answer(status: int, path: str, body: str) -> Any:
         return None
     is_text = isinstance(answer, str) and body.lstrip().startswith('"')
     if status == OK and not is_text and not isinstance(answer, dict | list):
-        raise VenueBusy(f"{path}: not a whole answer: {body[:60]!r}")
+        raise VenueBusy(f"{path}: not a whole answer: {excerpt(body, 60)!r}")
     return answer
 
 
@@ -289,7 +291,7 @@ def _checked_rows(call: str, rows: Any) -> list[Row]:
             "timestamp": stamp is None or (type(stamp) is int and 0 <= stamp < FAR_FUTURE_MS),
         }
         if wrong := [name for name, is_right in is_read.items() if not is_right]:
-            said = repr(row.get(wrong[0]))[:60]
+            said = excerpt(repr(row.get(wrong[0])), 60)
             raise VenueBusy(f"{call}: a row whose {wrong[0]} cannot be read: {said}")
     return rows
 

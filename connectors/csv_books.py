@@ -17,6 +17,7 @@ from connectors.arrow_text import lenient_utf8
 from connectors.books_files import FileTable
 from connectors.meter import Meter
 from connectors.snapshot import UnreadableError
+from recon.outside_text import excerpt
 
 SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t|"
@@ -85,7 +86,7 @@ def csv_columns(
                 meter.values(place, text)
                 column.append(text)
     except pa.ArrowInvalid as error:
-        said = " ".join(str(error).split())[:200]
+        said = excerpt(" ".join(str(error).split()), 200)
         _refuse(path, f"is not CSV to its end ({said})", "correct that row, or restore the file")
     return [pa.chunked_array(column, pa.string()) for column in chunks], size
 

@@ -18,6 +18,7 @@ from connectors.patience import Patience
 from recon.bounded_body import BodyError, bounded_body
 from recon.bounded_json import UnreadableJson, decoded
 from recon.errors import VenueBusy, VenueRefused
+from recon.outside_text import excerpt
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Bytes of one answer, decompressed: the longest list of markets known has 13 million."""
@@ -133,4 +134,5 @@ def skew_s(headers: Mapping[str, str]) -> float | None:
 def cause_of(error: BaseException) -> str:
     """Return what lay under ccxt's error; its own text repeats the URL and nothing else."""
     cause = error.__cause__ or error.__context__
-    return f"{type(cause).__name__}: {cause}"[:200] if cause is not None else str(error)[:200]
+    said = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
+    return excerpt(said, 200)

@@ -21,7 +21,6 @@ from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeVar
-from urllib.parse import quote
 
 import aiohttp
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random
@@ -36,6 +35,7 @@ from connectors.flex_statement import (
 from connectors.patience import Patience
 from recon.bounded_body import BodyError, BodyTooLong, bounded_body
 from recon.errors import ConfigError, StatementError, VenueBusy, VenueError, VenueRefused
+from recon.outside_text import excerpt
 
 BASE_URL: Final = "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService"
 HOSTS: Final = frozenset({"ndcdyn.interactivebrokers.com", "gdcdyn.interactivebrokers.com"})
@@ -202,9 +202,9 @@ class FlexService:
         try:
             return await asyncio.to_thread(read_document, body, SOURCE)
         except CutOffError as error:
-            failure = VenueBusy(self._clean(str(error)))
+            failure = VenueBusy(_one_line(str(error)))
         except StatementError as error:
-            failure = StatementError(self._clean(str(error)))
+            failure = StatementError(_one_line(str(error)))
         # Raised here, so that it carries no context: the document may echo the token.
         raise failure
 
@@ -278,7 +278,7 @@ class FlexService:
 
     def _raise_for(self, answer: Answer) -> NoReturn:
         code = answer.code
-        said = self._clean(f"IBKR's code {code or 'missing'}: {answer.message}")
+        said = _one_line(f"IBKR's code {code or 'missing'}: {answer.message}")
         if code == GENERATING:
             raise _StillGeneratingError(f"the statement is still being generated ({said})")
         if code == THROTTLED:
@@ -306,7 +306,7 @@ class FlexService:
         if (origin == own or is_ibkr) and url.user is None and url.password is None:
             return url
         raise VenueRefused(
-            f"the answer sends us to {self._clean(str(origin[1]))!r}, which is neither IBKR nor "
+            f"the answer sends us to {_one_line(str(origin[1]))!r}, which is neither IBKR nor "
             "base_url's own host: the token was not sent there"
         )
 
@@ -344,10 +344,10 @@ class FlexService:
             return 0.0
         return max(0.0, min(left_s, LONGEST_THROTTLE_S))
 
-    def _clean(self, text: str) -> str:
-        for secret in {self._token, quote(self._token, safe="")} - {""}:
-            text = text.replace(secret, "[token]")
-        return " ".join(text.split())[:400]
+
+def _one_line(text: str) -> str:
+    """Return what was said, in one line, as an error may quote it."""
+    return excerpt(" ".join(text.split()), 400)
 
 
 def _period(period: tuple[date, date] | None) -> Mapping[str, str]:

@@ -20,6 +20,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from recon.errors import StatementError
+from recon.outside_text import excerpt
 from recon.sessions import NEW_YORK, to_utc
 
 MAX_DEPTH: Final = 16
@@ -280,7 +281,7 @@ class _Document:
                 self._fields[name] = said + text
         elif text.strip() and (len(self._path) < SECTION_DEPTH or self._path[3] in SECTIONS):
             self._fail(
-                f"there is text in <{self._path[-1]}> ({text.strip()[:40]!r}), where only "
+                f"there is text in <{self._path[-1]}> ({excerpt(text.strip(), 40)!r}), where only "
                 "elements belong: the document was edited, download it again"
             )
 

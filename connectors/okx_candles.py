@@ -16,6 +16,7 @@ from connectors.okx_client import OkxClient, Row
 from connectors.payload import payload_text
 from recon.domain import Record
 from recon.errors import VenueBusy, VenueRefused
+from recon.outside_text import excerpt
 
 PATH = "market/history-candles"
 MINUTE_MS = 60_000
@@ -118,7 +119,8 @@ def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Rec
     for row in rows:
         candle: dict[str, object] = dict(zip(FIELDS, row, strict=False))
         if len(candle) < len(FIELDS):
-            raise VenueBusy(f"{PATH}: a candle without {FIELDS[len(candle)]}: {row!r}"[:200])
+            said = f"{PATH}: a candle without {FIELDS[len(candle)]}: {row!r}"
+            raise VenueBusy(excerpt(said, 200))
         start = candle["ts"] if isinstance(candle["ts"], str) else ""
         is_read = {
             "ts": start.isascii() and start.isdecimal() and len(start) <= LONGEST_TIME,
@@ -126,7 +128,8 @@ def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Rec
             "confirm": candle["confirm"] in ("0", "1"),
         }
         if wrong := [name for name, is_right in is_read.items() if not is_right]:
-            raise VenueBusy(f"{PATH}: a candle whose {wrong[0]} cannot be read: {row!r}"[:200])
+            said = f"{PATH}: a candle whose {wrong[0]} cannot be read: {row!r}"
+            raise VenueBusy(excerpt(said, 200))
         if int(start) in minutes and candle["confirm"] == "1":
             payload = payload_text({"instId": pair, "bar": "1m", **candle})
             yield Record(

@@ -25,6 +25,7 @@ from connectors.exchange_session import (
 )
 from connectors.patience import Patience
 from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
+from recon.outside_text import excerpt
 
 Row = dict[str, Any]
 """One element of an answer's `data`; every number in it is text."""
@@ -184,7 +185,7 @@ def checked_answer(status: int, path: str, body: str) -> dict[str, Any]:
     except VenueBusy as failure:
         unreadable = failure
     said = answer if isinstance(answer, dict) else {}
-    code, message = str(said.get("code", "")), str(said.get("msg", ""))[:200]
+    code, message = str(said.get("code", "")), excerpt(str(said.get("msg", "")), 200)
     if code not in {"", "0"}:
         error = VenueBusy if code in BUSY_CODES or status in BUSY_STATUSES else VenueRefused
         raise error(f"{path}: code {code[:20]}: {message}")

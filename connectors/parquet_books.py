@@ -20,6 +20,7 @@ from connectors.arrow_text import Digits
 from connectors.books_files import FileTable
 from connectors.meter import NULL_BYTES, Meter
 from connectors.snapshot import UnreadableError
+from recon.outside_text import excerpt
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ColumnSchema, FileMetaData
@@ -150,12 +151,12 @@ def _readably(path: Path) -> Iterator[None]:
     try:
         yield
     except pa.ArrowNotImplementedError as error:
-        said = " ".join(str(error).split())[:200]
+        said = excerpt(" ".join(str(error).split()), 200)
         _refuse(path, f"cannot be read ({said})", "let the bot write it without encryption")
     except UnicodeDecodeError:
         _refuse(path, "names a column in bytes that are no UTF-8", "give it another name")
     except (pa.ArrowException, OSError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = excerpt(" ".join(str(error).split()), 200)
         _refuse(path, f"is not a whole Parquet file ({said})", _RESTORE)
 
 

@@ -20,6 +20,7 @@ from connectors.snapshot import IsWanted, TableRows, UnreadableError, refuse_twi
 from recon.errors import afterwards_async
 from recon.identifiers import quoted
 from recon.limits import KB, Limits
+from recon.outside_text import excerpt
 
 if TYPE_CHECKING:
     import psycopg
@@ -222,10 +223,8 @@ class PostgresReader:
             raise UnreadableError(self.source, "answers in no UTF-8", remedy) from None
         except psycopg.Error as error:
             told = _REASONS.get(error.sqlstate or "", _UNREAD)
-            said = " ".join(str(error).split())
-            if self._password:
-                said = said.replace(self._password, "…")
-            raise UnreadableError(self.source, f"{told[0]} ({said[:300]})", told[1]) from None
+            said = excerpt(" ".join(str(error).split()), 300)
+            raise UnreadableError(self.source, f"{told[0]} ({said})", told[1]) from None
 
 
 _UNREAD = (

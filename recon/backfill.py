@@ -20,6 +20,7 @@ from recon.coverage import reach
 from recon.domain import Clock, Coverage, Record, Table, Window
 from recon.errors import EvidenceError
 from recon.ledger import Ledger
+from recon.outside_evidence import without_secrets
 from recon.plan import AccountPlan, make_plan
 from recon.progress import Progress
 from recon.publication import kept, known_ledger, opened
@@ -108,6 +109,7 @@ class _Filler:
             items.append(item)
             filled.rows += isinstance(item, Record)
             self._progress.count(f"{source.venue} {plan.account.id}", filled.rows)
+        items = without_secrets(items)
         with kept(self._warehouse, self._ledger, self._run, self._now()):
             self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
             # What has been made of the account's records is made again by the next night.

@@ -25,6 +25,7 @@ from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
 from recon.mappings import BooksMapping, find_mapping
+from recon.outside_text import LONG, SHORTEST, STRONG, weak_secrets
 from recon.paging.channels import outlets
 from recon.paging.listen import check_answers
 from recon.paging.wire import understood
@@ -46,6 +47,7 @@ def check_everything(config: Config) -> list[CheckItem]:
     """
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
     items += [CheckItem("order tags", one, is_ok=True) for one in config.warnings]
+    items += _check_secrets()
     items += check_folder(config.state)
     is_usable = all(item.is_ok for item in items)
     of_accounts, listings = asyncio.run(_check_accounts(config))
@@ -75,6 +77,24 @@ FAR = timedelta(days=60)
 """A calendar that ends sooner is said."""
 
 PING_REMEDY = "correct the address, or let this machine reach its host"
+
+
+def _check_secrets() -> list[CheckItem]:
+    """Name the secrets that are too much like a word or a number to be replaced everywhere."""
+    weak = [
+        f"{name} has {length} characters: "
+        + (
+            "where a venue repeats it, it is shown and stored"
+            if length < SHORTEST
+            else "it is replaced in errors and logs, and stored where evidence repeats it"
+        )
+        for name, length in weak_secrets()
+    ]
+    if not weak:
+        return []
+    told = "some could be an ordinary word or number"
+    remedy = f"use {LONG} characters or more, or {STRONG} of several kinds"
+    return [CheckItem("secrets", told, remedy, is_ok=True, notes=tuple(weak))]
 
 
 async def _check_accounts(config: Config) -> tuple[list[CheckItem], dict[str, Listing]]:

@@ -11,14 +11,25 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
+
+from recon.outside_text import redact_data
+
+withheld: set[str] = set()
+"""The variables of the environment that hold secrets of the configuration."""
+
+
+def withhold(names: Iterable[str]) -> None:
+    """Keep these variables from the environment of child processes from now on."""
+    withheld.update(names)
 
 
 class Child:
     """A module of ours that runs as a process of its own, with one job as JSON.
 
+    Of the secrets it gets those of its job: no variable that is `withheld` is in its environment.
     Raises OSError where there is no room for a process.
     """
 
@@ -30,7 +41,10 @@ class Child:
             stderr=subprocess.DEVNULL,
             text=True,
             # The child imports what this process imports, wherever either was started.
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **{name: value for name, value in os.environ.items() if name not in withheld},
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
         )
         if self._process.stdin is None:
             raise AssertionError("the child was given a pipe")
@@ -54,5 +68,5 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             said, _ = self._process.communicate()
-            return None, said
-        return self._process.returncode, said
+            return None, redact_data(said)
+        return self._process.returncode, redact_data(said)

@@ -6,7 +6,6 @@ and a mistake in the configuration are answered at once.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from recon.commands.options import (
 )
 from recon.commands.schedule import schedule
 from recon.errors import ExitCode, ReconError, exit_status
+from recon.output import echo, echo_usage, traceback_text
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 
@@ -82,7 +82,7 @@ def explain(
     told = explained(Night(config, as_of=session), bot, trade)
     if csv_path is not None:
         write_evidence(csv_path, told)
-        click.echo(f"evidence: {csv_path}", err=True)
+        echo(f"evidence: {csv_path}", err=True)
     if is_json:
         print_json(told)
     else:
@@ -204,18 +204,18 @@ def run_cli(arguments: Sequence[str]) -> int:
     try:
         result = cli.main(args=list(arguments), prog_name="recon", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        echo_usage(error)
         return ExitCode.USAGE
     except click.Abort:
-        click.echo("aborted", err=True)
+        echo("aborted", err=True)
         return ExitCode.USAGE
     except ReconError as error:
-        click.echo(f"recon: {error}", err=True)
+        echo(f"recon: {error}", err=True)
         return exit_status(error)
     except KeyboardInterrupt as error:
         return exit_status(error)
     except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it is a bug of ours
-        click.echo("recon: a bug; nothing of this run was kept. Please report this:", err=True)
-        traceback.print_exc()
+        echo("recon: a bug; nothing of this run was kept. Please report this:", err=True)
+        echo(traceback_text(error), err=True)
         return exit_status(error)
     return result if isinstance(result, int) else 0

@@ -40,9 +40,8 @@ from recon.limits import Limits
 from recon.lots import Method
 from recon.order_tags import INJECTED, alike, library_of
 from recon.ping import is_address
-from recon.secrets import read_secret
+from recon.secrets import KINDS, keys_of_secrets, read_secret, remember_proxies
 
-SECRET_KINDS = ("env", "file", "keyring")
 URL_SCHEMES = {"url": ("http", "https"), "redis": ("redis", "rediss")}
 TWS_PORTS = {"live": 7496, "paper": 7497}
 OKX_VENUES = ("okx", "myokx", "okxus")
@@ -72,7 +71,7 @@ def _secret(value: object, info: ValidationInfo) -> object:
     if (
         not isinstance(value, dict)
         or len(value) != 1
-        or next(iter(value)) not in SECRET_KINDS
+        or next(iter(value)) not in KINDS
         or not isinstance(next(iter(value.values())), str)
     ):
         raise ValueError(
@@ -81,7 +80,9 @@ def _secret(value: object, info: ValidationInfo) -> object:
         )
     if not _is_wanted(info):
         return SecretStr("unread")
-    return SecretStr(read_secret(value, (info.context or {}).get("folder", Path())))
+    context = info.context or {}
+    key = context.get("keys", {}).get(next(iter(value.items())), "")
+    return SecretStr(read_secret(value, context.get("folder", Path()), key))
 
 
 def _is_wanted(info: ValidationInfo) -> bool:
@@ -509,10 +510,12 @@ def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
     if "path" in values:
         raise ConfigError(f"{path}: path: an unknown key: remove it")
     where = path.absolute()
+    remember_proxies()
+    keys = keys_of_secrets(values)
     try:
         return TypeAdapter(Config).validate_python(
             {**values, "path": where},
-            context={"folder": where.parent, "with_secrets": with_secrets},
+            context={"folder": where.parent, "with_secrets": with_secrets, "keys": keys},
         )
     except ValidationError as error:
         raise ConfigError(_explain(path, values, error)) from error
@@ -529,8 +532,9 @@ def salvage(path: Path) -> tuple[Path, Paging] | None:
     folder = path.absolute().parent
     paging = values.get("paging")
     paging = paging if isinstance(paging, dict) else {}
+    keys = keys_of_secrets(values)
     lists = {
-        name: tuple(_sound_channels(paging.get(name), folder))
+        name: tuple(_sound_channels(paging.get(name), folder, keys))
         for name in ("channels", "escalation")
     }
     return _state_of(values, folder), Paging(**lists)
@@ -558,13 +562,15 @@ def _state_of(values: Mapping[str, Any], folder: Path) -> Path:
     return folder / (state if isinstance(state, str) else Recon().state)
 
 
-def _sound_channels(written: object, folder: Path) -> Iterator[Channel]:
+def _sound_channels(
+    written: object, folder: Path, keys: Mapping[tuple[str, str], str]
+) -> Iterator[Channel]:
     for one in written if isinstance(written, list) else []:
         bare = one
         if isinstance(one, dict):  # nothing is sent with a token that only reads
             bare = {key: value for key, value in one.items() if key != "api_token"}
         with suppress(ValidationError):
-            context = {"folder": folder, "with_secrets": True}
+            context = {"folder": folder, "with_secrets": True, "keys": keys}
             yield TypeAdapter(Channel).validate_python(bare, context=context)
 
 

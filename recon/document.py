@@ -28,6 +28,7 @@ from recon.domain import (
 )
 from recon.exact import EXACT, percentage, quotient, text
 from recon.judgement import Tolerance, account_status, bot_status, diverges, run_status
+from recon.outside_text import shown_document
 from recon.proofs import COMPARED, has_each, listed, prove
 from recon.restatement import restated
 from recon.warehouse import Warehouse
@@ -129,7 +130,7 @@ class DocumentBuilder:
             "journal": None,
             "pages": [],
         }
-        return document, breaks
+        return shown_document(document), breaks
 
     def _account(self, account: Account, window: Window, promises: Sequence[Promise]) -> _Judged:
         fetched = self._fetched.get(account.id, Fetched())

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal, NamedTuple
 
+from recon.outside_text import redact
+
 CoverageStatus = Literal["complete", "partial", "failed"]
 """How much of what was asked for was served. Only `complete` may end as "agreed"."""
 
@@ -92,6 +94,8 @@ class Coverage:
                 raise ValueError(f"coverage times are UTC: {at!r}")
         if self.status != "complete" and not self.reason:
             raise ValueError("coverage that is not complete says why")
+        for name in ("reason", "first_id", "last_id"):
+            object.__setattr__(self, name, redact(getattr(self, name)))
 
 
 class Promise(NamedTuple):
@@ -151,6 +155,11 @@ class CheckItem:
     remedy: str = ""
     is_ok: bool = False
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("subject", "detail", "remedy"):
+            object.__setattr__(self, name, redact(getattr(self, name)))
+        object.__setattr__(self, "notes", tuple(map(redact, self.notes)))
 
 
 @dataclass(frozen=True, slots=True)

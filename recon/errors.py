@@ -31,6 +31,8 @@ from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
 from typing import Protocol, TypeVar
 
+from recon.outside_text import redact
+
 
 class ExitCode(IntEnum):
     """What a command's exit status says, as the contract has it."""
@@ -44,9 +46,15 @@ class ExitCode(IntEnum):
 
 
 class ReconError(Exception):
-    """An error with a message for the person who reads it: what, where, and what to do."""
+    """An error with a message for the person who reads it: what, where, and what to do.
+
+    The message often quotes a venue or a library: it loses every secret here.
+    """
 
     exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(redact(each) if isinstance(each, str) else each for each in parts))
 
 
 class UsageError(ReconError):
@@ -188,4 +196,4 @@ def closing(thing: _Thing) -> Iterator[_Thing]:
 
 
 def _note(first: BaseException, second: Exception) -> None:
-    first.add_note(f"then, in cleaning up: {type(second).__name__}: {second}")
+    first.add_note(redact(f"then, in cleaning up: {type(second).__name__}: {second}"))

@@ -16,6 +16,7 @@ from recon.errors import UsageError
 from recon.exact import EXACT, text
 from recon.mappings import biases
 from recon.night import Night, rehearsed
+from recon.outside_text import csv_cell
 from recon.warehouse import Warehouse
 
 WORST = 5
@@ -95,13 +96,8 @@ def write_evidence(path: Path, explanation: Mapping[str, Any]) -> None:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for row in explanation["evidence"]:
-            writer.writerow([_harmless(name, row[name]) for name in COLUMNS])
-
-
-def _harmless(name: str, value: str | None) -> str:
-    if value is None:
-        return ""
-    return f"'{value}" if name != "amount" and value[:1] in "=+-@\t\r" else value
+            cells = {name: csv_cell(row[name] or "") for name in COLUMNS}
+            writer.writerow({**cells, "amount": row["amount"]}.values())
 
 
 def _worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:

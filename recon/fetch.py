@@ -15,6 +15,7 @@ from recon.boundary import bounded, reason
 from recon.coverage import reach, unbroken
 from recon.domain import Coverage, Record, Table, Window
 from recon.errors import BooksError, EvidenceError, afterwards_async
+from recon.outside_evidence import without_secrets
 from recon.plan import AccountPlan, BotPlan, Plan
 from recon.progress import Progress
 from recon.warehouse import Warehouse
@@ -204,6 +205,7 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: Ha
                         progress.count(haul.source, rows)
     finally:
         progress.count(haul.source, rows)
+        haul.items = without_secrets(haul.items)
 
 
 def _said(statement: Coverage) -> str:

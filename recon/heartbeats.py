@@ -22,6 +22,7 @@ from recon.bounded_json import NotJson, decoded
 from recon.config import Bot, Config, Heartbeat
 from recon.domain import Clock
 from recon.liveness import Beat, NoBeat, Reading, Rhythm
+from recon.outside_text import redact, redact_leaves
 from recon.sessions import market_hours
 
 DEADLINE_S = 10.0
@@ -73,7 +74,7 @@ def read_beats(
 
 def parse_beat(text: str | bytes, bot: str) -> Beat:
     """Return the beat that a bot has written. Raises ValueError that says what is wrong with it."""
-    said = decoded(text, has_whole_numbers=True)
+    said = redact_leaves(decoded(text, has_whole_numbers=True))
     if not isinstance(said, dict) or "bot" not in said:
         raise ValueError("it is no JSON object that names its bot")
     if said["bot"] != bot:
@@ -115,7 +116,7 @@ async def _read(bot: Bot, folder: Path, deadline_s: float) -> Reading:
         async with asyncio.timeout(deadline_s):
             return parse_beat(await _fetch(place, folder), bot.id)
     except _Missing as error:
-        return NoBeat(is_missing=True, why=str(error))
+        return NoBeat(is_missing=True, why=redact(str(error)))
     except TimeoutError:
         return NoBeat(is_missing=False, why=f"no answer within {deadline_s:g} s")
     except (OSError, ValueError) as error:
@@ -226,5 +227,5 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, NotJson):
         return "it is no JSON"
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+        return redact(error.strerror)
+    return redact(str(error)) or type(error).__name__

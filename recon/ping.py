@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from recon.child import Child
 from recon.errors import ReconError, clean_up, exit_status
-from recon.secrets import read_secret
+from recon.secrets import keys_of_secrets, read_secret
 
 DEADLINE_S = 10.0
 """For one ping, all its attempts together."""
@@ -59,8 +59,10 @@ def address(config_path: Path) -> str | None:
     None where there is none, or it cannot be read: what is wrong is for `config.load` to say.
     """
     try:
-        source = tomllib.loads(config_path.read_text(encoding="utf-8"))["recon"]["ping"]
-        url = read_secret(source, config_path.absolute().parent)
+        values = tomllib.loads(config_path.read_text(encoding="utf-8"))
+        keys_of_secrets(values)
+        source = values["recon"]["ping"]
+        url = read_secret(source, config_path.absolute().parent, "recon.ping")
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return url if is_address(url) else None

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from recon.output import console, echo
+
 
 class Progress(Protocol):
     """What a night tells while it works."""
@@ -35,8 +37,7 @@ class PlainLines:
 
     def note(self, line: str) -> None:
         """Write the line."""
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        echo(line, err=True)
 
     def count(self, source: str, rows: int) -> None:
         """Say nothing: a log wants results, not movement."""
@@ -48,8 +49,7 @@ def progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield PlainLines()
         return
-    from rich.console import Console  # noqa: PLC0415 - only where there is a terminal
-    from rich.progress import Progress as Bars  # noqa: PLC0415
+    from rich.progress import Progress as Bars  # noqa: PLC0415 - only where there is a terminal
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 
     columns = (
@@ -58,7 +58,7 @@ def progress() -> Iterator[Progress]:
         TextColumn("{task.completed:,} rows"),
         TimeElapsedColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=console(err=True), transient=True) as bars:
         yield _OnTerminal(bars)
 
 

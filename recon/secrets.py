@@ -5,24 +5,103 @@ from __future__ import annotations
 import os
 import re
 import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
+from recon.child import withhold
+from recon.outside_text import LONG, STRONG, remember_secret
+
+KINDS = ("env", "file", "keyring")
+"""Where a secret may be kept."""
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
+WITH_HOST = {
+    "http", "https", "redis", "rediss", "postgres", "postgresql", "json", "jsons", "xml", "xmls",
+    "form", "forms", "apprise", "apprises", "mailto", "mailtos", "ntfy", "ntfys",
+}  # fmt: skip
+"""The schemes of URLs that begin with the name of a host; in others a token may stand there."""
 VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})", re.ASCII)
 """What `os.path.expandvars` fills in: `$NAME` or `${NAME}`."""
 
 
-def read_secret(source: dict[str, str], folder: Path) -> str:
+def read_secret(source: dict[str, str], folder: Path, key: str = "") -> str:
     """Return the secret that `source` names: `{env = …}`, `{file = …}` or `{keyring = …}`.
 
-    `folder` is what a relative file is relative to.
+    `folder` is what a relative file is relative to. From now on `redact` replaces the secret, and
+    what of a URL is secret, by `key`: the key of the configuration that names it.
     Raises ValueError where the secret is missing, empty, or readable by others.
     """
     [(kind, name)] = source.items()
     value = {"env": _from_env, "file": _from_file, "keyring": _from_keyring}[kind](name, folder)
     if not value:
         raise ValueError(f"the secret {kind} = {name!r} is empty: write it there")
+    for part in _parts(value):
+        remember_secret(key or f"{kind} {name}", part)
     return value
+
+
+def keys_of_secrets(values: Mapping[str, object]) -> dict[tuple[str, str], str]:
+    """Return the key that names each secret of a configuration, by where the secret is kept.
+
+    Such as `("env", "OKX_KEY"): "accounts.okx-main.api_key"`. From now on no child process gets
+    these variables of the environment.
+    """
+    keys = dict(_named(values, ""))
+    withhold(name for kind, name in keys if kind == "env")
+    return keys
+
+
+def _named(values: object, key: str) -> Iterator[tuple[tuple[str, str], str]]:
+    if isinstance(values, list):
+        for number, one in enumerate(values, 1):
+            name = one.get("id", number) if isinstance(one, dict) else number
+            yield from _named(one, f"{key}.{name}")
+    elif isinstance(values, dict):
+        kind, name = next(iter(values.items()), ("", ""))
+        if len(values) == 1 and kind in KINDS and isinstance(name, str):
+            yield (kind, name), key
+        for step, one in values.items():
+            yield from _named(one, f"{key}.{step}" if key else str(step))
+
+
+def remember_proxies() -> None:
+    """Have `redact` replace the passwords of the proxies that the environment names."""
+    for variable, url in os.environ.items():
+        if variable.lower().endswith("_proxy") and "@" in url:
+            for part in list(_parts(url))[1:]:
+                remember_secret(variable, part)
+
+
+def _parts(value: str) -> Iterator[str]:
+    """Yield a secret, then what of it is secret by itself: a library may show that alone.
+
+    Of a URL: its password, and each token in it. Of a key in several lines: each line.
+    """
+    yield value
+    yield from (line for line in value.splitlines() if len(line) >= LONG and line[0] != "-")
+    scheme, is_url, rest = value.partition("://")
+    if not is_url:
+        return
+    place, _, query = rest.partition("#")[0].partition("?")
+    server, _, path = place.partition("/")
+    login, _, host = server.rpartition("@")
+    user, has_password, password = login.partition(":")
+    tokens = [*path.split("/"), *(each.rpartition("=")[2] for each in query.split("&"))]
+    if not has_password:
+        tokens.append(user)
+    if scheme.lower() not in WITH_HOST:
+        tokens += [host, *host.split(":")]
+    for each in (password, *filter(_is_token, tokens)):
+        yield from filter(None, dict.fromkeys([each, unquote(each)]))
+
+
+def _is_token(text: str) -> bool:
+    """Return whether a part of a URL is a token, and no word, number or host's name."""
+    bare = text.replace(":", "")
+    if "." in text or bare.strip("+-").isdigit():
+        return False
+    has_digit = any(map(str.isdigit, bare))
+    return len(bare) >= LONG or (len(bare) >= STRONG and has_digit)
 
 
 def _from_env(name: str, _folder: Path) -> str:

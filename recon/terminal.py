@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from recon.domain import CheckItem
 from recon.exact import rounded
+from recon.output import console as clean_console
 from recon.paging.page import causes_in_words
 
 COLOURS = {
@@ -29,15 +29,13 @@ WIDE = 90
 """Columns from which there is room for every figure in full."""
 BAR = 40
 """Columns of a bar that stands for all of it."""
-PIPE_WIDTH = 120
-"""Columns where stdout is no terminal."""
 
 
 def print_document(
     document: Mapping[str, Any], *, verbosity: int = 0, console: Console | None = None
 ) -> None:
     """Print one run's document: bots, accounts, why anything is unproven, breaks and pages."""
-    out = console or _console()
+    out = console or clean_console()
     out.print(f"[bold]as of {document['as_of']}[/]  {_status(document['status'])}")
     out.print(_bots(document, out.width))
     out.print(_accounts(document))
@@ -59,7 +57,7 @@ def print_document(
 
 def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print breaks, two lines each, with who did what to it last, and why."""
-    out = console or _console()
+    out = console or clean_console()
     if not shown:
         out.print("no breaks")
         return
@@ -98,7 +96,7 @@ def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print fills without an owner, and what was said of their orders: by whom, when, why."""
-    out = console or _console()
+    out = console or clean_console()
     if not fills:
         out.print("no fill is without an owner")
         return
@@ -127,7 +125,7 @@ def _minute(at: str) -> str:
 
 def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what the journal's own hashes say, and where it ends."""
-    out = console or _console()
+    out = console or clean_console()
     end = f"{audit['entries']} entries, head {audit['head']}"
     if audit["ok"]:
         out.print(f"[green]ok  [/] the journal: {end}", highlight=False, soft_wrap=True)
@@ -139,7 +137,7 @@ def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> Non
 
 def print_watch(document: Mapping[str, Any], console: Console | None = None) -> None:
     """Print each bot that is watched and each deadline, what is wrong, and what was paged."""
-    out = console or _console()
+    out = console or clean_console()
     styles = {"alive": "green", "incident": "bold red", "unknown": "yellow"}
     for bot in document["bots"]:
         said = bot["why"] or f"seq {bot['seq']} of {bot['at']:%Y-%m-%d %H:%M:%S} UTC"
@@ -169,7 +167,7 @@ def print_watch(document: Mapping[str, Any], console: Console | None = None) -> 
 
 def print_stages(seconds: Mapping[str, float], console: Console | None = None) -> None:
     """Print where the time of a run went, on stderr: stages in their order, shares as bars."""
-    out = console or Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
+    out = console or clean_console(err=True)
     total = sum(seconds.values())
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
     table.add_column("stage", footer="all of it")
@@ -184,7 +182,7 @@ def print_stages(seconds: Mapping[str, float], console: Console | None = None) -
 
 def print_drill(channels: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print what became of a drill: each channel, whether it gave its receipt, and how soon."""
-    out = console or _console()
+    out = console or clean_console()
     for one in channels:
         is_taken = one["status"] == "delivered"
         mark = "[green]ok  [/]" if is_taken else "[bold red]FAIL[/]"
@@ -200,7 +198,7 @@ def print_checks(
 
     `options` are those with which the next command has to be typed.
     """
-    out = console or _console()
+    out = console or clean_console()
     for item in items:
         mark = "[green]ok  [/]" if item.is_ok else "[bold red]FAIL[/]"
         out.print(f"{mark} {escape(item.subject)}: {escape(item.detail)}", highlight=False)
@@ -217,7 +215,7 @@ def print_checks(
 
 def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print what was read of each account's past, and what of it cannot be had."""
-    out = console or _console()
+    out = console or clean_console()
     for one in filled:
         out.print(
             f"{escape(one['account'])}: {one['read']} of {one['pieces']} pieces read now, "
@@ -226,10 +224,6 @@ def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = 
         )
         for problem in one["problems"]:
             out.print(f"     {escape(problem)}", highlight=False, soft_wrap=True)
-
-
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH)
 
 
 def _bots(document: Mapping[str, Any], width: int) -> Table:

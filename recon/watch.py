@@ -10,7 +10,6 @@ from __future__ import annotations
 import faulthandler
 import os
 import shlex
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from recon.heartbeats import Look, read_beats, rhythm
 from recon.incidents import Told
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Trouble, judge
+from recon.output import echo
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver, told_pages
 from recon.paging.listen import Listener
@@ -155,7 +155,7 @@ def bounded(limit_s: float) -> Iterator[None]:
     """End the process, and say where it hung, where the block takes longer than `limit_s`."""
 
     def end() -> None:
-        sys.stderr.write(f"recon: a turn of the watch took longer than {limit_s:g} s: ended\n")
+        echo(f"recon: a turn of the watch took longer than {limit_s:g} s: ended", err=True)
         faulthandler.dump_traceback()
         os._exit(ExitCode.BUG)
 

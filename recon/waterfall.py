@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -13,7 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from recon.exact import rounded
-from recon.terminal import PIPE_WIDTH, assigned_lines
+from recon.output import console as clean_console
+from recon.terminal import assigned_lines
 
 BAR = 36
 """Columns from the smallest to the largest sum that the waterfall passes."""
@@ -23,7 +23,7 @@ MOST_ROWS = 8
 
 def print_explanation(told: Mapping[str, Any], console: Console | None = None) -> None:
     """Print a bot's causes as a waterfall, what is probably wrong, and its worst trades."""
-    out = console or (Console() if sys.stdout.isatty() else Console(width=PIPE_WIDTH))
+    out = console or clean_console()
     out.print(
         f"[bold]{escape(told['bot'])}[/] ({escape(told['account'])}), as of {told['as_of']}, "
         f"in {told['currency']}: {told['status']}",

@@ -23,6 +23,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError
+from recon.output import echo
 
 if TYPE_CHECKING:
     from recon.assignments import Assignment
@@ -88,7 +89,7 @@ def ack(
             return _show_breaks([shown], is_json=is_json)
         told = ledger.acknowledge_page(prefix, who=who, user=user, note=known, at=at)
         rows = [row for row in ledger.breaks() if row["break"] in told["subjects"]]
-    click.echo(f"acknowledged: {told['key']}  {told['title']}", err=True)
+    echo(f"acknowledged: {told['key']}  {told['title']}", err=True)
     return _show_breaks(rows, is_json=is_json)
 
 
@@ -169,7 +170,7 @@ def sign_off(
         print_json({"schema": 1, "sign_off": done})
     else:
         waits = "" if done["counts"] else "; it waits for another person's signature"
-        click.echo(
+        echo(
             f"{bot}: {difference['amount']} as of {difference['as_of']} signed off by "
             f"{', '.join(signers)}{waits}"
         )

@@ -16,6 +16,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError
+from recon.output import echo
 
 
 @click.group()
@@ -57,5 +58,5 @@ def new(
         print_json({"schema": 1, "written": [str(path) for path in paths]})
     else:
         for path in paths:
-            click.echo(path)
+            echo(path)
     return ExitCode.AGREED

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Collection
 from datetime import date, datetime, time
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recon.errors import UsageError
+from recon.output import echo, log_to_stderr
+from recon.outside_text import shown_document
 
 if TYPE_CHECKING:
     from recon.config import Config
@@ -70,15 +71,14 @@ def read_time(text: str, option: str) -> time:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one document on stdout."""
-    click.echo(json.dumps(document, indent=1, ensure_ascii=False, default=_text))
+    text = json.dumps(shown_document(document), indent=1, ensure_ascii=False, default=_text)
+    echo(text)
 
 
 def log(verbosity: int) -> None:
     """Log to stderr. Libraries that would show a key at DEBUG are held at INFO all the same."""
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)]
-    logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(levelname)s %(name)s: %(message)s"
-    )
+    log_to_stderr(level)
     for name in ("ccxt", "urllib3", "aiohttp", "asyncio", "apprise", "requests"):
         logging.getLogger(name).setLevel(max(level, logging.INFO))
 

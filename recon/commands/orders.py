@@ -20,6 +20,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError
+from recon.output import echo
 
 
 @click.command()
@@ -95,7 +96,7 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
         from recon.terminal import print_unowned  # noqa: PLC0415
 
         print_unowned(fills)
-        click.echo(f"assigned to {bot or 'nobody'}: the next run goes by it", err=True)
+        echo(f"assigned to {bot or 'nobody'}: the next run goes by it", err=True)
     return ExitCode.AGREED
 
 

@@ -18,6 +18,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode
+from recon.output import echo
 
 if TYPE_CHECKING:
     from recon.config import Config
@@ -91,4 +92,4 @@ def _test(config: Config, *, is_json: bool) -> int:
 
 
 def _note(text: str) -> None:
-    click.echo(text, err=True)
+    echo(text, err=True)

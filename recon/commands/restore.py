@@ -17,6 +17,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode
+from recon.output import echo
 
 
 @click.command()
@@ -49,7 +50,7 @@ def restore(
         if is_json:
             print_json({"schema": 1, "backups": found})
         for one in [] if is_json else found:
-            click.echo(f"{one['backup']}  made {one['at'][:16]}  {one['bytes'] / 1e6:,.1f} MB")
+            echo(f"{one['backup']}  made {one['at'][:16]}  {one['bytes'] / 1e6:,.1f} MB")
         return ExitCode.AGREED
     who, user = signer(by)
     done = put_back(config.state, backup, who=who, user=user, now=lambda: datetime.now(UTC))
@@ -57,6 +58,6 @@ def restore(
         print_json({"schema": 1, "backup": done.backup, "files": list(done.files),
                     "set_aside": str(done.set_aside)})  # fmt: skip
         return ExitCode.AGREED
-    click.echo(f"restored {' and '.join(done.files)} from backup {done.backup}")
-    click.echo(f"what was there lies in {done.set_aside}; next: recon run")
+    echo(f"restored {' and '.join(done.files)} from backup {done.backup}")
+    echo(f"what was there lies in {done.set_aside}; next: recon run")
     return ExitCode.AGREED

@@ -22,6 +22,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError, clean_up
+from recon.output import echo
 
 if TYPE_CHECKING:
     from recon.config import Config
@@ -166,7 +167,7 @@ def _show_document(document: dict[str, Any], *, is_json: bool, verbosity: int) -
 
 
 def _note(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def _instant(text: str) -> datetime:

@@ -21,6 +21,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode
+from recon.output import echo
 
 if TYPE_CHECKING:
     from recon.schedule import Schedule
@@ -44,9 +45,9 @@ def schedule(at: str | None, config_path: Path, is_json: bool, verbosity: int) -
         print_json({"schema": 1, **told})
         return ExitCode.AGREED
     for line in lines(told):
-        click.echo(line)
+        echo(line)
     for warning in told["warnings"]:
-        click.echo(f"WARNING {warning}", err=True)
+        echo(f"WARNING {warning}", err=True)
     return ExitCode.AGREED
 
 

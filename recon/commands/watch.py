@@ -20,6 +20,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, StateError
+from recon.output import echo
 
 
 @click.command()
@@ -56,7 +57,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
             locked_state(config.state, "watch.lock") as state,
             Ledger(state / LEDGER) as ledger,
         ):
-            watching = Watch(config, ledger, lambda text: click.echo(text, err=True))
+            watching = Watch(config, ledger, lambda text: echo(text, err=True))
             if not once:
                 stay(watching, _until_told_to_stop().wait, show)
                 return ExitCode.AGREED

@@ -19,7 +19,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -37,9 +36,10 @@ from recon.demo.okx_server import OkxServer
 from recon.errors import ExitCode, ReconError
 from recon.explanation import explain
 from recon.night import Night, run_night
+from recon.output import console, echo
 from recon.progress import progress
 from recon.publication import PUBLISHED
-from recon.terminal import PIPE_WIDTH, print_document
+from recon.terminal import print_document
 from recon.waterfall import print_explanation
 
 QUERY_ID = "100200"
@@ -82,25 +82,19 @@ def play(folder: Path, *, is_json: bool) -> int:
     With `is_json` the document alone goes to stdout, and the narration to stderr. Raises UsageError
     for a folder that is somebody else's, ReconError where anything came out otherwise.
     """
-    narration = _narration(is_json=is_json)
+    narration = console(err=is_json)
     now = datetime.now(UTC)
     make_folder(folder)
     fleet = build_fleet(story_day(now))
     narration.print(BEFORE, soft_wrap=True)
     played = _play_night(folder, fleet, now)
     if is_json:
-        click.echo(json.dumps(played.document, indent=1, ensure_ascii=False))
+        echo(json.dumps(played.document, indent=1, ensure_ascii=False))
     else:
         print_document(played.document, console=narration)
     _check(fleet, played)
     _narrate_end(narration, folder, played, fleet.as_of)
     return ExitCode.AGREED
-
-
-def _narration(*, is_json: bool) -> Console:
-    stream = sys.stderr if is_json else sys.stdout
-    width = None if stream.isatty() else PIPE_WIDTH
-    return Console(file=stream, width=width, highlight=False)
 
 
 def _play_night(folder: Path, fleet: Fleet, now: datetime) -> _Played:

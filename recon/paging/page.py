@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recon.domain import Severity
+from recon.outside_text import shown
 
 MAX_BODY = 3500
 """Fits the smallest channel in use (Telegram, 4,096 characters) with room for its own words."""
@@ -36,11 +37,8 @@ class Page(NamedTuple):
     subjects: Mapping[str, str] = {}
 
     def readable(self) -> Page:
-        """Return it as text that can be kept and sent: the name of a file need not be any."""
-        title, body = (
-            said.encode("utf-8", "backslashreplace").decode() for said in (self.title, self.body)
-        )
-        return self._replace(title=title, body=body)
+        """Return it as text that can be kept and sent: without secrets, all of it visible."""
+        return self._replace(title=shown(self.title), body=shown(self.body))
 
 
 def concerns(document: Mapping[str, Any], loud: Mapping[str, str]) -> dict[str, str]:
