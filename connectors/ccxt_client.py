@@ -249,7 +249,7 @@ def _bound_exponents() -> None:
     def bounded(self: Any, number: Any, decimals: int | None = None) -> None:
         exponent = str(number).lower().partition("e")[2] if decimals is None else ""
         if exponent and abs(int(exponent)) > MAX_EXPONENT:
-            raise ValueError(f"the exponent of {str(number)[:60]!r} exceeds {MAX_EXPONENT}")
+            raise ValueError(f"the exponent of {excerpt(str(number), 60)!r} exceeds {MAX_EXPONENT}")
         read(self, number, decimals)
 
     Precise.__init__ = bounded

@@ -16,6 +16,7 @@ from itertools import pairwise
 from connectors.ccxt_client import CcxtClient, Row
 from connectors.ccxt_exchanges import Paging
 from recon.errors import VenueBusy, VenueError
+from recon.outside_text import excerpt
 
 MAX_PAGES = 20_000
 PASSES = 3
@@ -212,7 +213,7 @@ class _Part:
         """Return the number that a row's id is. Raises VenueError where it is none."""
         text = str(row.get("id"))
         if not _is_number(text):
-            raise VenueError(f"{self._named()}: the id {text[:60]!r} is no number")
+            raise VenueError(f"{self._named()}: the id {excerpt(text, 60)!r} is no number")
         return int(text)
 
     def _counted(self) -> int:

@@ -162,7 +162,7 @@ def instant(text: str) -> datetime | None:
     try:
         return _instant(text)
     except OverflowError:
-        raise ValueError(f"{text[:40]!r} is a time that no calendar has") from None
+        raise ValueError(f"{excerpt(text, 40)!r} is a time that no calendar has") from None
 
 
 def _instant(text: str) -> datetime | None:
@@ -175,8 +175,8 @@ def _instant(text: str) -> datetime | None:
         return local.replace(tzinfo=timezone(timedelta(hours=ZONES[zone]))).astimezone(UTC)
     if zone not in _known_zones() or zone.isupper():
         raise ValueError(
-            f"the time zone {zone[:40]} of {text[:60]!r} is not known, or means several: set the "
-            "time zone of the IBKR account's statements to New York's"
+            f"the time zone {excerpt(zone, 40)} of {excerpt(text, 60)!r} is not known, "
+            "or means several: set the time zone of the IBKR account's statements to New York's"
         )
     return to_utc(local, ZoneInfo(zone))
 
@@ -190,8 +190,8 @@ def _moment(text: str) -> tuple[datetime, str | None, bool]:
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         raise ValueError(
-            f"{text[:60]!r} is not a date that can be read: set the Flex query's date format to "
-            "yyyyMMdd and its time format to HHmmss"
+            f"{excerpt(text, 60)!r} is not a date that can be read: set the Flex query's "
+            "date format to yyyyMMdd and its time format to HHmmss"
         )
     clock = (match["time"] or "000000").replace(":", "")
     local = datetime.strptime(match["day"].replace("-", "") + clock, "%Y%m%d%H%M%S")  # noqa: DTZ007 - the zone is decided by the caller
@@ -313,7 +313,9 @@ class _Document:
         if not self._lists:
             self._fail("there is no FlexStatements element: this is no statement")
         if self._count is None or not _is_count(self._count):
-            self._fail(f"FlexStatements has count={str(self._count)[:40]!r}, which is no number")
+            self._fail(
+                f"FlexStatements has count={excerpt(str(self._count), 40)!r}, which is no number"
+            )
         if int(self._count) != len(self._open):
             self._fail(
                 f"it announces {self._count} statements and holds {len(self._open)}: "
@@ -332,11 +334,11 @@ class _Document:
         self._check_limit("the number of elements", self._elements, MAX_ELEMENTS)
         self._check_limit("the number of attributes", self._values, MAX_VALUES)
         self._check_limit(
-            f"the number of <{tag[:40]}>'s attributes", len(attributes), MAX_ATTRIBUTES
+            f"the number of <{excerpt(tag, 40)}>'s attributes", len(attributes), MAX_ATTRIBUTES
         )
         self._check_limit("the number of different attributes", len(self._names), MAX_NAMES)
         longest = max(map(len, (tag, *attributes, *attributes.values())))
-        self._check_limit(f"the length of a text in <{tag[:40]}>", longest, MAX_TEXT)
+        self._check_limit(f"the length of a text in <{excerpt(tag, 40)}>", longest, MAX_TEXT)
 
     def _check_limit(self, what: str, value: int, limit: int) -> None:
         if value > limit:

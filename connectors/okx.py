@@ -42,6 +42,7 @@ from recon.domain import (
     Window,
 )
 from recon.errors import KeyRefused, VenueBusy, VenueError, VenueRefused
+from recon.outside_text import excerpt
 
 _log = logging.getLogger(__name__)
 READ_ONLY = frozenset({"read_only"})
@@ -630,9 +631,9 @@ def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
                 raise VenueBusy(f"a row without {', '.join(missing)}")
             for key in set(keys) - LISTS:
                 if not isinstance(row[key], str) or len(row[key]) > MAX_FIELD:
-                    raise VenueBusy(f"a row whose {key} is no text: {str(row[key])[:60]!r}")
+                    raise VenueBusy(f"a row whose {key} is no text: {excerpt(str(row[key]), 60)!r}")
             if number and not _is_number(row[number]):
-                raise VenueBusy(f"a row whose {number} is no number: {row[number][:60]!r}")
+                raise VenueBusy(f"a row whose {number} is no number: {excerpt(row[number], 60)!r}")
 
     return check
 

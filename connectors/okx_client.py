@@ -119,7 +119,7 @@ class OkxClient:
             # Envelope errors never come this far: what is left is the connection.
             raise VenueBusy(f"{path}: {type(error).__name__}: {cause_of(error)}") from None
         except Exception as error:  # noqa: BLE001 - of ccxt or aiohttp, over an answer
-            raise VenueBusy(f"{path}: the answer cannot be read: {error!r}"[:200]) from None
+            raise VenueBusy(excerpt(f"{path}: the answer cannot be read: {error!r}", 200)) from None
         rows: list[Row] = answer["data"]
         try:
             if check is not None:
@@ -188,7 +188,7 @@ def checked_answer(status: int, path: str, body: str) -> dict[str, Any]:
     code, message = str(said.get("code", "")), excerpt(str(said.get("msg", "")), 200)
     if code not in {"", "0"}:
         error = VenueBusy if code in BUSY_CODES or status in BUSY_STATUSES else VenueRefused
-        raise error(f"{path}: code {code[:20]}: {message}")
+        raise error(f"{path}: code {excerpt(code, 20)}: {message}")
     if status != OK:
         error = VenueBusy if status in BUSY_STATUSES else VenueRefused
         raise error(f"{path}: HTTP {status}")

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from recon.outside_text import excerpt
 from recon.sessions import to_utc
 
 Fields = dict[str, str]
@@ -79,7 +80,9 @@ class TwsTape:
         told = [one for one in self.notices if one["code"] not in CHATTER]
         if not told:
             return ""
-        return f" (TWS says {told[-1]['code'][:20]}: {told[-1]['message'][:MAX_SAID]})"
+        return (
+            f" (TWS says {excerpt(told[-1]['code'], 20)}: {excerpt(told[-1]['message'], MAX_SAID)})"
+        )
 
     def has_said(self, code: str) -> bool:
         """Return whether TWS gave notice of this code."""

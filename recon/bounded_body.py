@@ -9,6 +9,8 @@ from __future__ import annotations
 import zlib
 from typing import Any, Protocol
 
+from recon.outside_text import excerpt
+
 CHUNK_BYTES = 64 * 1024
 _ANY_HEADER = 47
 """zlib's own sign for a zlib or a gzip header, told apart by itself."""
@@ -45,7 +47,7 @@ async def bounded_body(response: Response, most_bytes: int) -> bytes:
     """
     encoding = ", ".join(response.headers.getall("Content-Encoding", ["identity"])).lower()
     if encoding not in {"identity", "", "gzip", "deflate"}:
-        raise BodyError(f"a body in the encoding {encoding[:20]!r}, which is not read")
+        raise BodyError(f"a body in the encoding {excerpt(encoding, 20)!r}, which is not read")
     is_packed = encoding in {"gzip", "deflate"}
     unpacked: Any = None
     body = bytearray()
