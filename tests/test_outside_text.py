@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +15,6 @@ from recon.outside_evidence import without_secrets
 from recon.outside_text import (
     csv_cell,
     excerpt,
-    forget_secrets,
     redact,
     redact_data,
     remember_secret,
@@ -33,16 +31,8 @@ NAME = "accounts.okx.passphrase"
 
 
 @pytest.fixture
-def knows() -> Iterator[None]:
+def knows() -> None:
     remember_secret(NAME, SECRET)
-    yield
-    forget_secrets()
-
-
-@pytest.fixture(autouse=True)
-def _knows_nothing_after() -> Iterator[None]:
-    yield
-    forget_secrets()
 
 
 def test_escapes_are_those_of_python() -> None:
