@@ -94,7 +94,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def secrets_of_one_test() -> Iterator[None]:
-    """Forget the secrets that a test has read: they would be replaced in what the next one reads."""
+    """Forget the secrets that a test has read: the next one may use the same words."""
     yield
     forget_secrets()
 
