@@ -40,7 +40,7 @@ from recon.limits import Limits
 from recon.lots import Method
 from recon.order_tags import INJECTED, alike, library_of
 from recon.ping import is_address
-from recon.secrets import KINDS, keys_of_secrets, read_secret, remember_proxies
+from recon.secrets import SECRET_KINDS, keys_of_secrets, read_secret, remember_proxies
 
 URL_SCHEMES = {"url": ("http", "https"), "redis": ("redis", "rediss")}
 TWS_PORTS = {"live": 7496, "paper": 7497}
@@ -71,7 +71,7 @@ def _secret(value: object, info: ValidationInfo) -> object:
     if (
         not isinstance(value, dict)
         or len(value) != 1
-        or next(iter(value)) not in KINDS
+        or next(iter(value)) not in SECRET_KINDS
         or not isinstance(next(iter(value.values())), str)
     ):
         raise ValueError(

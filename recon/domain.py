@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Literal, NamedTuple
 
-from recon.outside_text import redact
+from recon.outside_text import redact, redact_data
 
 CoverageStatus = Literal["complete", "partial", "failed"]
 """How much of what was asked for was served. Only `complete` may end as "agreed"."""
@@ -94,8 +94,9 @@ class Coverage:
                 raise ValueError(f"coverage times are UTC: {at!r}")
         if self.status != "complete" and not self.reason:
             raise ValueError("coverage that is not complete says why")
-        for name in ("reason", "first_id", "last_id"):
-            object.__setattr__(self, name, redact(getattr(self, name)))
+        object.__setattr__(self, "reason", redact(self.reason))
+        for name in ("first_id", "last_id"):
+            object.__setattr__(self, name, redact_data(getattr(self, name)))
 
 
 class Promise(NamedTuple):

@@ -29,8 +29,11 @@ def echo(text: object, *, err: bool = False) -> None:
     click.echo(shown(str(text)), err=err)
 
 
-def console(*, err: bool = False) -> Console:
-    """Return a console on stdout, or with `err` on stderr, that shows what text really holds."""
+def console(*, err: bool = False, highlight: bool = True) -> Console:
+    """Return a console on stdout, or with `err` on stderr, that shows what text really holds.
+
+    With `highlight` it colours numbers and names on a terminal.
+    """
     from rich.console import Console  # noqa: PLC0415 - only once there is something to show
     from rich.text import Text  # noqa: PLC0415
 
@@ -40,7 +43,7 @@ def console(*, err: bool = False) -> Console:
 
     stream = sys.stderr if err else sys.stdout
     width = None if stream.isatty() else PIPE_WIDTH
-    return CleanConsole(stderr=err, width=width, emoji=False)
+    return CleanConsole(stderr=err, width=width, emoji=False, highlight=highlight)
 
 
 def echo_usage(error: click.ClickException) -> None:

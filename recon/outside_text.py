@@ -43,13 +43,18 @@ class _Secret(NamedTuple):
     """A secret that is replaced: by what, how it is found, and what is in each of its encodings."""
 
     mark: str
+    length: int
     pattern: re.Pattern[str]
     hints: list[str]
     is_weak: bool
 
     def is_in(self, text: str) -> bool:
-        """Return whether a text has the secret, in any encoding."""
-        return any(map(text.__contains__, self.hints)) and bool(self.pattern.search(text))
+        """Return whether a text has the secret. No encoding is shorter than the secret."""
+        return (
+            len(text) >= self.length
+            and any(map(text.__contains__, self.hints))
+            and bool(self.pattern.search(text))
+        )
 
 
 class _Secrets(NamedTuple):
@@ -200,6 +205,7 @@ def _known() -> _Secrets:
     every = [
         _Secret(
             f"[secret {name}]",
+            len(value),
             re.compile("|".join(_encodings(value))),
             _hints(value),
             is_weak(value),

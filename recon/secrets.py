@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from recon.child import withhold
 from recon.outside_text import LONG, STRONG, remember_secret
 
-KINDS = ("env", "file", "keyring")
+SECRET_KINDS = ("env", "file", "keyring")
 """Where a secret may be kept."""
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 WITH_HOST = {
@@ -58,7 +58,7 @@ def _named(values: object, key: str) -> Iterator[tuple[tuple[str, str], str]]:
             yield from _named(one, f"{key}.{name}")
     elif isinstance(values, dict):
         kind, name = next(iter(values.items()), ("", ""))
-        if len(values) == 1 and kind in KINDS and isinstance(name, str):
+        if len(values) == 1 and kind in SECRET_KINDS and isinstance(name, str):
             yield (kind, name), key
         for step, one in values.items():
             yield from _named(one, f"{key}.{step}" if key else str(step))

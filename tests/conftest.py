@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
+from recon.outside_text import forget_secrets
+
 if TYPE_CHECKING:
     from tests.servers.postgres import PostgresServer
 
@@ -103,6 +105,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             for name, text in report.user_properties:
                 if name == TRIED:
                     terminalreporter.write_line(f"{report.nodeid}: {text}")
+
+
+@pytest.fixture(autouse=True)
+def secrets_of_one_test() -> Iterator[None]:
+    """Forget the secrets that a test has read: the next one may use the same words."""
+    yield
+    forget_secrets()
 
 
 @pytest.fixture

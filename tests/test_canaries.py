@@ -44,6 +44,8 @@ CANARIES = {
     "PAGERDUTY_TOKEN": "CNRY13apitoken_xyz",
     "PING_ID": "cnry14aa-1111-2222-3333-444455556666",
 }
+PART = re.compile(r"(?=[0-9]*[A-Za-z])[A-Za-z0-9]{6,}")
+"""What of a canary is found where only a part of it is left. A Telegram bot's number is public."""
 MODES = (
     "refused", "busy", "html", "redirect", "not_whole", "status_line", "chunks", "cut_off",
     "headers", "flex_error", "tls", "row",
@@ -120,14 +122,24 @@ class Desk(NamedTuple):
     echo: Echo
     env: dict[str, str]
 
-    def types(self, *call: str) -> bytes:
-        """Return what a command prints on both streams."""
+    def types(self, calls: Sequence[Sequence[str]], *more: str) -> bytes:
+        """Return what commands print on both streams, one after the other in one process."""
+        config = ["--config", str(self.folder / "recon.toml")]
+        program = "\n".join(
+            [
+                "from recon.cli import run_cli",
+                "from recon.output import write_uncaught",
+                "write_uncaught()",
+                *(f"assert run_cli({[*call, *more, *config]!r}) != 70" for call in calls),
+            ]
+        )
         done = subprocess.run(
-            [sys.executable, "-m", "recon", *call, "--config", str(self.folder / "recon.toml")],
-            cwd=ROOT, env=self.env, capture_output=True, check=False, timeout=300,
+            [sys.executable, "-c", program],
+            cwd=ROOT, env=self.env, capture_output=True, check=False, timeout=600,
         )  # fmt: skip
-        assert done.returncode != 70, done.stderr.decode()
-        return done.stdout + done.stderr
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said.decode()
+        return said
 
 
 @contextmanager
@@ -192,7 +204,7 @@ def found(what: str, held: bytes) -> set[str]:
     return {
         f"{name} in {what}"
         for name, secret in CANARIES.items()
-        for one in {*encodings(secret), *re.findall(r"[A-Za-z0-9]{6,}", secret)}
+        for one in {*encodings(secret), *PART.findall(secret)}
         if one.encode() in held
     }
 
@@ -222,11 +234,8 @@ def _tables_of_duckdb(path: Path) -> bytes:
     return "\n".join(texts).encode()
 
 
-def searched(here: Desk, said: Sequence[bytes]) -> set[str]:
-    leaks = in_state(here.folder) | here.echo.seen
-    for number, text in enumerate(said):
-        leaks |= found(f"output {number}", text)
-    return leaks
+def searched(here: Desk, said: bytes) -> set[str]:
+    return in_state(here.folder) | here.echo.seen | found("the output", said)
 
 
 def test_the_search_finds_what_there_is(tmp_path: Path) -> None:
@@ -241,8 +250,8 @@ def test_the_search_finds_what_there_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["refused", "row"])
 def test_a_night_in_a_hostile_world_leaves_no_secret(mode: str, tmp_path: Path) -> None:
     with desk(tmp_path, mode) as here:
-        said = [here.types("run", "-vv")]
-    assert b"[secret " in said[0]
+        said = here.types([["run"]], "-vv")
+    assert b"[secret " in said
     assert searched(here, said) == set()
     assert here.echo.requests > 10
 
@@ -254,5 +263,5 @@ def test_no_command_lets_a_secret_out(
     mode: str, verbosity: tuple[str, ...], tmp_path: Path
 ) -> None:
     with desk(tmp_path, mode) as here:
-        said = [here.types(*call, *verbosity) for call in COMMANDS]
+        said = here.types(COMMANDS, *verbosity)
     assert searched(here, said) == set()

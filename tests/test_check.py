@@ -48,6 +48,17 @@ def test_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert not (tmp_path / "state" / "warehouse.duckdb").exists()
 
 
+def test_a_secret_that_could_be_a_word_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(account(), passphrase="hunter") as server:
+        code, items = check(folder_of(tmp_path, server), capsys)
+    assert code == ExitCode.AGREED
+    [note] = items["secrets"]["notes"]
+    assert note.startswith("accounts.okx.passphrase has 6 characters: it is replaced in errors")
+    assert "16 characters" in items["secrets"]["remedy"]
+
+
 @pytest.mark.parametrize(
     ("mapping", "schema", "says"),
     [

@@ -7,7 +7,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 from recon.commands.options import print_json
 from recon.domain import CheckItem
 from recon.output import CleanFormatter, console, echo, traceback_text
-from recon.outside_text import forget_secrets, remember_secret
+from recon.outside_text import remember_secret
 from recon.terminal import print_checks, print_document, print_drill, print_filled
 from tests.test_cli import DOCUMENT
 
@@ -36,10 +35,8 @@ FORBIDDEN = {
 
 
 @pytest.fixture(autouse=True)
-def knows() -> Iterator[None]:
+def knows() -> None:
     remember_secret("accounts.okx.api_key", SECRET)
-    yield
-    forget_secrets()
 
 
 def test_nothing_prints_past_the_one_door() -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import assume, example, given, settings
-from hypothesis import strategies as st
 
 from recon.domain import CheckItem, Coverage, Record, Table
 from recon.errors import ReconError, VenueBusy, clean_up
@@ -19,8 +15,6 @@ from recon.outside_evidence import without_secrets
 from recon.outside_text import (
     csv_cell,
     excerpt,
-    forget_secrets,
-    is_weak,
     redact,
     redact_data,
     remember_secret,
@@ -30,78 +24,15 @@ from recon.outside_text import (
     weak_secrets,
 )
 from recon.secrets import read_secret, remember_proxies
-from tests.encodings import encodings
 from tests.fleet import NOW
 
 SECRET = "Pä ss\"w\\o/rd'<&+%0001"
 NAME = "accounts.okx.passphrase"
-strong = st.text(st.characters(exclude_categories=["Cs"]), min_size=16, max_size=60).filter(
-    lambda text: text == text.strip() and not is_weak(text) and "[" not in text
-)
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 @pytest.fixture
-def knows() -> Iterator[None]:
+def knows() -> None:
     remember_secret(NAME, SECRET)
-    yield
-    forget_secrets()
-
-
-@pytest.fixture(autouse=True)
-def _knows_nothing_after() -> Iterator[None]:
-    yield
-    forget_secrets()
-
-
-@settings(max_examples=50)
-@given(strong, texts, texts, st.data())
-@example(SECRET, "", "", None)
-def test_no_encoding_of_a_secret_is_left(
-    secret: str, before: str, after: str, data: st.DataObject | None
-) -> None:
-    every = list(encodings(secret))
-    chosen = every if data is None else [data.draw(st.sampled_from(every))]
-    try:
-        remember_secret(NAME, secret)
-        for one in chosen:
-            # Letters beside what is coded would belong to it, and make it another code.
-            text = f"{before} {one} {after}"
-            for clean in (redact(text), redact_data(text)):
-                assert secret not in clean
-                assert one not in clean
-                assert f"[secret {NAME}]" in clean
-                assert redact(clean) == redact_data(clean) == clean
-    finally:
-        forget_secrets()
-
-
-@settings(max_examples=50)
-@given(texts, strong)
-def test_a_text_without_a_secret_stays_as_it_is(text: str, secret: str) -> None:
-    assume(not any(one in text for one in encodings(secret)))
-    assume(len(text) < len(secret) // 2)  # else half of one may be a code of the other
-    try:
-        remember_secret(NAME, secret)
-        assert redact(text) == redact_data(text) == text
-    finally:
-        forget_secrets()
-
-
-@given(st.text(max_size=100))
-def test_visible_text_has_no_hidden_character(text: str) -> None:
-    clean = visible(text)
-    hidden = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    assert not [c for c in clean if unicodedata.category(c) in hidden and c != "\n"]
-    assert visible(clean) == clean
-    clean.encode()
-    assert "\n" not in visible(text, keeps="")
-
-
-@given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), max_size=100))
-@example("Přílíš žluťoučký kůň, 日本語\u3000全角, العربية, हिन्दी, ไทย, 1\u202f234,5\u00a0€ ⚠\ufe0f")
-def test_printable_text_of_any_language_stays_as_it_is(text: str) -> None:
-    assert visible(text) == text
 
 
 def test_escapes_are_those_of_python() -> None:

@@ -82,7 +82,7 @@ def play(folder: Path, *, is_json: bool) -> int:
     With `is_json` the document alone goes to stdout, and the narration to stderr. Raises UsageError
     for a folder that is somebody else's, ReconError where anything came out otherwise.
     """
-    narration = console(err=is_json)
+    narration = console(err=is_json, highlight=False)
     now = datetime.now(UTC)
     make_folder(folder)
     fleet = build_fleet(story_day(now))
