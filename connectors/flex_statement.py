@@ -69,6 +69,9 @@ EVIDENCE_SECTIONS: Final = frozenset(
 SECTIONS: Final = frozenset(section for places in SECTION_OF.values() for section in places)
 STATEMENT_ONLY: Final = SECTIONS | {"AccountInformation"}
 
+ENCODINGS: Final = frozenset({"UTF-8", "UTF-16", "US-ASCII", "ISO-8859-1", "WINDOWS-1252"})
+"""What a document may be written in. IBKR writes UTF-8; who saves one again may choose another."""
+_DECLARED = re.compile(rb"""[^<]{0,4}<\?xml\b[^>]*?\bencoding\s*=\s*["']([A-Za-z0-9._-]*)""")
 _MOMENT = re.compile(
     r"(?P<day>\d{8}|\d{4}-\d{2}-\d{2})"
     r"(?:(?:;|T| |, ?)(?P<time>\d{6}|\d{2}:\d{2}:\d{2})(?: (?P<zone>\S+))?)?"
@@ -205,6 +208,13 @@ def _is_count(text: str) -> bool:
 def _parse(data: bytes, source: str) -> _Document:
     if not data.strip():
         raise CutOffError(f"{source}: the document is empty: download it again")
+    if (declared := _DECLARED.match(data[:400].replace(b"\0", b""))) and (
+        declared[1].decode().upper() not in ENCODINGS
+    ):
+        raise CutOffError(
+            f"{source}: it declares the encoding {declared[1][:40].decode()}, which is not read: "
+            "download it again from IBKR"
+        )
     document = _Document(source)
     parser = DefusedXMLParser(target=document, forbid_dtd=True)
     expat = parser.parser

@@ -168,7 +168,7 @@ def _key(text: object) -> str:
 def _acts(incident: Mapping[str, Any]) -> list[Said]:
     """Return what people have done to an incident; of one moment the acknowledgement comes last."""
     status = incident.get("status")
-    if status not in {"acknowledged", "resolved"}:
+    if status not in ("acknowledged", "resolved"):  # a tuple, as it may be of any type
         return []
     acts = [(incident.get("last_status_change_at"), incident.get("last_status_change_by"))]
     given = incident.get("acknowledgements")

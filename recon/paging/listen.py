@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple, Self
 
 from recon.child import Child
 from recon.domain import CheckItem, Clock
-from recon.errors import clean_up
+from recon.errors import ReconError, clean_up
 from recon.ledger import Ledger
 from recon.paging.answers import no_answer
 from recon.paging.channels import Outlet
@@ -149,6 +150,8 @@ class Listener:
         """
         try:
             yield
+        except (ReconError, sqlite3.OperationalError, sqlite3.IntegrityError):
+            raise  # of the control database: no disk, a lock
         except Exception as error:  # noqa: BLE001 - whatever it is, pages are sent
             _log.debug("answers through %s", place.name, exc_info=True)
             self._unread(
