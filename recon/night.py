@@ -148,7 +148,7 @@ def _commit(
             raise
         failure = error
     work.night.progress.note("it failed: looking for the source at fault")
-    left_out, unjudged = _at_fault(work, plan, hauls)
+    left_out, unjudged = _at_fault(work, plan, hauls, failure)
     if not left_out and not unjudged:
         raise failure
     reasons = {source: reason(error, " ".join(source)) for source, error in left_out.items()}
@@ -169,7 +169,7 @@ def _kept(work: _Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any
 
 
 def _at_fault(
-    work: _Work, plan: Plan, hauls: Sequence[Haul]
+    work: _Work, plan: Plan, hauls: Sequence[Haul], failure: Exception
 ) -> tuple[dict[Source, Exception], dict[str, Exception]]:
     """Return the sources whose hauls make a night fail, and the accounts that fail without any.
 
@@ -179,8 +179,8 @@ def _at_fault(
     left_out: dict[Source, Exception] = {}
     unjudged: dict[str, Exception] = {}
     names = [one.account.id for one in plan.accounts]
-    failing = culprits(names, lambda some: _error(work, plan.only(some), hauls))
-    for name, error in failing.items():
+    accounts = culprits(names, failure, lambda some: _error(work, plan.only(some), hauls))
+    for name, error in accounts.items():
         account = plan.only([name])
         sources = _sources(account)
 
@@ -191,7 +191,7 @@ def _at_fault(
         if (alone := trial([])) is not None:
             unjudged[name] = alone
         else:
-            left_out |= culprits(sources, trial) or dict.fromkeys(sources, error)
+            left_out |= culprits(sources, error, trial) or dict.fromkeys(sources, error)
     return ({}, {}) if len(unjudged) == len(names) else (left_out, unjudged)
 
 
