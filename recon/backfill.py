@@ -15,10 +15,11 @@ from datetime import date, timedelta
 
 from connectors.patience import Patience
 from connectors.protocol import Historian
+from recon.boundary import contained, is_of_one_source, reason
 from recon.config import Config
 from recon.coverage import reach
 from recon.domain import Clock, Coverage, Record, Table, Window
-from recon.errors import EvidenceError
+from recon.errors import DefectError, EvidenceError
 from recon.ledger import Ledger
 from recon.outside_evidence import without_secrets
 from recon.plan import AccountPlan, make_plan
@@ -97,7 +98,7 @@ class _Filler:
                 self._progress.note(f"{name}: {said}")
                 filled.problems += await self._piece(plan, plan.source, piece, filled)
         except EvidenceError as error:
-            filled.problems.append(str(error))
+            filled.problems.append(reason(error, f"{plan.source.venue} {name}"))
         return filled
 
     async def _piece(
@@ -105,15 +106,22 @@ class _Filler:
     ) -> list[str]:
         """Read one piece and keep it; return what it lacks."""
         items: list[Record | Table | Coverage] = []
-        async for item in source.history(piece):
-            items.append(item)
-            filled.rows += isinstance(item, Record)
-            self._progress.count(f"{source.venue} {plan.account.id}", filled.rows)
-        items = without_secrets(items)
-        with kept(self._warehouse, self._ledger, self._run, self._now()):
-            self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
-            # What has been made of the account's records is made again by the next night.
-            self._warehouse.run("delete from raw.recipes where account = ?", [plan.account.id])
+        name = f"{source.venue} {plan.account.id}"
+        with contained(name):
+            async for item in source.history(piece):
+                items.append(item)
+                filled.rows += isinstance(item, Record)
+                self._progress.count(name, filled.rows)
+            items = without_secrets(items)
+        try:
+            with kept(self._warehouse, self._ledger, self._run, self._now()):
+                self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
+                # What has been made of the account's records is made again by the next night.
+                self._warehouse.run("delete from raw.recipes where account = ?", [plan.account.id])
+        except Exception as error:
+            if not is_of_one_source(error):
+                raise
+            raise DefectError(reason(error, name)) from error
         filled.read += 1
         return [
             f"{piece.first.date} to {piece.last.date}: {', '.join(item.kinds)}: {item.reason}"

@@ -1,6 +1,6 @@
 """The boundary around each source: an exception inside it is the failure of that source alone.
 
-A source is an account's venue or a bot's database. What fails inside `bounded` ends as an
+A source is an account's venue or a bot's database. What fails inside `contained` ends as an
 EvidenceError, which makes the account failed or the bot unproven. An exception that nobody expected
 is a defect of recon: its traceback goes to the log, and its type and place into the reason.
 """
@@ -30,7 +30,7 @@ _Thing = TypeVar("_Thing")
 
 
 @contextmanager
-def bounded(source: str) -> Iterator[None]:
+def contained(source: str) -> Iterator[None]:
     """Raise an EvidenceError for any exception in the block, which is about one source.
 
     An EvidenceError keeps its text. Raises StateError where this machine's disk is full. An
@@ -78,20 +78,24 @@ def is_of_one_source(error: Exception) -> bool:
 
 
 def culprits(
-    things: Sequence[_Thing], failing: Callable[[Sequence[_Thing]], Exception | None]
+    things: Sequence[_Thing],
+    error: Exception,
+    failing: Callable[[Sequence[_Thing]], Exception | None],
 ) -> dict[_Thing, Exception]:
     """Return the things that fail alone, each with its error, by halving the groups that fail.
 
-    `failing` tries a group. A group that fails though neither half does has no culprit. One culprit
-    among n things costs about 2·log2(n) calls, of fewer things each time.
+    All of them together fail with `error`; `failing` tries a group. A group that fails though
+    neither half does has no culprit. One culprit among n things costs about 2·log2(n) calls, and
+    each next two are about half as many things.
     """
-    error = failing(things) if things else None
-    if error is None:
-        return {}
     if len(things) == 1:
         return {things[0]: error}
+    found: dict[_Thing, Exception] = {}
     half = len(things) // 2
-    return culprits(things[:half], failing) | culprits(things[half:], failing)
+    for group in (things[:half], things[half:]):
+        if group and (its_error := failing(group)) is not None:
+            found |= culprits(group, its_error, failing)
+    return found
 
 
 def _is_expected(error: BaseException) -> bool:

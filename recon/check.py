@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from connectors.protocol import Connector, Forgetful, Lister
 from connectors.snapshot import Unknown
 from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
+from recon.boundary import contained
 from recon.check_names import check_currency, check_names, evident_names, names_in
 from recon.check_state import check_folder
 from recon.claims import named_by_venue
@@ -63,7 +64,7 @@ def check_everything(config: Config) -> list[CheckItem]:
         if names is not None:
             claimed[bot.id] = names
     evident = evident_names(config.state) if is_usable else {}
-    items += check_names(config, listings, claimed, evident)
+    items += _check_names(config, listings, claimed, evident)
     items += _check_heartbeats(config)
     channels = _check_channels(config)
     items += channels
@@ -113,18 +114,22 @@ async def _check_accounts(config: Config) -> tuple[list[CheckItem], dict[str, Li
 async def _check_account(
     account: Account, config: Config
 ) -> tuple[list[CheckItem], Listing | None]:
+    subject = f"account {account.id}"
     try:
-        source = account_source(account, config, _now)
-        items = await source.check()
-        if not isinstance(source, Lister) or not all(item.is_ok for item in items):
-            return items, None
+        with contained(subject):
+            source = account_source(account, config, _now)
+            items = await source.check()
+            if not isinstance(source, Lister) or not all(item.is_ok for item in items):
+                return items, None
     except ReconError as error:
-        return [CheckItem(f"account {account.id}", str(error))], None
+        return [CheckItem(subject, str(error))], None
+    subject = f"instruments at {account.id}"
     try:
-        listing = await source.listing()
+        with contained(subject):
+            listing = await source.listing()
     except ReconError as error:
         remedy = "a night needs this answer, too: try again later"
-        return [*items, CheckItem(f"instruments at {account.id}", str(error), remedy)], None
+        return [*items, CheckItem(subject, str(error), remedy)], None
     return [*items, check_currency(account, listing)], listing
 
 
@@ -234,18 +239,33 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
     subject = f"bot {bot.id}"
     account = next(account for account in config.accounts if account.id == bot.account)
     try:
-        mapping = find_mapping(bot.mapping, config.folder)
-        refusal = Unknown(*mapping.refusal)
-        source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
-        tables = asyncio.run(_read(source, mapping))
+        with contained(subject):
+            mapping = find_mapping(bot.mapping, config.folder)
+            refusal = Unknown(*mapping.refusal)
+            source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
+            tables = asyncio.run(_read(source, mapping))
+            names = names_in(named_by_venue(tables, account.venue), account.since)
+            return _said_of(subject, tables), names
     except ReconError as error:
         return CheckItem(subject, str(error)), None
-    named = named_by_venue(tables, account.venue)
-    return _said_of(subject, tables), names_in(named, account.since)
 
 
 async def _read(source: Connector, mapping: BooksMapping) -> BooksTables:
     return read_books(mapping, *unpack([item async for item in source.fetch(today())]))
+
+
+def _check_names(
+    config: Config,
+    listings: Mapping[str, Listing],
+    claimed: Mapping[str, frozenset[str]],
+    evident: Mapping[str, frozenset[str]] | None,
+) -> list[CheckItem]:
+    subject = "instruments of the bots"
+    try:
+        with contained(subject):
+            return check_names(config, listings, claimed, evident)
+    except ReconError as error:
+        return [CheckItem(subject, str(error))]
 
 
 def _said_of(subject: str, tables: BooksTables) -> CheckItem:
@@ -302,7 +322,8 @@ def _check_heartbeat(config: Config, bot: Bot, look: Look) -> CheckItem:
         remedy = f"start the bot, or correct bots.{bot.id}.heartbeat"
         return CheckItem(subject, look.reading.why, remedy=remedy)
     try:
-        _, trouble = judge(look.reading, None, rhythm(config, bot, look.at), look.at)
+        with contained(subject):
+            _, trouble = judge(look.reading, None, rhythm(config, bot, look.at), look.at)
     except ReconError as error:
         return CheckItem(subject, str(error))
     if trouble is not None:

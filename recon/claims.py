@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -28,7 +28,7 @@ from recon.books import (
     unpack_before,
     unpack_stored,
 )
-from recon.boundary import bounded, reason
+from recon.boundary import contained, reason
 from recon.config import Account, Bot
 from recon.domain import Coverage, Record, Table
 from recon.errors import BooksError, EvidenceError
@@ -130,14 +130,13 @@ def _keep(
     if is_kept and landed is None:
         return
     if is_kept and landed and _is_in_units(variant, landed):
-        before = _asked(mine, account.account, *unpack_before(landed.items, landed.stood))
-        now = _asked(mine, account.account, *unpack(landed.items))
-        _check_past(now, bot, read_at)
+        changed = unpack_before(landed.items, landed.stood)
+        before = _asked(mine, account.account, None, *changed)
+        now = _asked(mine, account.account, read_at, *unpack(landed.items))
         if _renew(warehouse, bot, before, now):
             return
     _forget(warehouse, bot)
-    whole = _whole(warehouse, mine, account.account, schemas)
-    _check_past(whole, bot, read_at)
+    whole = _whole(warehouse, mine, account.account, read_at, schemas)
     _insert(warehouse, bot, whole)
     warehouse.run(
         "insert into books.readable values (?, ?, ?, ?)",
@@ -146,15 +145,23 @@ def _keep(
 
 
 def _asked(
-    mine: BotPlan, account: Account, schema: Schema, tables: Mapping[str, pa.Table]
+    mine: BotPlan,
+    account: Account,
+    read_at: datetime | None,
+    schema: Schema,
+    tables: Mapping[str, pa.Table],
 ) -> BooksTables:
     """Return what the mapping answers of a bot's tables, each instrument as its venue names it.
 
-    Any exception is the bot's own: the mapping runs in a database of its own. An error in a
-    statement of the warehouse ends the transaction instead, and so is attributed by the night.
+    `read_at` is when the tables were read, where no trade may have closed later. Every exception is
+    the bot's failure: the mapping runs in a database of its own. An error in a statement of the
+    warehouse ends the night's transaction instead, and the night finds the bot at fault.
     """
-    with bounded(f"books {mine.bot.id}"):
-        return named_by_venue(read_books(mine.mapping, schema, tables), account.venue)
+    with contained(f"books {mine.bot.id}"):
+        answers = named_by_venue(read_books(mine.mapping, schema, tables), account.venue)
+        if read_at is not None:
+            _check_past(answers, mine.bot, read_at)
+        return answers
 
 
 def named_by_venue(tables: BooksTables, venue: str) -> BooksTables:
@@ -276,7 +283,11 @@ def _forget(warehouse: Warehouse, bot: Bot) -> None:
 
 
 def _whole(
-    warehouse: Warehouse, mine: BotPlan, account: Account, schemas: Mapping[str, str]
+    warehouse: Warehouse,
+    mine: BotPlan,
+    account: Account,
+    read_at: datetime,
+    schemas: Mapping[str, str],
 ) -> BooksTables:
     """Return what the mapping answers of all that is kept of a bot's books."""
     bot = mine.bot
@@ -284,7 +295,7 @@ def _whole(
     def read(kind: str, fields: str) -> pa.Table:
         return _stored(warehouse, bot, kind, fields)
 
-    tables = _asked(mine, account, *unpack_stored(schemas.items(), read))
+    tables = _asked(mine, account, read_at, *unpack_stored(schemas.items(), read))
     if problems := [one for one in tables.problems if one.query == "trades"]:
         raise BooksError(
             f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "
@@ -317,11 +328,13 @@ def _last_read(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
 
 def _check_past(tables: BooksTables, bot: Bot, read_at: datetime) -> None:
     """Refuse trades that closed after they were read: their times are not UTC, or not times."""
-    latest = pc.max(tables.trades["closed_at"]).as_py()
-    if latest is not None and latest.replace(tzinfo=UTC) > read_at + MAX_AHEAD:
+    closed_at = tables.trades["closed_at"]
+    limit = pa.scalar((read_at + MAX_AHEAD).replace(tzinfo=None), closed_at.type)
+    latest = pc.max(closed_at)
+    if pc.greater(latest, limit).as_py():  # DuckDB's years go further than Python's
         raise BooksError(
-            f"the books of {bot.id} have a trade that closed at {latest} UTC, after they were "
-            "read: give closed_at in UTC"
+            f"the books of {bot.id} have a trade that closed at {latest.cast(pa.string())} UTC, "
+            "after they were read: give closed_at in UTC"
         )
 
 

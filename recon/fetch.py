@@ -11,7 +11,7 @@ from functools import partial
 
 from connectors.protocol import Connector, Remembering
 from recon.books import unpack
-from recon.boundary import bounded, reason
+from recon.boundary import contained, reason
 from recon.coverage import reach, unbroken
 from recon.domain import Coverage, Record, Table, Window
 from recon.errors import BooksError, EvidenceError, afterwards_async
@@ -68,18 +68,18 @@ async def fetch_all(
     async def bot(one: BotPlan, haul: Haul) -> None:
         await _fetch_books(one, books(one), plan.of(one.bot.account).window, progress, haul)
 
-    jobs = [_bounded(one.source, partial(account, one), progress) for one in plan.accounts]
-    jobs += [_bounded(one.source, partial(bot, one), progress) for one in plan.bots]
+    jobs = [_contained(one.source, partial(account, one), progress) for one in plan.accounts]
+    jobs += [_contained(one.source, partial(bot, one), progress) for one in plan.bots]
     return list(await asyncio.gather(*jobs))
 
 
-async def _bounded(
+async def _contained(
     source: Connector, fetch: Callable[[Haul], Awaitable[None]], progress: Progress
 ) -> Haul:
     """Return what `fetch` got of a source; whatever ended it early is the haul's error."""
     haul = Haul(source.venue, source.account)
     try:
-        with bounded(haul.source):
+        with contained(haul.source):
             await fetch(haul)
     except EvidenceError as error:
         haul.error = reason(error, haul.source)

@@ -93,9 +93,9 @@ def run_night(night: Night) -> dict[str, Any]:
                 hauls = _fetch(night, plan, ledger, warehouse)
                 beats = last_beats(config, night.now)
             note("landing the evidence, building the numbers")
-            work = _Work(night, run, started, beats, ledger, warehouse)
+            work = Work(night, run, started, beats, ledger, warehouse)
             with stage("commit"):
-                told, document, found = _commit(work, plan, hauls)
+                told, document, found = commit(work, plan, hauls)
                 warehouse.checkpoint()
         with stage("publish"):
             tables = verify(state, ledger)
@@ -122,7 +122,7 @@ LEFT_OUT = "left out of a trial"
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
+class Work:
     """What a night's one transaction is done with, beside the plan and what was fetched."""
 
     night: Night
@@ -133,8 +133,8 @@ class _Work:
     warehouse: Warehouse
 
 
-def _commit(
-    work: _Work, plan: Plan, hauls: Sequence[Haul]
+def commit(
+    work: Work, plan: Plan, hauls: Sequence[Haul]
 ) -> tuple[Plan, dict[str, Any], list[Break]]:
     """Commit the night; return the plan of the accounts judged, the document and its breaks.
 
@@ -148,7 +148,7 @@ def _commit(
             raise
         failure = error
     work.night.progress.note("it failed: looking for the source at fault")
-    left_out, unjudged = _at_fault(work, plan, hauls)
+    left_out, unjudged = _at_fault(work, plan, hauls, failure)
     if not left_out and not unjudged:
         raise failure
     reasons = {source: reason(error, " ".join(source)) for source, error in left_out.items()}
@@ -163,13 +163,13 @@ def _commit(
     return rest, document, found
 
 
-def _kept(work: _Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
+def _kept(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
     with kept(work.warehouse, work.ledger, work.run, work.started):
         return _tell(work, plan, hauls)
 
 
 def _at_fault(
-    work: _Work, plan: Plan, hauls: Sequence[Haul]
+    work: Work, plan: Plan, hauls: Sequence[Haul], failure: Exception
 ) -> tuple[dict[Source, Exception], dict[str, Exception]]:
     """Return the sources whose hauls make a night fail, and the accounts that fail without any.
 
@@ -179,8 +179,8 @@ def _at_fault(
     left_out: dict[Source, Exception] = {}
     unjudged: dict[str, Exception] = {}
     names = [one.account.id for one in plan.accounts]
-    failing = culprits(names, lambda some: _error(work, plan.only(some), hauls))
-    for name, error in failing.items():
+    accounts = culprits(names, failure, lambda some: _error(work, plan.only(some), hauls))
+    for name, error in accounts.items():
         account = plan.only([name])
         sources = _sources(account)
 
@@ -191,7 +191,7 @@ def _at_fault(
         if (alone := trial([])) is not None:
             unjudged[name] = alone
         else:
-            left_out |= culprits(sources, trial) or dict.fromkeys(sources, error)
+            left_out |= culprits(sources, error, trial) or dict.fromkeys(sources, error)
     return ({}, {}) if len(unjudged) == len(names) else (left_out, unjudged)
 
 
@@ -202,7 +202,7 @@ def _sources(plan: Plan) -> list[Source]:
     ]
 
 
-def _error(work: _Work, plan: Plan, hauls: Sequence[Haul]) -> Exception | None:
+def _error(work: Work, plan: Plan, hauls: Sequence[Haul]) -> Exception | None:
     """Return the error with which a night of a plan's sources fails. Nothing of it stays.
 
     Raises an error that is not of one source.
@@ -226,7 +226,7 @@ def _without(hauls: Sequence[Haul], left_out: Mapping[Source, str]) -> list[Haul
     return rest + [Haul(*source, error=why) for source, why in left_out.items()]
 
 
-def _tell(work: _Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
+def _tell(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
     """Land what was fetched, build every number, judge; return the document and its breaks."""
     night, warehouse = work.night, work.warehouse
     with night.stages("land"):
@@ -306,7 +306,7 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
         opened(state, ledger) as (warehouse, _),
     ):
         try:
-            work = _Work(
+            work = Work(
                 quiet, "", night.now(), last_beats(night.config, night.now), ledger, warehouse
             )
             with warehouse.transaction():
@@ -360,7 +360,7 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
 
 
 def _model(
-    work: _Work, plan: Plan, hauls: Sequence[Haul], books: Mapping[str, Landed]
+    work: Work, plan: Plan, hauls: Sequence[Haul], books: Mapping[str, Landed]
 ) -> dict[str, str]:
     """Build every table from what has landed; return why which bots' books could not be read."""
     night, warehouse = work.night, work.warehouse
@@ -377,7 +377,7 @@ def _model(
 
 
 def _judge(
-    work: _Work, plan: Plan, hauls: Sequence[Haul], unreadable: Mapping[str, str]
+    work: Work, plan: Plan, hauls: Sequence[Haul], unreadable: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[Break]]:
     """Return the document, without breaks, journal and pages yet, and the breaks found."""
     errors = {haul.account: haul.error for haul in hauls if haul.venue != "books" and haul.error}

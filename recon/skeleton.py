@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from connectors.protocol import Connector
 from recon.books import ANSWERS, unpack
+from recon.boundary import contained
 from recon.config import Config
 from recon.domain import Clock, Window
 from recon.errors import UsageError
@@ -96,7 +97,8 @@ def write_skeleton(folder: Path, source: Connector, window: Window) -> list[Path
 
 
 async def _read(source: Connector, window: Window) -> tuple[Schema, dict[str, pa.Table]]:
-    return unpack([item async for item in source.fetch(window)])
+    with contained(f"{source.venue} {source.account}"):
+        return unpack([item async for item in source.fetch(window)])
 
 
 def skeleton(query: str, schema: Schema, rows: dict[str, int]) -> str:

@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from recon.boundary import contained
 from recon.config import Bot, Config
 from recon.deadline import DEADLINES, due, missed
 from recon.deadline import pages as deadline_pages
 from recon.domain import Clock
-from recon.errors import ExitCode, LockedError, StateError
+from recon.errors import EvidenceError, ExitCode, LockedError, StateError
 from recon.heartbeats import Look, read_beats, rhythm
 from recon.incidents import Told
 from recon.ledger import LEDGER, Ledger
-from recon.liveness import LOOKS_A_PERIOD, Beat, Known, Trouble, judge
+from recon.liveness import LOOKS_A_PERIOD, Beat, Known, NoBeat, Trouble, judge
 from recon.output import echo
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver, told_pages
@@ -76,15 +77,7 @@ def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
     bots = watch.bots
     looks = read_beats(bots, watch.config.folder, watch.now)
     before = watch.ledger.watched()
-    judged = {
-        bot.id: judge(
-            looks[bot.id].reading,
-            before.get(bot.id),
-            rhythm(watch.config, bot, looks[bot.id].at),
-            looks[bot.id].at,
-        )
-        for bot in bots
-    }
+    judged = {bot.id: _judged(watch, bot, looks[bot.id], before.get(bot.id)) for bot in bots}
     at = watch.now()
     is_news, told = watch.ledger.see_beats(judged, at)
     deadlines, pages = _see_deadlines(watch, at)
@@ -98,6 +91,18 @@ def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
         "pages": _sent(watch, pages),
     }
     return document, is_news or bool(pages)
+
+
+def _judged(
+    watch: Watch, bot: Bot, look: Look, before: Known | None
+) -> tuple[Known, Trouble | None]:
+    """Judge one bot's beat. A beat that cannot be judged counts as one that cannot be read."""
+    held_to = rhythm(watch.config, bot, look.at)
+    try:
+        with contained(f"heartbeat of {bot.id}"):
+            return judge(look.reading, before, held_to, look.at)
+    except EvidenceError as error:
+        return judge(NoBeat(is_missing=False, why=str(error)), before, held_to, look.at)
 
 
 def look_once(watch: Watch) -> dict[str, Any]:
