@@ -20,7 +20,7 @@ from connectors.patience import Patience
 from recon.assignments import latest
 from recon.baseline import SignedOff
 from recon.breaks import Break, Sighting
-from recon.claims import Landed, keep_claims
+from recon.claims import Landed, keep_claims, landed
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched
 from recon.domain import Clock
@@ -129,10 +129,12 @@ def _tell(
             warehouse.land(run, haul.venue, haul.account, haul.items, started) for haul in hauls
         ]
     books = {
-        haul.account: Landed(haul.items, before)
+        haul.account: landed(haul.items, before)
         for haul, before in zip(hauls, stood, strict=True)
         if haul.venue == "books"
     }
+    for haul in hauls:
+        haul.items.clear()  # a bot's rows may be many
     unreadable = _model(night, plan, run, hauls, books, warehouse, ledger)
     with night.stages("judge"):
         signed = _signed_off(night.config, plan, ledger)
