@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from typing import NoReturn
 
@@ -22,6 +23,7 @@ from recon.outside_text import excerpt
 SUFFIXES = (".csv", ".tsv")
 _DELIMITERS = ",;\t|"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_QUOTED = re.compile(r'"[^"]*"')
 _UTF8 = b"\xef\xbb\xbf"
 _BLOCK = 16 << 20
 """Bytes that are parsed at one time; no line is longer."""
@@ -95,7 +97,7 @@ def _header(path: Path, content: bytes) -> tuple[str, int]:
     """Return the delimiter and the number of columns."""
     text = io.TextIOWrapper(io.BytesIO(content), "latin-1", newline="")
     first = next((line for line in text if line.strip("\r\n")), "")
-    delimiter = max(_DELIMITERS, key=first.count)
+    delimiter = max(_DELIMITERS, key=_QUOTED.sub("", first).count)
     text.seek(0)
     try:
         lines = csv.reader(text, delimiter=delimiter, strict=True)

@@ -35,7 +35,7 @@ from recon.errors import BooksError, EvidenceError
 from recon.mappings import Schema, Variant, query_text
 from recon.plan import BotPlan, Plan
 from recon.resources import sql_root
-from recon.warehouse import Warehouse
+from recon.warehouse import STOOD, Warehouse
 
 MAX_AHEAD = timedelta(minutes=5)
 """How far a bot's clock may run ahead of this machine's."""
@@ -47,10 +47,22 @@ RENEWED = pa.schema([("bot", pa.string()), ("closed_at", pa.timestamp("us"))])
 
 
 class Landed(NamedTuple):
-    """What one fetch gave of a bot's books, and how what of it has changed stood before."""
+    """What one fetch gave of a bot's books, and how what of it has changed stood before.
+
+    Nothing of books that were read whole: what has landed of them is asked of the warehouse.
+    """
 
     items: Sequence[Record | Table | Coverage]
     stood: pa.Table
+
+
+def landed(items: Sequence[Record | Table | Coverage], stood: pa.Table) -> Landed:
+    """Return what has landed of one fetch, with its rows only where these are a part of the books.
+
+    `stood` is what `Warehouse.land` has returned.
+    """
+    is_in_part = any(isinstance(one, Coverage) and not one.is_snapshot for one in items)
+    return Landed(tuple(items), stood) if is_in_part else Landed((), STOOD.empty_table())
 
 
 def keep_claims(

@@ -34,7 +34,7 @@ class Limits:
     file_mb: int = 4_000
     rows: int = 5_000_000
     columns: int = 1_000
-    text_mb: int = 600
+    text_mb: int = 500
     value_kb: int = 1_000
     json_mb: int = 100
     json_values: int = 4_000_000

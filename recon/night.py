@@ -21,7 +21,7 @@ from recon.assignments import latest
 from recon.baseline import SignedOff
 from recon.boundary import culprits, is_of_one_source, reason
 from recon.breaks import Break, Sighting
-from recon.claims import Landed, keep_claims
+from recon.claims import Landed, keep_claims, landed
 from recon.config import Config
 from recon.document import DocumentBuilder, Fetched, add_unjudged
 from recon.domain import Clock, Window
@@ -235,7 +235,7 @@ def _tell(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any]
             for haul in hauls
         ]
     books = {
-        haul.account: Landed(haul.items, before)
+        haul.account: landed(haul.items, before)
         for haul, before in zip(hauls, stood, strict=True)
         if haul.venue == "books"
     }

@@ -7,7 +7,7 @@ It knows no venue and no money.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -29,6 +29,11 @@ AGAIN = pa.schema([("venue", pa.string()), ("account", pa.string()), ("since", T
                    ("kind", pa.string()), ("id", pa.string())])  # fmt: skip
 STOOD = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa.string())])
 """What stands otherwise than before, with what it was before: null where it wasn't there."""
+PRESENT = pa.schema([("kind", pa.string()), ("id", pa.string())])
+LANDED_AT_ONCE = 100_000
+"""Rows of a table whose payloads are in memory at one time."""
+LANDING_MEMORY = "400MB"
+"""What DuckDB takes while it lands more rows than that."""
 REPLACES = "-- replaces:"
 """Begins the line by which a query says which rows of its table, `k`, it gives anew."""
 VIEW = "-- view"
@@ -58,6 +63,7 @@ class Warehouse:
         self._db = duckdb.connect(str(path), read_only=is_read_only)
         self._db.execute("set timezone = 'UTC'")
         self._db.execute("set enable_external_access = false")
+        self._db.execute("set allowed_configs = ['memory_limit']")
         self._db.execute("set lock_configuration = true")
         if is_read_only:
             return
@@ -101,18 +107,20 @@ class Warehouse:
         stands otherwise than it did, and as it stood: `STOOD`.
         """
         records: dict[tuple[str, str], Record] = {}
-        tables: list[pa.Table] = []
+        tables: list[Table] = []
         statements: list[Coverage] = []
         for item in items:
             if isinstance(item, Record):
                 records[item.kind, item.id] = item
             elif isinstance(item, Table):
-                tables.append(self._with_payloads(item))
+                tables.append(item)
             else:
                 statements.append(item)
         where = {"venue": venue, "account": account, "at": _naive(at), "run": run}
         self._landed_at = min(self._landed_at, _naive(at))
-        stood = [self._land_records(records.values(), tables, where)]
+        pieces = self._pieces(records.values(), tables)
+        with self._frugal(sum(table.batches.num_rows for table in tables)):
+            stood = [self._land_records(piece, where) for piece in pieces]
         whole = [
             kind
             for statement in statements
@@ -294,28 +302,42 @@ class Warehouse:
             f"{_literal(name)}, {place}" for name, place in zip(names, places, strict=True)
         )
         with self.registered("fields", table.batches.rename_columns(["id", *places])):
-            return self._db.sql(
-                f"select $kind as kind, id, json_object({fields})::varchar as payload, "
-                'null::timestamp as "at" from fields',
-                params={"kind": table.kind},
-            ).to_arrow_table()
+            return (
+                self._db.sql(
+                    f"select $kind as kind, id, json_object({fields})::varchar as payload, "
+                    'null::timestamp as "at" from fields',
+                    params={"kind": table.kind},
+                )
+                .to_arrow_table()
+                .cast(INCOMING)
+            )
 
-    def _land_records(
-        self,
-        records: Collection[Record],
-        tables: Sequence[pa.Table],
-        where: Mapping[str, object],
-    ) -> pa.Table:
-        table = pa.table(
-            {
-                "kind": [r.kind for r in records],
-                "id": [r.id for r in records],
-                "payload": [r.payload for r in records],
-                "at": [r.at and _naive(r.at) for r in records],
-            },
-            schema=INCOMING,
-        )
-        incoming = pa.concat_tables([table, *(one.cast(INCOMING) for one in tables)])
+    @contextmanager
+    def _frugal(self, rows: int) -> Iterator[None]:
+        """Have DuckDB spill to disk what has been written of many rows, and not yet committed."""
+        if rows <= LANDED_AT_ONCE:
+            yield
+            return
+        ((before,),) = self._db.execute("select current_setting('memory_limit')").fetchall()
+        with suppress(duckdb.OutOfMemoryException):  # what it holds already cannot be spilled
+            self._db.execute(f"set memory_limit = '{LANDING_MEMORY}'")
+        with afterwards(lambda: self._db.execute(f"set memory_limit = '{before}'")):
+            yield
+
+    def _pieces(self, records: Collection[Record], tables: Sequence[Table]) -> Iterator[pa.Table]:
+        """Yield all of them as `INCOMING`, a piece at a time; at least one."""
+        piece, size = [_incoming(records)], len(records)
+        for table in tables:
+            for begin in range(0, table.batches.num_rows, LANDED_AT_ONCE):
+                rows = table.batches.slice(begin, LANDED_AT_ONCE)
+                if size and size + rows.num_rows > LANDED_AT_ONCE:
+                    yield pa.concat_tables(piece)
+                    piece, size = [], 0
+                piece.append(self._with_payloads(Table(table.kind, rows)))
+                size += rows.num_rows
+        yield pa.concat_tables(piece)
+
+    def _land_records(self, incoming: pa.Table, where: Mapping[str, object]) -> pa.Table:
         with self.registered("incoming", incoming):
             return self._add_versions(
                 """
@@ -352,17 +374,19 @@ class Warehouse:
     def _bury_the_gone(
         self,
         records: Collection[tuple[str, str]],
-        tables: Sequence[pa.Table],
+        tables: Sequence[Table],
         kinds: Sequence[str],
         where: Mapping[str, object],
     ) -> pa.Table:
         """Add a version without payload to what a snapshot no longer holds."""
-        present = pa.table(
-            {"kind": [kind for kind, _ in records], "id": [name for _, name in records]},
-            schema=pa.schema([("kind", pa.string()), ("id", pa.string())]),
-        )
-        ids = [one.select(["kind", "id"]).cast(present.schema) for one in tables]
-        with self.registered("present", pa.concat_tables([present, *ids])):
+        present = [
+            pa.table([[kind for kind, _ in records], [name for _, name in records]], PRESENT)
+        ]
+        for table in tables:
+            ids = table.batches.column(0)
+            kind = pa.chunked_array([pa.repeat(table.kind, len(ids))])
+            present.append(pa.table([kind, ids], PRESENT))
+        with self.registered("present", pa.concat_tables(present)):
             return self._add_versions(
                 """
                 select kind, id, version + 1 as version, null::varchar as payload,
@@ -439,6 +463,18 @@ class Warehouse:
         self._db.register(name, table)
         with afterwards(lambda: self._db.unregister(name)):
             yield
+
+
+def _incoming(records: Collection[Record]) -> pa.Table:
+    return pa.table(
+        {
+            "kind": [r.kind for r in records],
+            "id": [r.id for r in records],
+            "payload": [r.payload for r in records],
+            "at": [r.at and _naive(r.at) for r in records],
+        },
+        schema=INCOMING,
+    )
 
 
 def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:
