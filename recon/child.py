@@ -14,6 +14,16 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
+
+_running: WeakSet[subprocess.Popen[str]] = WeakSet()
+
+
+def end_all() -> None:
+    """Kill every child of this process that is still running."""
+    for process in list(_running):
+        if process.poll() is None:
+            process.kill()
 
 
 class Child:
@@ -31,7 +41,10 @@ class Child:
             text=True,
             # The child imports what this process imports, wherever either was started.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            # A Ctrl-C at the terminal is for this process, which ends its children itself.
+            process_group=0,
         )
+        _running.add(self._process)
         if self._process.stdin is None:
             raise AssertionError("the child was given a pipe")
         with suppress(OSError):  # it died at once: its exit status says so

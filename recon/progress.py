@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 
@@ -35,8 +35,9 @@ class PlainLines:
 
     def note(self, line: str) -> None:
         """Write the line."""
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+        with suppress(OSError):  # a log on a full disk lacks the line, and the night goes on
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
 
     def count(self, source: str, rows: int) -> None:
         """Say nothing: a log wants results, not movement."""

@@ -9,6 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,17 @@ json_option = click.option(
 )
 verbose_option = click.option(
     "-v", "--verbose", "verbosity", count=True, help="Say more on stderr; twice for debugging."
+)
+
+
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait, at most, for a run that is under way.",
 )
 
 
@@ -71,6 +83,12 @@ def read_time(text: str, option: str) -> time:
 def print_json(document: dict[str, Any]) -> None:
     """Print one document on stdout."""
     click.echo(json.dumps(document, indent=1, ensure_ascii=False, default=_text))
+
+
+def say(line: str) -> None:
+    """Write a line on stderr. A log on a full disk lacks it, and what is under way goes on."""
+    with suppress(OSError):
+        click.echo(line, err=True)
 
 
 def log(verbosity: int) -> None:
