@@ -22,7 +22,7 @@ from connectors.sqlite_above import conditions_above
 from connectors.sqlite_snapshot import SqliteFile, place_for_a_copy
 from connectors.sqlite_tables import column_names, read_table, table_names
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
-from recon.errors import closing
+from recon.errors import StateError, closing
 from recon.limits import Limits
 from recon.watermarks import Above
 
@@ -112,6 +112,8 @@ class SqliteBooks:
                 names = self._tables(books)
         except UnreadableError as error:
             return [CheckItem(subject, is_ok=False, detail=error.what, remedy=error.remedy)]
+        except StateError as error:
+            return [CheckItem(subject, is_ok=False, detail=str(error))]
         detail = f"{self._path} holds {len(names)} tables: {', '.join(names)}"
         return [CheckItem(subject, is_ok=True, detail=detail)]
 

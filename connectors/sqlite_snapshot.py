@@ -18,7 +18,8 @@ from urllib.parse import quote
 from connectors.arrow_text import lenient_text
 from connectors.meter import Meter
 from connectors.snapshot import UnreadableError
-from recon.errors import afterwards, closing
+from recon.disk import no_space
+from recon.errors import StateError, afterwards, closing
 from recon.limits import MB
 
 _RETRY_S = 0.05
@@ -180,13 +181,24 @@ class SqliteFile:
 def place_for_a_copy(scratch: Path) -> Iterator[Path]:
     """Give a place for one copy: a file in a private folder under `scratch` that goes afterwards.
 
-    It is a file, and not memory, because two libraries read it.
+    It is a file, and not memory, because two libraries read it. Raises StateError where there is no
+    space for it: a full disk is nothing that the books lack.
     """
     try:
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         private = tempfile.TemporaryDirectory(prefix="books-", dir=scratch)
     except OSError as error:
+        _refuse_without_space(error, scratch)
         what = f"cannot hold a copy of the books ({error.strerror})"
         raise UnreadableError(scratch, what, "see that recon may write there") from error
     with afterwards(private.cleanup):
-        yield Path(private.name) / "copy.sqlite"
+        try:
+            yield Path(private.name) / "copy.sqlite"
+        except Exception as error:
+            _refuse_without_space(error, scratch)
+            raise
+
+
+def _refuse_without_space(error: Exception, scratch: Path) -> None:
+    if (found := no_space(error, scratch)) is not None:
+        raise StateError(f"a bot database cannot be copied: {found}") from error

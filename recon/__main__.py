@@ -9,11 +9,28 @@ import sys
 def main() -> None:
     """Run the command line and exit with its status."""
     os.umask(0o077)
-    from recon.cli import run_cli  # noqa: PLC0415 - after the umask, before nothing else
-    from recon.output import write_uncaught  # noqa: PLC0415
+    from recon.interruption import asked, heeding  # noqa: PLC0415 - after the umask
 
-    write_uncaught()
-    sys.exit(run_cli(sys.argv[1:]))
+    status = 0
+    try:
+        with heeding(_end_children):
+            from recon.cli import run_cli  # noqa: PLC0415 - after the umask
+            from recon.output import write_uncaught  # noqa: PLC0415
+
+            write_uncaught()
+            status = run_cli(sys.argv[1:])
+    except KeyboardInterrupt:
+        pass
+    if asked():
+        _end_children()
+        status = 128 + asked()
+    sys.exit(status)
+
+
+def _end_children() -> None:
+    """End the processes that pages, pings and questions leave through, where there are any."""
+    if (child := sys.modules.get("recon.child")) is not None:
+        child.end_all()
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
+from recon.disk import REMEDY
 from recon.domain import Clock
 from recon.errors import StateError, UsageError, closing
 from recon.identifiers import quoted
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
 from recon.publication import BACKUPS, WAREHOUSE, manifest
-from recon.state import REMEDY, locked_state, storing, sync_folder
+from recon.state import locked_state, storing, sync_folder
 from recon.warehouse import Warehouse
 
 KEPT = 14

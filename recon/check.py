@@ -33,11 +33,11 @@ from recon.paging.wire import understood
 from recon.ping import is_proxied, unreachable
 from recon.plan import assert_since
 from recon.publication import WAREHOUSE
+from recon.reading import reading
 from recon.schedule import AHEAD, schedule
 from recon.sessions import TradeDates, calendar, last_ended
 from recon.sources import account_source, books_source
 from recon.terminal import window_text
-from recon.warehouse import Warehouse
 
 
 def check_everything(config: Config) -> list[CheckItem]:
@@ -185,13 +185,13 @@ def _is_stored(source: Connector, state: Path, start: datetime, served: datetime
     if not (state / WAREHOUSE).exists():
         return False
     try:
-        with Warehouse(state / WAREHOUSE, is_read_only=True) as warehouse:
+        with reading(state, patience_s=0.0) as (warehouse, _):
             reached = [
                 reach(warehouse.served(source.venue, source.account, *promise[:2]), start)
                 for promise in source.promises
                 if promise.is_of_the_past
             ]
-    except duckdb.Error:
+    except (duckdb.Error, ReconError):
         return None
     return all(each is not None and each >= served for each in reached)
 

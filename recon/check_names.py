@@ -17,8 +17,10 @@ from recon.books import BooksTables
 from recon.config import Account, Bot, Config
 from recon.currencies import meant
 from recon.domain import CheckItem, Listing
+from recon.errors import ReconError
 from recon.models import configure_bots
 from recon.publication import WAREHOUSE
+from recon.reading import reading
 from recon.warehouse import Warehouse
 
 SHOWN = 5
@@ -48,16 +50,15 @@ def evident_names(state: Path) -> Names | None:
 
     None where the warehouse cannot be read now, as while a run has it open.
     """
-    path = state / WAREHOUSE
-    if not path.exists():
+    if not (state / WAREHOUSE).exists():
         return {}
     found: dict[str, set[str]] = {}
     try:
-        with Warehouse(path, is_read_only=True) as warehouse:
+        with reading(state, patience_s=0.0) as (warehouse, _):
             if warehouse.has("proofs", "named"):
                 for row in warehouse.rows("from proofs.named"):
                     found.setdefault(row["account"], set()).add(row["instrument"])
-    except duckdb.Error:
+    except (duckdb.Error, ReconError):
         return None
     return {account: frozenset(names) for account, names in found.items()}
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 from recon.outside_text import redact_data
 
@@ -24,6 +25,16 @@ withheld: set[str] = set()
 def withhold(names: Iterable[str]) -> None:
     """Keep these variables from the environment of child processes from now on."""
     withheld.update(names)
+
+
+_running: WeakSet[subprocess.Popen[str]] = WeakSet()
+
+
+def end_all() -> None:
+    """Kill every child of this process that is still running."""
+    for process in list(_running):
+        if process.poll() is None:
+            process.kill()
 
 
 class Child:
@@ -45,7 +56,10 @@ class Child:
                 **{name: value for name, value in os.environ.items() if name not in withheld},
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
             },
+            # A Ctrl-C at the terminal is for this process, which ends its children itself.
+            process_group=0,
         )
+        _running.add(self._process)
         if self._process.stdin is None:
             raise AssertionError("the child was given a pipe")
         with suppress(OSError):  # it died at once: its exit status says so

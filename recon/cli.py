@@ -23,9 +23,10 @@ from recon.commands.options import (
     print_json,
     read_date,
     verbose_option,
+    wait_option,
 )
 from recon.commands.schedule import schedule
-from recon.errors import ExitCode, ReconError, exit_status
+from recon.errors import ExitCode, Interrupted, ReconError, exit_status
 from recon.output import echo, echo_usage, traceback_text
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
@@ -41,7 +42,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 agreed, 1 a bot diverged, 2 usage or configuration, 3 unproven,
-    70 a bug, 75 another run holds the lock.
+    70 a bug, 75 another run holds the lock, 130 and 143 interrupted.
     """  # noqa: D301 - click wants the character itself
 
 
@@ -56,6 +57,7 @@ def cli() -> None:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write every cause of every trade to this file.",
 )
+@wait_option
 @json_option
 @verbose_option
 def explain(
@@ -64,6 +66,7 @@ def explain(
     as_of: str | None,
     trade: str | None,
     csv_path: Path | None,
+    wait_s: float,
     is_json: bool,  # noqa: FBT001
     verbosity: int,
 ) -> int:
@@ -78,8 +81,10 @@ def explain(
     from recon.explanation import write_evidence  # noqa: PLC0415
     from recon.judgement import EXIT_CODES  # noqa: PLC0415
     from recon.night import Night  # noqa: PLC0415
+    from recon.progress import PlainLines  # noqa: PLC0415
 
-    told = explained(Night(config, as_of=session), bot, trade)
+    night = Night(config, as_of=session, lock_patience_s=wait_s, progress=PlainLines())
+    told = explained(night, bot, trade)
     if csv_path is not None:
         write_evidence(csv_path, told)
         echo(f"evidence: {csv_path}", err=True)
@@ -206,16 +211,28 @@ def run_cli(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         echo_usage(error)
         return ExitCode.USAGE
-    except click.Abort:
+    except click.Abort as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # click makes one of the other
+            return _ended(error.__cause__)
         echo("aborted", err=True)
         return ExitCode.USAGE
-    except ReconError as error:
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort
+        return _ended(error)
+    return result if isinstance(result, int) else 0
+
+
+def _ended(error: BaseException) -> int:
+    """Say what has ended a command; return its exit status. Anything unexpected is a bug."""
+    from recon.disk import shortage  # noqa: PLC0415 - only once there is an error
+
+    if isinstance(error, ReconError | Interrupted):
         echo(f"recon: {error}", err=True)
-        return exit_status(error)
-    except KeyboardInterrupt as error:
-        return exit_status(error)
-    except Exception as error:  # noqa: BLE001 - the last resort: whatever it is, it is a bug of ours
+    elif isinstance(error, KeyboardInterrupt):
+        echo("recon: interrupted", err=True)
+    elif (found := shortage(error, Path.cwd())) is not None:
+        echo(f"recon: {found}", err=True)
+        return ExitCode.UNPROVEN
+    else:
         echo("recon: a bug; nothing of this run was kept. Please report this:", err=True)
         echo(traceback_text(error), err=True)
-        return exit_status(error)
-    return result if isinstance(result, int) else 0
+    return exit_status(error)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from recon import expected, incidents, journal, manifests
 from recon.errors import ConfigError, clean_up
+from recon.interruption import heed
 from recon.paging import heard, outbox
 
 BUSY_TIMEOUT_S = 30.0
@@ -46,6 +47,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("begin immediate")
     try:
         yield
+        heed()
         db.execute("commit")
     except BaseException as error:
         _roll_back(db, error)

@@ -16,6 +16,7 @@
     ├── IdentityError        70   an identity that must hold by construction does not: a bug here
     └── LockedError          75   another run holds the state folder
         └── AnotherNight     75     a night does: it does the work of this one
+    Interrupted             128 + the signal's number: 130 SIGINT, 143 SIGTERM, 129 SIGHUP
 
 A finding about the data (a broken proof, a quarantined row) is never an exception: it is returned
 as data. An exception means that the step itself could not be done.
@@ -26,6 +27,7 @@ it through `clean_up`, or in a block of `afterwards` or `closing`.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from enum import IntEnum
@@ -131,14 +133,23 @@ class AnotherNight(LockedError):
     """Another night is under way, and does the work of this one."""
 
 
-INTERRUPTED = 130
+class Interrupted(KeyboardInterrupt):
+    """A signal has asked this process to end; no error of anybody's."""
+
+    def __init__(self, number: int) -> None:
+        name = signal.Signals(number).name
+        super().__init__(f"interrupted by {name}: nothing more is kept; run the command again")
+        self.exit_code = 128 + number
+        """As a shell has it for a process that a signal has ended."""
 
 
 def exit_status(error: BaseException) -> int:
     """Return the exit status of a command that ends with `error`. What is not ours is a bug."""
     if isinstance(error, ReconError):
         return error.exit_code
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.BUG
+    if isinstance(error, KeyboardInterrupt):
+        return getattr(error, "exit_code", 128 + signal.SIGINT)
+    return ExitCode.BUG
 
 
 def clean_up(action: Callable[[], object], *, after: BaseException | None) -> None:

@@ -23,8 +23,10 @@ from recon.assignments import Assignment
 from recon.baseline import Signature, SignedOff
 from recon.breaks import Break, Sighting
 from recon.control import open_control, transaction
+from recon.domain import Clock
 from recon.errors import UsageError, clean_up, closing
 from recon.incidents import Told
+from recon.interruption import asked
 from recon.liveness import Known, Trouble
 from recon.manifests import Held, Manifest
 from recon.paging import heard, outbox
@@ -59,6 +61,29 @@ class Ledger:
         """Commit all that the block writes, or nothing of it."""
         with transaction(self._db):
             yield
+
+    @contextmanager
+    def running(self, run: str, as_of: date, now: Clock) -> Iterator[datetime]:
+        """Record that a run begins, and where the block raises, that it failed or was interrupted.
+
+        Gives the time at which it began.
+        """
+        started = now()
+        self.begin_run(run, as_of, started)
+        try:
+            yield started
+        except BaseException as error:
+            is_asked = asked() or isinstance(error, KeyboardInterrupt)
+            status = "interrupted" if is_asked else "failed"
+            clean_up(lambda: self._break_off(run, status, now()), after=error)
+            raise
+
+    def _break_off(self, run: str, status: str, at: datetime) -> None:
+        """Record how a run ended that has published nothing."""
+        self._db.execute(
+            "update runs set ended_at = ?, status = ? where run = ? and document is null",
+            (at.isoformat(), status, run),
+        )
 
     def begin_run(self, run: str, as_of: date, at: datetime) -> None:
         """Record that a run began."""

@@ -44,6 +44,7 @@ from recon.publication import (
     publish,
     verify,
 )
+from recon.reading import copied
 from recon.sessions import Calendar
 from recon.stages import Stages
 from recon.state import locked_state, storing, write_whole
@@ -80,11 +81,10 @@ def run_night(night: Night) -> dict[str, Any]:
     run = uuid.uuid4().hex[:16]
     with (
         storing(config.state),
-        locked_state(config.state, patience_s=night.lock_patience_s) as state,
+        locked_state(config.state, patience_s=night.lock_patience_s, note=note) as state,
         known_ledger(state) as ledger,
+        ledger.running(run, plan.as_of, night.now) as started,
     ):
-        started = night.now()
-        ledger.begin_run(run, plan.as_of, started)
         with ExitStack() as until_committed:
             with stage("open"):
                 warehouse, lost = until_committed.enter_context(opened(state, ledger))
@@ -283,10 +283,11 @@ class _UndoneError(Exception):
 
 @contextmanager
 def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehouse]]:
-    """Judge a bot's account again, from what is stored; then nothing of it stays.
+    """Judge a bot's account again, on a copy of what is stored; then nothing of it stays.
 
     Yields the document and the warehouse as that night would leave it. Raises UsageError for a bot
-    that is not configured, or before any run.
+    that is not configured, or before any run; LockedError where it cannot be copied for longer than
+    `night.lock_patience_s`.
     """
     account = next((one.account for one in night.config.bots if one.id == bot), None)
     if account is None:
@@ -299,11 +300,12 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
     if not (folder / WAREHOUSE).exists() and not (folder / LEDGER).exists():
         raise UsageError(f"there is no evidence in {folder} yet: run recon run first")
     quiet = replace(night, is_fetching=False, is_paging=False, asked_for=bot)
+    patience_s, note = night.lock_patience_s, night.progress.note
     with (
         storing(folder),
-        locked_state(folder) as state,
-        known_ledger(state) as ledger,
-        opened(state, ledger) as (warehouse, _),
+        known_ledger(folder) as ledger,
+        copied(folder, ledger, patience_s=patience_s, note=note) as copy,
+        opened(copy, ledger) as (warehouse, _),
     ):
         try:
             work = Work(

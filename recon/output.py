@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from contextlib import nullcontext, suppress
 from io import StringIO
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,17 @@ PIPE_WIDTH = 120
 
 
 def echo(text: object, *, err: bool = False) -> None:
-    """Print text on stdout, or with `err` on stderr."""
-    click.echo(shown(str(text)), err=err)
+    """Print text on stdout, or with `err` on stderr.
+
+    A log on a full disk lacks what was written to stderr, and what is under way goes on.
+    """
+    with suppress(OSError) if err else nullcontext():
+        click.echo(shown(str(text)), err=err)
+
+
+def note(line: str) -> None:
+    """Print a line on stderr: what a command tells beside its answer."""
+    echo(line, err=True)
 
 
 def console(*, err: bool = False, highlight: bool = True) -> Console:

@@ -106,11 +106,11 @@ def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Itera
     begun = _send(url, "start", "", deadline_s)
     try:
         yield run
+        _tell(url, begun, run.ending, note, deadline_s)
     except BaseException as error:
         ending = ("fail", told_of(error))
         clean_up(lambda: _tell(url, begun, ending, note, deadline_s), after=error)
         raise
-    _tell(url, begun, run.ending, note, deadline_s)
 
 
 def told_of(error: BaseException) -> str:

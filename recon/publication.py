@@ -19,10 +19,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from recon.disk import REMEDY
 from recon.errors import StateError
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
-from recon.state import REMEDY, sync_folder
+from recon.state import sync_folder
 from recon.warehouse import Warehouse
 
 WAREHOUSE, PUBLISHED = "warehouse.duckdb", "published.duckdb"

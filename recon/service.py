@@ -17,6 +17,7 @@ from recon.backup import assert_unaltered, back_up
 from recon.config import Config
 from recon.domain import Clock
 from recon.errors import AnotherNight, ConfigError, LockedError, StateError
+from recon.interruption import heed
 from recon.night import Night, report_path, run_night
 from recon.paging.failure import page_failure
 from recon.plan import assert_since, begun, last_day
@@ -76,6 +77,7 @@ def _sessions(night: Night) -> Done:
         except (ConfigError, LockedError, StateError):
             raise
         except Exception as error:  # noqa: BLE001 - it is raised once the later sessions are told
+            heed()
             failures.append(error)
             is_first = str(error) == str(failures[0])  # its error is printed as the command ends
             night.progress.note(f"session {session} failed" + ("" if is_first else f": {error}"))

@@ -3,58 +3,111 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pwd
-import sqlite3
+import shlex
+import shutil
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
+from recon.disk import shortage, trouble
 from recon.errors import ConfigError, LockedError, OwnerError, StateError
+from recon.interruption import heed
+
+Note = Callable[[str], None]
+"""Takes a line that a person should see at once."""
+
+LEFT_OVER_S = 12 * 3600.0
+"""How old a folder in `scratch` is that no living process can still use."""
 
 
 @contextmanager
-def locked_state(folder: Path, lock: str = "lock", *, patience_s: float = 0.0) -> Iterator[Path]:
+def locked_state(
+    folder: Path, lock: str = "lock", *, patience_s: float = 0.0, note: Note | None = None
+) -> Iterator[Path]:
     """Make the state folder (0700), hold one of its locks, and give it.
 
     Raises LockedError where another run holds that for longer than `patience_s`, ConfigError where
-    it cannot be made, OwnerError where it belongs to another user.
+    it cannot be made, OwnerError where it belongs to another user, StateError where there is no
+    space for it. `note` hears for whom it waits.
     """
     assert_ours(folder)
     _make(folder)
     path = folder / lock
-    with held(path, f"another run holds {path}: wait for it to end, then try again", patience_s):
+    with held(
+        path, "another run holds {lock}: wait for it to end, then try again", patience_s, note
+    ):
         yield folder
 
 
 @contextmanager
-def held(path: Path, otherwise: str, patience_s: float) -> Iterator[None]:
+def held(path: Path, otherwise: str, patience_s: float, note: Note | None = None) -> Iterator[None]:
     """Hold a lock. Raises LockedError, `otherwise`, where another process goes on holding it.
 
-    ConfigError where it cannot be made.
+    In `otherwise`, `{lock}` becomes the lock's path and who holds it. ConfigError, StateError where
+    the lock cannot be made.
     """
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise _unusable(str(path), error) from error
-    give_up = time.monotonic() + patience_s
     try:
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= give_up:
-                    raise LockedError(otherwise) from None
-                time.sleep(0.1)
-        yield
+        _wait(handle, path, otherwise, patience_s, note)
+        _write_holder(handle)
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 
 
-REMEDY = "run  recon restore  to go on from the last backup; what is there now is set aside"
-"""What to do about a damaged file of the state."""
+def _wait(handle: int, path: Path, otherwise: str, patience_s: float, note: Note | None) -> None:
+    """Take a lock, at the latest after `patience_s`. Raises LockedError."""
+    give_up = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= give_up:
+                raise LockedError(otherwise.format(lock=f"{path} ({_holder(handle)})")) from None
+            if note is not None:
+                note(f"waiting {patience_s:g} s at most for {_holder(handle)}, which holds {path}")
+                note = None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def _write_holder(handle: int) -> None:
+    """Say in a lock's file who holds it: process, since when, its command.
+
+    Where the disk is full, it is left out.
+    """
+    name, *words = sys.argv
+    program = "recon" if Path(name).name == "__main__.py" else Path(name).name
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    said = json.dumps([os.getpid(), since, shlex.join([program, *words])[:200]])
+    with suppress(OSError):
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, said.encode(), 0)
+
+
+def _holder(handle: int) -> str:
+    """Return who holds a lock, in words."""
+    try:
+        number, since, command = json.loads(os.pread(handle, 4096, 0))
+        at = datetime.fromisoformat(since)
+        shown = "".join(one if one.isprintable() else "?" for one in str(command))
+        return f"`{shown}`, process {int(number)}, since {at:%Y-%m-%d %H:%M:%S} UTC"
+    except (OSError, ValueError, TypeError):
+        return "a process that has not said who it is"
+
 
 OURS = (
     "*.lock", "lock", "ledger.sqlite*", "warehouse.duckdb*", "reports", "scratch", "backups",
@@ -128,11 +181,22 @@ def _make(folder: Path) -> None:
         for part in (folder, folder / "scratch", folder / "reports"):
             part.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
+        _clear(folder / "scratch")
     except OSError as error:
         raise _unusable(f"the state folder {folder}", error) from error
 
 
-def _unusable(what: str, error: OSError) -> ConfigError:
+def _clear(scratch: Path) -> None:
+    """Remove the private folders that killed processes have left."""
+    for left in scratch.iterdir():
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFT_OVER_S:
+                shutil.rmtree(left)
+
+
+def _unusable(what: str, error: OSError) -> ConfigError | StateError:
+    if (found := shortage(error, Path("/"))) is not None:
+        return StateError(f"cannot make {what}: {found}")
     return ConfigError(
         f"recon.state: cannot make {what} ({error.strerror}): name one that can be written"
     )
@@ -148,46 +212,17 @@ def storing(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if (said := _of_storage(error)) is None:
+        heed()  # what it made fail is no failure
+        if (found := trouble(error, folder)) is None:
             raise
         raise StateError(
-            f"the state folder {folder} cannot be used: {said}: {_remedy(error)}"
+            f"{found.what}: the state folder {folder} cannot be used: {found.remedy}"
         ) from error
 
 
 def is_of_storage(error: Exception) -> bool:
     """Return whether an error is of a disk, or of a file on it, and so becomes a StateError."""
-    return _of_storage(error) is not None
-
-
-def _of_storage(error: Exception) -> str | None:
-    """Return what an error says of a disk or of a file on it; None where it is none of theirs."""
-    import duckdb  # noqa: PLC0415 - only once there is an error
-
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
-        return f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror)
-    of_duckdb = (
-        duckdb.IOException, duckdb.FatalException, duckdb.InternalException,
-        duckdb.SerializationException,
-    )  # fmt: skip
-    is_of_duckdb = isinstance(error, of_duckdb) or type(error) is duckdb.Error
-    is_of_sqlite = (
-        isinstance(error, sqlite3.OperationalError) or type(error) is sqlite3.DatabaseError
-    )
-    if is_of_duckdb or is_of_sqlite:
-        return next(iter(str(error).splitlines()), type(error).__name__)
-    return None
-
-
-def _remedy(error: Exception) -> str:
-    """Return what to do about an error of a disk or of a file on it."""
-    number = getattr(error, "sqlite_errorcode", None)
-    code = None if number is None else number & 0xFF  # the rest of it says where SQLite was
-    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
-        return "another process holds the file: try again once it has ended"
-    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or "orrupt" in str(error):
-        return REMEDY
-    return f"see that there is room and permission; where a file is damaged, {REMEDY}"
+    return trouble(error, Path("/")) is not None
 
 
 def sync_folder(folder: Path) -> None:

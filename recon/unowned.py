@@ -18,8 +18,9 @@ from recon.config import Config
 from recon.errors import UsageError
 from recon.exact import text
 from recon.ledger import Ledger
-from recon.publication import WAREHOUSE, known_ledger
-from recon.state import locked_state, storing
+from recon.publication import WAREHOUSE
+from recon.reading import PATIENCE_S, reading
+from recon.state import Note
 from recon.warehouse import Warehouse
 
 
@@ -34,14 +35,20 @@ class Said(NamedTuple):
 
 
 def unowned_fills(
-    config: Config, *, accounts: Collection[str] = (), is_all: bool = False
+    config: Config,
+    *,
+    accounts: Collection[str] = (),
+    is_all: bool = False,
+    patience_s: float = PATIENCE_S,
+    note: Note | None = None,
 ) -> list[dict[str, Any]]:
     """Return the fills that no bot owns, the oldest first, each with what was said of it.
 
-    With `is_all` those as well that were assigned to a bot. Raises UsageError before any run,
-    LockedError while another one goes on.
+    With `is_all` those as well that were assigned to a bot. Raises UsageError before any run;
+    LockedError where a run goes on for longer than `patience_s`, and no backup holds the last
+    commit. `note` hears for whom it waits.
     """
-    with _stored(config) as (warehouse, ledger):
+    with _stored(config, patience_s, note) as (warehouse, ledger):
         history = ledger.assignments()
         bots = {bot.id for bot in config.bots}
         shown = [filled for filled, one in latest(history).items() if is_all or one.bot not in bots]
@@ -52,15 +59,21 @@ def unowned_fills(
 
 
 def assign_orders(
-    config: Config, names: Sequence[str], said: Said, *, account: str | None = None
+    config: Config,
+    names: Sequence[str],
+    said: Said,
+    *,
+    account: str | None = None,
+    patience_s: float = PATIENCE_S,
+    note: Note | None = None,
 ) -> list[dict[str, Any]]:
     """Note whose orders are; `names` are ids of orders, or of fills without one.
 
     Return the fills that this concerns. Raises UsageError for an id that no fill has, or that fills
     of several accounts have where no `account` is given; for a bot that there is not, or of another
-    account; LockedError while a run goes on.
+    account; LockedError as `unowned_fills`.
     """
-    with _stored(config) as (warehouse, ledger):
+    with _stored(config, patience_s, note) as (warehouse, ledger):
         found = [_filled(warehouse, config, name, account) for name in dict.fromkeys(names)]
         for filled in found:
             _check_bot(config, filled, said.bot)
@@ -72,16 +85,13 @@ def assign_orders(
 
 
 @contextmanager
-def _stored(config: Config) -> Iterator[tuple[Warehouse, Ledger]]:
+def _stored(
+    config: Config, patience_s: float, note: Note | None
+) -> Iterator[tuple[Warehouse, Ledger]]:
     folder = config.state
     if not (folder / WAREHOUSE).exists():
         raise UsageError(f"there is no evidence in {folder} yet: run  recon run  first")
-    with (
-        storing(folder),
-        locked_state(folder) as state,
-        known_ledger(state) as ledger,
-        Warehouse(state / WAREHOUSE, is_read_only=True) as warehouse,
-    ):
+    with reading(folder, patience_s=patience_s, note=note) as (warehouse, ledger):
         if not warehouse.has("pnl", "unowned"):
             raise UsageError(
                 f"{folder} was last written by an earlier release: run  recon run  first"

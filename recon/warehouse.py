@@ -19,6 +19,7 @@ from recon.coverage import Interval
 from recon.domain import Coverage, Evidence, Record, Table
 from recon.errors import afterwards, clean_up
 from recon.identifiers import quoted
+from recon.interruption import heed
 from recon.resources import sql_root
 
 Parameters = Sequence[object] | Mapping[str, object]
@@ -84,6 +85,7 @@ class Warehouse:
         self._db.begin()
         try:
             yield
+            heed()
         except BaseException as error:
             clean_up(self._db.rollback, after=error)
             raise
@@ -195,6 +197,7 @@ class Warehouse:
         self._db.execute(f"create schema if not exists {quoted(folder)}")
         texts, there = dict(self.queries(folder)), self._tables(folder)
         for name in build_order(folder, texts):
+            heed()
             table, text = f"{quoted(folder)}.{quoted(name)}", texts[name]
             for variable in _said(text, LETS):
                 self._let(variable)

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from recon.night import Night
 from recon.paging.failure import page_failed
 from recon.service import nightly
 from tests.fleet import QUICK, unpaced
+from tests.small_disk import bring_back, small_disk
 
 HOME = str(Path(__file__).parents[1] / "recon") + os.sep
 STEPS = (
@@ -52,6 +53,10 @@ class Death:
     at_step: str | None = None
     after_s: float | None = None
     most_bytes: int | None = None
+    room_bytes: int | None = None
+    """What is free on the disk of the state, which is one of its own: see `tests/small_disk.py`."""
+    most_files: int | None = None
+    """How many files and folders more that disk takes; with `room_bytes`."""
     is_powerless: bool = False
     """Without the powers of root: what others own and have closed is closed to it."""
 
@@ -86,6 +91,7 @@ def night_in_a_process(
     process.join()
     status = process.exitcode
     process.close()
+    bring_back(config.parent / "state")
     if status is None:
         raise AssertionError("the process has been waited for")
     return status
@@ -103,6 +109,10 @@ def _night(config: Path, now: datetime, death: Death, counts_to: Path | None) ->
     if death.is_powerless and os.geteuid() == 0:
         drop_powers()
     status: int = ExitCode.AGREED
+    disk = ExitStack()
+    if death.room_bytes is not None:
+        small = small_disk(config.parent / "state", death.room_bytes, death.most_files)
+        disk.enter_context(small)
     sys.setprofile(counting)
     try:
         with unpaced():
@@ -115,6 +125,7 @@ def _night(config: Path, now: datetime, death: Death, counts_to: Path | None) ->
         status = exit_status(error)
     finally:
         sys.setprofile(None)
+        disk.close()
     if counts_to is not None:
         counts_to.write_text(json.dumps({"events": counting.events, "steps": counting.steps}))
     with suppress(OSError):

@@ -39,6 +39,17 @@ verbose_option = click.option(
 )
 
 
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait, at most, for a run that is under way.",
+)
+
+
 def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
     """Read the configuration, with the secrets that the command needs: all, none, or by key.
 

@@ -18,9 +18,10 @@ from recon.commands.options import (
     log,
     print_json,
     verbose_option,
+    wait_option,
 )
 from recon.errors import ExitCode, UsageError
-from recon.output import echo
+from recon.output import echo, note
 
 
 @click.command()
@@ -29,12 +30,14 @@ from recon.output import echo
     "--account", "accounts", metavar="ACCOUNT", multiple=True, help="Only this account's."
 )
 @click.option("--all/--open", "is_all", help="Assigned ones as well, or those without an owner.")
+@wait_option
 @json_option
 @verbose_option
 def unowned(
     config_path: Path,
     accounts: tuple[str, ...],
     is_all: bool,  # noqa: FBT001 - click passes flags by name
+    wait_s: float,
     is_json: bool,  # noqa: FBT001
     verbosity: int,
 ) -> int:
@@ -44,7 +47,7 @@ def unowned(
     _known_accounts(config_path, {one.id for one in config.accounts}, accounts)
     from recon.unowned import unowned_fills  # noqa: PLC0415
 
-    fills = unowned_fills(config, accounts=accounts, is_all=is_all)
+    fills = unowned_fills(config, accounts=accounts, is_all=is_all, patience_s=wait_s, note=note)
     if is_json:
         print_json({"schema": 1, "unowned": fills})
     else:
@@ -62,6 +65,7 @@ def unowned(
 @click.option("--reason", required=True, metavar="TEXT", help="How that is known.")
 @click.option("--account", metavar="ACCOUNT", help="Where several accounts have such an order.")
 @by_option
+@wait_option
 @json_option
 @verbose_option
 def assign(  # noqa: PLR0913, PLR0917 - click passes each option
@@ -72,6 +76,7 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     reason: str,
     account: str | None,
     by: str | None,
+    wait_s: float,
     is_json: bool,  # noqa: FBT001
     verbosity: int,
 ) -> int:
@@ -89,7 +94,7 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     from recon.unowned import Said, assign_orders  # noqa: PLC0415
 
     what = Said(bot, who, user, datetime.now(UTC), said(reason, "--reason"))
-    fills = assign_orders(config, orders, what, account=account)
+    fills = assign_orders(config, orders, what, account=account, patience_s=wait_s, note=note)
     if is_json:
         print_json({"schema": 1, "assigned": fills})
     else:

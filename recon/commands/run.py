@@ -22,7 +22,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError, clean_up
-from recon.output import echo
+from recon.output import note
 
 if TYPE_CHECKING:
     from recon.config import Config
@@ -75,7 +75,7 @@ def run(
         return _show(_done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
     from recon.ping import address, pinged  # noqa: PLC0415
 
-    with pinged(address(config_path), _note) as outside:
+    with pinged(address(config_path), note) as outside:
         with _failures(config_path, is_paging=not no_page):
             config = load_config(config_path)
             done = _done(config, asked, verbosity, is_nightly=True)
@@ -92,7 +92,7 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
         if is_paging and not sys.stderr.isatty():
             from recon.paging.failure import page_failed  # noqa: PLC0415 - only once there is an error
 
-            page = partial(page_failed, config_path, error, lambda: datetime.now(UTC), _note)
+            page = partial(page_failed, config_path, error, lambda: datetime.now(UTC), note)
             clean_up(page, after=error)
         raise
 
@@ -104,7 +104,7 @@ def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: 
     from recon.stages import Stages  # noqa: PLC0415
 
     for warning in config.warnings:
-        _note(f"warning: {warning}")
+        note(f"warning: {warning}")
     stages = Stages()
     with progress() as shown:
         night = Night(config, **asked, progress=shown, stages=stages)
@@ -134,9 +134,9 @@ def _show(done: Done, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     for document in shown:
         _show_document(document, is_json=is_json, verbosity=verbosity)
     if not is_json:
-        _note(f"report: {done.report}")
+        note(f"report: {done.report}")
     if done.problem:
-        _note(f"recon: {done.problem}")
+        note(f"recon: {done.problem}")
     return _status(done)
 
 
@@ -164,10 +164,6 @@ def _show_document(document: dict[str, Any], *, is_json: bool, verbosity: int) -
         from recon.terminal import print_document  # noqa: PLC0415
 
         print_document(document, verbosity=verbosity)
-
-
-def _note(line: str) -> None:
-    echo(line, err=True)
 
 
 def _instant(text: str) -> datetime:

@@ -4,8 +4,6 @@ none.
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,8 @@ from recon.commands.options import (
     print_json,
     verbose_option,
 )
-from recon.errors import ExitCode, StateError
-from recon.output import echo
+from recon.errors import StateError
+from recon.output import note
 
 
 @click.command()
@@ -31,12 +29,13 @@ from recon.output import echo
 def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:  # noqa: FBT001 - click passes flags by name
     """Watch the bots' heartbeats and the nights' deadline, and page when one is not kept.
 
-    Stays until it is told to stop (SIGTERM). With --once it exits 0 where all is well, 1 where an
-    incident stands or nothing was published an hour before an open, 3 where a bot has not been
-    seen yet.
+    Stays until it is told to stop: it exits 143 for SIGTERM, 130 for SIGINT. With --once it exits 0
+    where all is well, 1 where an incident stands or nothing was published an hour before an open, 3
+    where a bot has not been seen yet.
     """
     log(verbosity)
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
+    from recon.interruption import Stop  # noqa: PLC0415
     from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.state import locked_state, storing  # noqa: PLC0415
@@ -57,20 +56,13 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
             locked_state(config.state, "watch.lock") as state,
             Ledger(state / LEDGER) as ledger,
         ):
-            watching = Watch(config, ledger, lambda text: echo(text, err=True))
+            watching = Watch(config, ledger, note)
             if not once:
-                stay(watching, _until_told_to_stop().wait, show)
-                return ExitCode.AGREED
+                stop = Stop()  # a turn is done to its end
+                stay(watching, stop.wait, show)
+                return stop.exit_code
             document = look_once(watching)
             show(document)
             return exit_code(document)
     except StateError as error:
         raise StateError(f"nobody is watched until it can watch again: {error}") from error
-
-
-def _until_told_to_stop() -> threading.Event:
-    """Return what is set once somebody asks this process to stop. A turn is done to its end."""
-    stop = threading.Event()
-    for asked in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(asked, lambda *_: stop.set())
-    return stop

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
-from recon.child import Child
+from recon.child import Child, end_all
 from recon.config import Channel as Configured
 from recon.config import Paging
 from recon.domain import Severity
@@ -91,8 +91,13 @@ def send(
             pool.submit(_send, channel, message, deadline_s): number
             for number, (channel, message) in enumerate(jobs)
         }
-        for done in as_completed(sent):
-            yield sent[done], done.result()
+        try:
+            for done in as_completed(sent):
+                yield sent[done], done.result()
+        except BaseException:  # interrupted: nobody waits for what is still on its way
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_all()
+            raise
 
 
 def _send(channel: Channel, message: Message, deadline_s: float) -> Result:

@@ -281,7 +281,7 @@ def _write_or_remove(path: Path, waiting: Sequence[Waiting]) -> None:
 def _sending(state: Path) -> AbstractContextManager[None]:
     """Be the one process that sends. Raises LockedError after a minute of waiting."""
     path = state / "outbox.lock"
-    otherwise = f"another process is sending pages ({path}): it marks what it sends; try again"
+    otherwise = "another process is sending pages: {lock}: it marks what it sends; try again"
     return held(path, otherwise, PATIENCE_S)
 
 
