@@ -24,12 +24,12 @@ from recon.errors import ReconError
 from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
-from recon.mappings import BooksMapping, find_mapping
+from recon.mappings import BooksMapping
 from recon.paging.channels import outlets
 from recon.paging.listen import check_answers
 from recon.paging.wire import understood
 from recon.ping import is_proxied, unreachable
-from recon.plan import assert_since
+from recon.plan import assert_since, mapping_of
 from recon.publication import WAREHOUSE
 from recon.schedule import AHEAD, schedule
 from recon.sessions import TradeDates, calendar, last_ended
@@ -214,7 +214,7 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
     subject = f"bot {bot.id}"
     account = next(account for account in config.accounts if account.id == bot.account)
     try:
-        mapping = find_mapping(bot.mapping, config.folder)
+        mapping = mapping_of(bot, config)
         refusal = Unknown(*mapping.refusal)
         source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
         tables = asyncio.run(_read(source, mapping))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import pwd
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from recon.errors import ConfigError, LockedError, OwnerError, StateError
+from recon.permissions import user_name
 
 
 @contextmanager
@@ -112,14 +112,6 @@ def _owner_of_what_is_closed(folder: Path) -> int:
         except OSError:
             continue
     return os.geteuid()
-
-
-def user_name(number: int) -> str:
-    """Return the name of a user of this machine."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
 
 
 def _make(folder: Path) -> None:
