@@ -15,6 +15,7 @@ from connectors.snapshot import Unknown
 from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.check_names import check_currency, check_names, evident_names, names_in
+from recon.check_permissions import check_permissions
 from recon.check_state import check_folder
 from recon.claims import named_by_venue
 from recon.config import Account, Bot, Config
@@ -25,9 +26,8 @@ from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
 from recon.mappings import BooksMapping
-from recon.paging.channels import outlets
+from recon.paging.channels import outlet, outlets
 from recon.paging.listen import check_answers
-from recon.paging.wire import understood
 from recon.ping import is_proxied, unreachable
 from recon.plan import assert_since, mapping_of
 from recon.publication import WAREHOUSE
@@ -48,6 +48,7 @@ def check_everything(config: Config) -> list[CheckItem]:
     items += [CheckItem("order tags", one, is_ok=True) for one in config.warnings]
     items += check_folder(config.state)
     is_usable = all(item.is_ok for item in items)
+    items += check_permissions(config)
     of_accounts, listings = asyncio.run(_check_accounts(config))
     items += of_accounts
     items += _check_since(config)
@@ -351,7 +352,7 @@ def _check_channels(config: Config) -> list[CheckItem]:
     items = []
     for subject, channel in (*first, *second):
         try:
-            name = understood(*channel.revealed).name
+            name = outlet(channel).channel.name
             items.append(CheckItem(subject, f"{name} is well-formed", is_ok=True))
         except ReconError as error:
             items.append(CheckItem(subject, str(error)))

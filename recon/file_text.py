@@ -27,11 +27,11 @@ def read_file_text(path: Path, most: int = MIB) -> FileText:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except ValueError as error:  # a NUL in the path, or text that no file system can hold
         raise _refused(path, "no path of a file") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise _refused(path, "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-            raise _refused(path, kind)
         content = file.read(most + 1)
     if len(content) > most:
         raise _refused(path, f"longer than {most} bytes")
