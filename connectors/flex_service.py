@@ -8,7 +8,6 @@ token waits as long as a file in the state folder says, whichever process asks n
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import os
 import ssl
@@ -34,7 +33,7 @@ from connectors.flex_statement import (
 )
 from connectors.patience import Patience
 from recon.bounded_body import BodyError, BodyTooLong, bounded_body
-from recon.errors import ConfigError, StatementError, VenueBusy, VenueError, VenueRefused
+from recon.errors import StatementError, VenueBusy, VenueError, VenueRefused
 from recon.outside_text import excerpt
 
 BASE_URL: Final = "https://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService"
@@ -102,10 +101,7 @@ class _StillGeneratingError(VenueBusy):
 
 
 class FlexService:
-    """The web service for one token and query; `statements` is the whole conversation.
-
-    Raises ConfigError where `base_url` would send the token in the clear.
-    """
+    """The web service for one token and query; `statements` is the whole conversation."""
 
     def __init__(
         self,
@@ -120,7 +116,7 @@ class FlexService:
     ) -> None:
         self._token = token
         self._query_id = query_id
-        self._base = _checked_base(base_url)
+        self._base = URL(base_url.rstrip("/"))
         self._throttle_file = state_dir / THROTTLE_FILE
         self._now = now
         self._patience = patience
@@ -355,19 +351,3 @@ def _period(period: tuple[date, date] | None) -> Mapping[str, str]:
     if period is None:
         return NO_PERIOD
     return {"fd": f"{period[0]:%Y%m%d}", "td": f"{period[1]:%Y%m%d}"}
-
-
-def _checked_base(base_url: str) -> URL:
-    url = URL(base_url.rstrip("/"))
-    if url.host and (url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.host))):
-        return url
-    raise ConfigError(
-        f"base_url = {url.host!r} would send the Flex token in the clear: use https "
-        "(http is for this machine's own 127.0.0.1 alone)"
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

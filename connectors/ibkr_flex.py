@@ -234,8 +234,7 @@ class _FlexConnector(ABC):
 class IbkrFlex(_FlexConnector):
     """The Flex Web Service, for one token and one Activity Flex query.
 
-    `patience` and `pauses` bound and space the requests. Raises ConfigError for a `base_url` that
-    would send the token in the clear.
+    `patience` and `pauses` bound and space the requests.
     """
 
     piece = timedelta(days=90)

@@ -21,6 +21,7 @@ from recon.errors import afterwards_async
 from recon.identifiers import quoted
 from recon.limits import KB, Limits
 from recon.outside_text import excerpt
+from recon.web_address import is_loopback
 
 if TYPE_CHECKING:
     import psycopg
@@ -141,6 +142,7 @@ class PostgresReader:
             books = await psycopg.AsyncConnection.connect(
                 self._url,
                 password=self._password or None,
+                require_auth=_guard(self._url) if self._password else None,
                 connect_timeout=CONNECT_LIMIT_S,
                 application_name="recon",
                 client_encoding="utf8",
@@ -222,14 +224,38 @@ class PostgresReader:
             _, remedy = _UNREAD
             raise UnreadableError(self.source, "answers in no UTF-8", remedy) from None
         except psycopg.Error as error:
-            told = _REASONS.get(error.sqlstate or "", _UNREAD)
             said = excerpt(" ".join(str(error).split()), 300)
+            told = _REASONS.get(error.sqlstate or "", _UNREAD)
+            if "cleartext password" in said:
+                told = _IN_THE_CLEAR
             raise UnreadableError(self.source, f"{told[0]} ({said})", told[1]) from None
 
 
+def _guard(url: str) -> str | None:
+    """Return the `require_auth` by which libpq tells no server a password in the clear.
+
+    libpq uses TLS where the server offers it, and goes on without where it does not: whoever
+    answers may then ask for the password itself. A hash of it (scram-sha-256) is sent all the same.
+    `sslmode=require`, or better, in the URL makes TLS certain, and needs no guard.
+    """
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
+
+    named = {key: str(value) for key, value in conninfo_to_dict(url).items()}
+    hosts = ",".join(filter(None, [named.get("host"), named.get("hostaddr")])).split(",")
+    is_here = all(not host or host.startswith(("/", "@")) or is_loopback(host) for host in hosts)
+    if is_here or named.get("sslmode") in _WITH_TLS or "require_auth" in named:
+        return None
+    return "!password"
+
+
+_WITH_TLS = {"require", "verify-ca", "verify-full"}
 _UNREAD = (
     "cannot be read",
     "see that it runs, and what `books` (host, database, user) and `books_password` name",
+)
+_IN_THE_CLEAR = (
+    "asks for the password in the clear, without TLS",
+    "write ?sslmode=verify-full, or require, into `books`; or let the server ask for scram-sha-256",
 )
 _REASONS = {
     "42501": (

@@ -16,6 +16,7 @@ from recon.backup import backups, is_sound
 from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
 from recon.boundary import contained
 from recon.check_names import check_currency, check_names, evident_names, names_in
+from recon.check_permissions import check_permissions
 from recon.check_state import check_folder
 from recon.claims import named_by_venue
 from recon.config import Account, Bot, Config
@@ -25,13 +26,12 @@ from recon.errors import ReconError
 from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
-from recon.mappings import BooksMapping, find_mapping
+from recon.mappings import BooksMapping
 from recon.outside_text import LONG, SHORTEST, STRONG, weak_secrets
-from recon.paging.channels import outlets
+from recon.paging.channels import outlet, outlets
 from recon.paging.listen import check_answers
-from recon.paging.wire import understood
 from recon.ping import is_proxied, unreachable
-from recon.plan import assert_since
+from recon.plan import assert_since, mapping_of
 from recon.publication import WAREHOUSE
 from recon.reading import reading
 from recon.schedule import AHEAD, schedule
@@ -51,6 +51,7 @@ def check_everything(config: Config) -> list[CheckItem]:
     items += _check_secrets()
     items += check_folder(config.state)
     is_usable = all(item.is_ok for item in items)
+    items += check_permissions(config)
     of_accounts, listings = asyncio.run(_check_accounts(config))
     items += of_accounts
     items += _check_since(config)
@@ -240,7 +241,7 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
     account = next(account for account in config.accounts if account.id == bot.account)
     try:
         with contained(subject):
-            mapping = find_mapping(bot.mapping, config.folder)
+            mapping = mapping_of(bot, config)
             refusal = Unknown(*mapping.refusal)
             source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
             tables = asyncio.run(_read(source, mapping))
@@ -392,7 +393,7 @@ def _check_channels(config: Config) -> list[CheckItem]:
     items = []
     for subject, channel in (*first, *second):
         try:
-            name = understood(*channel.revealed).name
+            name = outlet(channel).channel.name
             items.append(CheckItem(subject, f"{name} is well-formed", is_ok=True))
         except ReconError as error:
             items.append(CheckItem(subject, str(error)))

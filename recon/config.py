@@ -6,14 +6,15 @@ that names the file, the key and the remedy.
 
 from __future__ import annotations
 
-import tomllib
+import logging
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import date, time
+from datetime import date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -31,17 +32,34 @@ from pydantic import (
     model_validator,
 )
 
+from recon.config_file import (
+    MOST_MISTAKES,
+    assert_plain,
+    is_plain,
+    name_of,
+    number_of,
+    one_line,
+    parse,
+    shown,
+)
 from recon.currencies import ISO, meant
 from recon.domain import Severity
-from recon.errors import ConfigError
+from recon.errors import ConfigError, ReconError
 from recon.exact import PLACES
 from recon.exchanges import close_matches, exchange_ids
 from recon.limits import Limits
 from recon.lots import Method
 from recon.order_tags import INJECTED, alike, library_of
-from recon.ping import is_address
-from recon.secrets import SECRET_KINDS, keys_of_secrets, read_secret, remember_proxies
+from recon.ping import read_ping, split_ping
+from recon.secrets import keys_of_secrets, named, read_secret, remember_proxies
+from recon.sessions import FIRST, assert_calendar
+from recon.web_address import assert_private, read_address
 
+LOG = logging.getLogger(__name__)
+LAST = date(2999, 12, 31)
+"""The last day that a configuration may name: a day after it may be beyond what a date holds."""
+LONGEST_NAME = 100
+LARGEST = 10**15
 URL_SCHEMES = {"url": ("http", "https"), "redis": ("redis", "rediss")}
 TWS_PORTS = {"live": 7496, "paper": 7497}
 OKX_VENUES = ("okx", "myokx", "okxus")
@@ -50,39 +68,47 @@ OkxInstrumentType = Literal["SPOT", "MARGIN", "SWAP", "FUTURES", "OPTION"]
 
 def _decimal(value: object) -> object:
     """Accept a number as TOML writes it, or its text; never a float (tomllib gives Decimal)."""
+    found: object = value
     if isinstance(value, str | int) and not isinstance(value, bool):
-        try:
-            return Decimal(value)
-        except ArithmeticError as error:
-            raise ValueError(f"{value!r} is not a number") from error
+        with suppress(ValueError):
+            found = number_of(str(value))
+    if not isinstance(found, Decimal) or not found.is_finite():
+        raise ValueError(f"{shown(value)} is not a number: write it as 1.5, or as text")
+    return found
+
+
+def _within(value: Decimal) -> Decimal:
+    """Refuse what the warehouse's decimal(38, 18) would not hold."""
+    if value.copy_abs() >= LARGEST or value != round(value, PLACES):
+        raise ValueError("use a number below 10^15, with at most 18 places")
     return value
 
 
 def _fits(value: Decimal) -> Decimal:
     """Refuse what the warehouse's decimal(38, 18) would not hold, and a quantity of nothing."""
-    if not value or abs(value) >= 10**15 or value != round(value, PLACES):
+    if not value:
         raise ValueError("use a number other than 0, below 10^15, with at most 18 places")
-    return value
+    return _within(value)
 
 
 def _secret(value: object, info: ValidationInfo) -> object:
     if isinstance(value, SecretStr):
         return value
-    if (
-        not isinstance(value, dict)
-        or len(value) != 1
-        or next(iter(value)) not in SECRET_KINDS
-        or not isinstance(next(iter(value.values())), str)
-    ):
-        raise ValueError(
-            'a secret is never written here: use { env = "NAME" }, { file = "path" } '
-            'or { keyring = "service/user" }'
-        )
+    named(value)
     if not _is_wanted(info):
-        return SecretStr("unread")
-    context = info.context or {}
-    key = context.get("keys", {}).get(next(iter(value.items())), "")
-    return SecretStr(read_secret(value, context.get("folder", Path()), key))
+        return SecretStr(UNREAD)
+    kind, name = named(value)
+    key = (info.context or {}).get("keys", {}).get((kind, name), "")
+    return SecretStr(read_secret(value, _folder(info), key))
+
+
+UNREAD = "unread"
+"""What stands for a secret that the command does not need."""
+
+
+def _folder(info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder
 
 
 def _is_wanted(info: ValidationInfo) -> bool:
@@ -91,35 +117,78 @@ def _is_wanted(info: ValidationInfo) -> bool:
     return wanted if isinstance(wanted, bool) else info.field_name in wanted
 
 
-def _web_address(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    if _is_wanted(info) and not is_address(value.get_secret_value()):
-        raise ValueError("the secret is no web address: begin it with https://")
-    return value
+def _ping(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, SecretStr):
+        return value
+    named(split_ping(value)[0])
+    return SecretStr(read_ping(value, _folder(info)) if _is_wanted(info) else UNREAD)
+
+
+def _day(value: object) -> date:
+    """Accept a date, or its text; never a time, which TOML writes alike."""
+    try:
+        day = value if isinstance(value, date) else date.fromisoformat(str(value))
+    except ValueError:
+        day = None
+    if day is None or isinstance(value, datetime) or not isinstance(value, date | str):
+        raise ValueError(f"{shown(value)} is no date: write it as 2026-03-01")
+    if not FIRST <= day <= LAST:
+        raise ValueError(f"{day} is out of range: write a date from {FIRST} to {LAST}")
+    return day
 
 
 def _time(value: object) -> time:
     try:
         read = value if isinstance(value, time) else time.fromisoformat(str(value))
     except ValueError:
-        raise ValueError(f'{value!r} is no time of day: write it as "13:00", in UTC') from None
+        raise ValueError(f'{shown(value)} is no time of day: write it as "13:00", in UTC') from None
     if read.tzinfo is not None:
         raise ValueError(f'{read} has a zone: write it without one, as "13:00", in UTC')
     return read
 
 
+def _path(value: Path) -> Path:
+    """Refuse a path that no file system takes: `{value}` names a file that cannot be there."""
+    text = str(value)
+    longest = max((len(os.fsencode(part)) for part in value.parts), default=0)
+    if not is_plain(text) or longest > LONGEST_PART or len(os.fsencode(text)) > LONGEST_PATH:
+        raise ValueError(f"{shown(text)} is no path of a file: write a shorter, plain one")
+    return value
+
+
+LONGEST_PART = 255
+LONGEST_PATH = 4095
+"""Bytes of one name, and of a path, on Linux."""
+
+
+def _pattern(value: str) -> str:
+    _path(Path(value))
+    return value
+
+
+def _host(value: str) -> str:
+    try:
+        found = read_address(f"tws://{f'[{value}]' if ':' in value else value}", ("tws",))
+    except ValueError:
+        found = None
+    if found is None or found.host != value:
+        raise ValueError(f"{shown(value)} is no name or address of a host: correct it")
+    return value
+
+
 def _place(value: object, info: ValidationInfo) -> object:
     """Accept a URL as it is, where it holds no password; else as a secret."""
-    if not isinstance(value, str):
-        return _secret(value, info)
     schemes = URL_SCHEMES[str(info.field_name)]
+    if not isinstance(value, str):
+        secret = _secret(value, info)
+        if _is_wanted(info) and isinstance(secret, SecretStr):
+            _assert_secret_place(secret.get_secret_value(), schemes, info)
+        return secret
     try:
-        parts = urlsplit(value)
-        is_one = parts.scheme in schemes and bool(parts.hostname) and not parts.fragment
-    except ValueError:
-        is_one = False
-    if not is_one or value != "".join(value.split()):
-        raise ValueError(f"{value!r} is no URL: begin it with {' or '.join(schemes)}, then ://")
-    if parts.username or parts.password:
+        address = read_address(value, schemes)
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} is no URL: {error}") from None
+    if address.has_password:
         raise ValueError(
             'a password is never written here: name the whole URL as { env = "NAME" } '
             'or { file = "path" }'
@@ -127,23 +196,61 @@ def _place(value: object, info: ValidationInfo) -> object:
     return SecretStr(value)
 
 
+def _assert_secret_place(url: str, schemes: tuple[str, str], info: ValidationInfo) -> None:
+    """Hold the URL that a secret keeps to TLS. Of a Redis, only one with a password needs it."""
+    if info.field_name == "redis" and url.startswith("unix://"):
+        return
+    try:
+        address = read_address(url, schemes)
+    except ValueError as error:
+        raise ValueError(f"the secret is no URL: {error}") from None
+    if info.field_name == "url" or address.has_password:
+        what = "the URL, which is a secret," if info.field_name == "url" else "its password"
+        assert_private(address, what, is_allowed=_is_allowed(info), secure=schemes[1])
+
+
+def _is_allowed(info: ValidationInfo) -> bool:
+    """Return whether the item says `allow_plain_http`, a key that stands before the addresses."""
+    return bool(info.data.get("allow_plain_http"))
+
+
+def _base_url(value: str, info: ValidationInfo) -> str:
+    try:
+        address = read_address(value, URL_SCHEMES["url"])
+    except ValueError as error:
+        raise ValueError(f"{shown(value)} is no web address: {error}") from None
+    if address.user is not None:
+        raise ValueError("a password is never written here: take what stands before the @ out")
+    if "?" in address.rest:
+        raise ValueError(f"{shown(value)} has a query: end it before the ?")
+    assert_private(address, "the key", is_allowed=_is_allowed(info))
+    return value
+
+
 def _name(value: str) -> str:
-    if not value or not all(c.isalnum() or c in "-_." for c in value):
-        raise ValueError("use letters, digits, '-', '_' and '.' only")
+    if not value[:1].isalnum() or not all(c.isalnum() or c in "-_." for c in value):
+        raise ValueError(
+            "use letters, digits, '-', '_' and '.' only, and begin with a letter or a digit"
+        )
+    if len(value.encode()) > LONGEST_NAME:
+        raise ValueError(f"{shown(value)} is too long: use at most {LONGEST_NAME} bytes")
     return value
 
 
 def _coin(value: str) -> str:
     """Refuse a currency in small letters: no crypto exchange settles in one."""
     if not value or value != value.upper():
-        raise ValueError(f'the venue has no currency "{value}": write "{value.upper()}"')
+        near = one_line(value, 20)
+        raise ValueError(f'the venue has no currency "{near}": write "{near.upper() or "USDT"}"')
     return value
 
 
 def _iso(value: str) -> str:
     if value not in ISO:
         near = " or ".join(f'"{one}"' for one in meant(value, ISO)) or 'a code such as "USD"'
-        raise ValueError(f'"{value}" is no currency of Interactive Brokers: write {near}')
+        raise ValueError(
+            f'"{one_line(value, 20)}" is no currency of Interactive Brokers: write {near}'
+        )
     return value
 
 
@@ -152,13 +259,25 @@ def _zone(value: str) -> str:
         return ZoneInfo(value).key
     except (ValueError, OSError, ZoneInfoNotFoundError):
         raise ValueError(
-            f'{value!r} is no time zone: use a name such as "America/New_York"'
+            f'{shown(value)} is no time zone: use a name such as "America/New_York"'
         ) from None
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.password is not None or "password" in parse_qs(parts.query, keep_blank_values=True):
+def _books(url: str) -> str:
+    """Refuse a password in the URL of a database, and a URL that cannot be taken apart."""
+    scheme, _, path = url.partition("://")
+    if not is_plain(unquote(url)):
+        raise ValueError(f"{shown(url)} has a control character: write it without")
+    if scheme != "postgresql":
+        _path(Path(path.removeprefix("/")))
+        if "@" not in url:
+            return url
+    try:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query, keep_blank_values=True)
+    except ValueError as error:
+        raise ValueError(f"{shown(url)} is no URL: {error}: correct it") from None
+    if parts.password is not None or "password" in query:
         raise ValueError(
             "a password is never written here: take it out, and name it as "
             'books_password = { env = "NAME" }'
@@ -166,22 +285,34 @@ def _without_password(url: str) -> str:
     return url
 
 
-Money = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0, allow_inf_nan=False)]
-SignedQty = Annotated[
-    Decimal, BeforeValidator(_decimal), AfterValidator(_fits), Field(allow_inf_nan=False)
-]
-Price = Annotated[
-    Decimal, BeforeValidator(_decimal), AfterValidator(_fits), Field(gt=0, allow_inf_nan=False)
-]
+def _calendar(name: str) -> str:
+    try:
+        assert_calendar(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+Money = Annotated[Decimal, BeforeValidator(_decimal), Field(ge=0), AfterValidator(_within)]
+SignedQty = Annotated[Decimal, BeforeValidator(_decimal), AfterValidator(_fits)]
+Price = Annotated[Decimal, BeforeValidator(_decimal), Field(gt=0), AfterValidator(_fits)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
-PingUrl = Annotated[SecretStr, BeforeValidator(_secret), AfterValidator(_web_address)]
+PingUrl = Annotated[SecretStr, BeforeValidator(_ping)]
+Day = Annotated[date, BeforeValidator(_day)]
 UtcTime = Annotated[time, BeforeValidator(_time)]
 Place = Annotated[SecretStr, BeforeValidator(_place)]
 Name = Annotated[str, AfterValidator(_name)]
 Coin = Annotated[str, AfterValidator(_coin)]
 IsoCurrency = Annotated[str, AfterValidator(_iso)]
 Zone = Annotated[str, AfterValidator(_zone)]
-Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$")]
+CalendarName = Annotated[str, AfterValidator(_calendar)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+FilePath = Annotated[Path, AfterValidator(_path)]
+Text = Annotated[str, Field(min_length=1)]
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+Host = Annotated[str, AfterValidator(_host)]
+Whole = Annotated[int, Field(strict=True)]
+Yes = Annotated[bool, Field(strict=True)]
 
 
 class _Section(BaseModel):
@@ -191,10 +322,10 @@ class _Section(BaseModel):
 class Recon(_Section):
     """`[recon]`: the state, how far claim and truth may lie apart, who signs off, who is pinged."""
 
-    state: Path = Path("state")
+    state: FilePath = Path("state")
     tolerance_pct: Money = Decimal("0.5")
     tolerance_abs: Money = Decimal("1.00")
-    sign_off_by: int = Field(default=1, ge=1, le=2)
+    sign_off_by: Whole = Field(default=1, ge=1, le=2)
     crypto_opens: UtcTime = time(13)
     ping: PingUrl | None = None
     limits: Limits = Limits()
@@ -203,7 +334,7 @@ class Recon(_Section):
 class OpeningLot(_Section):
     """What an account held when its window began: signed, and at what cost, where that is known."""
 
-    instrument: str = Field(min_length=1)
+    instrument: Text
     qty: SignedQty
     price: Price | None = None
     side: Literal["net", "long", "short"] = "net"
@@ -218,8 +349,9 @@ class OpeningLot(_Section):
 class _Account(_Section):
     id: Name
     currency: Coin
-    since: date
-    base_url: Url | None = None
+    since: Day
+    allow_plain_http: Yes = False  # above base_url, which is held to it
+    base_url: BaseUrl | None = None
     opening: tuple[OpeningLot, ...] = ()
     max_fetch_mb: int = Field(default=128, gt=0, le=4096)
 
@@ -244,11 +376,11 @@ class FlexAccount(_Account):
     currency: IsoCurrency
     mode: Literal["live", "paper"] = "live"
     lots: Method = "fifo"
-    calendar: str = "XNYS"
-    broker_account: str | None = None
+    calendar: CalendarName = "XNYS"
+    broker_account: Text | None = None
     query_id: str | None = None
     token: Secret | None = None
-    files: str | None = None
+    files: Pattern | None = None
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
@@ -268,13 +400,14 @@ class TwsAccount(_Account):
     currency: IsoCurrency
     mode: Literal["live", "paper"] = "live"
     lots: Method = "fifo"
-    calendar: str = "XNYS"
+    calendar: CalendarName = "XNYS"
     base_url: None = None
-    host: str = "127.0.0.1"
-    port: int | None = Field(default=None, gt=0, lt=65536)
-    client_id: int = Field(default=900, ge=0)
+    allow_plain_http: Literal[False] = False
+    host: Host = "127.0.0.1"
+    port: Whole | None = Field(default=None, gt=0, lt=65536)
+    client_id: Whole = Field(default=900, ge=0, lt=2**31)
     timezone: Zone = "America/New_York"
-    broker_account: str | None = None
+    broker_account: Text | None = None
     confirmed_by: str | None = None
 
     @property
@@ -297,18 +430,20 @@ class CcxtAccount(_Account):
     calendar: None = None
     type: Literal["spot", "swap", "future"] | None = None
     sub_type: Literal["linear", "inverse"] | None = None
-    symbols: tuple[str, ...] = ()
+    symbols: tuple[Text, ...] = ()
     api_key: Secret | None = None
     api_secret: Secret | None = None
     passphrase: Secret | None = None
-    wallet_address: str | None = None
+    wallet_address: Text | None = None
 
 
 def _reader(value: Any) -> str | None:
     """Return which kind of account reads a venue; None for a venue that nobody knows."""
     venue = value.get("venue") if isinstance(value, dict) else getattr(value, "venue", None)
+    if not isinstance(venue, str):
+        return None
     if venue in READERS:
-        return str(venue)
+        return venue
     return "ccxt" if venue in exchange_ids() else None
 
 
@@ -325,12 +460,13 @@ Account = Annotated[
 class Heartbeat(_Section):
     """Where a bot's beat is found, how often it beats, and how long its bars are."""
 
-    file: Path | None = None
+    allow_plain_http: Yes = False  # above the places, which are held to it
+    file: FilePath | None = None
     url: Place | None = None
     redis: Place | None = None
     key: str | None = Field(default=None, min_length=1)
-    period_s: int = Field(default=60, gt=0, le=86400)
-    bar_s: int | None = Field(default=None, gt=0)
+    period_s: Whole = Field(default=60, gt=0, le=86400)
+    bar_s: Whole | None = Field(default=None, gt=0, lt=2**31)
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
@@ -346,11 +482,11 @@ class Bot(_Section):
 
     id: Name
     account: str
-    instruments: tuple[str, ...] = ()
+    instruments: tuple[Text, ...] = ()
     order_tag: str | None = Field(default=None, min_length=1)
-    books: Annotated[str, AfterValidator(_without_password)]
+    books: Annotated[str, AfterValidator(_books)]
     books_password: Secret | None = None
-    mapping: str = "auto"
+    mapping: Pattern = "auto"
     recognises: Literal["close", "payment"] = "close"
     heartbeat: Heartbeat | None = None
 
@@ -372,7 +508,8 @@ class Channel(_Section):
 
     url: Secret
     severity: Severity = "minor"
-    base_url: Url | None = None
+    allow_plain_http: Yes = False  # above base_url, which is held to it
+    base_url: BaseUrl | None = None
     api_token: Secret | None = None
 
     @property
@@ -432,7 +569,7 @@ class Config(_Section):
         for bot in self.bots:
             if bot.account not in accounts:
                 raise ValueError(
-                    f"bots.{bot.id}.account: there is no account {bot.account!r}: "
+                    f"bots.{bot.id}.account: there is no account {shown(bot.account)}: "
                     f"use one of {', '.join(sorted(accounts))}"
                 )
         self._confirmed_by_flex()
@@ -446,7 +583,8 @@ class Config(_Section):
             if isinstance(account, TwsAccount) and account.confirmed_by not in {None, *flex}:
                 raise ValueError(
                     f"accounts.{account.id}.confirmed_by: there is no ibkr-flex account "
-                    f"{account.confirmed_by!r}: use one of {', '.join(sorted(flex)) or 'none yet'}"
+                    f"{shown(account.confirmed_by)}: use one of "
+                    f"{', '.join(sorted(flex)) or 'none yet'}"
                 )
 
     def _one_bot_a_pair(self) -> None:
@@ -462,8 +600,8 @@ class Config(_Section):
                 other = owners.setdefault((bot.account, instrument), bot.id)
                 if other != bot.id:
                     raise ValueError(
-                        f"bots.{bot.id}.instruments: {instrument} is owned by {other} already: "
-                        "one bot a pair; tell shared pairs apart by order_tag"
+                        f"bots.{bot.id}.instruments: {one_line(instrument, 100)} is owned by "
+                        f"{other} already: one bot a pair; tell shared pairs apart by order_tag"
                     )
             if bot.order_tag is not None:
                 other = tags.setdefault((bot.account, bot.order_tag), bot.id)
@@ -492,23 +630,10 @@ def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
     Where nobody is asked and nobody is paged, it is read without them; or with those alone whose
     key is named, as `url`. Raises ConfigError.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot read the configuration ({error.strerror}): "
-            "name it with --config or RECON_CONFIG; `recon demo` writes one to learn from"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"{path}: not valid TOML: byte {error.start + 1} is no UTF-8: save it as UTF-8"
-        ) from error
-    try:
-        values = tomllib.loads(text, parse_float=Decimal)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}{_brackets(str(error))}") from error
+    values = parse(path)
+    assert_plain(path, values)
     if "path" in values:
-        raise ConfigError(f"{path}: path: an unknown key: remove it")
+        raise ConfigError(f"{one_line(str(path))}: path: an unknown key: remove it")
     where = path.absolute()
     remember_proxies()
     keys = keys_of_secrets(values)
@@ -519,6 +644,15 @@ def load(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
         )
     except ValidationError as error:
         raise ConfigError(_explain(path, values, error)) from error
+    except ReconError:
+        raise
+    except Exception as error:
+        # A defect of a check above: the file may be at fault all the same, and the user can act.
+        LOG.info("checking %s failed", path, exc_info=True)
+        raise ConfigError(
+            f"{one_line(str(path))}: cannot be checked ({type(error).__name__}): undo the last "
+            "change to it, and report this, with what -v says"
+        ) from error
 
 
 def salvage(path: Path) -> tuple[Path, Paging] | None:
@@ -551,15 +685,18 @@ def state_folder(path: Path) -> Path | None:
 
 def _values(path: Path) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    except (OSError, ValueError):
+        return parse(path)
+    except ConfigError:
         return None
 
 
 def _state_of(values: Mapping[str, Any], folder: Path) -> Path:
     recon = values.get("recon")
     state = recon.get("state") if isinstance(recon, dict) else None
-    return folder / (state if isinstance(state, str) else Recon().state)
+    try:
+        return folder / TypeAdapter(FilePath).validate_python(state)
+    except ValidationError:  # it is missing, or `load` says what is wrong with it
+        return folder / Recon().state
 
 
 def _sound_channels(
@@ -578,7 +715,7 @@ def _unique(noun: str, names: Iterable[str]) -> set[str]:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"two {noun}s are called {name!r}: name each once")
+            raise ValueError(f"two {noun}s are called {shown(name)}: name each once")
         seen.add(name)
     return seen
 
@@ -590,37 +727,15 @@ def _explain(path: Path, values: Mapping[str, Any], error: ValidationError) -> s
     """
     keys: dict[str, list[str]] = {}
     for mistake in error.errors(include_url=False, include_context=False):
-        key = _key(values, mistake["loc"])
+        key = name_of(values, mistake["loc"], omitted=READERS)
         keys.setdefault(_remedy(mistake, key), []).append(key)
-    return "\n".join(
-        f"{path}: {', '.join(wrong)}: {remedy}".replace(": :", ":")
+    lines = [
+        f"{one_line(str(path))}: {one_line(', '.join(wrong))}: {one_line(remedy)}".replace(
+            ": :", ":"
+        )
         for remedy, wrong in keys.items()
-    )
-
-
-def _key(values: Any, location: tuple[int | str, ...]) -> str:
-    """Name a place: `accounts.okx-demo.since`, by the entry's own id where it has one."""
-    parts: list[str] = []
-    for step in location:
-        if isinstance(values, list) and isinstance(step, int):
-            values = values[step] if step < len(values) else None
-            name = values.get("id") if isinstance(values, dict) else None
-            parts.append(str(name or step + 1))
-        elif isinstance(values, dict) and step in values:
-            values = values[step]
-            parts.append(str(step))
-        elif step not in READERS:  # pydantic's own step: which kind of account
-            values = None
-            parts.append(str(step))
-    return ".".join(parts)
-
-
-def _brackets(problem: str) -> str:
-    """Return what to write where TOML refuses a second [accounts] or [bots], or nothing."""
-    for table in ("accounts", "bots"):
-        if problem.startswith(f"Cannot declare ('{table}',) twice"):
-            return f": there may be several, each begins with [[{table}]]"
-    return ""
+    ]
+    return "\n".join(lines[:MOST_MISTAKES])
 
 
 def _no_list(written: object, location: tuple[int | str, ...], name: str) -> str:
@@ -631,7 +746,7 @@ def _no_list(written: object, location: tuple[int | str, ...], name: str) -> str
     if table in {"accounts", "bots"}:
         return f"write each as an entry [[{table}]]"
     if isinstance(written, str):
-        return f'a list: write {name} = ["{written}"]'
+        return f'a list: write {name} = ["{one_line(written, 100)}"]'
     return f"a list: write {name} = […]"
 
 
@@ -653,9 +768,9 @@ def _remedy(mistake: Mapping[str, Any], key: str) -> str:
         return f"there is one of it: write [{table}], with one bracket on each side"
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         written = mistake["input"].get("venue") if isinstance(mistake["input"], dict) else None
-        near = [repr(name) for name in close_matches(str(written or ""))]
+        near = [repr(name) for name in close_matches(str(written or "")[:LONGEST_NAME])]
         return (
             'venue must be "okx", "ibkr-flex", "ibkr-tws", or the id of an exchange that ccxt knows'
-            + (f": is {written!r} meant to be {' or '.join(near)}?" if near else "")
+            + (f": is {shown(written)} meant to be {' or '.join(near)}?" if near else "")
         )
     return str(message).removeprefix("Value error, ")

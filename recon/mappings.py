@@ -9,6 +9,7 @@ is for what the bot keeps elsewhere then.
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import get_args
 
 from recon.causes.walk import Cause
 from recon.errors import BooksError, ConfigError
+from recon.file_text import read_file_text
 from recon.resources import sql_root
 from recon.watermarks import Watermarks, read_watermarks
 
@@ -31,6 +33,9 @@ OWN_MAPPING = "recon mapping new FOLDER --bot BOT writes a mapping to begin with
 _COLUMNS_LINE = re.compile(r"^--\s*(requires|optional):\s*(.+)$", re.MULTILINE)
 _NAMED_TABLE = re.compile(r'\bbot\s*\.\s*(?:(\w+)|"((?:[^"]|"")+)")', re.IGNORECASE)
 _TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
+
+MOST_FILES = 1000
+"""What a mapping's folder may hold; the largest that is shipped holds a twentieth of it."""
 
 CAUSES = frozenset(get_args(Cause)) - {"unexplained"}
 """What a bias may be the cause of."""
@@ -139,15 +144,12 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
 
     Raises ConfigError, which lists the shipped ones, where there is none.
     """
-    shipped = _shipped()
-    if name_or_folder == AUTO:
-        variants = [one for folder in shipped.values() for one in _variants(folder)]
-    else:
-        variants = _variants(shipped.get(name_or_folder) or base / name_or_folder)
+    folders = folders_of(name_or_folder, base)
+    variants = [one for folder in folders for one in _variants(folder)]
     if not variants:
         raise ConfigError(
             f"mapping {name_or_folder!r} is neither shipped nor a folder with a trades.sql: "
-            f"name auto, {', '.join(shipped)}, or such a folder, relative to {base}"
+            f"name auto, {', '.join(_shipped())}, or such a folder, relative to {base}"
         )
     return BooksMapping(name_or_folder, tuple(variants))
 
@@ -156,7 +158,7 @@ def mapping_key(name_or_folder: str, base: Path) -> str:
     """Return what tells a mapping from others: a folder of one's own, or "" for a shipped one."""
     if name_or_folder == AUTO or name_or_folder in _shipped():
         return ""
-    return str((base / name_or_folder).resolve())
+    return os.path.realpath(base / name_or_folder)
 
 
 def biases(name_or_folder: str, base: Path = Path()) -> dict[str, str]:
@@ -174,9 +176,12 @@ def _shipped() -> dict[str, Path]:
 
 
 def _read_biases(path: Path) -> dict[str, str]:
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110 - Path's raises where a folder is closed
         return {}
-    rows = list(csv.reader(query_text(path).splitlines()))
+    try:
+        rows = list(csv.reader(query_text(path).splitlines()))
+    except csv.Error as error:
+        raise ConfigError(f"{path} is no CSV ({error}): write `cause,says`, a line each") from error
     if rows[:1] != [["cause", "says"]] or any(len(row) != 2 for row in rows):  # noqa: PLR2004
         raise ConfigError(f"{path}: begin it with `cause,says`, and give each row these two")
     causes = [cause for cause, _ in rows[1:]]
@@ -191,9 +196,33 @@ def _read_biases(path: Path) -> dict[str, str]:
 def _variants(mapping: Path) -> list[Variant]:
     return [
         _variant(mapping, path.parent)
-        for path in sorted(mapping.rglob("trades.sql"))
-        if path.is_file()
+        for path in sorted(files_of(mapping))
+        if path.name == "trades.sql" and _is_file(path)
     ]
+
+
+def files_of(mapping: Path) -> list[Path]:
+    """Return everything inside a mapping's folder, its variants' folders included.
+
+    Raises ConfigError for a folder that holds too much to be one.
+    """
+    found: list[Path] = []
+    for folder, folders, files in os.walk(mapping):
+        found += [Path(folder) / name for name in (*folders, *files)]
+        if len(found) > MOST_FILES:
+            raise ConfigError(
+                f"mapping {str(mapping)!r} holds more than {MOST_FILES} files: name the folder of "
+                "the queries alone"
+            )
+    return found
+
+
+def folders_of(name_or_folder: str, base: Path) -> list[Path]:
+    """Return the folders that a configured mapping is read from; "auto": those of all shipped."""
+    shipped = _shipped()
+    if name_or_folder == AUTO:
+        return list(shipped.values())
+    return [shipped.get(name_or_folder) or base / name_or_folder]
 
 
 def _variant(mapping: Path, folder: Path) -> Variant:
@@ -207,11 +236,15 @@ def _variant(mapping: Path, folder: Path) -> Variant:
     return Variant(mapping, folder, queries, requires, _columns("optional", texts), watermarks)
 
 
+def _is_file(path: Path) -> bool:
+    return os.path.isfile(path)  # noqa: PTH113 - Path's raises where a folder is closed
+
+
 def _query(mapping: Path, folder: Path, name: str) -> Path | None:
     for place in (folder, *folder.parents):
         if not place.is_relative_to(mapping):
             return None
-        if (place / f"{name}.sql").is_file():
+        if _is_file(place / f"{name}.sql"):
             return place / f"{name}.sql"
     return None
 
@@ -234,6 +267,9 @@ def _columns(word: str, texts: Mapping[Path, str]) -> dict[str, frozenset[str]]:
 def query_text(path: Path) -> str:
     """Return the text of one query. Raises ConfigError where it is none."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from error
+        return read_file_text(path).text
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror}): let it be a file of UTF-8 text that this "
+            "user can read"
+        ) from error

@@ -8,7 +8,6 @@ child that is ended at its deadline: a ping that fails is said on stderr, and ch
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,10 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from recon.child import Child
-from recon.errors import ReconError, clean_up, exit_status
+from recon.config_file import parse
+from recon.errors import ConfigError, ReconError, clean_up, exit_status
 from recon.secrets import keys_of_secrets, read_secret
+from recon.web_address import assert_private, read_address
 
 DEADLINE_S = 10.0
 """For one ping, all its attempts together."""
@@ -56,25 +57,42 @@ def unfinished(document: Mapping[str, Any]) -> str:
 def address(config_path: Path) -> str | None:
     """Return the switch's address, also from a configuration that is otherwise wrong.
 
-    None where there is none, or it cannot be read: what is wrong is for `config.load` to say.
+    None where there is none, or it cannot be used: what is wrong is for `config.load` to say.
     """
     try:
-        values = tomllib.loads(config_path.read_text(encoding="utf-8"))
+        values = parse(config_path)
         keys_of_secrets(values)
-        source = values["recon"]["ping"]
-        url = read_secret(source, config_path.absolute().parent, "recon.ping")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        recon = values.get("recon")
+        source = recon.get("ping") if isinstance(recon, dict) else None
+        return None if source is None else read_ping(source, config_path.absolute().parent)
+    except (ConfigError, ValueError):
         return None
-    return url if is_address(url) else None
 
 
-def is_address(url: str) -> bool:
-    """Return whether a URL is one that can be pinged."""
+def read_ping(source: object, folder: Path) -> str:
+    """Return the address that `recon.ping` names; `folder` is what a relative file is relative to.
+
+    It is a secret, and beside it there may be `allow_plain_http`. Raises ValueError for an address
+    that cannot be pinged, or would be in the clear.
+    """
+    secret, is_allowed = split_ping(source)
+    url = read_secret(secret, folder, "recon.ping")
     try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+        found = read_address(url, ("http", "https"))
+    except ValueError as error:
+        raise ValueError(f"the secret is no web address: {error}") from None
+    assert_private(found, "the address, which is a secret,", is_allowed=is_allowed)
+    return url
+
+
+def split_ping(source: object) -> tuple[object, bool]:
+    """Return the secret that `recon.ping` names, and whether it may be sent without TLS."""
+    if not isinstance(source, dict):
+        return source, False
+    is_allowed = source.get("allow_plain_http", False)
+    if not isinstance(is_allowed, bool):
+        raise ValueError("allow_plain_http: write true or false")  # noqa: TRY004 - as pydantic wants
+    return {key: value for key, value in source.items() if key != "allow_plain_http"}, is_allowed
 
 
 def is_proxied(url: str) -> bool:

@@ -163,8 +163,16 @@ def _plan(
     return AccountPlan(account, days, window(days, account.since, as_of), source)
 
 
+def mapping_of(bot: Bot, config: Config) -> BooksMapping:
+    """Return the mapping that reads a bot's books. Raises ConfigError, which names the key."""
+    try:
+        return find_mapping(bot.mapping, config.folder)
+    except ConfigError as error:
+        raise ConfigError(f"{config.path}: bots.{bot.id}.mapping: {error}") from None
+
+
 def _bot_plan(bot: Bot, config: Config, now: Clock, whole: Window) -> BotPlan:
-    mapping = find_mapping(bot.mapping, config.folder)
+    mapping = mapping_of(bot, config)
     source = books_source(
         bot,
         config,

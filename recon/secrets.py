@@ -10,9 +10,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from recon.child import withhold
+from recon.file_text import read_file_text
 from recon.outside_text import LONG, STRONG, remember_secret
+from recon.permissions import writable_by_others
 
-SECRET_KINDS = ("env", "file", "keyring")
+KINDS = ("env", "file", "keyring")
 """Where a secret may be kept."""
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 WITH_HOST = {
@@ -24,20 +26,51 @@ VARIABLE = re.compile(r"\$(?:(\w+)|\{([^}]*)\})", re.ASCII)
 """What `os.path.expandvars` fills in: `$NAME` or `${NAME}`."""
 
 
-def read_secret(source: dict[str, str], folder: Path, key: str = "") -> str:
+LONGEST = 65536
+"""Bytes of a secret file."""
+
+_UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+"""What no secret has: control characters, but for the line ends of a key in PEM."""
+
+
+def read_secret(source: object, folder: Path, key: str = "") -> str:
     """Return the secret that `source` names: `{env = …}`, `{file = …}` or `{keyring = …}`.
 
     `folder` is what a relative file is relative to. From now on `redact` replaces the secret, and
-    what of a URL is secret, by `key`: the key of the configuration that names it.
-    Raises ValueError where the secret is missing, empty, or readable by others.
+    what of a URL is secret, by `key`: the key of the configuration that names it. Raises ValueError
+    where `source` is none of these, and where the secret is missing, empty, or open to others to
+    read or to replace.
     """
-    [(kind, name)] = source.items()
+    kind, name = named(source)
     value = {"env": _from_env, "file": _from_file, "keyring": _from_keyring}[kind](name, folder)
     if not value:
         raise ValueError(f"the secret {kind} = {name!r} is empty: write it there")
+    if _UNTYPED.search(value):
+        raise ValueError(
+            f"the secret {kind} = {name!r} has a control character, or is no UTF-8: write it there "
+            "as plain text"
+        )
     for part in _parts(value):
         remember_secret(key or f"{kind} {name}", part)
     return value
+
+
+def named(source: object) -> tuple[str, str]:
+    """Return the kind of a secret, and its name. Raises ValueError for what names none."""
+    if (
+        not isinstance(source, dict)
+        or len(source) != 1
+        or next(iter(source)) not in KINDS
+        or not isinstance(next(iter(source.values())), str)
+    ):
+        raise ValueError(
+            'a secret is never written here: use { env = "NAME" }, { file = "path" } '
+            'or { keyring = "service/user" }'
+        )
+    [(kind, name)] = source.items()
+    if not name.strip() or "\0" in name or (kind == "env" and "=" in name):
+        raise ValueError(f"{kind} = {name!r} names no secret: write its name there")
+    return kind, name
 
 
 def keys_of_secrets(values: Mapping[str, object]) -> dict[tuple[str, str], str]:
@@ -58,7 +91,7 @@ def _named(values: object, key: str) -> Iterator[tuple[tuple[str, str], str]]:
             yield from _named(one, f"{key}.{name}")
     elif isinstance(values, dict):
         kind, name = next(iter(values.items()), ("", ""))
-        if len(values) == 1 and kind in SECRET_KINDS and isinstance(name, str):
+        if len(values) == 1 and kind in KINDS and isinstance(name, str):
             yield (kind, name), key
         for step, one in values.items():
             yield from _named(one, f"{key}.{step}" if key else str(step))
@@ -117,14 +150,17 @@ def _from_env(name: str, _folder: Path) -> str:
 def _from_file(name: str, folder: Path) -> str:
     path = folder / _expanded(name, folder)
     try:
-        if path.stat().st_mode & _refused_bits(path):
+        text, status = read_file_text(path, LONGEST)
+        if status.st_mode & _refused_bits(path):
             raise ValueError(f"{path} can be read by others: run  chmod 600 {path}")
-        return path.read_text(encoding="utf-8").strip()
+        if found := writable_by_others(path):
+            raise ValueError(f"the secret file {path} is not safe: {found}")
     except OSError as error:
         raise ValueError(
             f"cannot read the secret file {path} ({error.strerror}): "
             "write the secret there, with mode 0600"
         ) from error
+    return text.strip()
 
 
 def _expanded(name: str, folder: Path) -> str:
@@ -159,7 +195,8 @@ def _refused_bits(path: Path) -> int:
     mask shows as a group that can read, though no group can.
     """
     credentials = os.environ.get(CREDENTIALS)
-    if credentials and path.resolve().is_relative_to(Path(credentials).resolve()):
+    real = os.path.realpath  # which follows a loop of links to no end, and raises nothing
+    if credentials and Path(real(path)).is_relative_to(real(credentials)):
         return stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
     return stat.S_IRWXG | stat.S_IRWXO
 
@@ -170,15 +207,15 @@ def _from_keyring(name: str, _folder: Path) -> str:
         raise ValueError('write the keyring entry as { keyring = "service/user" }')
     try:
         import keyring  # noqa: PLC0415 - an extra: only who uses it needs it installed
-        import keyring.errors  # noqa: PLC0415
     except ImportError as error:
         raise ValueError(
             "the keyring library is not installed: run  pip install 'recon[keyring]'"
         ) from error
     try:
         value = keyring.get_password(service, user)
-    except keyring.errors.KeyringError as error:
-        raise ValueError(f"the keyring cannot be read ({error}): unlock it") from error
+    except Exception as error:  # whatever the system's keyring raises
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"the keyring cannot be read ({said[:200]}): unlock it") from error
     if value is None:
         raise ValueError(f"the keyring has no entry {name!r}: run  keyring set {service} {user}")
     return str(value)

@@ -11,7 +11,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from importlib.util import find_spec
 from math import ceil
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
@@ -205,6 +207,30 @@ def calendar(name: str | None) -> Calendar:
     return UtcDays() if name is None else TradeDates(name)
 
 
+def assert_calendar(name: str) -> None:
+    """Raise ConfigError for a name that exchange_calendars does not know.
+
+    A market's own code is found among its modules, without loading it: that takes a second.
+    """
+    found = find_spec("exchange_calendars")
+    folders = found.submodule_search_locations if found is not None else None
+    module = f"exchange_calendar_{name.lower()}.py"
+    if (
+        name.isalnum()
+        and name.isupper()
+        and any((Path(one) / module).is_file() for one in folders or ())
+    ):
+        return
+    import exchange_calendars  # noqa: PLC0415 - heavy, and needed for other names alone
+
+    if name not in exchange_calendars.get_calendar_names(include_aliases=True):
+        raise ConfigError(_unknown(name))
+
+
+def _unknown(name: str) -> str:
+    return f'calendar = "{name[:40]}" is not known: use an ISO 10383 market code, such as "XNYS"'
+
+
 def last_ended(days: Calendar, now: datetime) -> Session:
     """Return the last session that has ended by `now` (UTC)."""
     current = days.session_of(now)
@@ -252,9 +278,7 @@ def _exchange_calendar(name: str, **bounds: str) -> ExchangeCalendar:
     try:
         return exchange_calendars.get_calendar(name, **bounds)
     except exchange_calendars.errors.InvalidCalendarName as error:
-        raise ConfigError(
-            f'calendar = "{name}" is not known: use an ISO 10383 market code, such as "XNYS"'
-        ) from error
+        raise ConfigError(_unknown(name)) from error
     except ValueError as error:
         if bounds:
             raise

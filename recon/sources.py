@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -234,15 +236,21 @@ def database_of(bot: Bot, config: Config) -> str:
         written, _, table = bot.books.rpartition("#")
         if scheme == "sqlite" or not written or not table.replace("_", "").isalnum():
             written, table = bot.books, ""
-        return f"{scheme}:{books_path(written, config.folder).resolve()}#{table}"
+        return f"{scheme}:{os.path.realpath(books_path(written, config.folder))}#{table}"
     parts = urlsplit(bot.books)
     query = parse_qs(parts.query)
-    host = parts.hostname or ",".join(query.get("host", []))
+    # Of several hosts, which libpq tries in turn, all are taken together, and their ports in them.
+    found = _HOST.fullmatch(parts.netloc.rpartition("@")[2].lower())
+    host, port = (found[1].strip("[]"), found[2]) if found else (parts.netloc, "")
+    host = host or ",".join(query.get("host", []))
     host = {"localhost": "127.0.0.1"}.get(host, host)
-    port = parts.port or ",".join(query.get("port", ["5432"]))
+    port = port or ",".join(query.get("port", ["5432"]))
     name = parts.path.removeprefix("/") or ",".join(query.get("dbname", []))
     return f"{scheme}:{host}:{port}/{unquote(name)}#{','.join(query.get('options', []))}"
 
+
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*):?(.*)", re.DOTALL)
+"""A host and what follows its colon."""
 
 _FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {
     "csv": (csv_books.parse_csv, csv_books.SUFFIXES),
@@ -269,6 +277,6 @@ def books_path(url: str, folder: Path) -> Path:
     """
     written = url.partition("://")[2].removeprefix("/")
     path = folder / written
-    if path.exists() or "%" not in written:
+    if os.path.exists(path) or "%" not in written:  # noqa: PTH110 - Path's raises where closed
         return path
     return folder / unquote(urlsplit(f"//x/{written}").path.removeprefix("/"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import pwd
 import shlex
 import shutil
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from recon.disk import shortage, trouble
 from recon.errors import ConfigError, LockedError, OwnerError, StateError
 from recon.interruption import heed
+from recon.permissions import user_name
 
 Note = Callable[[str], None]
 """Takes a line that a person should see at once."""
@@ -165,14 +165,6 @@ def _owner_of_what_is_closed(folder: Path) -> int:
         except OSError:
             continue
     return os.geteuid()
-
-
-def user_name(number: int) -> str:
-    """Return the name of a user of this machine."""
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return f"uid {number}"
 
 
 def _make(folder: Path) -> None:

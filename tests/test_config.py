@@ -13,10 +13,11 @@ import pytest
 from keyring.backend import KeyringBackend
 
 from recon.cli import run_cli
-from recon.config import CcxtAccount, OkxAccount, TwsAccount, load, salvage
+from recon.config import CcxtAccount, OkxAccount, TwsAccount, load, salvage, state_folder
 from recon.errors import ConfigError, ExitCode
 from recon.exchanges import exchange_ids
 from recon.order_tags import INJECTED
+from recon.ping import address
 
 WHOLE = """
 [recon]
@@ -217,14 +218,18 @@ def test_a_heartbeat_is_in_one_place_and_shows_no_password(
     ("heartbeat", "key", "expected"),
     [
         ('url = "http://127.0.0.1:8080/beat"', "url", "http://127.0.0.1:8080/beat"),
-        ('url = { env = "A_KEY" }, bar_s = 3600', "url", "canary-key"),
+        ('url = { env = "BEAT" }, bar_s = 3600', "url", "https://canary/beat"),
         ('redis = "rediss://a:6380/1", key = "k"', "redis", "rediss://a:6380/1"),
-        ('redis = { file = "secret" }, key = "k"', "redis", "canary-secret"),
+        ('redis = { env = "REDIS" }, key = "k"', "redis", "rediss://:canary@a/0"),
+        ('redis = { env = "LOCAL" }, key = "k"', "redis", "redis://:canary@127.0.0.1/0"),
     ],
 )
 def test_a_heartbeat_is_served_in_the_open_or_behind_a_secret(
-    path: Path, heartbeat: str, key: str, expected: str
+    path: Path, heartbeat: str, key: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("BEAT", "https://canary/beat")
+    monkeypatch.setenv("REDIS", "rediss://:canary@a/0")
+    monkeypatch.setenv("LOCAL", "redis://:canary@127.0.0.1/0")
     config = load(write(path, BEAT, f"heartbeat = {{ {heartbeat} }}"))
     found = config.bots[0].heartbeat
     assert getattr(found, key).get_secret_value() == expected
@@ -489,3 +494,104 @@ def test_a_channel_is_saved_without_the_token_that_only_reads(tmp_path: Path) ->
     assert saved is not None
     [channel] = saved[1].channels
     assert channel.revealed == ("json://127.0.0.1/", None, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"x = " + b"1" * 5000, "x: a number of more than 100 digits (at line 1)"),
+        (b"x = 0x" + b"f" * 5000, "x: a whole number beyond 64 bits"),
+        (b"a=" + b"{a=" * 3000, "nested deeper than 32 levels"),
+        (b"a=" + b"[" * 40 + b"]" * 40, "nested deeper than 32 levels"),
+        (b"a." * 40_000 + b"a=1", "a key of more than 32 parts (at line 1)"),
+        (b"\xff\xfe[\0r\0", "byte 1 is no UTF-8: save it as UTF-8"),
+        (b"[recon]\0", "Expected newline or end of document"),
+        (b'x = "\\ud800"', "not valid TOML"),
+        (b'x = "\\u0000"', "x: '\\x00' has a control character"),
+        (b'"a\\u001b[2J" = 1', "a\\x1b[2J: its name has a control character"),
+        ("x = '\u202egnp'".encode(), "has a control character"),
+        (b"x = 1e999999999", "is no number, or has too many digits"),
+        (b"# " + b"x" * (4 * 1024 * 1024), "longer than 4194304 bytes"),
+        (b"[[accounts]]\nid = 'a'\n[[accounts]]\nid = 'a'\nvenue = 7", "accounts.a: venue must be"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "run", "schedule"])
+def test_a_file_beyond_the_limits_names_itself_and_the_place(
+    content: bytes, expected: str, command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recon.toml"
+    path.write_bytes(content)
+    options = ["--no-page"] if command == "run" else []
+    assert run_cli([command, "--config", str(path), *options]) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith(f"recon: {path}: ")
+    assert expected in said
+    assert all(line.isprintable() for line in said.splitlines())
+
+
+def test_a_byte_order_mark_is_left_out(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + WHOLE.encode())
+    assert len(load(path).accounts) == 3
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "link to nothing", "loop"])
+def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "recon.toml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        target = {"device": "/dev/zero", "loop": str(path)}.get(kind, "nowhere")
+        path.symlink_to(target)
+    with pytest.raises(ConfigError, match=rf"^{path}: cannot read the configuration \("):
+        load(path)
+    assert (salvage(path), state_folder(path), address(path)) == (None, None, None)
+    assert run_cli(["run", "--no-page", "--config", str(path)]) == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"okx"', '{ env = "A" }', "accounts.okx-demo: venue must be"),
+        ("2026-03-01", "0001-01-01", "accounts.okx-demo.since: 0001-01-01 is out of range: write"),
+        ("2026-03-01", "9999-12-31", "since: 9999-12-31 is out of range"),
+        ("2026-03-01", "2026-03-01T00:00:00", "since: 2026-03-01 00:00:00 is no date"),
+        ("2026-03-01", "20260301", "since: 20260301 is no date"),
+        ("period_s = 60", "period_s = true", "heartbeat.period_s: Input should be a valid integer"),
+        ("tolerance_pct = 0.5", "tolerance_pct = nan", "recon.tolerance_pct: NaN is not a number"),
+        ("tolerance_pct = 0.5", "tolerance_pct = inf", "tolerance_pct: Infinity is not a number"),
+        ("tolerance_pct = 0.5", "tolerance_pct = true", "tolerance_pct: True is not a number"),
+        ("tolerance_pct = 0.5", "tolerance_pct = -1", "tolerance_pct: Input should be greater"),
+        ('"1.00"', '"1e999999999"', "tolerance_abs: '1e999999999' is not a number"),
+        ('"1.00"', '"1000000000000000"', "tolerance_abs: use a number below 10^15"),
+        ('calendar = "XNYS"', 'calendar = "XXXX"', 'ibkr-paper.calendar: calendar = "XXXX" is not'),
+        ('state = "state"', f'state = "{"x" * 300}"', "recon.state: 'xxx"),
+        ('{ env = "A_KEY" }', '{ env = "" }', "env = '' names no secret"),
+        ('{ env = "A_KEY" }', '{ env = "A=B" }', "env = 'A=B' names no secret"),
+        ('{ file = "secret" }', '{ file = "." }', "(a folder): write the secret there"),
+        ('id = "btc-quantum"', 'id = ".."', "bots....id: use letters" ),
+        ("sqlite:///vaults/btc-quantum.sqlite", "sqlite:///a%00b", "has a control character"),
+        ("sqlite:///vaults/btc-quantum.sqlite", "postgresql://[a/b", "is no URL"),
+        ('mapping = "freqtrade"', 'mapping = ""', "bots.btc-quantum.mapping: String should have"),
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_names_its_key(
+    path: Path, old: str, new: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(write(path, old, new))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert expected in str(caught.value)
+
+
+def test_a_defect_of_a_check_is_the_file_s_error_and_shows_its_place(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Odd(frozenset[str]):
+        def __contains__(self, name: object) -> bool:
+            raise KeyError(name)
+
+    with caplog.at_level("INFO"), pytest.raises(ConfigError, match=r"cannot be checked \(KeyError"):
+        load(write(path), with_secrets=Odd())
+    assert "Traceback" in caplog.text

@@ -20,8 +20,8 @@ from recon.cli import cli, run_cli
 from recon.errors import ExitCode
 from recon.ledger import LEDGER, Ledger
 from recon.paging.failure import page_failed
+from recon.permissions import user_name
 from recon.publication import WAREHOUSE
-from recon.state import user_name
 from recon.warehouse import Warehouse
 from tests.conftest import AsNobody
 from tests.fleet import AS_OF, Desk, Trader, account, serving, write_folder

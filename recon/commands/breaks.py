@@ -226,7 +226,7 @@ def signer(by: str | None) -> tuple[str, str]:
     """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
     import os  # noqa: PLC0415
 
-    from recon.state import user_name  # noqa: PLC0415
+    from recon.permissions import user_name  # noqa: PLC0415
 
     user = user_name(os.getuid())
     return (user if by is None else said(by, "--by")), user

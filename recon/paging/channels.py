@@ -19,7 +19,7 @@ from recon.config import Paging
 from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.judgement import SEVERITIES
-from recon.paging.wire import Channel, Message, requests_for, understood
+from recon.paging.wire import Channel, Message, assert_private, requests_for, understood
 
 DEADLINE_S = 30.0
 MOST_AT_ONCE = 32
@@ -59,7 +59,7 @@ def outlets(paging: Paging, *, is_strict: bool = True) -> list[Outlet]:
     for configured, is_second in lists:
         for one in configured:
             try:
-                made = _outlet(one, is_second=is_second)
+                made = outlet(one, is_second=is_second)
             except ConfigError:
                 if is_strict:
                     raise
@@ -125,9 +125,11 @@ def _child(job: dict[str, Any], deadline_s: float) -> str:
     return "" if status == 0 else said.strip() or f"exit status {status}"
 
 
-def _outlet(one: Configured, *, is_second: bool) -> Outlet:
+def outlet(one: Configured, *, is_second: bool = False) -> Outlet:
+    """Return one channel as it is configured. Raises ConfigError for what cannot be used."""
     try:
         channel = understood(*one.revealed)
+        assert_private(channel, is_allowed=one.allow_plain_http)
     except ConfigError as error:
         where = "paging.escalation" if is_second else "paging.channels"
         raise ConfigError(str(error).replace("paging.channels", where, 1)) from error

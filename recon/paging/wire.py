@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from recon.bounded_json import UnreadableJson, decoded
 from recon.domain import Severity
 from recon.errors import ConfigError
+from recon.web_address import is_loopback, read_address, refusal
 
 TELEGRAM, PAGERDUTY = "https://api.telegram.org", {
     "us": "https://events.pagerduty.com",
@@ -115,6 +116,56 @@ def understood(url: str, base_url: str | None = None, api_token: str | None = No
         port = f":{plugin.port}" if plugin.port else ""
         return Channel(url, f"{scheme}://{plugin.host}{port}/...", plugin)
     return Channel(url, str(plugin.url(privacy=True)), plugin, base_url, api_token)
+
+
+def assert_private(channel: Channel, *, is_allowed: bool) -> None:
+    """Raise ConfigError where a channel's secret would go to another machine without TLS.
+
+    `is_allowed`: the channel says `allow_plain_http = true`.
+    """
+    try:
+        found = _in_the_clear(channel)
+    except ValueError as error:
+        raise ConfigError(f"paging.channels: {channel.name} is no web address: {error}") from None
+    if found is not None and not is_allowed and not is_loopback(found.host):
+        said = refusal(found.scheme, found.host, "pages and the channel's secret", found.secure)
+        raise ConfigError(f"paging.channels: {said}")
+
+
+class _InTheClear(NamedTuple):
+    """A way without TLS: its scheme, the host at its end, and the scheme with TLS."""
+
+    scheme: str
+    host: str
+    secure: str
+
+
+def _in_the_clear(channel: Channel) -> _InTheClear | None:
+    """Return how a channel sends without TLS; None where it uses TLS, or has no secret.
+
+    apprise decides for some services by itself: it writes such a URL anew with the secure scheme.
+    Mail without a password has no secret. Services of this machine alone (syslog) have no host.
+    """
+    plugin = channel.plugin
+    if plugin is None:
+        address = read_address(channel.url, ("http", "https"))
+        is_secure = address.scheme == "https"
+        return None if is_secure else _InTheClear(address.scheme, address.host, "https")
+    scheme = str(plugin.url(privacy=True)).partition("://")[0]
+    secure = _names(plugin.secure_protocol)
+    goes_to_https = not secure and str(getattr(plugin, "notify_url", "")).startswith("https://")
+    is_mail = type(plugin).__name__ == "NotifyEmail"
+    host = str((plugin.smtp_host if is_mail else plugin.host) or "").strip("[]")
+    if scheme in secure or goes_to_https or not host or (is_mail and not plugin.password):
+        return None
+    return _InTheClear(scheme, host, next(iter(secure), "https"))
+
+
+def _names(protocol: Any) -> tuple[str, ...]:
+    """Return the schemes that apprise keeps as one text, several, or None."""
+    if isinstance(protocol, str):
+        return (protocol,)
+    return tuple(map(str, protocol or ()))
 
 
 def requests_for(channel: Channel, message: Message) -> list[Request]:

@@ -19,7 +19,7 @@ from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
 from connectors.patience import Patience
 from recon.demo.flex_server import Fault, FlexServer
 from recon.domain import Coverage, Record
-from recon.errors import ConfigError, ReconError, StatementError, VenueRefused
+from recon.errors import ReconError, StatementError, VenueRefused
 from recon.sessions import calendar, window
 
 TOKEN = "canary-7f3a9c51d0"
@@ -227,14 +227,6 @@ def test_the_token_goes_to_no_other_host(tmp_path: Path, kind: str, target: str)
         return sum(step == "GetStatement" for step, _ in server.requests)
 
     assert with_server(work, Fault(kind, target, "SendRequest", None)) == 0
-
-
-def test_the_token_goes_nowhere_in_the_clear(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="in the clear"):
-        IbkrFlex(
-            "ib", token=TOKEN, query_id="1", state_dir=tmp_path, calendar=XNYS,
-            base_url="http://ndcdyn.interactivebrokers.com/AccountManagement/FlexWebService",
-        )  # fmt: skip
 
 
 def test_an_answer_larger_than_a_fetch_may_be_is_refused(tmp_path: Path) -> None:
