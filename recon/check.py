@@ -13,7 +13,7 @@ import duckdb
 from connectors.protocol import Connector, Forgetful, Lister
 from connectors.snapshot import Unknown
 from recon.backup import backups, is_sound
-from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
+from recon.books import BooksTables, MappingLimits, Problem, read_books, unpack
 from recon.check_names import check_currency, check_names, evident_names, names_in
 from recon.check_state import check_folder
 from recon.claims import named_by_venue
@@ -24,12 +24,13 @@ from recon.errors import ReconError
 from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
+from recon.mapping_queries import ANSWERS
 from recon.mappings import BooksMapping, find_mapping
 from recon.paging.channels import outlets
 from recon.paging.listen import check_answers
 from recon.paging.wire import understood
 from recon.ping import is_proxied, unreachable
-from recon.plan import assert_since
+from recon.plan import assert_since, mapping_limits
 from recon.publication import WAREHOUSE
 from recon.schedule import AHEAD, schedule
 from recon.sessions import TradeDates, calendar, last_ended
@@ -217,15 +218,16 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
         mapping = find_mapping(bot.mapping, config.folder)
         refusal = Unknown(*mapping.refusal)
         source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
-        tables = asyncio.run(_read(source, mapping))
+        tables = asyncio.run(_read(source, mapping, mapping_limits(config)))
     except ReconError as error:
         return CheckItem(subject, str(error)), None
     named = named_by_venue(tables, account.venue)
     return _said_of(subject, tables), names_in(named, account.since)
 
 
-async def _read(source: Connector, mapping: BooksMapping) -> BooksTables:
-    return read_books(mapping, *unpack([item async for item in source.fetch(today())]))
+async def _read(source: Connector, mapping: BooksMapping, limits: MappingLimits) -> BooksTables:
+    items = [item async for item in source.fetch(today())]
+    return read_books(mapping, *unpack(items), limits=limits)
 
 
 def _said_of(subject: str, tables: BooksTables) -> CheckItem:

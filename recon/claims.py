@@ -18,19 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recon import __version__
-from recon.books import (
-    ANSWERS,
-    KEYS,
-    BooksTables,
-    columns_of,
-    read_books,
-    unpack,
-    unpack_before,
-    unpack_stored,
-)
+from recon.books import BooksTables, columns_of, read_books, unpack, unpack_before, unpack_stored
 from recon.config import Bot
 from recon.domain import Coverage, Record, Table
 from recon.errors import BooksError
+from recon.mapping_queries import ANSWERS, KEYS
 from recon.mappings import Variant, query_text
 from recon.plan import BotPlan, Plan
 from recon.resources import sql_root
@@ -130,10 +122,11 @@ def _keep(
         return
     if is_kept and landed and _is_in_units(variant, landed):
         venue = account.account.venue
-        before = named_by_venue(
-            read_books(mine.mapping, *unpack_before(landed.items, landed.stood)), venue
+        earlier, landed_now = unpack_before(landed.items, landed.stood), unpack(landed.items)
+        before, now = (
+            named_by_venue(read_books(mine.mapping, *rows, limits=mine.limits), venue)
+            for rows in (earlier, landed_now)
         )
-        now = named_by_venue(read_books(mine.mapping, *unpack(landed.items)), venue)
         _check_past(now, bot, read_at)
         if _renew(warehouse, bot, before, now):
             return
@@ -272,7 +265,7 @@ def _whole(warehouse: Warehouse, mine: BotPlan, schemas: Mapping[str, str]) -> B
     def read(kind: str, fields: str) -> pa.Table:
         return _stored(warehouse, bot, kind, fields)
 
-    tables = read_books(mine.mapping, *unpack_stored(schemas.items(), read))
+    tables = read_books(mine.mapping, *unpack_stored(schemas.items(), read), limits=mine.limits)
     if problems := [one for one in tables.problems if one.query == "trades"]:
         raise BooksError(
             f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "

@@ -187,7 +187,7 @@ class _Section(BaseModel):
 
 
 class Recon(_Section):
-    """`[recon]`: the state, how far claim and truth may lie apart, who signs off, who is pinged."""
+    """`[recon]`: the state, tolerances, the limits of mappings, who signs off, who is pinged."""
 
     state: Path = Path("state")
     tolerance_pct: Money = Decimal("0.5")
@@ -195,6 +195,8 @@ class Recon(_Section):
     sign_off_by: int = Field(default=1, ge=1, le=2)
     crypto_opens: UtcTime = time(13)
     ping: PingUrl | None = None
+    mapping_memory_mb: int = Field(default=512, ge=128, le=1024 * 1024)
+    mapping_time_s: int = Field(default=300, ge=1, le=86_400)
 
 
 class OpeningLot(_Section):

@@ -32,6 +32,9 @@ _COLUMNS_LINE = re.compile(r"^--\s*(requires|optional):\s*(.+)$", re.MULTILINE)
 _NAMED_TABLE = re.compile(r'\bbot\s*\.\s*(?:(\w+)|"((?:[^"]|"")+)")', re.IGNORECASE)
 _TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
 
+MAX_QUERY_LENGTH = 250_000
+"""How many characters a file of a mapping has, at most. The longest shipped one has 8,000."""
+
 CAUSES = frozenset(get_args(Cause)) - {"unexplained"}
 """What a bias may be the cause of."""
 
@@ -232,8 +235,15 @@ def _columns(word: str, texts: Mapping[Path, str]) -> dict[str, frozenset[str]]:
 
 
 def query_text(path: Path) -> str:
-    """Return the text of one query. Raises ConfigError where it is none."""
+    """Return the text of one query. Raises ConfigError where it is none, or too long."""
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_QUERY_LENGTH + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    if len(text) > MAX_QUERY_LENGTH:
+        raise ConfigError(
+            f"{path} has more than {MAX_QUERY_LENGTH:,} characters: shorten it, or keep lists of "
+            "values in the bot's database"
+        )
+    return text
