@@ -13,7 +13,7 @@ import duckdb
 from connectors.protocol import Connector, Forgetful, Lister
 from connectors.snapshot import Unknown
 from recon.backup import backups, is_sound
-from recon.books import ANSWERS, BooksTables, Problem, read_books, unpack
+from recon.books import BooksTables, MappingLimits, Problem, read_books, unpack
 from recon.boundary import contained
 from recon.check_names import check_currency, check_names, evident_names, names_in
 from recon.check_permissions import check_permissions
@@ -26,12 +26,13 @@ from recon.errors import ReconError
 from recon.heartbeats import Look, read_beats, rhythm
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import NoBeat, judge
+from recon.mapping_queries import ANSWERS
 from recon.mappings import BooksMapping
 from recon.outside_text import LONG, SHORTEST, STRONG, weak_secrets
 from recon.paging.channels import outlet, outlets
 from recon.paging.listen import check_answers
 from recon.ping import is_proxied, unreachable
-from recon.plan import assert_since, mapping_of
+from recon.plan import assert_since, mapping_limits, mapping_of
 from recon.publication import WAREHOUSE
 from recon.reading import reading
 from recon.schedule import AHEAD, schedule
@@ -244,15 +245,16 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
             mapping = mapping_of(bot, config)
             refusal = Unknown(*mapping.refusal)
             source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
-            tables = asyncio.run(_read(source, mapping))
+            tables = asyncio.run(_read(source, mapping, mapping_limits(config)))
             names = names_in(named_by_venue(tables, account.venue), account.since)
             return _said_of(subject, tables), names
     except ReconError as error:
         return CheckItem(subject, str(error)), None
 
 
-async def _read(source: Connector, mapping: BooksMapping) -> BooksTables:
-    return read_books(mapping, *unpack([item async for item in source.fetch(today())]))
+async def _read(source: Connector, mapping: BooksMapping, limits: MappingLimits) -> BooksTables:
+    items = [item async for item in source.fetch(today())]
+    return read_books(mapping, *unpack(items), limits=limits)
 
 
 def _check_names(

@@ -18,20 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recon import __version__
-from recon.books import (
-    ANSWERS,
-    KEYS,
-    BooksTables,
-    columns_of,
-    read_books,
-    unpack,
-    unpack_before,
-    unpack_stored,
-)
+from recon.books import BooksTables, columns_of, read_books, unpack, unpack_before, unpack_stored
 from recon.boundary import contained, reason
 from recon.config import Account, Bot
 from recon.domain import Coverage, Record, Table
 from recon.errors import BooksError, EvidenceError
+from recon.mapping_queries import ANSWERS, KEYS
 from recon.mappings import Schema, Variant, query_text
 from recon.plan import BotPlan, Plan
 from recon.resources import sql_root
@@ -170,7 +162,8 @@ def _asked(
     warehouse ends the night's transaction instead, and the night finds the bot at fault.
     """
     with contained(f"books {mine.bot.id}"):
-        answers = named_by_venue(read_books(mine.mapping, schema, tables), account.venue)
+        answers = read_books(mine.mapping, schema, tables, limits=mine.limits)
+        answers = named_by_venue(answers, account.venue)
         if read_at is not None:
             _check_past(answers, mine.bot, read_at)
         return answers

@@ -320,7 +320,7 @@ class _Section(BaseModel):
 
 
 class Recon(_Section):
-    """`[recon]`: the state, how far claim and truth may lie apart, who signs off, who is pinged."""
+    """`[recon]`: the state, tolerances, the limits of mappings, who signs off, who is pinged."""
 
     state: FilePath = Path("state")
     tolerance_pct: Money = Decimal("0.5")

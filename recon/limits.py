@@ -1,4 +1,4 @@
-"""The limits on one bot's database: how much of it is read at most, and for how long."""
+"""The limits on one bot's database: how much is read of it at most, and what its mapping uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KB = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one reading of a bot's database takes: `[recon.limits]`, for each bot.
+    """The most that one bot's database takes of a night: `[recon.limits]`, for each bot.
 
     - `files`: files in a folder, or that a pattern matches.
     - `file_mb`: the size of one file; of a SQLite file, its `-wal` included.
@@ -24,6 +24,7 @@ class Limits:
       one by one. Values inside the nested columns of a Parquet file count as those of JSON do.
     - `nesting`: how deep objects and lists lie in each other.
     - `seconds`: the time from the first byte to the last.
+    - `mapping_memory_mb`, `mapping_time_s`: the memory and the time of all queries of its mapping.
 
     Raises ValueError for a limit below 1.
     """
@@ -40,6 +41,8 @@ class Limits:
     json_values: int = 4_000_000
     nesting: int = 100
     seconds: int = 300
+    mapping_memory_mb: int = 512
+    mapping_time_s: int = 300
 
     def __post_init__(self) -> None:
         for one in fields(self):

@@ -36,6 +36,8 @@ _TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
 
 MOST_FILES = 1000
 """What a mapping's folder may hold; the largest that is shipped holds a twentieth of it."""
+MAX_QUERY_LENGTH = 250_000
+"""How many characters a file of a mapping has, at most. The longest shipped one has 8,000."""
 
 CAUSES = frozenset(get_args(Cause)) - {"unexplained"}
 """What a bias may be the cause of."""
@@ -265,11 +267,17 @@ def _columns(word: str, texts: Mapping[Path, str]) -> dict[str, frozenset[str]]:
 
 
 def query_text(path: Path) -> str:
-    """Return the text of one query. Raises ConfigError where it is none."""
+    """Return the text of one query. Raises ConfigError where it is none, or too long."""
     try:
-        return read_file_text(path).text
+        text = read_file_text(path).text
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror}): let it be a file of UTF-8 text that this "
             "user can read"
         ) from error
+    if len(text) > MAX_QUERY_LENGTH:
+        raise ConfigError(
+            f"{path} has more than {MAX_QUERY_LENGTH:,} characters: shorten it, or keep lists of "
+            "values in the bot's database"
+        )
+    return text

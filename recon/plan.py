@@ -11,6 +11,7 @@ from pathlib import Path
 from connectors.patience import Patience
 from connectors.protocol import Connector
 from connectors.snapshot import Unknown
+from recon.books import DEFAULT_LIMITS, MappingLimits
 from recon.config import Account, Bot, Config, SharedDatabase
 from recon.domain import Clock, Window
 from recon.errors import ConfigError, UsageError
@@ -37,6 +38,7 @@ class BotPlan:
     bot: Bot
     source: Connector
     mapping: BooksMapping
+    limits: MappingLimits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,12 @@ def mapping_of(bot: Bot, config: Config) -> BooksMapping:
         raise ConfigError(f"{config.path}: bots.{bot.id}.mapping: {error}") from None
 
 
+def mapping_limits(config: Config) -> MappingLimits:
+    """Return what each mapping may use; it spills within the state folder."""
+    limits = config.recon.limits
+    return MappingLimits(limits.mapping_time_s, limits.mapping_memory_mb, config.state / "scratch")
+
+
 def _bot_plan(bot: Bot, config: Config, now: Clock, whole: Window) -> BotPlan:
     mapping = mapping_of(bot, config)
     source = books_source(
@@ -182,4 +190,4 @@ def _bot_plan(bot: Bot, config: Config, now: Clock, whole: Window) -> BotPlan:
         scratch=config.state / "scratch",
         above=Above(whole.start, mapping.watermarks),
     )
-    return BotPlan(bot, source, mapping)
+    return BotPlan(bot, source, mapping, mapping_limits(config))

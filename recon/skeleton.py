@@ -10,12 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from connectors.protocol import Connector
-from recon.books import ANSWERS, unpack
+from recon.books import unpack
 from recon.boundary import contained
 from recon.config import Config
 from recon.domain import Clock, Window
 from recon.errors import UsageError
 from recon.identifiers import quoted
+from recon.mapping_queries import ANSWERS
 from recon.mappings import Schema
 from recon.sources import books_at, books_source
 

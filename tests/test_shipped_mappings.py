@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from recon.books import ANSWERS, read_books, unpack
+from recon.books import read_books, unpack
 from recon.errors import BooksError, ConfigError
+from recon.mapping_queries import ANSWERS
 from recon.mappings import CAUSES, Schema, biases, find_mapping
 from recon.resources import sql_root
 from tests.bots import (

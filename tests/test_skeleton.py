@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from recon.books import ANSWERS, read_books, unpack
+from recon.books import read_books, unpack
 from recon.cli import run_cli
 from recon.errors import ExitCode
+from recon.mapping_queries import ANSWERS
 from recon.mappings import find_mapping
 from tests.bots import sqlite_snapshot
 from tests.fleet import OPENING, Trader, account, serving
