@@ -21,6 +21,9 @@ from recon.outside_text import excerpt
 MAX_PAGES = 20_000
 PASSES = 3
 """How often rows that are counted are counted again, while they change."""
+KEPT = ("id", "order", "symbol", "side", "amount", "price", "timestamp", "code", "fee", "fees",
+        "info")  # fmt: skip
+"""The fields of a row that records are made of: the others would be held for nothing."""
 DIGITS = 30
 """Longer than any id, count or time of an exchange's."""
 SLACK_MS = 1_000
@@ -236,6 +239,7 @@ class _Part:
         at = self.paging.at
         if at is not None and len(self.client.found(at.names)) != len(page):
             raise VenueBusy(f"{self._named()}: rows came that were not understood")
+        page = [{name: row[name] for name in KEPT if name in row} for row in page]
         if since is None or until is None:
             return page
         stamps = [stamp for row in page if (stamp := stamp_of(row)) is not None]

@@ -16,7 +16,7 @@ from typing import Any
 
 from connectors.patience import Patience
 from recon.bounded_body import BodyError, bounded_body
-from recon.bounded_json import UnreadableJson, decoded
+from recon.bounded_json import UnreadableJson, counted, decoded
 from recon.errors import VenueBusy, VenueRefused
 from recon.outside_text import excerpt
 
@@ -35,11 +35,19 @@ def open_session(patience: Patience) -> Any:
     """Return a session for one account's whole conversation; close it after.
 
     An answer of more than `MAX_BODY_BYTES` is a VenueBusy, as is a body that is no UTF-8 or whose
-    compression is damaged. More than `patience.most_bytes` of all answers are a VenueRefused.
+    compression is damaged. More than
+    `patience.most_bytes` or `patience.most_values` of all answers are a VenueRefused.
     """
     import aiohttp  # noqa: PLC0415 - with ccxt, and only then
 
-    read_bytes = 0
+    read_bytes = read_values = 0
+
+    def check(path: str, what: str, value: int, limit: int) -> None:
+        if value > limit:
+            raise VenueRefused(
+                f"{path}: all answers together have {value} {what}, more than the {limit} that are "
+                "read of one account: set a larger max_fetch_mb for it, or a later `since`"
+            )
 
     class BoundedResponse(aiohttp.ClientResponse):
         """Reads no more than a bound, decompressed: a bomb is an error and not a full memory."""
@@ -53,21 +61,20 @@ def open_session(patience: Patience) -> Any:
                 except BodyError as error:
                     raise VenueBusy(f"{path}: {error}") from None
                 read_bytes += len(self._body)
-                if read_bytes > patience.most_bytes:
-                    raise VenueRefused(
-                        f"{path}: all answers together have more than the "
-                        f"{patience.most_bytes} bytes that are read of one account: set a larger "
-                        "max_fetch_mb for it, or a later `since`"
-                    )
+                check(path, "bytes", read_bytes, patience.most_bytes)
             return self._body
 
         async def text(self, encoding: str | None = None, errors: str = "strict") -> str:  # noqa: ARG002 - JSON is UTF-8, whatever a header or ccxt says
+            nonlocal read_values
             try:
-                return (await self.read()).decode("utf-8")
+                body = (await self.read()).decode("utf-8")
             except UnicodeDecodeError as error:
                 raise VenueBusy(
                     f"{self.url.path}: not UTF-8: byte {error.start} cannot be decoded"
                 ) from None
+            read_values += counted(body)
+            check(self.url.path, "values", read_values, patience.most_values)
+            return body
 
     async def no_redirect(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType

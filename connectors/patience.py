@@ -14,6 +14,8 @@ from tenacity import (
 
 from recon.errors import VenueBusy
 
+BYTES_PER_VALUE = 32
+"""Bytes of an answer for each value in it: fewer are refused, as they fill more memory."""
 MOST_BYTES = 128 * 1024 * 1024
 """What is read of one account in one fetch unless its `max_fetch_mb` says otherwise."""
 
@@ -35,6 +37,11 @@ class Patience:
     """One account's whole fetch: all answers or files together, decompressed."""
     is_rate_limited: bool = True
     """Whether the client keeps to the venue's limits by itself, before the venue has to say so."""
+
+    @property
+    def most_values(self) -> int:
+        """The values in all JSON answers of one fetch: each takes some 100 bytes of memory."""
+        return self.most_bytes // BYTES_PER_VALUE
 
     def retrying(self) -> AsyncRetrying:
         """Return the retry policy for one request: only `VenueBusy` is worth another try."""

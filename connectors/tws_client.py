@@ -72,10 +72,10 @@ class _Frames:
         while len(self._held) >= start + LENGTH_BYTES and not self._tape.flaw:
             [length] = struct.unpack_from(">I", self._held, start)
             end = start + LENGTH_BYTES + length
-            if length > MAX_MESSAGE_BYTES:
+            if not 0 < length <= MAX_MESSAGE_BYTES:
                 self._end(
-                    f"TWS announced a message of {length} bytes, more than the "
-                    f"{MAX_MESSAGE_BYTES} that are read"
+                    f"TWS announced a message of {length} bytes, and from 1 to "
+                    f"{MAX_MESSAGE_BYTES} are read"
                 )
             elif len(self._held) < end:
                 break
@@ -216,15 +216,15 @@ async def _connect(client: Any, address: TwsAddress, tape: TwsTape, limit_s: flo
             await client.connectAsync(
                 address.host, address.port, address.client_id, timeout=limit_s
             )
-    except (TimeoutError, OSError) as error:
+    except Exception as error:
         if tape.flaw:
             raise VenueBusy(f"{address}: {tape.flaw}: is that TWS, and its API?") from None
+        if not isinstance(error, OSError):  # a TimeoutError is one
+            raise
         _raise_for(error, address, tape, limit_s)
 
 
-def _raise_for(
-    error: OSError | TimeoutError, address: TwsAddress, tape: TwsTape, limit_s: float
-) -> NoReturn:
+def _raise_for(error: OSError, address: TwsAddress, tape: TwsTape, limit_s: float) -> NoReturn:
     """Raise what a connection that was not opened comes to."""
     if isinstance(error, TimeoutError):
         if tape.has_said(CLIENT_ID_TAKEN):

@@ -47,7 +47,7 @@ def decoded(document: bytes | str, *, has_whole_numbers: bool = False) -> Any:
     for what is no JSON, says a name twice in one object or exceeds a limit of this module.
     """
     text = document if isinstance(document, str) else _text(document)
-    count = text.count(",") + text.count("[") + text.count("{")
+    count = counted(text)
     if count > MAX_VALUES:
         raise UnreadableJson(f"about {count} values are more than the {MAX_VALUES} that are read")
     has_escapes = _SURROGATE_ESCAPE.search(text) is not None or not text.isascii()
@@ -67,6 +67,11 @@ def decoded(document: bytes | str, *, has_whole_numbers: bool = False) -> Any:
     except ValueError:
         raise NotJson(f"not JSON: {' '.join(text[:_SHOWN].split())!r}") from None
     return _bounded(found, readable)
+
+
+def counted(text: str) -> int:
+    """Return about how many values a document has, before it is decoded; never too few."""
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def readable_text(text: str) -> str:

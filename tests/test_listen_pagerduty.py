@@ -125,3 +125,34 @@ def test_no_evidence_is_no_acknowledgement(desk: Desk, change: dict[str, Any]) -
     desk.duty.incidents[0] |= change
     assert desk.hear() == []
     assert desk.status() == "open"
+
+
+@pytest.mark.parametrize(
+    "incident",
+    [
+        {"incident_key": {"a": 1}, "status": "acknowledged"},
+        {"incident_key": ["night-a"], "status": {"a": []}},
+        {"incident_key": "night-a", "status": "acknowledged", "acknowledgements": [{}] * 9_000,
+         "last_status_change_at": "2030-01-01T00:00:00Z", "last_status_change_by": {"id": [[]]}},
+    ],
+)  # fmt: skip
+def test_an_incident_of_any_shape_stands_in_nobody_s_way(desk: Desk, incident: Any) -> None:
+    desk.page()
+    desk.duty.faults = [says(200, {"incidents": [incident]})]
+    assert desk.hear() == []
+    desk.duty.change(desk.duty.incidents[0], "acknowledged")
+    assert desk.hear(2 * MINUTE) == ["night-a"]
+
+
+def test_answers_that_stay_unread_are_paged_and_end_when_they_are_read(desk: Desk) -> None:
+    desk.page()
+    for minutes in range(0, 40, 10):
+        desk.duty.faults = [says(200, {"incidents": [{"incident_key": 1}]})] * 9
+        desk.hear(10 * MINUTE)
+        standing = [one["key"] for one in desk.ledger.incidents("answers-")]
+        assert standing == (["answers-pagerduty/duty"] if minutes >= 30 else [])
+    [incident] = desk.ledger.incidents("answers-")
+    assert "incident_key is no text" in incident["body"]
+    desk.duty.faults = []
+    desk.hear(10 * MINUTE)
+    assert desk.ledger.incidents("answers-") == []

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors import flex_statement
 from connectors.flex_statement import (
     Answer,
     CutOffError,
@@ -164,3 +165,36 @@ def test_times_that_name_no_one_instant_are_refused(text: str) -> None:
 
 def test_a_zone_settles_the_hour_that_exists_twice() -> None:
     assert instant("20261101;013000 EST") == datetime(2026, 11, 1, 6, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("most", "too_much", "says"),
+    [
+        ("<a " + " ".join(f'a{n}="1"' for n in range(1_000)) + "/>",
+         "<a " + " ".join(f'a{n}="1"' for n in range(1_001)) + "/>",
+         "of <a>'s attributes is 1001, more than the 1000"),
+        (f'<a a="{"x" * 65_536}"/>', f'<a a="{"x" * 65_537}"/>', "is 65537, more than the 65536"),
+        ("<!--" + "x" * 1_000_000 + "-->", "<!--" + "x" * 1_200_000 + "-->",
+         "more than the 1048576 bytes"),
+    ],
+)  # fmt: skip
+def test_each_limit_is_named_with_the_value(most: str, too_much: str, says: str) -> None:
+    read_statements(document(f"<Novelty>{most}</Novelty>"), "f.xml")
+    with pytest.raises(StatementError, match=says):
+        read_statements(document(f"<Novelty>{too_much}</Novelty>"), "f.xml")
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ("MAX_ELEMENTS", "number of elements is 6, more than the 5"),
+        ("MAX_VALUES", "number of attributes is 7, more than the 5"),
+        ("MAX_NAMES", "number of different attributes is 7, more than the 5"),
+    ],
+)
+def test_the_whole_document_is_limited(
+    limit: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flex_statement, limit, 5)
+    with pytest.raises(StatementError, match=says):
+        read_statements(document('<Novelty><a a="1"/><a b="1"/><a/></Novelty>', HEAD), "f.xml")

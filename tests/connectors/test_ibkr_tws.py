@@ -11,12 +11,14 @@ import importlib.util
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from connectors import tws_client
 from connectors.ibkr_tws import IbkrTws
 from connectors.patience import Patience
 from connectors.tws_client import TwsAddress
@@ -392,3 +394,38 @@ def test_a_day_begins_at_midnight_of_its_zone() -> None:
 def test_the_highest_number_after_the_last_period_is_the_latest() -> None:
     ids = ["a.b.01", "a.b.02", "a.b.10", "a.c.01", "nothing", "other.x"]
     assert uncorrected(ids) == {"a.b.10", "a.c.01", "nothing", "other.x"}
+
+
+@pytest.mark.parametrize(
+    ("babbled", "flaw"),
+    [
+        (b"\xff\xff\xff\xff", "message of 4294967295 bytes, and from 1 to 262144"),
+        (b"\0\0\0\x04x\0y\0", "message that cannot be read"),
+        (b"\0\0\0\0", "message of 0 bytes"),
+    ],
+)
+def test_a_message_that_is_none_ends_the_visit_at_once(babbled: bytes, flaw: str) -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(babbled)
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    async def conversation() -> Items:
+        async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+            address = TwsAddress("127.0.0.1", server.sockets[0].getsockname()[1], 900)
+            once = replace(HASTY, attempts=1, request_timeout_s=5.0)
+            visit = IbkrTws("tws", address, now=lambda: NOW, patience=once).fetch(TODAY)
+            return [item async for item in visit]
+
+    items = asyncio.run(conversation())
+    assert set(statuses(items).values()) == {"failed"}
+    for statement in said(items).values():
+        assert flaw in statement.reason
+
+
+def test_the_messages_of_a_visit_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tws_client, "MAX_VISIT_BYTES", 500)
+    items = fetched(TwsServer({"DU1": TwsAccount([fill(f"0000e0d5.{n}.01.01") for n in range(9)])}))
+    assert set(statuses(items).values()) == {"failed"}
+    assert "more than the 500 bytes" in next(iter(said(items).values())).reason

@@ -6,6 +6,7 @@ JSON, or of its head. The others come as they should.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import random
@@ -144,6 +145,10 @@ def head(status: str, *lines: str) -> bytes:
     return "\r\n".join(every).encode("latin-1")
 
 
+_closing: list[asyncio.Transport] = []
+"""Connections that end as soon as their client has read what was sent, which it may never do."""
+
+
 async def served(request: web.Request, response: web.StreamResponse, spoiling: Spoiling) -> Any:
     """Send an answer as it is spoilt in place of `response`, and end the connection."""
     assert isinstance(response, web.Response)
@@ -151,6 +156,7 @@ async def served(request: web.Request, response: web.StreamResponse, spoiling: S
     body = response.body if isinstance(response.body, bytes) else b""
     request.transport.write(spoiling.spoilt(body))
     request.transport.close()
+    _closing.append(request.transport)
     return web.Response()
 
 
@@ -165,6 +171,9 @@ async def gathered(fetched: AsyncIterator[Record | Coverage]) -> Items:
         said = str(error)
     assert 0 < len(said) < MAX_SAID
     said.encode()
+    while _closing:
+        _closing.pop().abort()
+    await asyncio.sleep(0)
     return items
 
 
