@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 SLOW ?= 0
 FUZZ_INPUTS ?= 100
 
-.PHONY: help setup demo test test-all bench bench-quick bench-lock format lock clean
+.PHONY: help setup demo test test-all sbom audit bench bench-quick bench-lock format lock clean
 help:  ## Say what each target does.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -31,6 +31,12 @@ test: $(STAMP)  ## Format check, lint, types, import contracts, tests: what CI r
 
 test-all: $(STAMP)  ## The same with every slow test, and thousands of inputs for each fuzzer: hours.
 	$(MAKE) test SLOW=1 FUZZ_INPUTS=3000
+
+sbom: $(STAMP)  ## Write the bill of materials (CycloneDX) to dist/recon.cdx.json.
+	$(BIN)/python -m supply_chain.sbom dist/recon.cdx.json
+
+audit: $(STAMP)  ## Look for known vulnerabilities of locked packages, where a database is reachable.
+	$(BIN)/python -m supply_chain.audit
 
 bench: $(STAMP)  ## Measure every promise of speed, in less than 15 minutes; write benchmarks/results/.
 	$(BIN)/python -m benchmarks

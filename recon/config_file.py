@@ -46,9 +46,11 @@ def parse(path: Path) -> dict[str, Any]:
     try:
         text = read_file_text(path, LONGEST_FILE).text
     except OSError as error:
+        remedy = "let it be a file that this user can read, or name another with --config"
+        if isinstance(error, FileNotFoundError):
+            remedy = "name it with --config or RECON_CONFIG; `recon demo` writes one to learn from"
         raise ConfigError(
-            f"{one_line(str(path))}: cannot read the configuration ({error.strerror}): "
-            "name it with --config or RECON_CONFIG; `recon demo` writes one to learn from"
+            f"{one_line(str(path))}: cannot read the configuration ({error.strerror}): {remedy}"
         ) from error
     try:
         _assert_readable(text)

@@ -41,7 +41,7 @@ class Limits:
     json_values: int = 4_000_000
     nesting: int = 100
     seconds: int = 300
-    mapping_memory_mb: int = 512
+    mapping_memory_mb: int = 768
     mapping_time_s: int = 300
 
     def __post_init__(self) -> None:

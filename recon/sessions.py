@@ -279,8 +279,8 @@ def _exchange_calendar(name: str, **bounds: str) -> ExchangeCalendar:
         return exchange_calendars.get_calendar(name, **bounds)
     except exchange_calendars.errors.InvalidCalendarName as error:
         raise ConfigError(_unknown(name)) from error
-    except ValueError as error:
-        if bounds:
+    except (ValueError, NotImplementedError) as error:  # of some markets not all is known
+        if bounds and isinstance(error, ValueError):
             raise
         raise ConfigError(
             f'calendar = "{name}" cannot be computed by exchange-calendars: use another market\'s '

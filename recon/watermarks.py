@@ -20,6 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from recon.config_file import shown
 from recon.errors import ConfigError
 
 Form = Literal["text", "epoch_s", "epoch_ms"]
@@ -107,7 +108,7 @@ def read_watermarks(texts: Mapping[Path, str]) -> Watermarks:
         for word, line in _LINE.findall(text):
             match = (_WATERMARK if word == "watermark" else _UNIT).fullmatch(line)
             if match is None:
-                raise ConfigError(f"{path}: write `{_SHAPES[word]}, not {line.strip()!r}")
+                raise ConfigError(f"{path}: write `{_SHAPES[word]}, not {shown(line.strip())}")
             if word == "watermark":
                 marks.add(Watermark(match[1].lower(), match[2].lower(), cast("Form", match[3])))
             else:

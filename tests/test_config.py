@@ -595,3 +595,20 @@ def test_a_defect_of_a_check_is_the_file_s_error_and_shows_its_place(
     with caplog.at_level("INFO"), pytest.raises(ConfigError, match=r"cannot be checked \(KeyError"):
         load(write(path), with_secrets=Odd())
     assert "Traceback" in caplog.text
+
+
+def test_no_exchange_of_ccxt_s_is_asked_in_the_clear() -> None:
+    """The addresses that ccxt itself knows all have TLS: `base_url` alone can be plain."""
+    plain = [
+        (name, address)
+        for name in ccxt.exchanges
+        for address in addresses(getattr(ccxt, name)().urls.get("api"))
+        if not address.startswith(("https://", "wss://"))
+    ]
+    assert [one for one in plain if "://" in one[1]] == []
+
+
+def addresses(urls: object) -> list[str]:
+    if isinstance(urls, dict):
+        return [one for each in urls.values() for one in addresses(each)]
+    return [urls] if isinstance(urls, str) else []

@@ -27,6 +27,9 @@ NAMED_BY_THE_USER = (
     *("pyproject.toml", "README.md"),
 )
 KINDS = (".py", ".sql", ".md", "biases.csv", "py.typed")
+LOCKS_OF_PEERS = [
+    str(path.relative_to(ROOT)) for path in sorted((ROOT / "benchmarks" / "peers").glob("*.txt"))
+]
 REGISTRIES = ("pypi" + ".org", "python" + "hosted.org", "simple" + "/ --index")
 
 
@@ -106,8 +109,11 @@ def test_no_registry_is_named_anywhere() -> None:
         assert [name for name in REGISTRIES if name in text] == [], path
 
 
-def test_every_locked_package_has_its_hashes() -> None:
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", " ")
+@pytest.mark.parametrize(
+    "lock", ["requirements.txt", "tests/ib_insync.txt", *LOCKS_OF_PEERS], ids=str
+)
+def test_every_locked_package_has_its_hashes(lock: str) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     assert lines
     for line in lines:

@@ -130,3 +130,13 @@ def test_a_day_before_a_calendar_begins_names_the_first_one(name: str) -> None:
 def test_a_calendar_says_how_far_ahead_it_is_known() -> None:
     with pytest.raises(ConfigError, match="is known until"):
         calendar("XNYS").session(date(2200, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["ASEX", "XBEL", "XBSE", "XNYS"])
+def test_a_market_that_cannot_be_computed_is_an_error_of_the_configuration(name: str) -> None:
+    """exchange_calendars knows some markets by name alone."""
+    try:
+        assert calendar(name).session(date(2026, 11, 20)).date <= date(2026, 11, 20)
+    except ConfigError as error:
+        refused = str(error)
+        assert "cannot be computed by exchange-calendars: use another" in refused

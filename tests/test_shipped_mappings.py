@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -196,3 +197,34 @@ class TestOptional:
         (tmp_path / "trades.sql").write_text("-- optional: trades\nselect 1")
         with pytest.raises(ConfigError, match="write `-- optional: table"):
             find_mapping(".", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["trades.sql", "biases.csv"])
+@pytest.mark.parametrize("kind", ["pipe", "bytes", "huge", "folder"])
+def test_a_file_of_a_mapping_that_is_none_is_named(name: str, kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "trades.sql").write_text("select 1")
+    (folder / name).unlink(missing_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(folder / name)
+        case "bytes":
+            (folder / name).write_bytes(b"\xff")
+        case "huge":
+            (folder / name).write_bytes(b" " * (1024 * 1024 + 1))
+        case _:
+            (folder / name).mkdir()
+    read = biases if name == "biases.csv" else find_mapping
+    with pytest.raises(ConfigError, match="mine"):
+        read("mine", tmp_path)
+
+
+def test_a_folder_that_holds_too_much_is_no_mapping(tmp_path: Path) -> None:
+    for number in range(1001):
+        (tmp_path / str(number)).touch()
+    (tmp_path / "trades.sql").write_text("select 1")
+    with pytest.raises(ConfigError, match="more than 1000 files: name the folder of the queries"):
+        find_mapping(".", tmp_path)
+    with pytest.raises(ConfigError, match="more than 1000 files"):
+        find_mapping("/", tmp_path)

@@ -312,3 +312,59 @@ def silent_server() -> Iterator[int]:
     """Listen on a port, and never answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
+
+
+@contextmanager
+def greedy() -> Iterator[tuple[int, list[bytes]]]:
+    """Give the port of a server without TLS that asks for the password itself; what it was sent."""
+    sent: list[bytes] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with closing(connection):
+                connection.settimeout(5)
+                if connection.recv(8)[4:] != b"\x04\xd2\x16\x2f":  # a request for TLS
+                    return
+                connection.sendall(b"N")
+                connection.recv(4096)
+                connection.sendall(b"R\x00\x00\x00\x08\x00\x00\x00\x03")  # the password, in clear
+                sent.append(connection.recv(4096))
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], sent
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "is_told"),
+    [
+        ("books.example", False),
+        ("127.0.0.1.evil.com", False),
+        ("books.example,127.0.0.1", False),
+        ("127.0.0.1", True),
+        ("localhost", True),
+    ],
+)
+def test_no_server_elsewhere_is_told_a_password_in_the_clear(*, host: str, is_told: bool) -> None:
+    with greedy() as (port, sent):
+        addresses = ",".join(["127.0.0.1"] * (1 + host.count(",")))
+        said = refusal(f"postgresql://u@/db?host={host}&hostaddr={addresses}&port={port}")
+        assert any(PASSWORD.encode() in each for each in sent) is is_told
+        assert ("in the clear, without TLS" in said) is not is_told
+
+
+def test_a_server_that_must_have_tls_is_told_nothing_without() -> None:
+    with greedy() as (port, sent):
+        where = f"postgresql://u@books.example:{port}/db?hostaddr=127.0.0.1"
+        refusal(f"{where}&sslmode=require")
+        assert b"".join(sent) == b""
+        refusal(f"{where}&require_auth=password")
+        assert PASSWORD.encode() in b"".join(sent), "the URL says that it may be"

@@ -1,0 +1,1 @@
+"""What recon is made of: the locked packages, their licences, the bill of materials, the audit."""
