@@ -29,7 +29,7 @@ from recon.mappings import BooksMapping, Schema, Variant, query_text
 MAPPING_TIME_S = 300.0
 """How long all the queries of one mapping may take together."""
 
-MAPPING_MEMORY_MB = 512
+MAPPING_MEMORY_MB = 768
 """How much memory the queries of one mapping may use."""
 
 

@@ -195,7 +195,7 @@ class Recon(_Section):
     sign_off_by: int = Field(default=1, ge=1, le=2)
     crypto_opens: UtcTime = time(13)
     ping: PingUrl | None = None
-    mapping_memory_mb: int = Field(default=512, ge=128, le=1024 * 1024)
+    mapping_memory_mb: int = Field(default=768, ge=128, le=1024 * 1024)
     mapping_time_s: int = Field(default=300, ge=1, le=86_400)
 
 

@@ -93,7 +93,7 @@ _EXACT_TYPES = {
 _NAIVE_TYPES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "null"}
 _INSTANT = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?"
-    r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
+    r" ?(Z|[+-](0[0-9]|1[0-8])(:?[0-5][0-9])?)?"
 )
 MAX_DIGITS = 38
 _COLUMN_TYPE = re.compile(
