@@ -71,9 +71,9 @@ NESTED = {
     "columns": "select " + ", ".join(f"1 as a{n}" for n in range(18_000)),
     "comments": "/*" * 100_000,
     "conditions": "select 1 where " + " and ".join(["1=1"] * 25_000),
-    "doubling": "with a0 as (select 1 as x), "
+    "doubling": "with a0 as (from (values (1), (2)) as t(x)), "
     + ", ".join(f"a{n} as (select a.x from a{n - 1} as a, a{n - 1} as b)" for n in range(1, 60))
-    + " select * from a59",
+    + f" {select(QUERY, 'from a59')}",
     "macros": "select " + "exact(" * 40 + "'1'" + ")" * 40,
     "types": "select null::" + "struct(a " * 20_000 + "int" + ")" * 20_000,
     "lambdas": "select " + "list_transform([1], lambda x: " * 5_000 + "1" + ")" * 5_000,

@@ -7,11 +7,11 @@ from: generate_series(1, 100000000000)
 ---
 from: range(1000000) as a, range(1000000) as b
 ---
-with recursive r as (select 1 as a union all select a from r) select * from r
+from: (with recursive r as (select 1 as a union all select a from r) select * from r)
 ---
 with recursive r as (select 1 as a union all select a + 1 from r) select a::varchar as trade_id, 'X' as instrument, 'long' as side, 1 as qty, null as opened_at, timestamp '2026-01-01' as closed_at, null as entry_price, null as exit_price, null as gross, null as fee, null as funding, 1 as pnl, null as order_ids from r
 ---
-with recursive r as (select 'x' as a union all select a || a from r) select * from r
+from: (with recursive r as (select 'x' as a union all select a || a from r) select * from r)
 ---
-with recursive r as (select 1 as a union all select r.a from r, r as s) select * from r
+from: (with recursive r as (select 1 as a union all select r.a from r, r as s) select * from r)
 ---
