@@ -22,15 +22,10 @@ import pyarrow.compute as pc
 from recon.domain import Coverage, Record, Table
 from recon.errors import BooksError, afterwards, closing
 from recon.identifiers import quoted
+from recon.limits import Limits
 from recon.mapping_process import OUT_OF_MEMORY, Ended, ending, run_mapping
 from recon.mapping_queries import MAX_DIGITS, MORE_MEMORY, SEALED, loadable, places
 from recon.mappings import BooksMapping, Schema, Variant, query_text
-
-MAPPING_TIME_S = 300.0
-"""How long all the queries of one mapping may take together."""
-
-MAPPING_MEMORY_MB = 512
-"""How much memory the queries of one mapping may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +36,8 @@ class MappingLimits:
     Without `scratch`, the spill folder is in the system's folder for temporary files.
     """
 
-    time_s: float = MAPPING_TIME_S
-    memory_mb: int = MAPPING_MEMORY_MB
+    time_s: float = Limits().mapping_time_s
+    memory_mb: int = Limits().mapping_memory_mb
     scratch: Path | None = None
 
 

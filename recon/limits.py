@@ -7,6 +7,8 @@ from typing import ClassVar
 
 MB = 1_000_000
 KB = 1_000
+LEAST_MEMORY_MB = 128
+"""What the smallest mapping needs of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Limits:
     - `seconds`: the time from the first byte to the last.
     - `mapping_memory_mb`, `mapping_time_s`: the memory and the time of all queries of its mapping.
 
-    Raises ValueError for a limit below 1.
+    Raises ValueError for a limit below 1, and for less memory than `LEAST_MEMORY_MB`.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
@@ -48,3 +50,5 @@ class Limits:
         for one in fields(self):
             if getattr(self, one.name) < 1:
                 raise ValueError(f"{one.name}: a limit is 1 or more")
+        if self.mapping_memory_mb < LEAST_MEMORY_MB:
+            raise ValueError(f"mapping_memory_mb: {LEAST_MEMORY_MB} or more, as DuckDB needs that")

@@ -29,6 +29,11 @@ _GRACE_S = 5.0
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 """What the process gets of the environment: where the interpreter finds its libraries."""
 
+_VARIABLES = {
+    "LC_ALL": "C.UTF-8",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve a gigabyte at once
+}
+
 
 class Rows(NamedTuple):
     """The answer of one query, and pairs of a key and a reason for the rows that cannot stand."""
@@ -60,7 +65,7 @@ class MappingProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**kept, "PYTHONPATH": path, "LC_ALL": "C.UTF-8"},
+            env={**kept, **_VARIABLES, "PYTHONPATH": path},
         )
         self.owner = os.getpid()
         self.is_worn = False

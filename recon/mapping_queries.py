@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import duckdb
 import pyarrow as pa
@@ -93,7 +93,7 @@ _EXACT_TYPES = {
 _NAIVE_TYPES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "null"}
 _INSTANT = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?"
-    r" ?(Z|[+-][0-9]{2}(:?[0-9]{2})?)?"
+    r" ?(Z|[+-](0[0-9]|1[0-8])(:?[0-5][0-9])?)?"
 )
 MAX_DIGITS = 38
 _COLUMN_TYPE = re.compile(
@@ -210,13 +210,20 @@ def _check_text(
         [found] = parser.execute("select json_serialize_sql(?::varchar)", [text]).fetchone() or ()
         try:
             tree = parsed(found)
-            if tree["error"] and tree["error_type"] == "parser":
-                raise BooksError(f"{path}: Parser Error: {_clipped(tree['error_message'])}")
             if tree["error"]:
-                raise Refused("must be one select statement, and nothing else")
+                _refuse_unparsed(path, tree)
             check_query(tree, tables, {*MAPPING_FUNCTIONS, *_MACROS})
         except Refused as refusal:
             raise BooksError(f"{path} {_clipped(str(refusal))}") from refusal
+
+
+def _refuse_unparsed(path: Path, tree: Mapping[str, str]) -> NoReturn:
+    """Raise the error for a text that DuckDB's parser or serializer does not take."""
+    if tree["error_type"] == "not implemented":
+        raise Refused("must be one select statement, and nothing else")
+    if "memory" in tree["error_type"]:
+        raise MemoryError
+    raise BooksError(f"{path}: Parser Error: {_clipped(tree['error_message'])}")
 
 
 def _load(books: duckdb.DuckDBPyConnection, snapshot: Snapshot, room: Room) -> None:
