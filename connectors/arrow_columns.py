@@ -188,11 +188,20 @@ _READINGS: Sequence[
     (pa.types.is_timestamp, "TIMESTAMP", _as_written),
     (pa.types.is_date, "DATE", _as_written),
     (pa.types.is_nested, "VARCHAR", _parts),
-    (lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind), "VARCHAR", _words),
+    (
+        lambda kind: (
+            pa.types.is_string(kind)
+            or pa.types.is_large_string(kind)
+            or pa.types.is_string_view(kind)
+        ),
+        "VARCHAR",
+        _words,
+    ),
     (
         lambda kind: (
             pa.types.is_binary(kind)
             or pa.types.is_large_binary(kind)
+            or pa.types.is_binary_view(kind)
             or pa.types.is_fixed_size_binary(kind)
         ),
         "BLOB",

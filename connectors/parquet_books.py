@@ -1,8 +1,8 @@
 """Books in Parquet files: each value as text, each digit kept, in the type that holds it.
 
 A few bytes of Parquet may stand for any number of equal values. So the file's own counts are held
-against the limits first; then a few rows are decoded at a time, and texts as codes of a dictionary,
-whose size as text is known before they are written out.
+against the limits first. Then a column is decoded a few rows at a time, its texts as codes of a
+dictionary: their size is known before they are written out.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from connectors.arrow_text import Digits
 from connectors.books_files import FileTable
 from connectors.meter import NULL_BYTES, Meter
 from connectors.snapshot import UnreadableError
+from recon.limits import MB
 from recon.outside_text import excerpt
 
 if TYPE_CHECKING:
-    from pyarrow.parquet import ColumnSchema, FileMetaData
+    from pyarrow.parquet import ColumnChunkMetaData, ColumnSchema, FileMetaData
 
 SUFFIXES = (".parquet", ".pq")
 _ROWS_AT_ONCE = 65_536
-_PARTS_AT_ONCE = 200_000
-"""Values of nested columns that are Python's at one time, about."""
+_NESTED_AT_ONCE = 2_048
+_BYTES_AT_ONCE = 100 * MB
 _RESTORE = "restore it, or correct `books`"
 
 
@@ -37,70 +38,111 @@ def parse_parquet(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
     from pyarrow import parquet  # noqa: PLC0415 - loaded where such books are read
 
     with _readably(path):
-        with parquet.ParquetFile(pa.BufferReader(content)) as plain:
-            names, size = plain.schema_arrow.names, plain.metadata.num_rows
-            leaves = [plain.schema.column(place) for place in range(len(plain.schema))]
-            meter.columns(path.name, len(leaves))
-            rows_at_once = _measured(path, plain.metadata, leaves, names, meter)
-        if len(set(names)) < len(names):
+        with parquet.ParquetFile(pa.BufferReader(content)) as file:
+            stated, schema = file.metadata, file.schema_arrow
+            leaves = [file.schema.column(place) for place in range(len(file.schema))]
+        meter.columns(path.name, len(leaves))
+        meter.rows(path.name, stated.num_rows)
+        if len(set(schema.names)) < len(schema):
             _refuse(path, "has two columns of one name", "give each a name of its own")
-        columns = [_Column(path, name, meter) for name in names]
-        with parquet.ParquetFile(
-            pa.BufferReader(content),
-            read_dictionary=[one.path for one in leaves if one.physical_type == "BYTE_ARRAY"],
-            coerce_int96_timestamp_unit="us",  # in nanoseconds the year 9999 is another one
-        ) as coded:
-            for batch in coded.iter_batches(rows_at_once, use_threads=False):
-                for column, values in zip(columns, batch.columns, strict=True):
-                    column.add(values)
-            for column, field in zip(columns, coded.schema_arrow, strict=True):
-                column.add(pa.array([], field.type))
-    if any(column.size != size for column in columns):
+        columns = [_Column(path, field, meter) for field in schema]
+        for column in columns:
+            column.read(_Source(content, stated, leaves, column.name))
+    if any(column.size != stated.num_rows for column in columns):
         _refuse(path, "is not a whole Parquet file (rows are missing)", _RESTORE)
-    return [FileTable(None, {one.name: one.texts() for one in columns}, size)]
+    return [FileTable(None, {one.name: one.texts() for one in columns}, stated.num_rows)]
 
 
-def _measured(
-    path: Path,
-    stated: FileMetaData,
-    leaves: Sequence[ColumnSchema],
-    names: Sequence[str],
-    meter: Meter,
-) -> int:
-    """Hold what the file says of itself against the limits; return how many rows to read at once.
+class _Source:
+    """One column of a Parquet file, by its name. A leaf is the column, or a part of its parts."""
 
-    A leaf is a column, or a part of one that has parts.
-    """
-    groups = [stated.row_group(place) for place in range(stated.num_row_groups)]
-    meter.rows(path.name, stated.num_rows)
-    nested = 0
-    for place, leaf in enumerate(leaves):
-        chunks = [group.column(place) for group in groups]
-        values = sum(chunk.num_values for chunk in chunks)
-        meter.has_room(values * max(leaf.length, NULL_BYTES))
-        meter.has_room(max((chunk.total_uncompressed_size for chunk in chunks), default=0))
-        if leaf.path not in names or leaf.max_repetition_level:
-            nested += values
-    meter.parts(path, nested)
-    at_once = _PARTS_AT_ONCE * int(stated.num_rows) // max(nested, 1)
-    return max(1, min(_ROWS_AT_ONCE, at_once))
+    def __init__(
+        self, content: bytes, stated: FileMetaData, leaves: Sequence[ColumnSchema], name: str
+    ) -> None:
+        self._content = content
+        self._stated = stated
+        self._name = name
+        self._leaves = [
+            (place, leaf)
+            for place, leaf in enumerate(leaves)
+            if leaf.path == name or leaf.path.startswith(f"{name}.")
+        ]
+
+    def chunks(self) -> Iterator[tuple[ColumnSchema, ColumnChunkMetaData]]:
+        """Yield what the file states of each leaf in each of its groups of rows."""
+        for group in range(self._stated.num_row_groups):
+            for place, leaf in self._leaves:
+                yield leaf, self._stated.row_group(group).column(place)
+
+    def in_codes(self, rows: int) -> Iterator[pa.Array]:
+        """Yield so many values at a time, and none at the end; texts as codes of a dictionary.
+
+        Raises ArrowNotImplementedError for nested texts that are not all in one dictionary.
+        """
+        texts = [leaf.path for _, leaf in self._leaves if leaf.physical_type == "BYTE_ARRAY"]
+        yield from self._values(rows, texts)
+
+    def plain(self, rows: int) -> Iterator[pa.Array]:
+        """Yield so many values at a time, and none at the end, as they are."""
+        yield from self._values(rows, [])
+
+    def _values(self, rows: int, texts: list[str]) -> Iterator[pa.Array]:
+        from pyarrow import parquet  # noqa: PLC0415 - loaded where such books are read
+
+        with parquet.ParquetFile(
+            pa.BufferReader(self._content),
+            metadata=self._stated,
+            read_dictionary=texts,
+            coerce_int96_timestamp_unit="us",  # in nanoseconds the year 9999 is another one
+        ) as file:
+            columns = [self._name] if self._leaves else None
+            for group in range(self._stated.num_row_groups):
+                for batch in file.iter_batches(
+                    rows, row_groups=[group], columns=columns, use_threads=False
+                ):
+                    yield batch.column(batch.schema.get_field_index(self._name))
+            yield pa.array([], file.schema_arrow.field(self._name).type)
 
 
 class _Column:
     """A column as far as it has been read."""
 
-    def __init__(self, path: Path, name: str, meter: Meter) -> None:
-        self.name = name
+    def __init__(self, path: Path, field: pa.Field, meter: Meter) -> None:
+        self.name = field.name
         self.size = 0
-        self._place = f"{path.name}, column {name}"
+        self._is_nested = pa.types.is_nested(field.type)
+        self._place = f"{path.name}, column {self.name}"
         self._path = path
         self._meter = meter
         self._digits = Digits()
         self._chunks: list[pa.Array] = []
         self._kind: Kind = "VARCHAR"
 
-    def add(self, values: pa.Array) -> None:
-        """Take some more values. Raises UnreadableError."""
+    def read(self, source: _Source) -> None:
+        """Take all values, once what the file states of them is within the limits."""
+        count, largest = 0, 0
+        for leaf, chunk in source.chunks():
+            self._meter.has_room(chunk.num_values * max(leaf.length, NULL_BYTES))
+            self._meter.has_room(chunk.total_uncompressed_size)
+            count += chunk.num_values
+            largest = max(largest, chunk.total_uncompressed_size)
+        if not self._is_nested:
+            self._take(source.in_codes(_ROWS_AT_ONCE))
+            return
+        self._meter.parts(self._path, count)
+        try:
+            self._take(source.in_codes(_NESTED_AT_ONCE))
+        except pa.ArrowNotImplementedError:
+            self._meter.let_go(sum(chunk.nbytes for chunk in self._chunks))
+            self.size, self._chunks = 0, []
+            # No text is longer than its chunk, and each may be as long.
+            self._take(source.plain(max(1, min(_NESTED_AT_ONCE, _BYTES_AT_ONCE // (largest + 1)))))
+
+    def _take(self, some: Iterator[pa.Array]) -> None:
+        for values in some:
+            self._add(values)
+
+    def _add(self, values: pa.Array) -> None:
         self._meter.has_room(_size_of_texts(values))
         self.size += len(values)
         try:

@@ -24,8 +24,8 @@ from recon.limits import MB
 
 _RETRY_S = 0.05
 _RESTING_TRIES = 3
-_STEPS = 10_000
-"""Steps of SQLite's own between two looks at the clock: some tenths of a millisecond."""
+_STEPS = 1_000
+"""Steps of SQLite's own between two looks at the clock: well under a millisecond."""
 _WAL_VERSIONS = slice(18, 20)
 """Where a database's header says that it is in WAL mode: two bytes, 2 and 2."""
 

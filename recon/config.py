@@ -328,7 +328,7 @@ class Recon(_Section):
     sign_off_by: Whole = Field(default=1, ge=1, le=2)
     crypto_opens: UtcTime = time(13)
     ping: PingUrl | None = None
-    limits: Limits = Limits()
+    limits: Limits = Field(default_factory=Limits)
 
 
 class OpeningLot(_Section):
@@ -757,7 +757,7 @@ def _table_name(location: tuple[int | str, ...]) -> str:
 
 def _remedy(mistake: Mapping[str, Any], key: str) -> str:
     kind, message, name = mistake["type"], mistake["msg"], key.rpartition(".")[2]
-    if kind == "extra_forbidden":
+    if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
         return "an unknown key: remove it, or correct its spelling"
     if kind == "missing":
         return "missing: add an [[accounts]] entry" if key == "accounts" else "missing: add it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -17,6 +18,7 @@ from recon import __version__
 from recon.cli import cli
 from recon.config import Config
 from recon.errors import ExitCode
+from recon.limits import Limits
 from recon.resources import sql_root
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,6 +106,11 @@ def test_every_default_is_the_documented_one() -> None:
             assert f"`{shown}`" in stated[key], f"{key}: {stated[key]}, and not {shown}"
 
 
+def test_every_limit_is_documented_with_its_default() -> None:
+    stated = {row[0].strip("`"): row[1].strip("`") for row in table("limit")}
+    assert stated == {one.name: f"{one.default:_}" for one in fields(Limits)}
+
+
 def test_every_shipped_mapping_is_documented() -> None:
     for folder in (sql_root() / "books").iterdir():
         if folder.is_dir():
@@ -154,7 +161,7 @@ def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, set[str]]:
             for key, values in defaults(one, f"{prefix}{name}.").items():
                 found.setdefault(key, set()).update(values)
         is_single = not models(field.annotation) and not isinstance(field.default, tuple)
-        if is_single and not field.is_required() and field.default:
+        if is_single and not field.is_required() and not field.default_factory and field.default:
             found.setdefault(f"{prefix}{name}", set()).add(str(field.default))
     return found
 

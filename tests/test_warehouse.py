@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.coverage import Interval
-from recon.domain import Coverage, Record
+from recon.domain import Coverage, Record, Table
 from recon.identifiers import quoted
 from recon.resources import sql_root
-from recon.warehouse import Again, Warehouse, build_order
+from recon.warehouse import LANDED_AT_ONCE, LANDING_MEMORY, Again, Warehouse, build_order
 
 T0, T1 = datetime(2026, 5, 1, tzinfo=UTC), datetime(2026, 5, 2, tzinfo=UTC)
 
@@ -212,3 +212,26 @@ def test_the_latest_version_counts_wherever_its_time_went(warehouse: Warehouse) 
     assert [row["payload"] for row in warehouse.rows("from raw.due")][-1] == '{"fee":"4"}'
     versions = warehouse.rows("select version from raw.records order by version")
     assert [row["version"] for row in versions] == [1, 2, 3, 4]
+
+
+def test_tables_too_large_for_one_piece_land_whole_and_once(warehouse: Warehouse) -> None:
+    size = LANDED_AT_ONCE * 3 // 5
+    ids = pa.array(range(size)).cast(pa.string())
+    tables = [Table(f"table:{name}", pa.table({"id": ids, "a": ids})) for name in "xyz"]
+    read = snapshot("table:x", "table:y", "table:z")
+    with warehouse.transaction():
+        for _ in range(2):
+            warehouse.land("run", "books", "b", [*tables, read], T0)
+        found = warehouse.rows(
+            "select kind, count(*) as rows, count(distinct id) as ids, max(version) as version,"
+            " count(*) filter (payload = json_object('a', id)::varchar) as same"
+            " from raw.records group by kind order by kind"
+        )
+        memory = warehouse.rows("select current_setting('memory_limit') as size")
+        warehouse.land("run", "books", "b", [*tables[1:], read], T0)
+        gone = warehouse.rows("select count(*) as rows from raw.standing where payload is null")
+    assert [tuple(row.values()) for row in found] == [
+        (f"table:{name}", size, size, 1, size) for name in "xyz"
+    ]
+    assert gone == [{"rows": size}]
+    assert memory != [{"size": LANDING_MEMORY}]
