@@ -44,7 +44,10 @@ def _places(texts: Sequence[str], hint: str) -> list[int]:
 
 
 def _record(record: Record) -> Record:
-    payload = redact_leaves(json.loads(record.payload))
+    try:
+        payload = redact_leaves(json.loads(record.payload))
+    except RecursionError:  # its nesting is refused where it is read
+        return record._replace(payload=redact_data(record.payload))
     return record._replace(
         kind=redact_data(record.kind),
         id=redact_data(record.id),

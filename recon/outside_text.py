@@ -35,7 +35,11 @@ LINE_FEED = "\n"
 HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """The Unicode categories that `visible` writes as escapes."""
 FORMULA_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫"
-BASE64_END = r"(?:[A-Za-z0-9+/_-]|%2[BbFf])?(?:=|%(?:25)*3[Dd]){0,2}"
+BASE64_END = r"(?:[A-Za-z0-9+/_-]|%2[BbFf])?(?:=|%(?:25){0,4}3[Dd]){0,2}"
+LOOK_AHEAD = 65_536
+"""Characters behind an excerpt that are searched for the secrets that begin in it."""
+DEEP = 16
+"""How often an escape may have been escaped again: a bound for the search."""
 SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
 
 
@@ -113,15 +117,10 @@ def redact_leaves(value: Any) -> Any:
 def data_hint() -> str | None:
     """Return a regular expression (of RE2 as well) that matches wherever `redact_data` may change.
 
-    It is quick, and may match more. None: there is no such secret.
+    It is quick, and matches more. None: there is no such secret.
     """
-    quick = [
-        "|".join(map(re.escape, one.hints))
-        if min(map(len, one.hints)) >= SHORTEST
-        else one.pattern.pattern
-        for one in _known().strong
-    ]
-    return "|".join(quick) or None
+    hints = [hint for one in _known().strong for hint in one.hints]
+    return "|".join(map(re.escape, hints)) if hints else None
 
 
 def excerpt(text: str, most: int) -> str:
@@ -129,7 +128,7 @@ def excerpt(text: str, most: int) -> str:
 
     Secrets are replaced first: a secret that was cut in two would not be recognised.
     """
-    return redact(text)[:most]
+    return redact(text[: most + LOOK_AHEAD])[:most]
 
 
 def visible(text: str, *, keeps: str = LINE_FEED) -> str:
@@ -235,7 +234,7 @@ def _hints(value: str) -> list[str]:
 
 def _plain(value: str) -> str:
     """Return an expression for a text as it is, and as URLs, JSON, Python and HTML write it."""
-    return "".join(map(_any_escape, value))
+    return "".join(map(_any_escape, re.findall(r"\\+|[^\\]", value)))
 
 
 def _coded(value: str) -> Iterator[str]:
@@ -273,29 +272,36 @@ def _of_base64(char: str) -> str:
 
 
 def _any_escape(char: str) -> str:
-    """Return an expression for one character in any escape, nested as often as it may be."""
+    """Return an expression for a character, or a run of backslashes, in any escape."""
     if char.isascii() and (char.isalnum() or char in "-._~"):
         return re.escape(char)
+    if char[0] != "\\":
+        return f"(?:{'|'.join(_ways(char))})"
+    run = len(char)  # as a whole, so that a long run of them is searched once
+    coded = "|".join(f"(?:{way}){{{run}}}" for way in _ways("\\")[1:])
+    return rf"(?:\\{{{run},{run * DEEP}}}|{coded})"
+
+
+def _ways(char: str) -> list[str]:
+    """Return the expressions for a character as it is, then for its escapes."""
     code, data = ord(char), char.encode("utf-8", "surrogatepass")
     units = char.encode("utf-16-be", "surrogatepass").hex()
     ways = [
-        rf"\\*{re.escape(char)}" if char in "\"'/" else re.escape(char),
-        "".join(f"%(?:25)*{_digits(f'{byte:02x}')}" for byte in data),
-        "".join(rf"\\+x{_digits(f'{byte:02x}')}" for byte in data),
-        "".join(rf"\\+u{_digits(units[at : at + 4])}" for at in range(0, len(units), 4)),
-        rf"&(?:amp;)*#(?:0*{code}|[xX]0*{_digits(f'{code:x}')});",
+        rf"\\{{0,{DEEP}}}{re.escape(char)}" if char in "\"'/" else re.escape(char),
+        "".join(f"%(?:25){{0,4}}{_digits(f'{byte:02x}')}" for byte in data),
+        "".join(rf"\\{{1,{DEEP}}}x{_digits(f'{byte:02x}')}" for byte in data),
+        "".join(rf"\\{{1,{DEEP}}}u{_digits(units[at : at + 4])}" for at in range(0, len(units), 4)),
+        rf"&(?:amp;){{0,4}}#(?:0{{0,6}}{code}|[xX]0{{0,6}}{_digits(f'{code:x}')});",
     ]
     if not char.isascii():
-        ways.append(rf"\\+[xuU]0*{_digits(f'{code:x}')}")
-    if char == "\\":
-        ways.insert(0, r"\\+")
+        ways.append(rf"\\{{1,{DEEP}}}[xuU]0{{0,6}}{_digits(f'{code:x}')}")
     if char == " ":
-        ways.append(r"(?:\+|%(?:25)*2[bB])")
+        ways.append(r"(?:\+|%(?:25){0,4}2[bB])")
     if char in SHORT_ESCAPES:
-        ways.append(rf"\\+{SHORT_ESCAPES[char]}")
+        ways.append(rf"\\{{1,{DEEP}}}{SHORT_ESCAPES[char]}")
     if name := "apos" if char == "'" else codepoint2name.get(code):
-        ways.append(f"&(?:amp;)*{name};")
-    return f"(?:{'|'.join(ways)})"
+        ways.append(f"&(?:amp;){{0,4}}{name};")
+    return ways
 
 
 def _digits(digits: str) -> str:

