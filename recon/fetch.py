@@ -188,22 +188,20 @@ def _overlapping(plan: AccountPlan, reached: datetime) -> Window:
 
 async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: Haul) -> None:
     rows = 0
-    try:
-        items = source.fetch(wanted)
-        async with afterwards_async(items.aclose):
-            async for item in items:
-                haul.items.append(item)
-                if isinstance(item, Coverage):
-                    progress.note(f"{haul.source}: {_said(item)}")
-                elif isinstance(item, Table):
-                    rows += item.batches.num_rows
+    items = source.fetch(wanted)
+    async with afterwards_async(items.aclose):
+        async for item in items:
+            haul.items.append(item)
+            if isinstance(item, Coverage):
+                progress.note(f"{haul.source}: {_said(item)}")
+            elif isinstance(item, Table):
+                rows += item.batches.num_rows
+                progress.count(haul.source, rows)
+            else:
+                rows += 1
+                if rows % TICK == 0:
                     progress.count(haul.source, rows)
-                else:
-                    rows += 1
-                    if rows % TICK == 0:
-                        progress.count(haul.source, rows)
-    finally:
-        progress.count(haul.source, rows)
+    progress.count(haul.source, rows)
 
 
 def _said(statement: Coverage) -> str:
