@@ -283,6 +283,7 @@ def assert_left_out(
     assert figures(desks.night(fetched.hauls)) == figures(well)
 
 
+@pytest.mark.slow
 def test_stored_evidence_that_breaks_the_work_leaves_its_account_unjudged_and_the_others_told(
     tmp_path: Path, fetched: Fetched, well: Document, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -302,5 +303,13 @@ def test_stored_evidence_that_breaks_the_work_leaves_its_account_unjudged_and_th
     assert [line.split(":")[0] for line in errors_logged(caplog)] == ["account bad"]
     _, page = write_page(document, "recon.toml") or ("", "")
     assert "account bad: FAILED" in page
-    with pytest.raises(duckdb.Error, match="JSON"):  # no account is left: the night's own fault
+
+
+def test_where_no_account_can_be_told_the_fault_is_the_nights_own(
+    tmp_path: Path, fetched: Fetched
+) -> None:
+    desks = Desks(tmp_path, fetched)
+    stored = fetched.spoilt({VENUE: payload("fill", "no JSON")})
+    desks.store(next(haul for haul in stored if source(haul) == VENUE))
+    with pytest.raises(duckdb.Error, match="JSON"):
         desks.night(fetched.hauls, "bad")
