@@ -80,7 +80,11 @@ async def _contained(
     haul = Haul(source.venue, source.account)
     try:
         with contained(haul.source):
-            await fetch(haul)
+            try:
+                await fetch(haul)
+            finally:
+                items, haul.items = haul.items, []
+                haul.items = without_secrets(items)
     except EvidenceError as error:
         haul.error = reason(error, haul.source)
         progress.note(f"{haul.source}: failed")  # why is in the report
@@ -189,23 +193,20 @@ def _overlapping(plan: AccountPlan, reached: datetime) -> Window:
 
 async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: Haul) -> None:
     rows = 0
-    try:
-        items = source.fetch(wanted)
-        async with afterwards_async(items.aclose):
-            async for item in items:
-                haul.items.append(item)
-                if isinstance(item, Coverage):
-                    progress.note(f"{haul.source}: {_said(item)}")
-                elif isinstance(item, Table):
-                    rows += item.batches.num_rows
+    items = source.fetch(wanted)
+    async with afterwards_async(items.aclose):
+        async for item in items:
+            haul.items.append(item)
+            if isinstance(item, Coverage):
+                progress.note(f"{haul.source}: {_said(item)}")
+            elif isinstance(item, Table):
+                rows += item.batches.num_rows
+                progress.count(haul.source, rows)
+            else:
+                rows += 1
+                if rows % TICK == 0:
                     progress.count(haul.source, rows)
-                else:
-                    rows += 1
-                    if rows % TICK == 0:
-                        progress.count(haul.source, rows)
-    finally:
-        progress.count(haul.source, rows)
-        haul.items = without_secrets(haul.items)
+    progress.count(haul.source, rows)
 
 
 def _said(statement: Coverage) -> str:
