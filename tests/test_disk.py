@@ -121,14 +121,15 @@ with small_disk(folder, 0):
                 os.write(file.fileno(), b"x" * 4096)
             except OSError:
                 break
-        os.dup2(file.fileno(), int(sys.argv[2]))
+        if sys.argv[2] != "0":
+            os.dup2(file.fileno(), int(sys.argv[2]))
     status = run_cli(sys.argv[3:])
 os._exit(status)
 """
 
 
 def on_a_full_disk(folder: Path, stream: int, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command whose output, 1 or 2, goes to a full disk."""
+    """Run a command on a full disk; its output, 1 or 2, goes there as well, with 0 none of it."""
     if lacks := why_none():
         pytest.skip(f"a small disk needs {lacks}")
     return subprocess.run(

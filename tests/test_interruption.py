@@ -248,7 +248,7 @@ def query():
         threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
         try:
             warehouse.rows("select sum(a.i * b.i) from range(1000000) a(i), range(1000000) b(i)")
-        except Exception as error:
+        except BaseException as error:
             print(type(error).__name__)
             if sys.argv[1] == "raised":
                 raise
@@ -263,7 +263,7 @@ def test_what_duckdb_makes_of_a_signal_is_neither_an_error_nor_committed(outcome
         [sys.executable, "-c", IN_DUCKDB, outcome],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert done.stdout == "RuntimeError\n"
+    assert done.stdout in {"RuntimeError\n", "Interrupted\n"}, done
     assert done.stderr.splitlines()[-1].startswith("recon.errors.Interrupted: interrupted by")
 
 

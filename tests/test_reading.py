@@ -23,6 +23,8 @@ from recon.state import locked_state
 from tests.dying import Death, night_in_a_process
 from tests.fleet import AS_OF, BTC, ETH, NOW, Desk, Trader, account, round_trips, serving
 from tests.fleet import write_folder as written
+from tests.small_disk import bring_back
+from tests.test_disk import on_a_full_disk
 from tests.two_nights import log
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,3 +193,27 @@ def test_copies_that_killed_processes_have_left_are_removed(tmp_path: Path) -> N
         os.utime(left, (at, at))
     with locked_state(tmp_path):
         assert [one.name for one in (tmp_path / "scratch").iterdir()] == ["explain-new"]
+
+
+@pytest.mark.parametrize(
+    ("words", "statuses"),
+    [
+        ("explain btc", {3}), ("restore --by anna", {3}), ("backfill", {3}), ("check", {3}),
+        ("run --no-fetch --no-page", {3}), ("watch --once", {0, 3}), ("page send", {0, 3}),
+        ("breaks", {0, 3}), ("unowned", {0, 3}),
+    ],
+)  # fmt: skip
+def test_no_command_calls_a_full_disk_a_bug(
+    words: str, statuses: set[int], folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    state = folder / "state"
+    done = on_a_full_disk(state, 0, *words.split(), "--config", str(folder / "recon.toml"))
+    assert done.returncode in statuses, done
+    assert "Traceback" not in done.stderr, done
+    if words != "check" and done.returncode == ExitCode.UNPROVEN:
+        assert "no space left on " in done.stderr, done
+    bring_back(state)
+    (state / "log").unlink()
+    capfd.readouterr()
+    assert looked(folder, "explain") == ExitCode.DIVERGED, capfd.readouterr().err
+    assert [*state.glob("scratch/*"), *state.rglob("*.new")] == []
