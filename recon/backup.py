@@ -14,6 +14,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from recon.identifiers import quoted
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
 from recon.publication import BACKUPS, WAREHOUSE, manifest
-from recon.state import locked_state, storing, sync_folder
+from recon.state import draft_of, locked_state, storing, sync_folder
 from recon.warehouse import Warehouse
 
 KEPT = 14
@@ -160,16 +161,18 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
             if _hash(folder / each) != expected:
                 raise StateError(f"{folder / each} is damaged: name another backup: {there}")
         files = [WAREHOUSE, *([] if is_sound(state / LEDGER) else [LEDGER])]
-        (state / SET_ASIDE).mkdir(exist_ok=True)
-        aside = Path(mkdtemp(prefix=f"{now():%Y-%m-%dT%H%M%S}-", dir=state / SET_ASIDE))
-        for each in files:
-            draft = state / (each + DRAFT)
-            shutil.copyfile(folder / each, draft)
-            _sync(draft)
-            for old in sorted(state.glob(f"{each}*")):
-                if old != draft:
-                    old.rename(aside / old.name)
-            draft.rename(state / each)
+        with ExitStack() as until_copied:  # all of them before any is put in place
+            drafts = {each: until_copied.enter_context(draft_of(state / each)) for each in files}
+            for each, draft in drafts.items():
+                shutil.copyfile(folder / each, draft)
+                _sync(draft)
+            (state / SET_ASIDE).mkdir(exist_ok=True)
+            aside = Path(mkdtemp(prefix=f"{now():%Y-%m-%dT%H%M%S}-", dir=state / SET_ASIDE))
+            for each, draft in drafts.items():
+                for old in sorted(state.glob(f"{each}*")):
+                    if old != draft:
+                        old.rename(aside / old.name)
+                draft.rename(state / each)
         sync_folder(state)
         with Ledger(state / LEDGER) as ledger:
             held = Manifest(said["rows"], said["sha256"])

@@ -45,6 +45,9 @@ class ExitCode(IntEnum):
     UNPROVEN = 3
     BUG = 70
     LOCKED = 75
+    HUNG_UP = 128 + signal.SIGHUP
+    INTERRUPTED = 128 + signal.SIGINT
+    TERMINATED = 128 + signal.SIGTERM
 
 
 class ReconError(Exception):
@@ -148,7 +151,7 @@ def exit_status(error: BaseException) -> int:
     if isinstance(error, ReconError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
-        return getattr(error, "exit_code", 128 + signal.SIGINT)
+        return getattr(error, "exit_code", ExitCode.INTERRUPTED)
     return ExitCode.BUG
 
 

@@ -9,6 +9,7 @@ a kill as well.
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -58,6 +59,7 @@ def heeding(end_children: Callable[[], object]) -> Iterator[None]:
             return
         _Asked.number = number
         os.write(tell, bytes([number]))
+        logging.getLogger("asyncio").disabled = True  # it logs each task that ends so
         raise Interrupted(number)
 
     heeded = [one for one in ENDING if signal.getsignal(one) is not signal.SIG_IGN]

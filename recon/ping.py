@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from recon.child import Child
 from recon.config_file import parse
-from recon.errors import ConfigError, ReconError, clean_up, exit_status
+from recon.errors import ConfigError, Interrupted, ReconError, clean_up, exit_status
 from recon.secrets import keys_of_secrets, read_secret
 from recon.web_address import assert_private, read_address
 
@@ -133,7 +133,8 @@ def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Itera
 
 def told_of(error: BaseException) -> str:
     """Say in one line what ended a run; of a bug only its kind, as it may hold anything."""
-    said = str(error) if isinstance(error, ReconError) else type(error).__name__
+    is_ours = isinstance(error, ReconError | Interrupted)
+    said = str(error) if is_ours else type(error).__name__
     line = next(iter(said.splitlines()), "")
     return f"exit status {exit_status(error)}: {line}"[:MAX_LINE]
 

@@ -23,7 +23,7 @@ from recon.disk import REMEDY
 from recon.errors import StateError
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
-from recon.state import sync_folder
+from recon.state import draft_of, sync_folder
 from recon.warehouse import Warehouse
 
 WAREHOUSE, PUBLISHED = "warehouse.duckdb", "published.duckdb"
@@ -118,22 +118,23 @@ def publish(state: Path, tables: Mapping[str, pa.Table], document: Mapping[str, 
     told = {"run": document["run"], "as_of": document["as_of"], "document": json.dumps(document)}
     whole = {**tables, "told": pa.Table.from_pylist([told])}
     path = state / PUBLISHED
-    draft = path.with_suffix(".duckdb.new")
-    draft.unlink(missing_ok=True)
-    with duckdb.connect(str(draft)) as db:
-        for name, rows in whole.items():
-            db.register("incoming_rows", rows)
-            db.execute(f"create table {name} as from incoming_rows")
-            db.unregister("incoming_rows")
-    with duckdb.connect(str(draft), read_only=True) as db:
-        for name, rows in whole.items():
-            if not db.sql(f"from {name}").to_arrow_table().equals(rows):
-                raise StateError(f"{draft}: {name} is not what was written: look at the disk")
-    with draft.open("rb") as file:
-        os.fsync(file.fileno())
-    path.with_suffix(".duckdb.wal").unlink(missing_ok=True)  # of a reader that wrote to the old one
-    draft.replace(path)
-    sync_folder(state)
+    with draft_of(path) as draft:
+        draft.unlink(missing_ok=True)
+        with duckdb.connect(str(draft)) as db:
+            for name, rows in whole.items():
+                db.register("incoming_rows", rows)
+                db.execute(f"create table {name} as from incoming_rows")
+                db.unregister("incoming_rows")
+        with duckdb.connect(str(draft), read_only=True) as db:
+            for name, rows in whole.items():
+                if not db.sql(f"from {name}").to_arrow_table().equals(rows):
+                    raise StateError(f"{draft}: {name} is not what was written: look at the disk")
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        # A reader that wrote to the old one has left a log.
+        path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
+        draft.replace(path)
+        sync_folder(state)
 
 
 def _published(warehouse: Warehouse) -> dict[str, str]:

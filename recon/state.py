@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from recon.disk import shortage, trouble
-from recon.errors import ConfigError, LockedError, OwnerError, StateError
+from recon.errors import ConfigError, LockedError, OwnerError, StateError, clean_up
 from recon.interruption import heed
 from recon.permissions import user_name
 
@@ -226,11 +227,23 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+@contextmanager
+def draft_of(path: Path) -> Iterator[Path]:
+    """Give the place of a draft that becomes `path`; it is removed where the block fails."""
+    draft = path.with_name(f"{path.name}.new")
+    try:
+        yield draft
+    except BaseException as error:
+        for left in (draft, draft.with_name(f"{draft.name}.wal")):
+            clean_up(partial(left.unlink, missing_ok=True), after=error)
+        raise
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that a reader sees all of it or what was there before."""
-    draft = path.with_suffix(path.suffix + ".new")
-    with draft.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    with draft_of(path) as draft:
+        with draft.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)

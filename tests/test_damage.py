@@ -23,6 +23,7 @@ from recon.publication import BACKUPS, PUBLISHED, WAREHOUSE
 from tests.conftest import seeds
 from tests.dying import Death, night_in_a_process
 from tests.fleet import NOW
+from tests.small_disk import why_none
 from tests.two_nights import DAY, Story, left_behind, log, two_nights
 
 SEEDS = seeds(1, 3)
@@ -221,21 +222,70 @@ def test_another_ledger_is_noticed(story: Story) -> None:
     assert_noticed(story, "no ledger")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_a_disk_that_is_full_is_noticed_and_what_was_published_stays(
-    story: Story, seed: int
-) -> None:
+def assert_full(story: Story, death: Death, *, says: str) -> int:
+    """Do a night on a full disk, see that it is paged as such; then one with room enough."""
     story.afresh()
-    largest = max(path.stat().st_size for path in story.state.glob("*.*"))
-    room = random.Random(seed).randrange(largest + 1_000_000)
-    status = night_in_a_process(story.config, NOW, Death(most_bytes=room))
+    status = night_in_a_process(story.config, NOW, death)
     if status == ExitCode.UNPROVEN:
-        assert FAILED in paged(story), (room, log(story.work))
+        failed = [one["message"] for one in story.pager.took if one["key"] == FAILED]
+        assert failed, (death, log(story.work))
+        assert says in failed[0], (death, failed)
         assert (story.state / PUBLISHED).exists()
     else:
-        assert status == 0, (room, log(story.work))
-    assert night_in_a_process(story.config, NOW) == 0, (room, log(story.work))
-    assert numbers(left_behind(story.work)) == numbers(story.due), room
+        assert status == 0, (death, log(story.work))
+    assert night_in_a_process(story.config, NOW) == 0, (death, log(story.work))
+    assert numbers(left_behind(story.work)) == numbers(story.due), death
+    return status
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_file_that_may_not_grow_is_noticed_and_what_was_published_stays(
+    story: Story, seed: int
+) -> None:
+    largest = max(path.stat().st_size for path in (story.folder / "state").glob("*.*"))
+    room = random.Random(seed).randrange(largest + 1_000_000)
+    assert_full(story, Death(most_bytes=room), says="beyond the limit on its size")
+
+
+@pytest.fixture
+def small() -> None:
+    """Skip where no small disk can be mounted."""
+    if lacks := why_none():
+        pytest.skip(f"a small disk needs {lacks}")
+
+
+def drawn_room(story: Story, chance: random.Random) -> Death:
+    """Draw how much room a night has: too little for any step of it alike."""
+    size = sum(path.stat().st_size for path in (story.folder / "state").rglob("*"))
+    room = chance.choice([200_000, 1_000_000, 4_000_000, size * 2])
+    return Death(room_bytes=chance.randrange(room))
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("room", [0, 100_000, 3_000_000, None])
+def test_a_full_disk_is_noticed_at_each_step_and_what_was_published_stays(
+    story: Story, room: int | None
+) -> None:
+    """While the ledger is opened, at the commit, at the checkpoint, and anywhere."""
+    death = drawn_room(story, random.Random()) if room is None else Death(room_bytes=room)
+    status = assert_full(story, death, says="no space left on")
+    assert room is None or status == ExitCode.UNPROVEN
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(6000)
+@pytest.mark.usefixtures("small")
+def test_full_disks_of_many_sizes(story: Story) -> None:
+    chance = random.Random()
+    for _ in range(100):
+        assert_full(story, drawn_room(story, chance), says="no space left on")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("files", [0, 3])
+def test_a_disk_that_takes_no_further_file_is_noticed(story: Story, files: int) -> None:
+    death = Death(room_bytes=100_000_000, most_files=files)
+    assert assert_full(story, death, says="no space left on") == ExitCode.UNPROVEN
 
 
 @pytest.mark.parametrize("closed", [".", WAREHOUSE, LEDGER])

@@ -381,7 +381,7 @@ def test_a_real_bot_that_hangs_on_a_dead_socket_is_paged_while_its_process_lives
             assert channel.pages[1].title == "recon watch: btc is alive again: btc"
             watch.send_signal(signal.SIGTERM)
             output, error = watch.communicate(timeout=20)
-            assert (watch.returncode, error) == (0, "")
+            assert (watch.returncode, error) == (128 + signal.SIGTERM, "")
             assert [line.split()[0] for line in output.splitlines()][1:3] == ["incident", "page"]
             status = "STATUS=1 bots watched, {} incidents, 0 deadlines missed"
             assert supervisor[0] == ["READY=1", "WATCHDOG=1", status.format(0)]
