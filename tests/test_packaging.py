@@ -147,20 +147,27 @@ def test_ci_runs_the_tests_and_says_what_it_lacks(tmp_path: Path) -> None:
         "test:\n\t@echo shared data in $$RECON_SHARED_DATA\n", encoding="utf-8"
     )
     command = [str(checkout / ".ci" / "run")]
-    for missing in ("data", "cases"):
+    for missing in ("data", "cases", "hostile"):
         without = subprocess.run(command, capture_output=True, text=True, check=False)
         assert without.returncode == 1
         assert f"{tmp_path}/shared/{missing}" in without.stderr
         (tmp_path / "shared" / missing).mkdir(parents=True)
-    cases = tmp_path / "shared" / "cases" / "run-all"
-    cases.write_text('#!/bin/sh\necho "cases with $1"\n', encoding="utf-8")
-    cases.chmod(0o755)
+    for name in ("cases", "hostile"):
+        _write_script(tmp_path / "shared" / name / "run-all", f'echo "{name} with $1"')
     assert _run(command, cwd=tmp_path).endswith(
         f"shared data in {tmp_path}/shared/data\ncases with .venv/bin/recon\n"
+        "hostile with .venv/bin/recon\n"
     )
-    cases.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    wrong = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert wrong.returncode == 1
+    for name in ("cases", "hostile"):
+        _write_script(tmp_path / "shared" / name / "run-all", "exit 1")
+        wrong = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert wrong.returncode == 1
+        _write_script(tmp_path / "shared" / name / "run-all", "exit 0")
+
+
+def _write_script(path: Path, line: str) -> None:
+    path.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    path.chmod(0o755)
 
 
 def _tracked() -> list[Path]:
