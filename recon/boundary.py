@@ -65,7 +65,7 @@ def reason(error: BaseException, source: str) -> str:
         return _readable(str(error))
     text = _text(error)
     said = f"{type(error).__name__} in {_place(error)}" + (f": {text}" if text else "")
-    LOG.error("%s: %s", source, said, exc_info=error)
+    LOG.error("%s: %s\n%s", source, said, _readable("".join(traceback.format_exception(error))))
     return f"{said}: this is a defect of recon: report it with the log"
 
 

@@ -152,7 +152,8 @@ def test_whatever_a_source_raises_at_whatever_step_is_its_own_failure(
         said.encode()
         [entry] = [one for one in caplog.records if one.levelno == logging.ERROR]
         assert "tiny bad" in entry.getMessage()
-        assert entry.exc_info is not None
+        assert "Traceback (most recent call last)" in entry.getMessage()
+        entry.getMessage().encode()
         assert bad["bad"][0] == [RECORD, COVERAGE][: GOT[step]]
 
 
