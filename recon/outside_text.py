@@ -32,8 +32,8 @@ SHORTEST = 6
 STRONG, LONG = 8, 16
 """Characters from which on a secret of mixed kinds, and any secret, cannot be an ordinary word."""
 LINE_FEED = "\n"
-HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""The Unicode categories that `visible` writes as escapes."""
+HIDDEN = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+"""The Unicode categories that `visible` writes as escapes: what has no form that all agree on."""
 FORMULA_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫"
 BASE64_END = r"(?:[A-Za-z0-9+/_-]|%2[BbFf])?(?:=|%(?:25){0,4}3[Dd]){0,2}"
 LOOK_AHEAD = 65_536
@@ -135,7 +135,8 @@ def visible(text: str, *, keeps: str = LINE_FEED) -> str:
     r"""Return text whose unprintable characters are written as escapes: `\x1b`, `\u202e`.
 
     Escaped are Unicode's controls, format characters (bidirectional, zero-width), surrogates, line
-    and paragraph separators, but for the characters in `keeps`. All other text stays as it is.
+    and paragraph separators, and codes for private use or for nothing yet, but for the characters
+    in `keeps`. All other text stays as it is.
     """
     if text.isprintable():
         return text
