@@ -8,14 +8,14 @@ is a defect of recon: its traceback goes to the log, and its type and place into
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import sqlite3
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
+from recon.disk import MAKE_ROOM, no_space
 from recon.errors import DefectError, EvidenceError, ExitCode, LockedError, ReconError, StateError
 from recon.state import is_of_storage
 
@@ -24,7 +24,6 @@ LONGEST_TEXT = 300
 """Characters of an exception's own text that a reason repeats."""
 OURS = ("connectors", "recon")
 """The packages in which the place of a defect is looked for."""
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _Thing = TypeVar("_Thing")
 
@@ -44,10 +43,9 @@ def contained(source: str) -> Iterator[None]:
             raise
         raise DefectError(reason(error, source)) from error  # a library cancelled its own work
     except Exception as error:
-        if _is_of_a_full_disk(error):
-            text = _text(error)
+        if no_space(error, Path("/")) is not None:
             raise StateError(
-                f"no space left on the disk while {source} was read: {text}: free some space"
+                f"no space left on the disk while {source} was read: {_text(error)}: {MAKE_ROOM}"
             ) from error
         if isinstance(error, EvidenceError | StateError | LockedError):
             raise
@@ -100,19 +98,6 @@ def culprits(
 
 def _is_expected(error: BaseException) -> bool:
     return isinstance(error, ReconError) and error.exit_code is not ExitCode.BUG
-
-
-def _is_of_a_full_disk(error: BaseException) -> bool:
-    """Return whether an error, or a cause of it, says that there is no room for our own files."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
-            return True
-        code = getattr(cause, "sqlite_errorcode", None) if isinstance(cause, sqlite3.Error) else 0
-        if code == sqlite3.SQLITE_FULL:
-            return True
-        cause = cause.__cause__
-    return False
 
 
 def _place(error: BaseException) -> str:
