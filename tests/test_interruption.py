@@ -77,6 +77,14 @@ class Night:
         return process.returncode, error
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _signals_are_heeded() -> Iterator[None]:
+    """Let no process inherit an ignored SIGINT, as a job in the background of a shell has."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     base = tmp_path_factory.mktemp("interrupted")
