@@ -26,7 +26,7 @@ from recon.identifiers import quoted
 from recon.ledger import LEDGER, Ledger
 from recon.manifests import Manifest
 from recon.publication import BACKUPS, WAREHOUSE, manifest
-from recon.state import draft_of, locked_state, storing, sync_folder
+from recon.state import copy_file, draft_of, locked_state, storing, sync_folder
 from recon.warehouse import Warehouse
 
 KEPT = 14
@@ -64,7 +64,7 @@ def back_up(
         try:
             held = ledger.last_manifest()
             written = _written(state / WAREHOUSE)
-            shutil.copyfile(state / WAREHOUSE, draft / WAREHOUSE)
+            copy_file(state / WAREHOUSE, draft / WAREHOUSE)
             ledger.copy_to(draft / LEDGER)
             _verify_warehouse(draft / WAREHOUSE, held)
             _verify_ledger(draft / LEDGER)
@@ -164,7 +164,7 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
         with ExitStack() as until_copied:  # all of them before any is put in place
             drafts = {each: until_copied.enter_context(draft_of(state / each)) for each in files}
             for each, draft in drafts.items():
-                shutil.copyfile(folder / each, draft)
+                copy_file(folder / each, draft)
                 _sync(draft)
             (state / SET_ASIDE).mkdir(exist_ok=True)
             aside = Path(mkdtemp(prefix=f"{now():%Y-%m-%dT%H%M%S}-", dir=state / SET_ASIDE))

@@ -7,7 +7,6 @@ command waits, and says for whom.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ from recon.backup import backups
 from recon.errors import LockedError, afterwards
 from recon.ledger import Ledger
 from recon.publication import BACKUPS, WAREHOUSE, known_ledger
-from recon.state import Note, locked_state, storing
+from recon.state import Note, copy_file, locked_state, storing
 from recon.warehouse import Warehouse
 
 PATIENCE_S = 60.0
@@ -53,7 +52,7 @@ def copied(
             copy = Path(folder.name)
             for path in source.glob(f"{WAREHOUSE}*"):  # with the log that a killed run has left
                 if path.is_file():
-                    shutil.copyfile(path, copy / path.name)
+                    copy_file(path, copy / path.name)
             until_copied.close()
             yield copy
 

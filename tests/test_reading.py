@@ -19,7 +19,7 @@ import pytest
 from recon.cli import run_cli
 from recon.errors import ExitCode, LockedError
 from recon.publication import BACKUPS, WAREHOUSE
-from recon.state import locked_state
+from recon.state import CHUNK, copy_file, locked_state
 from tests.dying import Death, night_in_a_process
 from tests.fleet import AS_OF, BTC, ETH, NOW, Desk, Trader, account, round_trips, serving
 from tests.fleet import write_folder as written
@@ -42,7 +42,7 @@ import sys, time
 from pathlib import Path
 from recon.ledger import LEDGER, Ledger
 from recon.publication import opened
-from recon.state import locked_state
+from recon.state import CHUNK, copy_file, locked_state
 with locked_state(Path(sys.argv[1])) as state, Ledger(state / LEDGER) as ledger:
     with opened(state, ledger) as (warehouse, _), warehouse.transaction():
         print("holds", flush=True)
@@ -217,3 +217,16 @@ def test_no_command_calls_a_full_disk_a_bug(
     capfd.readouterr()
     assert looked(folder, "explain") == ExitCode.DIVERGED, capfd.readouterr().err
     assert [*state.glob("scratch/*"), *state.rglob("*.new")] == []
+
+
+@pytest.mark.parametrize("zeros", [0, CHUNK - 1, CHUNK, 5 * CHUNK])
+def test_a_copy_has_the_same_bytes_and_takes_no_space_for_zeros(zeros: int, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    for content in (b"", bytes(zeros), b"x" * CHUNK + bytes(zeros) + b"y", b"x" + bytes(zeros)):
+        source.write_bytes(content)
+        target.write_bytes(b"longer than that" * CHUNK)
+        copy_file(source, target)
+        assert target.read_bytes() == content
+    source.write_bytes(bytes(100 * CHUNK))
+    copy_file(source, target)
+    assert target.stat().st_blocks * 512 < CHUNK
