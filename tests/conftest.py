@@ -78,6 +78,15 @@ def slow_after(always: int, cases: Sequence[Any]) -> list[Any]:
     return [*cases[:always], *late]
 
 
+def seeds(always: int, whole: int) -> list[Any]:
+    """Return the seeds of random lives: `whole` of them, of which `always` are not slow.
+
+    RECON_LIVES says otherwise: as many as it says, and none of them slow.
+    """
+    asked = os.environ.get("RECON_LIVES")
+    return [*range(int(asked))] if asked else slow_after(always, range(whole))
+
+
 def _place(seed: str, name: str) -> float:
     """Return a number from 0 to 1, exclusive, that the seed and the name decide."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -24,11 +23,11 @@ from recon.models import build, configure
 from recon.plan import Plan
 from recon.sessions import calendar, window
 from recon.warehouse import Warehouse
+from tests.conftest import seeds
 
 FIRST, DAYS = date(2026, 5, 1), 6
 START = datetime(2026, 5, 1, tzinfo=UTC)
 NOW = START + timedelta(days=DAYS + 1)
-LIVES = max(3, int(os.environ.get("RECON_LIVES", "0")))
 KEPT = ("evidence", "lots", "pnl", "proofs")
 FACES = {"BTC-USDT-SWAP": Fraction(1, 100), "ETH-USDT-SWAP": Fraction(1, 10)}
 ACCOUNT = OkxAccount.model_construct(
@@ -177,7 +176,7 @@ def kept(path: Path) -> dict[str, list[str]]:
         }
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", seeds(2, 3))
 def test_whose_a_fill_is_and_who_is_in_doubt(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     life = Life(rng)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from datetime import date, timedelta
 from decimal import Decimal
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from recon.demo.okx_account import OkxAccount
+from tests.conftest import seeds, slow_after
 from tests.fleet import (
     AS_OF,
     BTC,
@@ -60,7 +60,7 @@ def test_each_lie_alone_is_named(tmp_path: Path) -> None:
     told(tmp_path, [Liar(rng, number, [lie], book) for number, lie in enumerate((*LIES, ""))])
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "2"))))
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_every_mixture_of_lies_is_taken_apart(seed: int, tmp_path: Path) -> None:
     book = account()
     rng = random.Random(f"mixture{seed}")
@@ -70,7 +70,7 @@ def test_every_mixture_of_lies_is_taken_apart(seed: int, tmp_path: Path) -> None
     )
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", slow_after(1, range(2)))
 def test_without_orders_in_the_books_trades_are_matched_by_their_looks(
     seed: int, tmp_path: Path
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sqlite3
 from contextlib import closing
@@ -24,6 +23,7 @@ from recon.plan import AccountPlan, BotPlan, Plan
 from recon.sessions import calendar
 from recon.warehouse import Warehouse
 from recon.watermarks import Above
+from tests.conftest import seeds
 from tests.freqtrade import ERAS, Freqtrade
 
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
@@ -77,7 +77,7 @@ class Nights:
             return {name: sorted(map(repr, warehouse.rows(f"from {name}"))) for name in KEPT}
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "2"))))
+@pytest.mark.parametrize("seed", seeds(1, 2))
 @pytest.mark.parametrize("era", ERAS)
 def test_nights_over_parts_are_one_over_the_whole(tmp_path: Path, era: str, seed: int) -> None:
     books, mapping = tmp_path / "bot.sqlite", find_mapping("freqtrade", tmp_path)

@@ -20,11 +20,12 @@ from recon.ledger import LEDGER
 from recon.paging.delivery import UNDELIVERED
 from recon.paging.page import FAILED
 from recon.publication import BACKUPS, PUBLISHED, WAREHOUSE
+from tests.conftest import seeds
 from tests.dying import Death, night_in_a_process
 from tests.fleet import NOW
 from tests.two_nights import DAY, Story, left_behind, log, two_nights
 
-LIVES = int(os.environ.get("RECON_LIVES", "3"))
+SEEDS = seeds(1, 3)
 NUMBERS = ("published", "told", "report", "raw", "sessions", "unfinished")
 
 
@@ -61,7 +62,7 @@ def assert_noticed(story: Story, said: object) -> None:
     assert numbers(left_behind(story.work)) == numbers(story.due), said
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_log_that_was_cut_off_is_noticed(story: Story, seed: int) -> None:
     story.afresh()
     assert night_in_a_process(story.config, NOW, Death(at_step="checkpoint")) == -9
@@ -127,7 +128,7 @@ def flip(path: Path, seed: int, within: range | None = None) -> int:
     return place
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_byte_that_the_disk_has_flipped_is_noticed(story: Story, seed: int) -> None:
     """Anywhere in the file: nobody has written to it, and it is not what it was."""
     story.afresh()
@@ -138,7 +139,7 @@ def test_a_byte_that_the_disk_has_flipped_is_noticed(story: Story, seed: int) ->
     assert_noticed(story, place)
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_damaged_block_is_found_by_the_backup_that_follows(story: Story, seed: int) -> None:
     """Each block that is in use is read by each night's backup, whoever has written since."""
     story.afresh()
@@ -155,7 +156,7 @@ def test_a_damaged_block_is_found_by_the_backup_that_follows(story: Story, seed:
     back_up(story.state, document, lambda: NOW)
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_block_damaged_after_a_write_is_found_by_the_next_night_or_holds_nothing_any_more(
     story: Story, seed: int
 ) -> None:
@@ -220,7 +221,7 @@ def test_another_ledger_is_noticed(story: Story) -> None:
     assert_noticed(story, "no ledger")
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_disk_that_is_full_is_noticed_and_what_was_published_stays(
     story: Story, seed: int
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from recon.models import build, configure
 from recon.plan import Plan
 from recon.sessions import calendar, window
 from recon.warehouse import Warehouse
+from tests.conftest import seeds
 
 FIRST = date(2026, 5, 1)
 DAYS = 8
@@ -251,7 +251,7 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "5"))))
+@pytest.mark.parametrize("seed", seeds(2, 5))
 def test_any_order_of_arrivals_is_one_full_recomputation(seed: int, tmp_path: Path) -> None:
     world = World(random.Random(seed))
     world.fill_up(world.rng.choice([8, 40, 120]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from recon.models import build, configure
 from recon.plan import Plan
 from recon.sessions import calendar, window
 from recon.warehouse import Warehouse
+from tests.conftest import seeds
 from tests.test_increments import kept
 
 NEW_YORK = calendar("XNYS")
@@ -327,7 +327,7 @@ def arrive(world: World, path: Path, nights: int) -> None:
 
 
 @pytest.mark.parametrize("has_unvalued", [False, True])
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "2"))))
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_any_order_of_statements_is_one_full_recomputation(
     seed: int, tmp_path: Path, *, has_unvalued: bool
 ) -> None:

@@ -7,7 +7,6 @@ in fractions, an owner at a time.
 
 from __future__ import annotations
 
-import os
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ import pytest
 
 from recon.demo.okx_account import OkxAccount, Profile
 from recon.demo.okx_position import PositionSide
+from tests.conftest import seeds
 from tests.fleet import (
     AS_OF,
     BTC,
@@ -203,10 +203,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int, Mode], Pl
 MODES: tuple[Mode, ...] = ("net", "sides", "inverse")
 
 
-@pytest.mark.parametrize(
-    ("seed", "mode"),
-    [(seed, mode) for seed in range(int(os.environ.get("RECON_LIVES", "6"))) for mode in MODES],
-)
+@pytest.mark.parametrize("seed", seeds(2, 6))
+@pytest.mark.parametrize("mode", MODES)
 def test_every_number_is_the_reckoner_s(
     seed: int, mode: Mode, played: Callable[[int, Mode], Played]
 ) -> None:

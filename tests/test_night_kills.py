@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 from collections.abc import Iterator
@@ -10,11 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from recon.paging.delivery import NIGHTS
+from tests.conftest import seeds
 from tests.dying import STEPS, Death, drawn, night_in_a_process
 from tests.fleet import AS_OF, NOW
 from tests.two_nights import Story, left_behind, log, two_nights
 
-LIVES = int(os.environ.get("RECON_LIVES", "5"))
+SEEDS = seeds(2, 5)
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         yield told
 
 
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.timeout(600)
 def test_a_night_killed_anywhere_and_run_again_publishes_what_an_undisturbed_one_does(
     story: Story, seed: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ import pytest
 
 from recon.demo.okx_instruments import Instrument, Row, future, option, spot
 from recon.demo.okx_lifecycle import OkxLife
+from tests.conftest import seeds
 from tests.fleet import (
     BTC,
     ETH,
@@ -278,7 +278,7 @@ def test_what_margin_borrows_elsewhere_is_named_and_not_valued(tmp_path: Path) -
     assert any("neither in multi-currency nor in portfolio mode" in why for why in entry["reasons"])
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "4"))))
+@pytest.mark.parametrize("seed", seeds(1, 4))
 def test_of_a_whole_life_every_number_is_the_reckoner_s(seed: int, tmp_path: Path) -> None:
     life = Life(random.Random(f"life{seed}"))
     life.live(120)
@@ -310,7 +310,7 @@ def harmed(book: OkxLife, harm: str, rng: random.Random) -> tuple[str, Row]:
 
 
 @pytest.mark.parametrize("harm", ["lost", "doubled", "altered"])
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "2"))))
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_of_a_life_with_one_record_lost_doubled_or_altered_nothing_reads_proven(
     seed: int, harm: str, tmp_path: Path
 ) -> None:
