@@ -9,6 +9,7 @@ import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -375,31 +376,36 @@ def test_total_agrees_and_the_day_does_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pct", "absolute", "claimed", "status"),
+    ("pct", "absolute", "claims"),
     [
-        ("0.5", "1.00", "101.00", "agreed"),
-        ("0.5", "1.00", "101.000000000000000001", "diverged"),
-        ("0.5", "1.00", "99.00", "agreed"),
-        ("0.5", "1.00", "98.999999999999999999", "diverged"),
-        ("2", "1.00", "102.00", "agreed"),
-        ("2", "1.00", "102.000000000000000001", "diverged"),
-        ("0", "0", "100.00", "agreed"),
-        ("0", "0", "100.000000000000000001", "diverged"),
+        (
+            "0.5",
+            "1.00",
+            {
+                "101.00": "agreed", "101.000000000000000001": "diverged",
+                "99.00": "agreed", "98.999999999999999999": "diverged",
+            },
+        ),
+        ("2", "1.00", {"102.00": "agreed", "102.000000000000000001": "diverged"}),
+        ("0", "0", {"100.00": "agreed", "100.000000000000000001": "diverged"}),
     ],
-)
+)  # fmt: skip
 def test_exactly_at_the_bound_is_not_divergent(
-    pct: str, absolute: str, claimed: str, status: str, tmp_path: Path
+    pct: str, absolute: str, claims: dict[str, str], tmp_path: Path
 ) -> None:
     book = account()
-    book.trade(SOL, "buy", 1, 2_000, OPENING + DAY, fee=0)
-    book.trade(SOL, "sell", 1, 2_100, OPENING + DAY, fee=0)
+    bots = []
+    for number, claimed in enumerate(claims):
+        at, tag = OPENING + DAY + number * HOUR, f"bot{number}x"
+        book.trade(SOL, "buy", 1, 2_000, at, fee=0, cl_ord_id=tag)
+        book.trade(SOL, "sell", 1, 2_100, at, fee=0, cl_ord_id=tag)
+        bots.append(Trader(tag, instruments=(), order_tag=tag, claims=((at, claimed),)))
     settings = f'tolerance_pct = {pct}\ntolerance_abs = "{absolute}"'
-    bot = Trader(claims=((OPENING + DAY, claimed),))
 
-    document = one_night(tmp_path, book, bots=(bot,), settings=settings)
+    document = one_night(tmp_path, book, bots=bots, settings=settings)
 
-    assert bot_of(document, "btc")["total"]["truth"]["net"] == "100.00"
-    assert bot_of(document, "btc")["status"] == document["status"] == status
+    assert {bot["total"]["truth"]["net"] for bot in document["bots"]} == {"100.00"}
+    assert [bot["status"] for bot in document["bots"]] == list(claims.values())
 
 
 def no_vault(path: Path) -> None:
@@ -434,54 +440,43 @@ def vault_without_a_time(path: Path) -> None:
         vault.commit()
 
 
-def judged_beside(folder: Path, spoil: Callable[[Path], object]) -> Document:
-    """Run a night whose bot `ill` has spoilt books, beside the bot `well`."""
-    book = account()
-    round_trips(book, 4)
-    claims = ((OPENING + DAY, "5.00"),)
-    bots = (
-        Trader("ill", instruments=(ETH,), claims=claims),
-        Trader("well", instruments=(BTC,), claims=claims),
-    )
-    with serving(book) as server:
-        run(folder, server, bots=bots)
-        spoil(folder / "vaults" / "ill.sqlite")
-        as_they_are = tuple(
-            Trader(bot.id, instruments=bot.instruments, claims=None) for bot in bots
-        )
-        return run(folder, server, bots=as_they_are)
-
-
 SPOILT = [
     no_vault, corrupt_vault, text_for_a_vault, vault_with_another_table, vault_with_a_null,
     vault_without_a_time,
 ]  # fmt: skip
+ILL = [*(spoil.__name__ for spoil in SPOILT), "locked"]
 
 
-@pytest.mark.parametrize("spoil", SPOILT)
-def test_books_that_cannot_be_read_are_unproven_and_the_others_judged(
-    spoil: Callable[[Path], object], tmp_path: Path
-) -> None:
-    document = judged_beside(tmp_path, spoil)
-    check_unread(document)
-
-
-def test_locked_books_are_unproven_and_the_others_judged(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "unused.sqlite")) as holder:
-
-        def lock(path: Path) -> None:
-            holder.execute("attach ? as held", (str(path),))
-            holder.execute("pragma held.locking_mode = exclusive")
-            holder.execute("begin exclusive")
-            holder.execute("update held.trades set pnl = '6.00'")
-
-        document = judged_beside(tmp_path, lock)
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """Give a night whose bots have spoilt books, or locked ones, beside the bot `well`."""
+    folder = tmp_path_factory.mktemp("beside")
+    book = account()
+    round_trips(book, 4)
+    claims = ((OPENING + DAY, "5.00"),)
+    bots = [
+        Trader("well", instruments=(BTC,), claims=claims),
+        *(Trader(name, instruments=(), order_tag=name, claims=claims) for name in ILL),
+    ]
+    vaults = folder / "vaults"
+    with serving(book) as server, closing(sqlite3.connect(folder / "unused.sqlite")) as holder:
+        run(folder, server, bots=bots)
+        for spoil in SPOILT:
+            spoil(vaults / f"{spoil.__name__}.sqlite")
+        holder.execute("attach ? as held", (str(vaults / "locked.sqlite"),))
+        holder.execute("pragma held.locking_mode = exclusive")
+        holder.execute("begin exclusive")
+        holder.execute("update held.trades set pnl = '6.00'")
+        document = run(folder, server, bots=[replace(bot, claims=None) for bot in bots])
         holder.rollback()
-    check_unread(document)
+    return document
 
 
-def check_unread(document: Document) -> None:
-    ill, well = bot_of(document, "ill"), bot_of(document, "well")
+@pytest.mark.parametrize("name", ILL)
+def test_books_that_cannot_be_read_are_unproven_and_the_others_judged(
+    beside: Document, name: str
+) -> None:
+    ill, well = bot_of(beside, name), bot_of(beside, "well")
     assert ill["status"] == "unproven"
     assert ill["reasons"]
     assert ill["reasons"][0]
@@ -490,9 +485,9 @@ def check_unread(document: Document) -> None:
     assert ill["total"]["truth"]["net"] is not None
     assert well["status"] == "diverged"
     assert well["total"]["amount"] is not None
-    assert document["accounts"][0]["status"] == "proven"
+    assert beside["accounts"][0]["status"] == "proven"
     # What was a break of the bot last time is not cleared by not being looked at.
-    assert {item["bot"] for item in document["breaks"]} == {"ill", "well"}
+    assert {item["bot"] for item in beside["breaks"]} == {*ILL, "well"}
 
 
 def test_only_the_named_account_is_run(tmp_path: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -83,7 +84,16 @@ def staged(
 def land(
     warehouse: Warehouse, *records: Record, exchange: str = "gate", currency: str = "USDT"
 ) -> None:
-    account = CcxtAccount(id="desk", venue=exchange, currency=currency, since=date(2026, 5, 1))
+    land_apart(warehouse, [records], exchange=exchange, currency=currency)
+
+
+def land_apart(
+    warehouse: Warehouse,
+    accounts: Sequence[Sequence[Record]],
+    exchange: str = "gate",
+    currency: str = "USDT",
+) -> None:
+    """Land records as those of an account each, `desk` and `desk1` and so on, and stage them."""
     span = window(UtcDays(), date(2026, 5, 1), date(2026, 5, 14))
     statements = [
         Coverage(evidence, (kind,), "complete", span.start, NOW, span.start, NOW,  # type: ignore[arg-type]
@@ -91,13 +101,60 @@ def land(
         for evidence, kind in (("fills", "trade"), ("ledger", "funding"), ("positions", "position"),
                                ("positions", "coin"))
     ]  # fmt: skip
+    desks = [
+        CcxtAccount(id=name_of(number), venue=exchange, currency=currency, since=date(2026, 5, 1))
+        for number, _ in enumerate(accounts)
+    ]
     with warehouse.transaction():
-        warehouse.land("r", exchange, "desk", [*instruments(), *records, *statements], NOW)
-        configure(warehouse, [(account, span, UtcDays())], [], NOW)
+        for desk, records in zip(desks, accounts, strict=True):
+            warehouse.land("r", exchange, desk.id, [*instruments(), *records, *statements], NOW)
+        configure(warehouse, [(desk, span, UtcDays()) for desk in desks], [], NOW)
         keep_claims(warehouse, Plan(date(2026, 5, 14), (), ()), {}, {})
         keep_names(warehouse, "r")
         warehouse.select("r", [])
-        warehouse.build("staging")
+        warehouse.build("staging", empty=("okx_", "flex_", "tws_"))
+
+
+def name_of(number: int) -> str:
+    return f"desk{number or ''}"
+
+
+class Staged(NamedTuple):
+    """The staging of one account among others."""
+
+    warehouse: Warehouse
+    account: str
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        query = f"from {table} where account = $account"
+        return self.warehouse.rows(query, {"account": self.account})
+
+    def one(self, table: str) -> dict[str, Any]:
+        [row] = self.rows(table)
+        return row
+
+
+Changes = dict[str, Any]
+Among = Callable[[str, Mapping[str, Any], Changes, Sequence[Changes]], Staged]
+
+
+@pytest.fixture(scope="module")
+def among(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Among]:
+    """Give the staging of a record with one of several changes: an account for each of them."""
+    with ExitStack() as stack:
+        there: dict[str, Warehouse] = {}
+
+        def staged_with(
+            kind: str, base: Mapping[str, Any], changes: Changes, every: Sequence[Changes]
+        ) -> Staged:
+            key = f"{kind} {every}"
+            if key not in there:
+                path = tmp_path_factory.mktemp("among") / "warehouse.duckdb"
+                there[key] = stack.enter_context(Warehouse(path))
+                land_apart(there[key], [[a(kind, base, **each)] for each in every])
+            return Staged(there[key], name_of(every.index(changes)))
+
+        yield staged_with
 
 
 def one(warehouse: Warehouse, table: str) -> dict[str, Any]:
@@ -105,33 +162,31 @@ def one(warehouse: Warehouse, table: str) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, {"qty": "3", "multiplier": "0.01", "fee": "-0.25", "currency": "USDT", "rate": "1"}),
-        ({"side": "sell"}, {"qty": "-3", "fee": "-0.25"}),
-        ({"fees": [{"cost": "-0.1", "currency": "USDT"}]}, {"fee": "0.1"}),
-        ({"fees": [{"cost": "0", "currency": None}]}, {"fee": "0", "fee_currency": "USDT"}),
-        ({"fees": [{"cost": "0.1", "currency": "BNB"}]}, {"fee": "-0.1", "fee_currency": "BNB"}),
-        ({"symbol": INVERSE}, {"multiplier": "100", "is_inverse": True, "currency": "BTC",
-                               "rate": None}),
-        ({"symbol": COIN, "fees": [{"cost": "0.003", "currency": "BTC"}]},
-         {"multiplier": "1", "currency": "USDT", "base_currency": "BTC", "fee": "-0.003",
-          "fee_currency": "BTC", "instrument_kind": "spot"}),
-        ({"info": {"positionSide": "SHORT"}}, {"position_side": "short"}),
-        ({"info": {"positionSide": "BOTH"}}, {"position_side": "net"}),
-        ({"info": {"seq": "5", "orderLinkId": "btcq-1"}}, {"seq": 5, "order_tag": "btcq-1"}),
-        ({"info": {"liquidation": {"method": "market"}}}, {"is_system": True}),
-        ({"info": {"ordertype": "liquidation market"}}, {"is_system": True}),
-        ({"amount": "1e-8", "price": "1E+2"}, {"qty": "0.00000001", "price": "100"}),
-    ],
-)  # fmt: skip
-def test_a_fill(
-    warehouse: Warehouse, changes: dict[str, Any], expected: Mapping[str, object]
-) -> None:
-    land(warehouse, a("trade", TRADE, **changes))
-    row = one(warehouse, "staging.fills")
-    assert warehouse.rows("from staging.quarantine") == []
+FILLS: list[tuple[Changes, Mapping[str, object]]] = [
+    ({}, {"qty": "3", "multiplier": "0.01", "fee": "-0.25", "currency": "USDT", "rate": "1"}),
+    ({"side": "sell"}, {"qty": "-3", "fee": "-0.25"}),
+    ({"fees": [{"cost": "-0.1", "currency": "USDT"}]}, {"fee": "0.1"}),
+    ({"fees": [{"cost": "0", "currency": None}]}, {"fee": "0", "fee_currency": "USDT"}),
+    ({"fees": [{"cost": "0.1", "currency": "BNB"}]}, {"fee": "-0.1", "fee_currency": "BNB"}),
+    ({"symbol": INVERSE}, {"multiplier": "100", "is_inverse": True, "currency": "BTC",
+                           "rate": None}),
+    ({"symbol": COIN, "fees": [{"cost": "0.003", "currency": "BTC"}]},
+     {"multiplier": "1", "currency": "USDT", "base_currency": "BTC", "fee": "-0.003",
+      "fee_currency": "BTC", "instrument_kind": "spot"}),
+    ({"info": {"positionSide": "SHORT"}}, {"position_side": "short"}),
+    ({"info": {"positionSide": "BOTH"}}, {"position_side": "net"}),
+    ({"info": {"seq": "5", "orderLinkId": "btcq-1"}}, {"seq": 5, "order_tag": "btcq-1"}),
+    ({"info": {"liquidation": {"method": "market"}}}, {"is_system": True}),
+    ({"info": {"ordertype": "liquidation market"}}, {"is_system": True}),
+    ({"amount": "1e-8", "price": "1E+2"}, {"qty": "0.00000001", "price": "100"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "expected"), FILLS)
+def test_a_fill(among: Among, changes: dict[str, Any], expected: Mapping[str, object]) -> None:
+    staged = among("trade", TRADE, changes, [each for each, _ in FILLS])
+    row = staged.one("staging.fills")
+    assert staged.rows("staging.quarantine") == []
     assert row["at"] == AT.replace(tzinfo=None)
     for name, value in expected.items():
         wanted = Decimal(value) if isinstance(value, str) and name not in TEXTS else value
@@ -142,34 +197,34 @@ TEXTS = frozenset({"currency", "fee_currency", "base_currency", "instrument_kind
                    "order_tag"})  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"fees": []}, "fee is missing or unreadable: unknown, and never 0"),
-        ({"fees": [{"cost": None, "currency": "USDT"}]}, "fee is missing"),
-        ({"fees": [{"cost": "0.1", "currency": None}]}, "currency of the fee is missing"),
-        ({"fees": [{"cost": "1", "currency": "A"}, {"cost": "1", "currency": "B"}]}, "several"),
-        ({"side": None}, "side is neither"),
-        ({"amount": "0"}, "amount is not a quantity"),
-        ({"amount": "0.1234567890123456789"}, "amount is not a quantity"),
-        ({"price": None}, "price is not a price"),
-        ({"symbol": INVERSE, "price": "0"}, "an inverse contract at no price"),
-        ({"symbol": None}, "no symbol"),
-        ({"symbol": "GONE/USDT:USDT"}, "does not list GONE/USDT:USDT any more"),
-        ({"symbol": "odd"}, "neither linear nor inverse"),
-        ({"symbol": "sizeless"}, "contractSize is missing"),
-        ({"id": None}, "no id"),
-        ({"timestamp": None}, "timestamp is not a time"),
-        ({"timestamp": "99999999999999"}, "timestamp is not a time"),
-        ({"symbol": COIN, "fees": [{"cost": "3", "currency": "BTC"}]}, "all that was bought"),
-    ],
-)
+UNREADABLE: list[tuple[Changes, str]] = [
+    ({"fees": []}, "fee is missing or unreadable: unknown, and never 0"),
+    ({"fees": [{"cost": None, "currency": "USDT"}]}, "fee is missing"),
+    ({"fees": [{"cost": "0.1", "currency": None}]}, "currency of the fee is missing"),
+    ({"fees": [{"cost": "1", "currency": "A"}, {"cost": "1", "currency": "B"}]}, "several"),
+    ({"side": None}, "side is neither"),
+    ({"amount": "0"}, "amount is not a quantity"),
+    ({"amount": "0.1234567890123456789"}, "amount is not a quantity"),
+    ({"price": None}, "price is not a price"),
+    ({"symbol": INVERSE, "price": "0"}, "an inverse contract at no price"),
+    ({"symbol": None}, "no symbol"),
+    ({"symbol": "GONE/USDT:USDT"}, "does not list GONE/USDT:USDT any more"),
+    ({"symbol": "odd"}, "neither linear nor inverse"),
+    ({"symbol": "sizeless"}, "contractSize is missing"),
+    ({"id": None}, "no id"),
+    ({"timestamp": None}, "timestamp is not a time"),
+    ({"timestamp": "99999999999999"}, "timestamp is not a time"),
+    ({"symbol": COIN, "fees": [{"cost": "3", "currency": "BTC"}]}, "all that was bought"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), UNREADABLE)
 def test_a_trade_that_cannot_be_read_is_named(
-    warehouse: Warehouse, changes: dict[str, Any], reason: str
+    among: Among, changes: dict[str, Any], reason: str
 ) -> None:
-    land(warehouse, a("trade", TRADE, **changes))
-    assert reason in one(warehouse, "staging.quarantine")["reason"]
-    assert warehouse.rows("from staging.fills") == []
+    staged = among("trade", TRADE, changes, [each for each, _ in UNREADABLE])
+    assert reason in staged.one("staging.quarantine")["reason"]
+    assert staged.rows("staging.fills") == []
 
 
 @pytest.mark.parametrize(
@@ -195,21 +250,21 @@ def test_a_payment(
     assert row["balance_after"] is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"amount": None}, "amount is not an amount"),
-        ({"symbol": None}, "funding without an instrument"),
-        ({"timestamp": "soon"}, "timestamp is not a time"),
-        ({"symbol": "GONE", "code": None}, "the currency is not known"),
-    ],
-)
+UNREADABLE_PAYMENTS: list[tuple[Changes, str]] = [
+    ({"amount": None}, "amount is not an amount"),
+    ({"symbol": None}, "funding without an instrument"),
+    ({"timestamp": "soon"}, "timestamp is not a time"),
+    ({"symbol": "GONE", "code": None}, "the currency is not known"),
+]
+
+
+@pytest.mark.parametrize(("changes", "reason"), UNREADABLE_PAYMENTS)
 def test_a_payment_that_cannot_be_read_is_named(
-    warehouse: Warehouse, changes: dict[str, Any], reason: str
+    among: Among, changes: dict[str, Any], reason: str
 ) -> None:
-    land(warehouse, a("funding", PAYMENT, **changes))
-    assert reason in one(warehouse, "staging.quarantine")["reason"]
-    assert warehouse.rows("from staging.ledger") == []
+    staged = among("funding", PAYMENT, changes, [each for each, _ in UNREADABLE_PAYMENTS])
+    assert reason in staged.one("staging.quarantine")["reason"]
+    assert staged.rows("staging.ledger") == []
 
 
 def test_hyperliquid_s_fee_has_the_builder_s_in_it(warehouse: Warehouse) -> None:
