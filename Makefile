@@ -26,6 +26,7 @@ test: $(STAMP)  ## Format check, lint, types, import contracts, tests: what CI r
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m compileall -q recon connectors tests  # for the many processes that tests start
 	RECON_FUZZ_INPUTS=$(FUZZ_INPUTS) $(BIN)/pytest --slow $(SLOW)
 
 test-all: $(STAMP)  ## The same with every slow test, and thousands of inputs for each fuzzer: hours.

@@ -57,7 +57,7 @@ def fences(page: str) -> list[Fence]:
 def checkout(tmp_path: Path) -> Path:
     """Give a copy of the checkout, with a .venv as `make setup` leaves it."""
     copy = tmp_path / "checkout"
-    kept_out = shutil.ignore_patterns(".*", "__pycache__", "recon-demo", "desk", "build", "dist")
+    kept_out = shutil.ignore_patterns(".*", "recon-demo", "desk", "build", "dist")
     shutil.copytree(ROOT, copy, ignore=kept_out)
     binaries = copy / ".venv" / "bin"
     binaries.mkdir(parents=True)
