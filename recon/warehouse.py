@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -147,7 +148,7 @@ class Warehouse:
         self._let("again_since = select min(since) from raw.again")
 
     def _set_up(self, name: str) -> None:
-        self._db.execute((sql_root() / name).read_text(encoding="utf-8"))
+        self._execute((sql_root() / name).read_text(encoding="utf-8"))
 
     def _is_of_an_earlier_build(self) -> bool:
         """Return whether there is a log whose records have no time of their own."""
@@ -198,10 +199,10 @@ class Warehouse:
                 elif not replaced:
                     self._db.execute(f"delete from {table}")
             elif replaced and name in there:
-                self._db.execute(f"delete from {table} k where {replaced[0]}")
-                self._db.execute(f"insert into {table} by name from (\n{text}\n)")
+                self._execute(f"delete from {table} k where {replaced[0]}")
+                self._execute(f"insert into {table} by name from (\n{text}\n)")
             else:
-                self._db.execute(f"create or replace {what} {table} as {text}")
+                self._execute(f"create or replace {what} {table} as {text}")
 
     def drop(self, schemas: Collection[str]) -> None:
         """Drop everything in these schemas: it is made again from raw."""
@@ -251,7 +252,7 @@ class Warehouse:
 
     def rows(self, query: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
         """Return the rows of a query; numbers are Decimal or int, times naive UTC."""
-        cursor = self._db.execute(query, parameters)
+        cursor = self._execute(query, parameters)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
@@ -265,6 +266,13 @@ class Warehouse:
         cursor = self._db.execute(query)
         while batch := cursor.fetchmany(size):
             yield from batch
+
+    def _execute(self, text: str, parameters: Parameters = ()) -> duckdb.DuckDBPyConnection:
+        """Run statements, the last of them with these parameters."""
+        *before, last = _parsed(text)
+        for statement in before:
+            self._db.execute(statement)
+        return self._db.execute(last, parameters)
 
     def _let(self, variable: str) -> None:
         """Set a variable, `name = query`: a bound that DuckDB knows before it reads a table."""
@@ -282,7 +290,7 @@ class Warehouse:
         Not by `as … limit 0`: DuckDB 2.0.0 loses a large insert into a table that was made from no
         rows in the same transaction.
         """
-        described = self._db.execute(f"describe from (\n{query}\n)").fetchall()
+        described = self._execute(f"describe from (\n{query}\n)").fetchall()
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind, *_ in described)
         self._db.execute(f"create table if not exists {table} ({columns})")
 
@@ -439,6 +447,12 @@ class Warehouse:
         self._db.register(name, table)
         with afterwards(lambda: self._db.unregister(name)):
             yield
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Sequence[duckdb.Statement]:
+    """Return the statements of a text. A process parses it once, however many nights it runs."""
+    return duckdb.extract_statements(text)
 
 
 def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:
