@@ -6,6 +6,7 @@ import csv
 import json
 import random
 import shutil
+from copy import deepcopy
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,14 +22,23 @@ from tests.fleet import AS_OF, BTC, OPENING, Trader, account, one_night, rows
 from tests.liars import Liar
 
 
-@pytest.fixture
-def liar(tmp_path: Path) -> Liar:
-    """A bot that forgets its fees and books one trade twice, after a night."""
+@pytest.fixture(scope="module")
+def lied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Liar, Path]:
+    """A bot that forgets its fees and books one trade twice, and the folder of its night."""
+    folder = tmp_path_factory.mktemp("lied")
     book = account()
     liar = Liar(random.Random("explained"), 1, ["fee_missing", "duplicate"], book)
     liar.live(8)
-    one_night(tmp_path, book, bots=[liar.bot])
-    return liar
+    one_night(folder, book, bots=[liar.bot])
+    return liar, folder
+
+
+@pytest.fixture
+def liar(lied: tuple[Liar, Path], tmp_path: Path) -> Liar:
+    """Give the bot after its night, and a copy of the night's folder in `tmp_path`."""
+    liar, folder = lied
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return deepcopy(liar)
 
 
 def explained(folder: Path, *arguments: str) -> int:

@@ -84,24 +84,20 @@ def test_a_session_that_fails_each_night_keeps_no_later_one_from_its_backup(
     assert [one["as_of"] for one in backups(tmp_path / "state")] == ["2026-05-14", "2026-05-12"]
 
 
-@pytest.mark.parametrize(
-    "junk",
-    [
-        lambda folder: (folder / "manifest.json").write_text('{"as_of": "2026-0'),
-        lambda folder: (folder / "manifest.json").write_text("[]"),
-        lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe"),
-        lambda folder: (folder / "manifest.json").mkdir(),
-        lambda folder: (folder.with_suffix(".new")).write_text("a file, and no folder"),
-    ],
-)
 def test_junk_beside_the_backups_is_none_of_them_and_in_nobodys_way(
-    traded: OkxAccount, tmp_path: Path, capsys: pytest.CaptureFixture[str], junk: Any
+    traded: OkxAccount, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(traded) as server:
         path = folder_of(tmp_path, server)
         nightly(night(path))
-        (tmp_path / "state" / BACKUPS / "2026-05-14-junk").mkdir()
-        junk(tmp_path / "state" / BACKUPS / "2026-05-14-junk")
+        there = tmp_path / "state" / BACKUPS
+        for name in ("cut-off", "list", "bytes", "folder", "file"):
+            (there / f"2026-05-14-{name}").mkdir()
+        (there / "2026-05-14-cut-off" / "manifest.json").write_text('{"as_of": "2026-0')
+        (there / "2026-05-14-list" / "manifest.json").write_text("[]")
+        (there / "2026-05-14-bytes" / "manifest.json").write_bytes(b"\xff\xfe")
+        (there / "2026-05-14-folder" / "manifest.json").mkdir()
+        (there / "2026-05-14-file.new").write_text("a file, and no folder")
         done = nightly(night(path))
     assert done.problem == ""
     assert _check_state(load(path))[0].is_ok

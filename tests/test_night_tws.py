@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -107,21 +107,24 @@ def night(
     **options: Any,
 ) -> Document:
     """Run one night of the TWS account, its bot, and the account of its statements."""
-    (folder / "mapping").mkdir(exist_ok=True)
-    (folder / "mapping" / "trades.sql").write_text(
-        MAPPING.replace("BTC-USDT-SWAP", "SPY"), encoding="utf-8"
-    )
-    (folder / "one.xml").write_text(flex or YESTERDAY, encoding="utf-8")
-    vault = folder / "vault.sqlite"
+    text = desk(folder, server, flex=flex, settings=settings, claim=claim)
+    return night_of(folder, text, now, **options)
+
+
+def desk(
+    folder: Path, server: TwsServer, name: str = "", *, flex: str, settings: str, claim: str = NET
+) -> str:
+    """Write a bot's books and the statement; return the accounts and the bot of recon.toml."""
+    (folder / f"one{name}.xml").write_text(flex or YESTERDAY, encoding="utf-8")
+    vault = folder / f"vault{name}.sqlite"
     vault.unlink(missing_ok=True)
     with closing(sqlite3.connect(vault)) as books:
         books.execute("create table trades (id integer primary key, closed text, pnl text)")
         books.execute("insert into trades values (1, '2026-05-14 19:00:00', ?)", [claim])
         books.commit()
-    (folder / "recon.toml").write_text(
-        f"""
+    return f"""
 [[accounts]]
-id = "tws"
+id = "tws{name}"
 venue = "ibkr-tws"
 mode = "paper"
 currency = "USD"
@@ -130,21 +133,27 @@ port = {server.port}
 {settings}
 
 [[accounts]]
-id = "ib"
+id = "ib{name}"
 venue = "ibkr-flex"
 currency = "USD"
 since = 2026-05-14
-files = "*.xml"
+files = "one{name}.xml"
 
 [[bots]]
-id = "spy"
-account = "tws"
+id = "spy{name}"
+account = "tws{name}"
 instruments = ["SPY"]
 mapping = "mapping"
-books = "sqlite:///vault.sqlite"
-""",
-        encoding="utf-8",
+books = "sqlite:///vault{name}.sqlite"
+"""
+
+
+def night_of(folder: Path, config: str, now: datetime, **options: Any) -> Document:
+    (folder / "mapping").mkdir(exist_ok=True)
+    (folder / "mapping" / "trades.sql").write_text(
+        MAPPING.replace("BTC-USDT-SWAP", "SPY"), encoding="utf-8"
     )
+    (folder / "recon.toml").write_text(config, encoding="utf-8")
     return run_night(
         Night(
             load(folder / "recon.toml"), as_of=AS_OF, now=lambda: now, patience=QUICK,
@@ -272,16 +281,50 @@ BROKEN: dict[str, tuple[str, str, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("flex", "exec_id", "says"), BROKEN.values(), ids=BROKEN)
-def test_a_statement_that_says_otherwise_breaks_it(
-    flex: str, exec_id: str, says: str, tmp_path: Path
-) -> None:
-    document = one_night(tmp_path, flex)
-    found = entry(document)
+NOT_WHOLE = {
+    "no cash section": statement(BOUGHT, SOLD, without="CashTransactions"),
+    "no trades section": statement(without="Trades"),
+    "generated too early": statement(BOUGHT, SOLD).replace("20260514;210000", "20260514;180000"),
+    "a row cannot be read": statement(BOUGHT, SOLD, {**EXTRA, "quantity": "?"}),
+}
+
+
+class Told(NamedTuple):
+    """What a night tells of a TWS account and of its bot."""
+
+    entry: dict[str, Any]
+    bot: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
+    """Give what one night tells of each statement, by its name: an account and a TWS for each."""
+    folder = tmp_path_factory.mktemp("statements")
+    statements = {name: flex for name, (flex, *_) in BROKEN.items()} | NOT_WHOLE
+    with ExitStack() as stack:
+        config = "".join(
+            desk(
+                folder, stack.enter_context(tws(*TRADES)), str(number),
+                flex=flex, settings=f'confirmed_by = "ib{number}"',
+            )
+            for number, flex in enumerate(statements.values())
+        )  # fmt: skip
+        document = night_of(folder, config, EVENING)
+    accounts = {one["account"]: one for one in document["accounts"]}
+    return {
+        name: Told(accounts[f"tws{number}"], document["bots"][number])
+        for number, name in enumerate(statements)
+    }
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_statement_that_says_otherwise_breaks_it(told: dict[str, Told], name: str) -> None:
+    _, exec_id, says = BROKEN[name]
+    found = told[name].entry
     assert (found["status"], found["proofs"]["confirmed"]) == ("unproven", "broken")
     assert exec_id in found["proofs"]["difference"]["confirmed"]
     assert any(exec_id in reason and says in reason for reason in found["reasons"]), found
-    assert bot(document)["status"] == "unproven"
+    assert told[name].bot["status"] == "unproven"
 
 
 def test_a_correction_that_changes_nothing_is_confirmed(tmp_path: Path) -> None:
@@ -307,18 +350,9 @@ def test_cash_that_tws_cannot_know_of_leaves_the_account_unproven(tmp_path: Path
     assert any("ib has dividend of 3.50 USD" in reason for reason in found["reasons"])
 
 
-@pytest.mark.parametrize(
-    "flex",
-    [
-        statement(BOUGHT, SOLD, without="CashTransactions"),
-        statement(without="Trades"),
-        statement(BOUGHT, SOLD).replace("20260514;210000", "20260514;180000"),
-        statement(BOUGHT, SOLD, {**EXTRA, "quantity": "?"}),
-    ],
-    ids=["no cash section", "no trades section", "generated too early", "a row cannot be read"],
-)
-def test_a_statement_that_is_not_whole_confirms_nothing(flex: str, tmp_path: Path) -> None:
-    found = entry(one_night(tmp_path, flex))
+@pytest.mark.parametrize("name", NOT_WHOLE)
+def test_a_statement_that_is_not_whole_confirms_nothing(told: dict[str, Told], name: str) -> None:
+    found = told[name].entry
     assert (found["status"], found["proofs"]["confirmed"]) == ("unproven", "absent")
     assert any("provisional" in reason for reason in found["reasons"])
 
