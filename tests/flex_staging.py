@@ -79,7 +79,7 @@ def stage(
         }
         warehouse._db.execute("create schema if not exists staging")
         for name in build_order("staging", texts):
-            warehouse._db.execute(f"create or replace table staging.{name} as {texts[name]}")
+            warehouse._execute(f"create or replace table staging.{name} as {texts[name]}")
     return warehouse.rows(dict(warehouse.queries("audits"))["flex_conservation"])
 
 

@@ -100,7 +100,7 @@ def staged(
         }
         warehouse._db.execute("create schema if not exists staging")
         for name in build_order("staging", texts):
-            warehouse._db.execute(f"create or replace table staging.{name} as {texts[name]}")
+            warehouse._execute(f"create or replace table staging.{name} as {texts[name]}")
     assert warehouse.rows(dict(warehouse.queries("audits"))["tws_conservation"]) == []
 
 
