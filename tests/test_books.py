@@ -298,13 +298,13 @@ class TestSnapshots:
 
 
 @settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.lists(
         st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**63), 2**63 - 1),
         min_size=1,
-        max_size=20,
+        max_size=80,
     )
 )
 def test_any_number_arrives_as_it_was_written(tmp_path: Path, values: list[float | int]) -> None:

@@ -85,14 +85,14 @@ def test_three_days_that_were_missed_are_caught_up_each_once(
 ) -> None:
     with serving(traded) as server:
         path = folder_of(tmp_path / "out", server)
-        assert [each["as_of"] for each in nightly(night(path, NOW - 4 * DAY)).documents] == [
-            "2026-05-10"
+        assert [each["as_of"] for each in nightly(night(path, NOW - 3 * DAY)).documents] == [
+            "2026-05-11"
         ]
         done = nightly(night(path))
         daily = folder_of(tmp_path / "daily", server)
-        each_night = [nightly(night(daily, NOW - n * DAY)).documents for n in range(4, -1, -1)]
+        each_night = [nightly(night(daily, NOW - n * DAY)).documents for n in range(3, -1, -1)]
         again = nightly(night(path))
-    days = [f"2026-05-{day}" for day in range(11, 15)]
+    days = [f"2026-05-{day}" for day in range(12, 15)]
     assert [document["as_of"] for document in done.documents] == days
     assert [figures(document) for document in done.documents] == [
         figures(document) for [document] in each_night[1:]
@@ -100,9 +100,9 @@ def test_three_days_that_were_missed_are_caught_up_each_once(
     assert {account["status"] for one in done.documents for account in one["accounts"]} == {
         "proven"
     }
-    assert told(tmp_path / "out") == [("2026-05-10", True), *((day, True) for day in days)]
+    assert told(tmp_path / "out") == [("2026-05-11", True), *((day, True) for day in days)]
     assert [document["as_of"] for document in again.documents] == ["2026-05-14"]
-    assert told(tmp_path / "out") == [("2026-05-10", True), *((day, True) for day in days)]
+    assert told(tmp_path / "out") == [("2026-05-11", True), *((day, True) for day in days)]
 
 
 @pytest.mark.parametrize(
