@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -73,50 +74,103 @@ def staged(
     warehouse: Warehouse, *items: list[Item], zone: str = "America/New_York", currency: str = "USD"
 ) -> None:
     """Land what one fetch gave, stage it, and see that each record has one place."""
-    told = [one for group in items for one in group]
+    staged_apart(warehouse, {ACCOUNT: Fetch(items, zone)}, currency)
+
+
+class Fetch(NamedTuple):
+    """What one fetch gave, and the time zone that is configured for its account."""
+
+    items: Sequence[list[Item]]
+    zone: str = "America/New_York"
+
+
+def staged_apart(
+    warehouse: Warehouse, accounts: Mapping[str, Fetch], currency: str = "USD"
+) -> None:
+    """Land what each account's fetch gave, and stage all of it together."""
     with warehouse.transaction():
-        warehouse.land(
-            "r1", "ibkr-tws", ACCOUNT, [*told, snapshot("position"), snapshot("account-value")], NOW
-        )
+        for account, fetch in accounts.items():
+            told = [one for group in fetch.items for one in group]
+            everything = [*told, snapshot("position"), snapshot("account-value")]
+            warehouse.land("r1", "ibkr-tws", account, everything, NOW)
     with warehouse.transaction():
-        accounts = {
-            "account": [ACCOUNT], "venue": ["ibkr-tws"], "currency": [currency],
-            "lots": ["fifo"], "is_by_trade_date": [True],
-            "first_date": [WHOLE.first.date], "last_date": [WHOLE.last.date],
-        }  # fmt: skip
-        warehouse.store("config", "accounts", pa.table(accounts))
-        warehouse.store(
-            "config", "tws", pa.table({"account": [ACCOUNT], "timezone": [zone],
-                                       "confirmed_by": ["ib"]}),
-        )  # fmt: skip
-        warehouse.store("config", "sessions", _sessions())
+        rows = [
+            {
+                "account": account, "venue": "ibkr-tws", "currency": currency, "lots": "fifo",
+                "is_by_trade_date": True, "first_date": WHOLE.first.date,
+                "last_date": WHOLE.last.date,
+            }
+            for account in accounts
+        ]  # fmt: skip
+        zones = [
+            {"account": account, "timezone": fetch.zone, "confirmed_by": "ib"}
+            for account, fetch in accounts.items()
+        ]
+        warehouse.store("config", "accounts", pa.Table.from_pylist(rows))
+        warehouse.store("config", "tws", pa.Table.from_pylist(zones))
+        warehouse.store("config", "sessions", _sessions(accounts))
         for name in ("owners", "opening"):
             warehouse.store("config", name, NOTHING)
         for row in warehouse.rows("select distinct run from raw.records"):
             keep_names(warehouse, row["run"])
-        warehouse.select("", [Again("ibkr-tws", ACCOUNT, EVERYTHING)])
+        warehouse.select("", [Again("ibkr-tws", account, EVERYTHING) for account in accounts])
         texts = {
             name: text for name, text in warehouse.queries("staging") if name.startswith("tws_")
         }
-        warehouse._db.execute("create schema if not exists staging")
+        warehouse._execute("create schema if not exists staging")
         for name in build_order("staging", texts):
             warehouse._execute(f"create or replace table staging.{name} as {texts[name]}")
     assert warehouse.rows(dict(warehouse.queries("audits"))["tws_conservation"]) == []
 
 
-def _sessions() -> pa.Table:
+def _sessions(accounts: Iterable[str]) -> pa.Table:
     rows, session = [], WHOLE.first
     while session.start < NOW:
-        rows.append(
+        rows += [
             {
-                "account": ACCOUNT,
+                "account": account,
                 "session_date": session.date,
                 "start_at": session.start.replace(tzinfo=None),
                 "end_at": session.end.replace(tzinfo=None),
             }
-        )
+            for account in accounts
+        ]
         session = DAYS.session_on_or_after(session.date + timedelta(days=1))
     return pa.Table.from_pylist(rows)
+
+
+class Staged(NamedTuple):
+    """The staging of one account among others."""
+
+    warehouse: Warehouse
+    account: str
+
+    def table(self, name: str) -> list[dict[str, Any]]:
+        rows = table(self.warehouse, name)
+        return [row for row in rows if row["account"] == self.account]
+
+    def reasons(self) -> str:
+        return " | ".join(row["reason"] for row in self.table("quarantine"))
+
+
+Among = Callable[[str, Mapping[str, Fetch]], Staged]
+
+
+@pytest.fixture(scope="module")
+def among(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Among]:
+    """Give the staging of one of several fetches: all are staged at once, an account each."""
+    with ExitStack() as stack:
+        there: dict[str, Warehouse] = {}
+
+        def together(name: str, fetches: Mapping[str, Fetch]) -> Staged:
+            key = str(fetches)
+            if key not in there:
+                path = tmp_path_factory.mktemp("among") / "warehouse.duckdb"
+                there[key] = stack.enter_context(Warehouse(path))
+                staged_apart(there[key], fetches)
+            return Staged(there[key], name)
+
+        yield together
 
 
 def table(warehouse: Warehouse, name: str) -> list[dict[str, Any]]:
@@ -158,23 +212,27 @@ def test_the_broker_s_own_pnl_is_never_taken_from_tws(warehouse: Warehouse) -> N
     assert table(warehouse, "fills")[0]["broker_pnl"] is None
 
 
-@pytest.mark.parametrize(
-    ("changes", "instrument", "multiplier"),
-    [
-        ({}, "SPY", 1),
-        ({"symbol": "BRK B", "localSymbol": "BRK B"}, "BRK B", 1),
-        (OPTION, "SPY   260619C00500000", 100),
-        ({"secType": "FUT", "symbol": "ES", "localSymbol": "ESM6", "multiplier": "50"}, "ESM6", 50),
-        ({"secType": "CFD", "symbol": "IBUS500", "multiplier": ""}, "IBUS500", 1),
-    ],
-)
+INSTRUMENTS: list[tuple[dict[str, str], str, int]] = [
+    ({}, "SPY", 1),
+    ({"symbol": "BRK B", "localSymbol": "BRK B"}, "BRK B", 1),
+    (OPTION, "SPY   260619C00500000", 100),
+    ({"secType": "FUT", "symbol": "ES", "localSymbol": "ESM6", "multiplier": "50"}, "ESM6", 50),
+    ({"secType": "CFD", "symbol": "IBUS500", "multiplier": ""}, "IBUS500", 1),
+]
+
+
+@pytest.mark.parametrize(("changes", "instrument", "multiplier"), INSTRUMENTS)
 def test_instruments_are_named_as_the_statements_name_them(
-    warehouse: Warehouse, changes: dict[str, str], instrument: str, multiplier: int
+    among: Among, changes: dict[str, str], instrument: str, multiplier: int
 ) -> None:
-    staged(warehouse, execution(ONE, None, **changes), position("100", **changes))
-    [fill] = table(warehouse, "fills")
+    fetches = {
+        str(fields): Fetch([execution(ONE, None, **fields), position("100", **fields)])
+        for fields, *_ in INSTRUMENTS
+    }
+    one = among(str(changes), fetches)
+    [fill] = one.table("fills")
     assert (fill["instrument"], fill["multiplier"]) == (instrument, multiplier)
-    assert table(warehouse, "positions")[0]["instrument"] == instrument
+    assert one.table("positions")[0]["instrument"] == instrument
 
 
 def test_of_a_family_the_highest_number_counts_whatever_came_first(warehouse: Warehouse) -> None:
@@ -220,77 +278,85 @@ def test_a_commission_of_nothing_is_told_as_such(warehouse: Warehouse) -> None:
     assert reasons(warehouse) == "a commission without its execution"
 
 
-@pytest.mark.parametrize(
-    ("changes", "commission", "says"),
-    [
-        ({"shares": ""}, {}, "shares are not a quantity"),
-        ({"shares": "1,5"}, {}, "shares are not a quantity"),
-        ({"shares": "0"}, {}, "shares are not a quantity"),
-        ({"shares": "1234567890123456"}, {}, "shares are not a quantity"),
-        ({"price": "1.7976931348623157E308"}, {}, "the price is missing or unreadable"),
-        ({"side": "BUY"}, {}, "side is neither BOT nor SLD"),
-        ({"currency": ""}, {}, "currency is missing"),
-        ({"symbol": ""}, {}, "symbol and localSymbol are missing"),
-        ({"secType": "BOND"}, {}, "secType BOND is not read from TWS yet"),
-        ({**OPTION, "multiplier": ""}, {}, "multiplier is missing or unreadable"),
-        ({}, {"commission": "1.7976931348623157E308"}, "unreadable, and never 0"),
-        ({}, {"commission": ""}, "the commission is blank: unreadable, and never 0"),
-        ({}, {"currency": ""}, "the commission has no currency"),
-        ({"time": ""}, {}, "is not a time that can be read"),
-        ({"time": "2026-05-14"}, {}, "is not a time that can be read"),
-        ({"time": "20260514 10:30:00 Nowhere/Land"}, {}, "time zone Nowhere/Land is not known"),
-        ({"time": "20251102 01:30:00 US/Eastern"}, {}, "exists twice in US/Eastern"),
-        ({"time": "20260308 02:30:00 US/Eastern"}, {}, "does not exist in US/Eastern"),
-        ({"time": "20260517 10:30:00 US/Eastern"}, {}, "the time is later than now"),
-        (
-            {"secType": "BAG", "permId": "78"},
-            {},
-            "a combination without the execut",
-        ),
-    ],
-)
+UNREADABLE: list[tuple[dict[str, str], dict[str, str], str]] = [
+    ({"shares": ""}, {}, "shares are not a quantity"),
+    ({"shares": "1,5"}, {}, "shares are not a quantity"),
+    ({"shares": "0"}, {}, "shares are not a quantity"),
+    ({"shares": "1234567890123456"}, {}, "shares are not a quantity"),
+    ({"price": "1.7976931348623157E308"}, {}, "the price is missing or unreadable"),
+    ({"side": "BUY"}, {}, "side is neither BOT nor SLD"),
+    ({"currency": ""}, {}, "currency is missing"),
+    ({"symbol": ""}, {}, "symbol and localSymbol are missing"),
+    ({"secType": "BOND"}, {}, "secType BOND is not read from TWS yet"),
+    ({**OPTION, "multiplier": ""}, {}, "multiplier is missing or unreadable"),
+    ({}, {"commission": "1.7976931348623157E308"}, "unreadable, and never 0"),
+    ({}, {"commission": ""}, "the commission is blank: unreadable, and never 0"),
+    ({}, {"currency": ""}, "the commission has no currency"),
+    ({"time": ""}, {}, "is not a time that can be read"),
+    ({"time": "2026-05-14"}, {}, "is not a time that can be read"),
+    ({"time": "20260514 10:30:00 Nowhere/Land"}, {}, "time zone Nowhere/Land is not known"),
+    ({"time": "20251102 01:30:00 US/Eastern"}, {}, "exists twice in US/Eastern"),
+    ({"time": "20260308 02:30:00 US/Eastern"}, {}, "does not exist in US/Eastern"),
+    ({"time": "20260517 10:30:00 US/Eastern"}, {}, "the time is later than now"),
+    (
+        {"secType": "BAG", "permId": "78"},
+        {},
+        "a combination without the execut",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "commission", "says"), UNREADABLE)
 def test_what_cannot_be_read_is_in_quarantine_and_says_why(
-    warehouse: Warehouse, changes: dict[str, str], commission: dict[str, str], says: str
+    among: Among, changes: dict[str, str], commission: dict[str, str], says: str
 ) -> None:
-    staged(warehouse, execution(commission=commission, **changes), execution(OTHER))
-    assert [row["fill_id"] for row in table(warehouse, "fills")] == [OTHER]
-    assert says in reasons(warehouse)
+    fetches = {
+        f"{fields} {paid}": Fetch([execution(commission=paid, **fields), execution(OTHER)])
+        for fields, paid, _ in UNREADABLE
+    }
+    one = among(f"{changes} {commission}", fetches)
+    assert [row["fill_id"] for row in one.table("fills")] == [OTHER]
+    assert says in one.reasons()
 
 
-@pytest.mark.parametrize(
-    ("text", "zone", "at"),
-    [
-        ("20260514 10:30:00 US/Eastern", "Asia/Tokyo", (2026, 5, 14, 14, 30)),
-        ("20260514  10:30:00", "America/New_York", (2026, 5, 14, 14, 30)),
-        ("20260514  10:30:00", "Europe/Zurich", (2026, 5, 14, 8, 30)),
-        ("20260514-10:30:00", "Europe/Zurich", (2026, 5, 14, 10, 30)),
-        ("20260514 16:00:00 Asia/Kolkata", "America/New_York", (2026, 5, 14, 10, 30)),
-        ("20260514 10:30:00 BST", "America/New_York", (2026, 5, 14, 9, 30)),
-        ("20260515 00:30:00 AEST", "America/New_York", (2026, 5, 14, 14, 30)),
-        ("20260514 22:30:00 Hongkong", "America/New_York", (2026, 5, 14, 14, 30)),
-    ],
-)
+TIMES = [
+    ("20260514 10:30:00 US/Eastern", "Asia/Tokyo", (2026, 5, 14, 14, 30)),
+    ("20260514  10:30:00", "America/New_York", (2026, 5, 14, 14, 30)),
+    ("20260514  10:30:00", "Europe/Zurich", (2026, 5, 14, 8, 30)),
+    ("20260514-10:30:00", "Europe/Zurich", (2026, 5, 14, 10, 30)),
+    ("20260514 16:00:00 Asia/Kolkata", "America/New_York", (2026, 5, 14, 10, 30)),
+    ("20260514 10:30:00 BST", "America/New_York", (2026, 5, 14, 9, 30)),
+    ("20260515 00:30:00 AEST", "America/New_York", (2026, 5, 14, 14, 30)),
+    ("20260514 22:30:00 Hongkong", "America/New_York", (2026, 5, 14, 14, 30)),
+]
+
+
+@pytest.mark.parametrize(("text", "zone", "at"), TIMES)
 def test_a_time_is_read_in_its_own_zone_or_the_configured_one(
-    warehouse: Warehouse, text: str, zone: str, at: tuple[int, ...]
+    among: Among, text: str, zone: str, at: tuple[int, ...]
 ) -> None:
-    staged(warehouse, execution(time=text), zone=zone)
-    assert table(warehouse, "fills")[0]["at"] == utc(*at)
+    fetches = {
+        f"{written} {there}": Fetch([execution(time=written)], there) for written, there, _ in TIMES
+    }
+    [fill] = among(f"{text} {zone}", fetches).table("fills")
+    assert fill["at"] == utc(*at)
 
 
-@pytest.mark.parametrize(
-    ("time", "session"),
-    [
-        ("20260513 20:19:59", date(2026, 5, 13)),
-        ("20260513 20:20:00", date(2026, 5, 14)),
-        ("20260514 20:20:00", date(2026, 5, 15)),
-        ("20260511 20:19:59", date(2026, 5, 11)),  # before the window
-    ],
-)
+SESSIONS = [
+    ("20260513 20:19:59", date(2026, 5, 13)),
+    ("20260513 20:20:00", date(2026, 5, 14)),
+    ("20260514 20:20:00", date(2026, 5, 15)),
+    ("20260511 20:19:59", date(2026, 5, 11)),  # before the window
+]
+
+
+@pytest.mark.parametrize(("time", "session"), SESSIONS)
 def test_a_fill_is_of_the_session_that_its_instant_lies_in(
-    warehouse: Warehouse, time: str, session: date
+    among: Among, time: str, session: date
 ) -> None:
-    staged(warehouse, execution(time=time))
-    assert table(warehouse, "fills")[0]["session_date"] == session
+    fetches = {written: Fetch([execution(time=written)]) for written, _ in SESSIONS}
+    [fill] = among(time, fetches).table("fills")
+    assert fill["session_date"] == session
 
 
 def test_money_changed_for_money_is_a_finding(warehouse: Warehouse) -> None:
@@ -319,11 +385,17 @@ def test_a_currency_without_a_rate_is_unknown(warehouse: Warehouse) -> None:
     assert (fill["currency"], fill["fee_currency"], fill["rate"]) == ("EUR", "CHF", None)
 
 
-@pytest.mark.parametrize("shares", ["0.0001", "999999999999999", "1.0E7", "0.000000000000000001"])
-def test_fractions_and_huge_quantities_are_exact(warehouse: Warehouse, shares: str) -> None:
-    staged(warehouse, execution(shares=shares, cumQty=shares), position(shares))
-    assert table(warehouse, "fills")[0]["qty"] == Decimal(shares)
-    assert table(warehouse, "positions")[0]["qty"] == Decimal(shares)
+SHARES = ["0.0001", "999999999999999", "1.0E7", "0.000000000000000001"]
+
+
+@pytest.mark.parametrize("shares", SHARES)
+def test_fractions_and_huge_quantities_are_exact(among: Among, shares: str) -> None:
+    fetches = {
+        text: Fetch([execution(shares=text, cumQty=text), position(text)]) for text in SHARES
+    }
+    one = among(shares, fetches)
+    assert one.table("fills")[0]["qty"] == Decimal(shares)
+    assert one.table("positions")[0]["qty"] == Decimal(shares)
 
 
 def test_a_position_of_none_is_no_position(warehouse: Warehouse) -> None:
