@@ -215,7 +215,7 @@ def test_what_a_clock_that_was_ahead_has_told_silences_no_later_night(
         quiet = [Trader("eth", instruments=(ETH,), claims=None)]
         path = write_folder(tmp_path, [(Desk(), server)], quiet, settings)
         nightly(night(path, NOW - DAY))
-        nightly(night(path, NOW + 3 * DAY))
+        nightly(night(path, NOW + 2 * DAY))
         pager.took.clear()
         path = write_folder(tmp_path, [(Desk(), server)], [*quiet, lying("77777")], settings)
         done = nightly(night(path))
