@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time
@@ -53,7 +54,7 @@ from recon.order_tags import INJECTED, alike, library_of
 from recon.ping import read_ping, split_ping
 from recon.secrets import keys_of_secrets, named, read_secret, remember_proxies
 from recon.sessions import FIRST, assert_calendar
-from recon.web_address import assert_private, read_address
+from recon.web_address import HIGHEST_PORT, assert_private, read_address
 
 LOG = logging.getLogger(__name__)
 LAST = date(2999, 12, 31)
@@ -187,7 +188,7 @@ def _place(value: object, info: ValidationInfo) -> object:
     try:
         address = read_address(value, schemes)
     except ValueError as error:
-        raise ValueError(f"{shown(value)} is no URL: {error}") from None
+        raise ValueError(f"it is no URL: {error}") from None  # not shown: it may hold a password
     if address.has_password:
         raise ValueError(
             'a password is never written here: name the whole URL as { env = "NAME" } '
@@ -218,11 +219,11 @@ def _base_url(value: str, info: ValidationInfo) -> str:
     try:
         address = read_address(value, URL_SCHEMES["url"])
     except ValueError as error:
-        raise ValueError(f"{shown(value)} is no web address: {error}") from None
+        raise ValueError(f"it is no web address: {error}") from None  # not shown: it may hold a password
     if address.user is not None:
         raise ValueError("a password is never written here: take what stands before the @ out")
     if "?" in address.rest:
-        raise ValueError(f"{shown(value)} has a query: end it before the ?")
+        raise ValueError("it has a query: end it before the ?")
     assert_private(address, "the key", is_allowed=_is_allowed(info))
     return value
 
@@ -264,25 +265,55 @@ def _zone(value: str) -> str:
 
 
 def _books(url: str) -> str:
-    """Refuse a password in the URL of a database, and a URL that cannot be taken apart."""
+    """Refuse a password in the URL of a database, and a URL that cannot be taken apart.
+
+    No error shows the URL: a password may stand in it, and most of all in one that is mistyped.
+    """
     scheme, _, path = url.partition("://")
     if not is_plain(unquote(url)):
-        raise ValueError(f"{shown(url)} has a control character: write it without")
+        raise ValueError("it has a control character: write it without")
+    if scheme == "postgresql" or "@" in url:
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ValueError(f"it is no URL: {_POSTGRES_URL}") from None
+        query = parse_qs(parts.query, keep_blank_values=True)
+        if parts.password is not None or "password" in query:
+            raise ValueError(
+                "a password is never written here: take it out, and name it as "
+                'books_password = { env = "NAME" }'
+            )
+        if scheme == "postgresql":
+            _assert_hosts(parts.netloc.rpartition("@")[2], query.get("port", []))
     if scheme != "postgresql":
         _path(Path(path.removeprefix("/")))
-        if "@" not in url:
-            return url
-    try:
-        parts = urlsplit(url)
-        query = parse_qs(parts.query, keep_blank_values=True)
-    except ValueError as error:
-        raise ValueError(f"{shown(url)} is no URL: {error}: correct it") from None
-    if parts.password is not None or "password" in query:
-        raise ValueError(
-            "a password is never written here: take it out, and name it as "
-            'books_password = { env = "NAME" }'
-        )
     return url
+
+
+_POSTGRES_URL = (
+    "write it as postgresql://user@host:port/database, with a port from 1 to 65535, and a "
+    "character such as / [ ] in a name as %2F %5B %5D"
+)
+_POSTGRES_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\s]*)(?::([0-9]*))?")
+"""A host, or a folder of sockets, and its port: libpq takes its own where none is written."""
+
+
+def _assert_hosts(hosts: str, ports: Iterable[str]) -> None:
+    """Refuse a host or a port that libpq would refuse. Of several, a comma is between two."""
+    found = [_POSTGRES_HOST.fullmatch(host) for host in hosts.split(",")]
+    written = [each for one in ports for each in one.split(",")]
+    written += ["" if one is None else one[1] or "" for one in found]
+    if not all(found) or not all(port == "" or _is_port(port) for port in written):
+        raise ValueError(f"its host or its port cannot be read: {_POSTGRES_URL}")
+
+
+def _is_port(text: str) -> bool:
+    return (
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= len(str(HIGHEST_PORT))
+        and 0 < int(text) <= HIGHEST_PORT
+    )
 
 
 def _calendar(name: str) -> str:
@@ -404,7 +435,7 @@ class TwsAccount(_Account):
     base_url: None = None
     allow_plain_http: Literal[False] = False
     host: Host = "127.0.0.1"
-    port: Whole | None = Field(default=None, gt=0, lt=65536)
+    port: Whole | None = Field(default=None, gt=0, le=HIGHEST_PORT)
     client_id: Whole = Field(default=900, ge=0, lt=2**31)
     timezone: Zone = "America/New_York"
     broker_account: Text | None = None

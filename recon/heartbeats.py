@@ -29,6 +29,8 @@ DEADLINE_S = 10.0
 MAX_BYTES = 64 * 1024
 """Of one beat, decompressed."""
 MAX_SEQ = 2**63 - 1
+MAX_BYTES_BESIDE = 16 * 1024
+"""Of all else that a Redis says on one connection, its greeting included."""
 TOO_LONG = f"it is longer than {MAX_BYTES} bytes"
 
 
@@ -208,13 +210,58 @@ async def _out_of_redis(url: str, key: str) -> bytes:
             "the redis library is not installed: run  pip install 'recon[redis]'"
         ) from error
     try:
-        async with Redis.from_url(url) as client:
+        async with Redis.from_url(url, redis_connect_func=_bound) as client:
             said: Any = await client.getrange(key, 0, MAX_BYTES)  # bytes, as nobody asked for text
+    except _TooLong:
+        raise OSError(TOO_LONG) from None
     except (RedisError, ValueError) as error:  # whose text may have the URL
         raise OSError(f"Redis: {type(error).__name__}") from error
     if not said:
         raise _Missing(f"there is no key {key}")
     return _bounded(said)
+
+
+async def _bound(connection: Any) -> None:
+    """Begin a connection to a Redis of which no more than a beat needs is read.
+
+    A server may announce a value of any length, whatever part of it was asked for.
+    """
+    connection._reader = _BoundedStream(connection._reader, MAX_BYTES + MAX_BYTES_BESIDE)  # noqa: SLF001 - redis has no door to it
+    await connection.on_connect()
+
+
+class _TooLong(Exception):
+    """A server says more than is read. It is no error of a connection, which redis would retry."""
+
+
+class _BoundedStream:
+    """An `asyncio.StreamReader` of which no more than `most` bytes are read, or waited for."""
+
+    def __init__(self, stream: asyncio.StreamReader, most: int) -> None:
+        self._stream = stream
+        self._left = most
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    async def readexactly(self, size: int) -> bytes:
+        self._take(size)
+        return await self._stream.readexactly(size)
+
+    async def readline(self) -> bytes:
+        line = await self._stream.readline()  # which has a limit of its own
+        self._take(len(line))
+        return line
+
+    async def read(self, size: int) -> bytes:
+        some = await self._stream.read(size)
+        self._take(len(some))
+        return some
+
+    def _take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise _TooLong
 
 
 def _bounded(body: bytes) -> bytes:

@@ -25,7 +25,7 @@ _SHAPE = re.compile(
     r"(?P<rest>(?:[/?][^\s\\#]*)?)",
     re.IGNORECASE | re.ASCII,
 )
-_HIGHEST_PORT = 65535
+HIGHEST_PORT = 65535
 _LONGEST_HOST = 253
 _LONGEST_LABEL = 63
 
@@ -67,8 +67,8 @@ def read_address(url: str, schemes: Sequence[str]) -> Address:
     ):
         raise ValueError("its host is no name of a host: correct it")
     port = None if shape["port"] is None else int(shape["port"])
-    if port is not None and not 0 < port <= _HIGHEST_PORT:
-        raise ValueError(f"its port is out of range: use one from 1 to {_HIGHEST_PORT}")
+    if port is not None and not 0 < port <= HIGHEST_PORT:
+        raise ValueError(f"its port is out of range: use one from 1 to {HIGHEST_PORT}")
     return Address(shape["scheme"].lower(), shape["user"], host, port, shape["rest"])
 
 

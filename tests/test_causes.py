@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from recon.causes.reckon import find_causes
+from recon.config import load
 from recon.demo.okx_account import OkxAccount
+from recon.night import Night, rehearsed
 from tests.conftest import seeds, slow_after
 from tests.fleet import (
     AS_OF,
@@ -58,6 +61,26 @@ def test_each_lie_alone_is_named(tmp_path: Path) -> None:
     book = account()
     rng = random.Random("alone")
     told(tmp_path, [Liar(rng, number, [lie], book) for number, lie in enumerate((*LIES, ""))])
+
+
+def test_a_bot_of_more_trades_than_are_looked_at_is_off_by_as_much(tmp_path: Path) -> None:
+    book = account()
+    liars = [Liar(random.Random(lie), number, [lie], book) for number, lie in enumerate(LIES[:2])]
+    told(tmp_path, liars)
+    large = liars[0].bot.id
+    by_session = (
+        "select bot, session_date, sum(amount) as amount, "
+        "list(distinct cause order by cause) as causes from causes.found group by all order by all"
+    )
+    night = Night(load(tmp_path / "recon.toml"), as_of=AS_OF, now=lambda: NOW)
+    with rehearsed(night, large) as (_, warehouse):
+        looked_at = warehouse.rows(by_session)
+        find_causes(warehouse, {"okx": "average"}, most_trades=0)
+        left_out = warehouse.rows(by_session)
+        [says] = warehouse.rows("select distinct says from causes.found")
+    assert [one["amount"] for one in left_out] == [one["amount"] for one in looked_at]
+    assert all(one["causes"] == ["unexplained"] for one in left_out)
+    assert says["says"].endswith("causes are looked for in up to 0")
 
 
 @pytest.mark.parametrize("seed", seeds(1, 2))

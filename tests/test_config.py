@@ -163,6 +163,28 @@ def test_it_is_frozen(path: Path) -> None:
             "postgresql:///db?host=/run&password=canary",
             "bots.btc-quantum.books: a password is never written here: take it out",
         ),
+        *(
+            (
+                "sqlite:///vaults/btc-quantum.sqlite",
+                f"postgresql://{wrong}",
+                f"books: {what}: write",
+            )
+            for wrong, what in [
+                ("host:badport/db", "its host or its port cannot be read"),
+                ("host:65536/db", "its host or its port cannot be read"),
+                ("[::1]:0/db", "its host or its port cannot be read"),
+                ("one:5432,two:x/db", "its host or its port cannot be read"),
+                ("/db?host=/run&port=x", "its host or its port cannot be read"),
+                ("host=host password=canary", "its host or its port cannot be read"),
+                ("bot:canary/1@host/db", "its host or its port cannot be read"),
+                ("bot:canary[1@host/db", "it is no URL"),
+            ]
+        ),
+        (
+            "sqlite:///vaults/btc-quantum.sqlite",
+            "postgresql://bot:canary%00@host/db",
+            "books: it has a control character: write it without",
+        ),
         (
             'recognises = "close"',
             'books_password = "canary"',
@@ -191,12 +213,16 @@ NO_PASSWORD = "a password is never written here: name the whole URL as"
         ('file = "a", key = "b"', "redis and key belong together"),
         ('redis = "redis://a"', "redis and key belong together"),
         ('redis = "redis://a", key = ""', "key:"),
-        ('redis = "http://a", key = "b"', f"redis: 'http://a' is no URL: {NO_URL} redis or rediss"),
-        ('url = "redis://a"', f"url: 'redis://a' is no URL: {NO_URL} http or https"),
+        ('redis = "http://a", key = "b"', f"redis: it is no URL: {NO_URL} redis or rediss"),
+        ('url = "redis://a"', f"url: it is no URL: {NO_URL} http or https"),
         ('url = "http:///beat"', NO_URL),
         ('url = "http://[a/"', NO_URL),
         ('url = "http://a/ b"', NO_URL),
         ('url = "http://u:canary@a/"', NO_PASSWORD),
+        ('url = "http://u:canary@a b/"', NO_URL),
+        ('url = "http:/u:canary@a/"', NO_URL),
+        ('redis = "redis://u:canary/1@a:6379", key = "b"', NO_URL),
+        ('redis = "redi://u:canary@a:6379", key = "b"', NO_URL),
         ('redis = "redis://:canary@a", key = "b"', NO_PASSWORD),
         ("url = 7", "a secret is never written here"),
         ('file = "a", period_s = 0', "period_s:"),
@@ -583,6 +609,15 @@ def test_a_value_of_the_wrong_kind_names_its_key(
         load(write(path, old, new))
     assert str(caught.value).startswith(f"{path}: ")
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["bot@host/db", "host:5432/db", "[::1]:5432/db", "one:1,two/db", "/db?host=/run&port=1"]
+)
+def test_a_database_s_url_is_taken_as_libpq_takes_it(path: Path, url: str) -> None:
+    whole = f"postgresql://{url}"
+    config = load(write(path, "sqlite:///vaults/btc-quantum.sqlite", whole))
+    assert config.bots[0].books == whole
 
 
 def test_a_defect_of_a_check_is_the_file_s_error_and_shows_its_place(

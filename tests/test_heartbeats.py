@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
+import socketserver
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -253,6 +254,43 @@ def test_a_beat_comes_out_of_redis(redis: str, tmp_path: Path) -> None:
         reading = look(tmp_path, redis=redis, key=key)
         assert isinstance(reading, NoBeat)
         assert why in reading.why
+
+
+@pytest.mark.parametrize(
+    ("answer", "more", "why"),
+    [
+        (b"$9000000000\r\n", b" " * 65536, "longer than"),
+        (b"*900000000\r\n", b":1\r\n" * 16384, "longer than"),
+        (b"*900000000\r\n", b"*1\r\n" * 16384, "it cannot be read"),
+        (b"+", b" " * 65536, "Redis: "),
+    ],
+)  # fmt: skip
+def test_a_redis_that_never_ends_is_not_read_on(
+    answer: bytes, more: bytes, why: str, tmp_path: Path
+) -> None:
+    sent = 0
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            nonlocal sent
+            while (line := self.rfile.readline()) and b"GETRANGE" not in line:
+                if line.startswith(b"SETINFO"):
+                    self.wfile.write(b"+OK\r\n")
+            sent += len(answer)
+            self.wfile.write(answer)
+            with suppress(OSError):
+                while True:
+                    sent += self.request.send(more)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f"redis://127.0.0.1:{server.server_address[1]}?protocol=2"
+        reading = look(tmp_path, redis=where, key="beat")
+        server.shutdown()
+    assert isinstance(reading, NoBeat)
+    assert why in reading.why
+    assert sent < 2**26, "what the kernel buffers, and not all that was announced"
 
 
 def test_a_redis_that_does_not_answer_holds_nobody(tmp_path: Path) -> None:

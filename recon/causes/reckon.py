@@ -43,18 +43,24 @@ ENTRIES: Mapping[str, Cause] = {
 
 RESTATED = ("price", "quantity", "fee_rate_guessed")
 """What a restatement of the broker's looks like from the books, where it is not told as one."""
+MOST_TRADES = 200_000
+"""Closed trades of a bot in which causes are looked for: each takes about 3 KB of memory."""
 MOST_NAMES = 3
 """Orders of a trade that are named."""
 
 
-def find_causes(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
+def find_causes(
+    warehouse: Warehouse, methods: Mapping[str, Method], *, most_trades: int = MOST_TRADES
+) -> None:
     """Make `causes.found`: why each bot whose claim is not its truth says something else.
 
     They add up to the difference, session by session. That a bot is off is told also where nobody
-    can say why: what goes wrong in here leaves all of it unexplained, and is logged.
+    can say why: what goes wrong in here leaves all of it unexplained, and is logged. So does a bot
+    that has more than `most_trades` closed trades.
     """
     cases = _cases(warehouse)
     if cases:
+        _leave_out(warehouse, cases, most_trades)
         warehouse.build("causes")
         booked = warehouse.rows("from causes.booked order by bot, opened_at, trade_id")
         for row in booked:
@@ -131,7 +137,28 @@ def _cases(warehouse: Warehouse) -> dict[str, Case]:
         paid = [row["net"], *([row["carried"]] if case.is_by_payment else [])]
         case.is_known &= None not in paid
         case.truth[row["session_date"]] = sum(to_units(one) for one in paid if one is not None)
+    for row in warehouse.rows(
+        "select c.bot, c.session_date, c.claimed from claimed.by_session c "
+        "semi join breaks.differing b on b.bot = c.bot where c.claimed is not null"
+    ):
+        cases[row["bot"]].claimed[row["session_date"]] = to_units(row["claimed"])
     return cases
+
+
+def _leave_out(warehouse: Warehouse, cases: Mapping[str, Case], most_trades: int) -> None:
+    """Leave out the bots that have more closed trades than causes are looked for in."""
+    for row in warehouse.rows(
+        "select t.bot, count(*) as trades from claimed.trades t "
+        "semi join breaks.differing b on b.bot = t.bot group by t.bot having count(*) > ?",
+        [most_trades],
+    ):
+        case = cases[row["bot"]]
+        case.is_known = False
+        case.why_unknown = (
+            f"it has {row['trades']:,} closed trades: causes are looked for in up to "
+            f"{most_trades:,}"
+        )
+        warehouse.run("delete from breaks.differing where bot = ?", [row["bot"]])
 
 
 def _tell(
@@ -430,22 +457,17 @@ def _filled_elsewhere(place: Mapping[str, Any], pnl: int) -> Step:
 
 def _close(case: Case) -> None:
     """Name what is between trades and lots; what no cause has yet is unexplained."""
-    claimed: dict[date, int] = defaultdict(int)
-    for trade in case.booked:
-        if trade["session_date"] is not None:
-            claimed[trade["session_date"]] += to_units(trade["pnl"])
     sums: dict[date, int] = defaultdict(int)
     if not case.is_known:
         case.found.clear()
     for one in case.found:
         sums[one.session_date] += one.amount
-    for session in sorted({*claimed, *case.truth, *case.own}):
+    for session in sorted({*case.claimed, *case.truth, *case.own}):
         if not case.first_date <= session <= case.last_date:
             continue
-        amount = claimed.get(session, 0) - case.truth.get(session, 0)
+        amount = case.claimed.get(session, 0) - case.truth.get(session, 0)
         if not case.is_known:
-            says = "not all of its fills can be valued, or told apart"
-            case.note(session, Step("unexplained", amount, says))
+            case.note(session, Step("unexplained", amount, case.why_unknown))
             continue
         paired = case.own.get(session, 0) - case.truth.get(session, 0)
         _note_lots(case, session, paired)

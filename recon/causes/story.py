@@ -80,11 +80,11 @@ class Story:
 class Case:
     """One bot whose claim and truth are not the same.
 
-    `truth` is what it realised by session, `own` what its trades and the rest of its fills did,
-    each by itself; `stories` are its trades by its own fills, `seen` those in which others' fills
-    are, by all of them, `beside` these by its own fills and those of no bot, and `first` those
-    restated since, as they were told first. Where something is not known, `is_known` is False:
-    nothing is explained.
+    `claimed` is what it claims by session, `truth` what it realised, `own` what its trades and the
+    rest of its fills did, each by itself. `stories` are its trades by its own fills, `seen` those
+    in which others' fills are, by all of them, `beside` these by its own fills and those of no bot,
+    and `first` those restated since, as they were told first. Where something is not known,
+    `is_known` is False: nothing is explained, as `why_unknown` says.
     """
 
     bot: str
@@ -94,6 +94,7 @@ class Case:
     last_date: date
     window_start: datetime
     booked: list[dict[str, Any]] = field(default_factory=list)
+    claimed: dict[date, int] = field(default_factory=dict)
     truth: dict[date, int] = field(default_factory=dict)
     own: dict[date, int] = field(default_factory=lambda: defaultdict(int))
     stories: dict[str, Story] = field(default_factory=dict)
@@ -104,6 +105,7 @@ class Case:
     """The trades of which the broker restated a fill without saying what it was."""
     found: list[Found] = field(default_factory=list)
     is_known: bool = True
+    why_unknown: str = "not all of its fills can be valued, or told apart"
     system: Collection[str] = ()
     """The fills that are the venue's own."""
     is_by_fill: bool = False
