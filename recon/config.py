@@ -219,7 +219,9 @@ def _base_url(value: str, info: ValidationInfo) -> str:
     try:
         address = read_address(value, URL_SCHEMES["url"])
     except ValueError as error:
-        raise ValueError(f"it is no web address: {error}") from None  # not shown: it may hold a password
+        raise ValueError(
+            f"it is no web address: {error}"
+        ) from None  # not shown: it may hold a password
     if address.user is not None:
         raise ValueError("a password is never written here: take what stands before the @ out")
     if "?" in address.rest:
