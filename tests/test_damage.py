@@ -273,12 +273,10 @@ def test_a_full_disk_is_noticed_at_each_step_and_what_was_published_stays(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(6000)
 @pytest.mark.usefixtures("small")
-def test_full_disks_of_many_sizes(story: Story) -> None:
-    chance = random.Random()
-    for _ in range(100):
-        assert_full(story, drawn_room(story, chance), says="no space left on")
+@pytest.mark.parametrize("_drawing", range(100))
+def test_full_disks_of_many_sizes(story: Story, _drawing: int) -> None:
+    assert_full(story, drawn_room(story, random.Random()), says="no space left on")
 
 
 @pytest.mark.usefixtures("small")

@@ -195,11 +195,10 @@ def test_a_night_interrupted_anywhere_and_run_again_publishes_what_an_undisturbe
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(6000)
-def test_nights_interrupted_at_many_instants(night: Night) -> None:
+@pytest.mark.parametrize("_drawing", range(100))
+def test_nights_interrupted_at_many_instants(night: Night, _drawing: int) -> None:
     chance = random.Random()
-    for _ in range(100):
-        interrupt_and_repeat(night, chance, chance.choice(list(STATUS)))
+    interrupt_and_repeat(night, chance, chance.choice(list(STATUS)))
 
 
 @pytest.mark.parametrize("number", STATUS)
