@@ -14,8 +14,10 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Protocol
+from weakref import WeakSet
 
 from recon.errors import Interrupted
 
@@ -43,6 +45,22 @@ def heed() -> None:
         raise Interrupted(_Asked.number)
 
 
+class Interruptible(Protocol):
+    """Work in a library's own threads, which go on when an exception is raised in the main one."""
+
+    def interrupt(self) -> object:
+        """End what is under way, with an error where it was called."""
+        ...
+
+
+_interruptible: WeakSet[Interruptible] = WeakSet()
+
+
+def interrupt_too(work: Interruptible) -> None:
+    """Have the signal that ends this process also call `work.interrupt()`, while `work` lives."""
+    _interruptible.add(work)
+
+
 @contextmanager
 def heeding(end_children: Callable[[], object]) -> Iterator[None]:
     """Raise Interrupted in the block when a signal asks this process to end; once, the first time.
@@ -59,6 +77,9 @@ def heeding(end_children: Callable[[], object]) -> Iterator[None]:
             return
         _Asked.number = number
         os.write(tell, bytes([number]))
+        for one in list(_interruptible):
+            with suppress(Exception):  # it has ended already
+                one.interrupt()
         logging.getLogger("asyncio").disabled = True  # it logs each task that ends so
         raise Interrupted(number)
 

@@ -20,7 +20,7 @@ from recon.coverage import Interval
 from recon.domain import Coverage, Evidence, Record, Table
 from recon.errors import afterwards, clean_up
 from recon.identifiers import quoted
-from recon.interruption import heed
+from recon.interruption import heed, interrupt_too
 from recon.resources import sql_root
 
 Parameters = Sequence[object] | Mapping[str, object]
@@ -63,6 +63,7 @@ class Warehouse:
     def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
         self._landed_at = datetime.max  # noqa: DTZ901 - naive UTC, as everywhere in here
         self._db = duckdb.connect(str(path), read_only=is_read_only)
+        interrupt_too(self)
         self._db.execute("set timezone = 'UTC'")
         self._db.execute("set enable_external_access = false")
         self._db.execute("set allowed_configs = ['memory_limit']")
@@ -73,6 +74,10 @@ class Warehouse:
         if self._is_of_an_earlier_build():
             self._set_up("raw_earlier/upgrade.sql")
         self._set_up("raw/tables.sql")
+
+    def interrupt(self) -> None:
+        """End the query that runs, with an error where it was asked."""
+        self._db.interrupt()
 
     def __enter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import json
 import random
 import zlib
 from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -145,18 +146,34 @@ def head(status: str, *lines: str) -> bytes:
     return "\r\n".join(every).encode("latin-1")
 
 
-_closing: list[asyncio.Transport] = []
-"""Connections that end as soon as their client has read what was sent, which it may never do."""
+_connections: list[asyncio.Transport] = []
+"""What was accepted. A spoilt one ends when its client has read all, which may be never."""
 
 
-async def served(request: web.Request, response: web.StreamResponse, spoiling: Spoiling) -> Any:
-    """Send an answer as it is spoilt in place of `response`, and end the connection."""
-    assert isinstance(response, web.Response)
+@asynccontextmanager
+async def connections_ended() -> AsyncIterator[None]:
+    """End what is left of the connections after the block, before their loop ends."""
+    try:
+        yield
+    finally:
+        while _connections:
+            _connections.pop().abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+async def served(
+    request: web.Request, response: web.StreamResponse, spoiling: Spoiling | None
+) -> Any:
+    """Return `response`; or send it as it is spoilt in its place, and end the connection."""
     assert request.transport is not None
+    _connections.append(request.transport)
+    if spoiling is None:
+        return response
+    assert isinstance(response, web.Response)
     body = response.body if isinstance(response.body, bytes) else b""
     request.transport.write(spoiling.spoilt(body))
     request.transport.close()
-    _closing.append(request.transport)
     return web.Response()
 
 
@@ -171,9 +188,6 @@ async def gathered(fetched: AsyncIterator[Record | Coverage]) -> Items:
         said = str(error)
     assert 0 < len(said) < MAX_SAID
     said.encode()
-    while _closing:
-        _closing.pop().abort()
-    await asyncio.sleep(0)
     return items
 
 

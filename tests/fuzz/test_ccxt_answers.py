@@ -15,7 +15,15 @@ from recon.sessions import UtcDays, window
 from tests.exchanges import PATIENT, SERVERS, busy_book, connector
 from tests.fleet import AS_OF, OPENING, SINCE
 from tests.fuzz.door import fuzzed
-from tests.fuzz.hostile import Items, Spoiling, check_sound, gathered, served, spoilings
+from tests.fuzz.hostile import (
+    Items,
+    Spoiling,
+    check_sound,
+    connections_ended,
+    gathered,
+    served,
+    spoilings,
+)
 from tests.servers.ccxt_server import CcxtServer
 
 ANSWERS = 12
@@ -32,10 +40,9 @@ def _spoiling(exchange: str, spoiling: Spoiling | None) -> CcxtServer:
         async def _serve(self, request: web.Request) -> web.StreamResponse:
             number = len(self.requests)
             response: web.StreamResponse = await super()._serve(request)
-            if spoiling is None or spoiling.number != number:
-                return response
-            spoilt: Any = await served(request, response, spoiling)
-            return spoilt  # type: ignore[no-any-return]
+            is_spoilt = spoiling is not None and spoiling.number == number
+            answer: Any = await served(request, response, spoiling if is_spoilt else None)
+            return answer  # type: ignore[no-any-return]
 
     book = busy_book(SERVERS[exchange].symbols, 6)
     book.pay(SERVERS[exchange].symbols[0], "-0.25", OPENING)
@@ -44,7 +51,7 @@ def _spoiling(exchange: str, spoiling: Spoiling | None) -> CcxtServer:
 
 
 async def _fetched(exchange: str, spoiling: Spoiling | None) -> Items:
-    async with _spoiling(exchange, spoiling) as server:
+    async with connections_ended(), _spoiling(exchange, spoiling) as server:
         return await gathered(connector(server, ONCE).fetch(window(UtcDays(), SINCE, AS_OF)))
 
 

@@ -15,7 +15,15 @@ from recon.demo.okx_server import OkxServer
 from recon.sessions import UtcDays, window
 from tests.fleet import AS_OF, NOW, QUICK, SINCE, account, round_trips
 from tests.fuzz.door import fuzzed
-from tests.fuzz.hostile import Items, Spoiling, check_sound, gathered, served, spoilings
+from tests.fuzz.hostile import (
+    Items,
+    Spoiling,
+    check_sound,
+    connections_ended,
+    gathered,
+    served,
+    spoilings,
+)
 
 ANSWERS = 25
 ONCE = replace(QUICK, attempts=1, request_timeout_s=0.5, total_s=10.0)
@@ -30,16 +38,15 @@ class SpoilingOkx(OkxServer):
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         number = len(self.requests)
         response = await super()._serve(request)
-        if self.spoiling is None or self.spoiling.number != number:
-            return response
-        spoilt: Any = await served(request, response, self.spoiling)
-        return spoilt  # type: ignore[no-any-return]
+        is_spoilt = self.spoiling is not None and self.spoiling.number == number
+        answer: Any = await served(request, response, self.spoiling if is_spoilt else None)
+        return answer  # type: ignore[no-any-return]
 
 
 async def _fetched(spoiling: Spoiling | None) -> Items:
     book = account()
     round_trips(book, 2)
-    async with SpoilingOkx(book, throttle=0, spoiling=spoiling) as server:
+    async with connections_ended(), SpoilingOkx(book, throttle=0, spoiling=spoiling) as server:
         source = OkxConnector(
             "okx",
             OkxKey(server.api_key, server.secret, server.passphrase),
