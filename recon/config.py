@@ -187,8 +187,8 @@ def _place(value: object, info: ValidationInfo) -> object:
         return secret
     try:
         address = read_address(value, schemes)
-    except ValueError as error:
-        raise ValueError(f"it is no URL: {error}") from None  # not shown: it may hold a password
+    except ValueError as error:  # a password may stand in it: it is not shown
+        raise ValueError(f"it is no URL: {error}") from None
     if address.has_password:
         raise ValueError(
             'a password is never written here: name the whole URL as { env = "NAME" } '
@@ -218,10 +218,8 @@ def _is_allowed(info: ValidationInfo) -> bool:
 def _base_url(value: str, info: ValidationInfo) -> str:
     try:
         address = read_address(value, URL_SCHEMES["url"])
-    except ValueError as error:
-        raise ValueError(
-            f"it is no web address: {error}"
-        ) from None  # not shown: it may hold a password
+    except ValueError as error:  # a password may stand in it: it is not shown
+        raise ValueError(f"it is no web address: {error}") from None
     if address.user is not None:
         raise ValueError("a password is never written here: take what stands before the @ out")
     if "?" in address.rest:

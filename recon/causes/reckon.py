@@ -43,7 +43,7 @@ ENTRIES: Mapping[str, Cause] = {
 
 RESTATED = ("price", "quantity", "fee_rate_guessed")
 """What a restatement of the broker's looks like from the books, where it is not told as one."""
-MOST_TRADES = 200_000
+MOST_TRADES = 100_000
 """Closed trades of a bot in which causes are looked for: each takes about 3 KB of memory."""
 MOST_NAMES = 3
 """Orders of a trade that are named."""
