@@ -12,6 +12,8 @@ import asyncio
 import glob
 import hashlib
 import json
+import os
+import stat
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -350,9 +352,18 @@ class IbkrFlexFiles(_FlexConnector):
         return tuple(found)
 
     def _read_file(self, path: Path, most_bytes: int) -> bytes:
-        """Return what a file holds. Raises StatementError for more than `most_bytes`."""
+        """Return what a file holds. Raises StatementError for more than `most_bytes`.
+
+        Waits for nobody: a pipe or a device is refused.
+        """
         try:
-            with path.open("rb") as file:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(handle, "rb") as file:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise StatementError(
+                        f"account {self.account}: {path.name} is no regular file: "
+                        "move it elsewhere, or correct `files`"
+                    )
                 data = file.read(most_bytes + 1)
         except OSError as error:
             raise StatementError(

@@ -42,7 +42,7 @@ def cli() -> None:
 
     \b
     Exit codes: 0 agreed, 1 a bot diverged, 2 usage or configuration, 3 unproven,
-    70 a bug, 75 another run holds the lock, 130 and 143 interrupted.
+    70 a bug, 75 another run holds the lock, 129, 130 and 143 interrupted.
     """  # noqa: D301 - click wants the character itself
 
 

@@ -151,9 +151,18 @@ def shown(text: str) -> str:
     return visible(redact_data(text))
 
 
+def shown_line(text: str) -> str:
+    r"""Return text as `shown` does, in one line: a line feed in it is written as `\n`.
+
+    A name or a reason from outside cannot begin a line of its own, and so cannot say what a line of
+    recon says.
+    """
+    return visible(redact_data(text), keeps="")
+
+
 def shown_document(document: Any) -> Any:
-    """Return JSON data with `shown` applied to each text in it, keys included."""
-    return _mapped(document, shown)
+    """Return JSON data with `shown_line` applied to each text in it, keys included."""
+    return _mapped(document, shown_line)
 
 
 def csv_cell(text: str) -> str:
@@ -163,8 +172,7 @@ def csv_cell(text: str) -> str:
     front. So does the sign after a semicolon, which divides cells in many countries. A number of
     ours needs no such care, and must not come here.
     """
-    line = visible(redact_data(text), keeps="")
-    line = re.sub(rf"(;[\s\"']*)([{FORMULA_SIGNS}])", r"\1'\2", line)
+    line = re.sub(rf"(;[\s\"']*)([{FORMULA_SIGNS}])", r"\1'\2", shown_line(text))
     escapes = r"(?:[\s\"']|\\[nrt])*"
     is_formula = re.match(rf"{escapes}[{FORMULA_SIGNS}]|\\[nrt]", line)
     return f"'{line}" if is_formula else line

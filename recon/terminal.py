@@ -14,6 +14,7 @@ from rich.table import Table
 from recon.domain import CheckItem
 from recon.exact import rounded
 from recon.output import console as clean_console
+from recon.outside_text import shown_document, shown_line
 from recon.paging.page import causes_in_words
 
 COLOURS = {
@@ -35,6 +36,7 @@ def print_document(
     document: Mapping[str, Any], *, verbosity: int = 0, console: Console | None = None
 ) -> None:
     """Print one run's document: bots, accounts, why anything is unproven, breaks and pages."""
+    document = shown_document(document)
     out = console or clean_console()
     out.print(f"[bold]as of {document['as_of']}[/]  {_status(document['status'])}")
     out.print(_bots(document, out.width))
@@ -57,6 +59,7 @@ def print_document(
 
 def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print breaks, two lines each, with who did what to it last, and why."""
+    shown = shown_document(shown)
     out = console or clean_console()
     if not shown:
         out.print("no breaks")
@@ -96,6 +99,7 @@ def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print fills without an owner, and what was said of their orders: by whom, when, why."""
+    fills = shown_document(fills)
     out = console or clean_console()
     if not fills:
         out.print("no fill is without an owner")
@@ -125,6 +129,7 @@ def _minute(at: str) -> str:
 
 def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:
     """Print what the journal's own hashes say, and where it ends."""
+    audit = shown_document(audit)
     out = console or clean_console()
     end = f"{audit['entries']} entries, head {audit['head']}"
     if audit["ok"]:
@@ -137,6 +142,7 @@ def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> Non
 
 def print_watch(document: Mapping[str, Any], console: Console | None = None) -> None:
     """Print each bot that is watched and each deadline, what is wrong, and what was paged."""
+    document = shown_document(document)
     out = console or clean_console()
     styles = {"alive": "green", "incident": "bold red", "unknown": "yellow"}
     for bot in document["bots"]:
@@ -182,6 +188,7 @@ def print_stages(seconds: Mapping[str, float], console: Console | None = None) -
 
 def print_drill(channels: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print what became of a drill: each channel, whether it gave its receipt, and how soon."""
+    channels = shown_document(channels)
     out = console or clean_console()
     for one in channels:
         is_taken = one["status"] == "delivered"
@@ -201,10 +208,10 @@ def print_checks(
     out = console or clean_console()
     for item in items:
         mark = "[green]ok  [/]" if item.is_ok else "[bold red]FAIL[/]"
-        out.print(f"{mark} {escape(item.subject)}: {escape(item.detail)}", highlight=False)
+        out.print(f"{mark} {_literal(item.subject)}: {_literal(item.detail)}", highlight=False)
         for line in (item.remedy, *item.notes):
             if line:
-                out.print(f"     {escape(line)}", highlight=False)
+                out.print(f"     {_literal(line)}", highlight=False)
     failed = sum(not item.is_ok for item in items)
     then = (
         f"correct that, then type  recon check{options}" if failed else f"type  recon run{options}"
@@ -215,6 +222,7 @@ def print_checks(
 
 def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print what was read of each account's past, and what of it cannot be had."""
+    filled = shown_document(filled)
     out = console or clean_console()
     for one in filled:
         out.print(
@@ -224,6 +232,11 @@ def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = 
         )
         for problem in one["problems"]:
             out.print(f"     {escape(problem)}", highlight=False, soft_wrap=True)
+
+
+def _literal(text: str) -> str:
+    """Return text from outside as markup that shows it as it is, in one line."""
+    return escape(shown_line(text))
 
 
 def _bots(document: Mapping[str, Any], width: int) -> Table:

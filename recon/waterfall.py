@@ -13,6 +13,7 @@ from rich.table import Table
 
 from recon.exact import rounded
 from recon.output import console as clean_console
+from recon.outside_text import shown_document
 from recon.terminal import assigned_lines
 
 BAR = 36
@@ -23,6 +24,7 @@ MOST_ROWS = 8
 
 def print_explanation(told: Mapping[str, Any], console: Console | None = None) -> None:
     """Print a bot's causes as a waterfall, what is probably wrong, and its worst trades."""
+    told = shown_document(told)
     out = console or clean_console()
     out.print(
         f"[bold]{escape(told['bot'])}[/] ({escape(told['account'])}), as of {told['as_of']}, "

@@ -16,8 +16,15 @@ import pytest
 from recon.commands.options import print_json
 from recon.domain import CheckItem
 from recon.output import CleanFormatter, console, echo, traceback_text
-from recon.outside_text import remember_secret
-from recon.terminal import print_checks, print_document, print_drill, print_filled
+from recon.outside_text import remember_secret, shown_document
+from recon.paging.page import write_page
+from recon.terminal import (
+    print_checks,
+    print_document,
+    print_drill,
+    print_filled,
+    print_unowned,
+)
 from tests.test_cli import DOCUMENT
 
 ROOT = Path(__file__).parents[1]
@@ -79,6 +86,28 @@ def test_a_document_shows_what_text_really_holds(capsys: pytest.CaptureFixture[s
     assert is_clean(said)
     every = len(document["accounts"]) + len(document["bots"]) + 4 + 2 + 1
     assert " ".join(said.split()).count(HARMLESS) == every
+
+
+def test_text_from_outside_begins_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason with a line feed in it could say `btc: agreed` in a line that looks like recon's."""
+    forged = "x\nbtc: agreed"
+    document: dict[str, Any] = deepcopy(DOCUMENT)
+    for one in (*document["accounts"], *document["bots"]):
+        one["reasons"] = [forged]
+    print_document(document)
+    print_checks([CheckItem(forged, forged, forged, notes=(forged,))])
+    print_drill([{"channel": forged, "status": "failed", "reason": forged, "seconds": 1}])
+    fill = {"at": "2026-05-14T00:00:00Z", "account": "a", "side": "buy", "qty": "1", "price": None}
+    print_unowned(
+        [fill | {"instrument": forged, "order": forged, "tag": forged, "assignments": []}]
+    )
+    print_json({"reasons": [forged]})
+    said = capsys.readouterr().out
+    assert not [line for line in said.splitlines() if line.strip().startswith("btc: agreed")]
+    assert r"x\nbtc: agreed" in said
+    page = write_page({**DOCUMENT, **shown_document({"bots": document["bots"]})}, "recon.toml")
+    assert page is not None
+    assert "\nbtc: agreed" not in page[1]
 
 
 def test_a_table_is_as_wide_as_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:

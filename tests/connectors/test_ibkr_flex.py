@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import time
 import traceback
 from collections.abc import Awaitable, Callable
@@ -321,6 +322,16 @@ def test_check_says_what_to_do(tmp_path: Path) -> None:
 
 def test_no_file_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StatementError, match="no file matches"):
+        from_files(tmp_path)
+
+
+def test_a_pipe_or_a_device_among_the_files_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.xml")
+    with pytest.raises(StatementError, match=r"a\.xml is no regular file"):
+        from_files(tmp_path)
+    (tmp_path / "a.xml").unlink()
+    (tmp_path / "a.xml").symlink_to("/dev/zero")
+    with pytest.raises(StatementError, match=r"a\.xml is no regular file"):
         from_files(tmp_path)
 
 
