@@ -21,6 +21,7 @@ from recon.config import load, salvage, state_folder
 from recon.config_file import LARGEST
 from recon.demo.folder import CONFIG
 from recon.errors import ConfigError, ReconError
+from recon.outside_text import visible
 from recon.ping import address
 from recon.plan import make_plan
 from recon.schedule import schedule
@@ -244,7 +245,7 @@ def read(path: Path, content: bytes) -> str:
             assert "cannot be checked" not in refused, refused
             for line in refused.splitlines():
                 assert line.startswith(str(path)), line
-                assert line.isprintable(), line
+                assert visible(line, keeps="") == line, line
                 assert len(line) < 4000, line
                 assert ": " in line.removeprefix(f"{path}: "), f"no remedy: {line}"
             return refused
