@@ -28,6 +28,7 @@ from recon.domain import Clock, Window
 from recon.errors import UsageError
 from recon.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
 from recon.heartbeats import last_beats
+from recon.interruption import heed
 from recon.judgement import Tolerance
 from recon.ledger import LEDGER, Ledger
 from recon.models import build, configure, note_told
@@ -147,6 +148,7 @@ def commit(
         if not is_of_one_source(error):
             raise
         failure = error
+    heed()  # a statement that a signal ended is nobody's fault
     work.night.progress.note("it failed: looking for the source at fault")
     left_out, unjudged = _at_fault(work, plan, hauls, failure)
     if not left_out and not unjudged:
