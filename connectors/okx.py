@@ -622,7 +622,8 @@ def _is_number(value: object) -> bool:
 def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
     """Return a check that every row has a text of each of `keys`, and a whole number as `number`.
 
-    A value that `LISTS` names is left as it is. An answer of another shape is none.
+    A null is left to whoever reads the record, but not as the first key, which identifies it. A
+    value that `LISTS` names is left as it is. An answer of another shape is none.
     """
 
     def check(rows: list[Row]) -> None:
@@ -630,6 +631,8 @@ def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
             if missing := [key for key in keys if key not in row]:
                 raise VenueBusy(f"a row without {', '.join(missing)}")
             for key in set(keys) - LISTS:
+                if row[key] is None and key != keys[0]:
+                    continue
                 if not isinstance(row[key], str) or len(row[key]) > MAX_FIELD:
                     raise VenueBusy(f"a row whose {key} is no text: {excerpt(str(row[key]), 60)!r}")
             if number and not _is_number(row[number]):

@@ -261,6 +261,7 @@ def test_a_night_in_a_hostile_world_leaves_no_secret(mode: str, tmp_path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("verbosity", [(), ("-v",), ("-vv",)])
 @pytest.mark.parametrize("mode", MODES)
 def test_no_command_lets_a_secret_out(

@@ -19,6 +19,7 @@ import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import asdict
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -221,7 +222,9 @@ def test_every_piece_of_configuration_is_one(
     named = tomllib.loads(fragment, parse_float=Decimal)
     ids = {entry["id"] for kind in ("accounts", "bots") for entry in named.get(kind, [])}
     assert ids <= {entry.id for entry in (*config.accounts, *config.bots)}
-    assert ids
+    limits = named.get("recon", {}).get("limits", {})
+    assert limits.items() <= asdict(config.recon.limits).items()
+    assert ids or limits
 
 
 def test_make_has_the_targets_that_are_named() -> None:
