@@ -32,6 +32,7 @@ AUTO = "auto"
 OWN_MAPPING = "recon mapping new FOLDER --bot BOT writes a mapping to begin with"
 
 _COLUMNS_LINE = re.compile(r"^--\s*(requires|optional):\s*(.+)$", re.MULTILINE)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _NAMED_TABLE = re.compile(r'\bbot\s*\.\s*(?:(\w+)|"((?:[^"]|"")+)")', re.IGNORECASE)
 _TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
 
@@ -231,6 +232,9 @@ def folders_of(name_or_folder: str, base: Path) -> list[Path]:
 def _variant(mapping: Path, folder: Path) -> Variant:
     queries = {name: path for name in QUERIES if (path := _query(mapping, folder, name))}
     texts = {path: query_text(path) for path in queries.values()}
+    for path, text in texts.items():
+        if not _COMMENT.sub("", text).strip(" \t\r\n;\0"):
+            raise ConfigError(f"{path} holds no query: write one select over the bot's tables")
     watermarks = read_watermarks(texts)
     # What a watermark asks for must be there, as anything that the query itself reads.
     requires = _columns("requires", {path: texts[path] for path in [queries["trades"]]})

@@ -152,6 +152,13 @@ def test_it_says_how_its_bot_is_wrong(name: str) -> None:
         assert variant.biases() == found
 
 
+@pytest.mark.parametrize("text", ["", "-- requires: trades(id)\n", "/* nothing */ ;\n", "\0"])
+def test_a_file_without_a_query_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "trades.sql").write_text(text)
+    with pytest.raises(ConfigError, match=r"trades\.sql holds no query: write one select"):
+        find_mapping(".", tmp_path)
+
+
 class TestBiases:
     def test_a_mapping_of_ones_own_may_have_them(self, tmp_path: Path) -> None:
         (tmp_path / "mine" / "old").mkdir(parents=True)
