@@ -110,7 +110,7 @@ def _refuse_cut_off(path: Path, content: bytes) -> None:
     if content.startswith(_UTF16):
         _refuse(path, "is written in UTF-16", "let the bot write UTF-8")
     if b"\0" in content:
-        _refuse(path, "holds bytes of nothing", "restore the file: its disk lost a part of it")
+        _refuse(path, "holds NUL bytes", "restore the file: its disk lost a part of it")
     if not content.endswith((b"\n", b"\r")):
         remedy = "nobody can tell whether that is all of it: let the bot end each row with one"
         _refuse(path, "ends without a line feed", remedy)

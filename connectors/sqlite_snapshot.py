@@ -22,6 +22,29 @@ from recon.disk import no_space
 from recon.errors import StateError, afterwards, closing
 from recon.limits import MB
 
+_NO_PERMISSION = (
+    "cannot be opened",
+    "give recon's user read permission on it, its folder, its -wal and its -shm",
+)
+_ON_A_BAD_DISK = ("cannot be copied", "see that its disk and recon's are well")
+_REASONS = {
+    sqlite3.SQLITE_NOTADB: ("is not a SQLite database", "correct the path in `books`"),
+    sqlite3.SQLITE_READONLY: (
+        "was left in the middle of a write",
+        "start the bot once to recover it",
+    ),
+    sqlite3.SQLITE_TOOBIG: (
+        "has a row that does not fit into text_mb",
+        "let the bot keep less there, or raise text_mb under [recon.limits]",
+    ),
+    sqlite3.SQLITE_CANTOPEN: _NO_PERMISSION,
+    sqlite3.SQLITE_PERM: _NO_PERMISSION,
+    sqlite3.SQLITE_IOERR: _ON_A_BAD_DISK,
+    sqlite3.SQLITE_FULL: _ON_A_BAD_DISK,
+}
+"""What SQLite's primary result codes mean for a bot's database, and what to do."""
+_CORRECT_IT = "open it with the sqlite3 shell, and correct what SQLite cannot read"
+
 _RETRY_S = 0.05
 _RESTING_TRIES = 3
 _STEPS = 1_000
@@ -75,23 +98,10 @@ class SqliteFile:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
                 self._refuse_locked()
-            if code == sqlite3.SQLITE_NOTADB:
-                self.refuse("is not a SQLite database", "correct the path in `books`")
-            if code == sqlite3.SQLITE_READONLY:
-                self.refuse("was left in the middle of a write", "start the bot once to recover it")
-            if code == sqlite3.SQLITE_TOOBIG:
-                self.refuse(
-                    "has a row that does not fit into text_mb",
-                    "let the bot keep less there, or raise text_mb under [recon.limits]",
-                )
-            if code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}:
-                remedy = (
-                    "give recon's user read permission on it, its folder, its -wal and its -shm"
-                )
-                self.refuse("cannot be opened", remedy)
             if code == sqlite3.SQLITE_CORRUPT:
                 self._refuse_corrupt(str(error))
-            self.refuse(f"cannot be copied ({error})", "see that its disk and recon's have room")
+            what, remedy = _REASONS.get(code, ("cannot be read", _CORRECT_IT))
+            self.refuse(f"{what} ({error})", remedy)
         except OSError as error:
             self.refuse(f"cannot be read ({error.strerror})", "see that its disk is well")
 

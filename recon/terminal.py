@@ -295,7 +295,7 @@ def _evidence(account: Mapping[str, Any]) -> str:
 def window_text(window: Mapping[str, str] | None) -> str:
     """Say over which time an account's fills and ledger are whole."""
     if window is None:
-        return "whole over no time at all"
+        return "no complete interval yet"
     start, end = (text.removesuffix("Z").replace("T", " ")[:16] for text in window.values())
     return f"whole from {start} to {end} UTC"
 

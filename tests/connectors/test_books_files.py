@@ -115,7 +115,7 @@ class TestCsv:
             ("a,b\n1,2\n3,4,5\n", "is not CSV to its end"),
             ("a,b\n1,2\n3,4", "ends without a line feed"),
             ('a,b\n1,2\n3,"4\n', "ends inside a quoted field"),
-            (b"a,b\n1,2\n\0\0\0\0\n", "holds bytes of nothing"),
+            (b"a,b\n1,2\n\0\0\0\0\n", "holds NUL bytes"),
             ("a,b\n1,2\n".encode("utf-16"), "is written in UTF-16"),
             ("a,\n1,2\n", "does not name each of its columns"),
             ("a,a\n1,2\n", "names two columns alike"),
