@@ -102,6 +102,8 @@ class SqliteFile:
                 self._refuse_corrupt(str(error))
             what, remedy = _REASONS.get(code, ("cannot be read", _CORRECT_IT))
             self.refuse(f"{what} ({error})", remedy)
+        except UnicodeDecodeError:  # the library cannot read SQLite's own message
+            self._refuse_corrupt("SQLite names what is broken in bytes that are no UTF-8")
         except OSError as error:
             self.refuse(f"cannot be read ({error.strerror})", "see that its disk is well")
 
