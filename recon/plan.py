@@ -134,11 +134,14 @@ def _chosen(config: Config, names: Sequence[str]) -> list[Account]:
 def last_day(accounts: Sequence[Account], now: Clock) -> date:
     """Return the latest date by which a session of every account has ended: the default as-of date.
 
-    After midnight UTC New York's trade date is still open: then it is the day before.
+    After midnight UTC New York's trade date is still open: then it is the day before. It is never
+    earlier than at an earlier time.
     """
     calendars = [calendar(account.calendar) for account in accounts]
-    ended = {last_ended(days, now()).date for days in calendars}
-    return max(day for day in ended if all(days.session(day).end <= now() for days in calendars))
+    day = max(last_ended(days, now()).date for days in calendars)
+    while any(days.session(day).end > now() for days in calendars):
+        day -= timedelta(days=1)
+    return day
 
 
 def begun(config: Config, as_of: date) -> list[str]:

@@ -321,6 +321,14 @@ def test_two_hundred_accounts_are_one_page_that_fits(tmp_path: Path) -> None:
     assert page.body.endswith("the crontab names"), "what to type is never cut off"
 
 
+def test_the_default_session_never_goes_back_after_a_holiday(tmp_path: Path) -> None:
+    """New York rests on Monday 2026-05-25; its Tuesday ends at 00:20 UTC on Wednesday."""
+    desk = config(tmp_path, "okx", "XNYS")
+    noon = datetime(2026, 5, 26, 12, tzinfo=UTC)
+    days = [plan_of(desk, noon + hours * HOUR) for hours in range(17)]
+    assert days == [date(2026, 5, 25)] * 13 + [date(2026, 5, 26)] * 4
+
+
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), min_size=1, max_size=40))
 @settings(max_examples=60, deadline=None)
 def test_however_it_goes_what_stands_is_what_is_missed(
