@@ -228,7 +228,7 @@ AMOUNT = st.decimals("0.000001", "10", places=6)
 FILLS = st.lists(st.tuples(st.sampled_from(["BUY", "SELL"]), AMOUNT, AMOUNT, AMOUNT), max_size=12)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(fills=FILLS)
 def test_once_flat_all_of_it_is_what_was_paid_and_received(
     fills: list[tuple[str, Decimal, Decimal, Decimal]], tmp_path_factory: pytest.TempPathFactory

@@ -251,7 +251,7 @@ def _stop(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("seed", seeds(2, 5))
+@pytest.mark.parametrize("seed", seeds(1, 5))
 def test_any_order_of_arrivals_is_one_full_recomputation(seed: int, tmp_path: Path) -> None:
     world = World(random.Random(seed))
     world.fill_up(world.rng.choice([8, 40, 120]))
