@@ -16,9 +16,9 @@ from connectors.arrow_text import (
     integers_text,
     lenient_utf8,
     plain_numbers,
-    writable,
 )
 from connectors.meter import NULL_BYTES, Meter
+from recon.outside_text import storable
 
 Kind = Literal[
     "BIGINT",
@@ -241,7 +241,7 @@ def _json(value: object) -> str | None:
 
 def _plain(value: object, meter: Meter, depth: int) -> object:
     if isinstance(value, str):
-        return writable(value)
+        return storable(value)
     if isinstance(value, Mapping | list):
         meter.nesting("JSON", depth)
         if isinstance(value, list):

@@ -118,8 +118,3 @@ def lenient_utf8(text: pa.Array) -> pa.Array:
 def lenient_text(raw: bytes) -> str:
     r"""Return text as it is; a byte that is no UTF-8 shows as `\xff`, and never stops the books."""
     return raw.decode("utf-8", "backslashreplace")
-
-
-def writable(text: str) -> str:
-    r"""Return text that UTF-8 can write: half a pair of surrogates shows as `\ud83d`."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -12,8 +12,6 @@ import asyncio
 import glob
 import hashlib
 import json
-import os
-import stat
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -35,6 +33,7 @@ from recon.domain import (
     Window,
 )
 from recon.errors import ConfigError, StatementError, VenueError, VenueRefused
+from recon.file_text import NotRegularError, open_regular
 from recon.sessions import Calendar
 
 VENUE: Final = "ibkr-flex"
@@ -357,14 +356,13 @@ class IbkrFlexFiles(_FlexConnector):
         Waits for nobody: a pipe or a device is refused.
         """
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(handle, "rb") as file:
-                if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    raise StatementError(
-                        f"account {self.account}: {path.name} is no regular file: "
-                        "move it elsewhere, or correct `files`"
-                    )
+            with open_regular(path) as file:
                 data = file.read(most_bytes + 1)
+        except NotRegularError as error:
+            raise StatementError(
+                f"account {self.account}: {path.name} is no regular file: "
+                "move it elsewhere, or correct `files`"
+            ) from error
         except OSError as error:
             raise StatementError(
                 f"account {self.account}: {path.name} cannot be read ({error.strerror}): "

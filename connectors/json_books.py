@@ -26,10 +26,10 @@ from typing import Any, NoReturn
 import pyarrow as pa
 
 from connectors.arrow_columns import Texts, json_text, stacked
-from connectors.arrow_text import writable
 from connectors.books_files import FileTable
 from connectors.meter import Meter
 from connectors.snapshot import UnreadableError
+from recon.outside_text import storable
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 KEY = "_key"
@@ -104,9 +104,9 @@ def _constant(word: str) -> None:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    held = {writable(name): value for name, value in pairs}
+    held = {storable(name): value for name, value in pairs}
     if len(held) < len(pairs):
-        names = Counter(writable(name) for name, _ in pairs)
+        names = Counter(storable(name) for name, _ in pairs)
         twice = next(name for name, count in names.items() if count > 1)
         raise ValueError(f"an object has {twice!r} twice")
     return held
@@ -197,7 +197,7 @@ class _Tables:
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, str):
-            return writable(value)
+            return storable(value)
         return json_text(value, self._meter)
 
 

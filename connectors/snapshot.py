@@ -15,11 +15,11 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.arrow_text import writable
 from connectors.payload import payload_text
 from recon.domain import CheckItem, Coverage, Promise, Record, Table, Window
 from recon.errors import BooksError
 from recon.limits import Limits
+from recon.outside_text import storable
 
 _ROWS_AT_ONCE = 10_000
 """Rows that are Python's at one time: there, they take ten times the room."""
@@ -44,8 +44,8 @@ class UnreadableError(BooksError):
     """The books cannot be read: what is the matter, and what to do, told apart for `check`."""
 
     def __init__(self, source: Path | str, what: str, remedy: str) -> None:
-        self.what = writable(f"{source} {what}")
-        self.remedy = writable(remedy)
+        self.what = storable(f"{source} {what}")
+        self.remedy = storable(remedy)
         super().__init__(f"{self.what}: {self.remedy}")
 
 

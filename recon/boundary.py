@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from recon.disk import MAKE_ROOM, no_space
 from recon.errors import DefectError, EvidenceError, ExitCode, LockedError, ReconError, StateError
+from recon.outside_text import storable
 from recon.state import is_of_storage
 
 LOG = logging.getLogger(__name__)
@@ -60,10 +61,10 @@ def reason(error: BaseException, source: str) -> str:
     and the reason names its type and its place.
     """
     if _is_expected(error):
-        return _readable(str(error))
+        return storable(str(error))
     text = _text(error)
     said = f"{type(error).__name__} in {_place(error)}" + (f": {text}" if text else "")
-    LOG.error("%s: %s\n%s", source, said, _readable("".join(traceback.format_exception(error))))
+    LOG.error("%s: %s\n%s", source, said, storable("".join(traceback.format_exception(error))))
     return f"{said}: this is a defect of recon: report it with the log"
 
 
@@ -118,10 +119,5 @@ def _place(error: BaseException) -> str:
 def _text(error: BaseException) -> str:
     """Return an exception's own text in one line; it may be long, or fail to be written."""
     written = str(traceback.TracebackException(type(error), error, None, limit=0))
-    line = _readable(" ".join(written.split()))
+    line = storable(" ".join(written.split()))
     return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}…"
-
-
-def _readable(text: str) -> str:
-    """Return text that can be stored and printed: a lone surrogate is written as its escape."""
-    return text.encode("utf-8", "backslashreplace").decode()

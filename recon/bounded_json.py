@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
 
+from recon.outside_text import storable
+
 MAX_DEPTH = 64
 """Objects and lists within each other."""
 MAX_VALUES = 2_000_000
@@ -51,7 +53,7 @@ def decoded(document: bytes | str, *, has_whole_numbers: bool = False) -> Any:
     if count > MAX_VALUES:
         raise UnreadableJson(f"about {count} values are more than the {MAX_VALUES} that are read")
     has_escapes = _SURROGATE_ESCAPE.search(text) is not None or not text.isascii()
-    readable = readable_text if has_escapes else None
+    readable = storable if has_escapes else None
     try:
         found = json.loads(
             text,
@@ -72,11 +74,6 @@ def decoded(document: bytes | str, *, has_whole_numbers: bool = False) -> Any:
 def counted(text: str) -> int:
     """Return about how many values a document has, before it is decoded; never too few."""
     return text.count(",") + text.count("[") + text.count("{")
-
-
-def readable_text(text: str) -> str:
-    """Return `text` with each lone surrogate replaced by its escape."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _text(document: bytes) -> str:

@@ -7,8 +7,6 @@ beat has one deadline, all of them side by side.
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,6 +19,7 @@ from recon.bounded_body import BodyError, BodyTooLong, bounded_body
 from recon.bounded_json import NotJson, decoded
 from recon.config import Bot, Config, Heartbeat
 from recon.domain import Clock
+from recon.file_text import NotRegularError, open_regular
 from recon.liveness import Beat, NoBeat, Reading, Rhythm
 from recon.outside_text import redact, redact_leaves
 from recon.sessions import market_hours
@@ -170,12 +169,12 @@ async def _aside(name: Path, path: Path) -> bytes:
 
 def _regular_file(name: Path, path: Path) -> bytes:
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_regular(path)
     except FileNotFoundError:
         raise _Missing(f"there is no file {name}") from None
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(f"{name} is no file")
+    except NotRegularError:
+        raise OSError(f"{name} is no file") from None
+    with file:
         return _bounded(file.read(MAX_BYTES + 1))
 
 

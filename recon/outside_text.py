@@ -131,6 +131,11 @@ def excerpt(text: str, most: int) -> str:
     return redact(text[: most + LOOK_AHEAD])[:most]
 
 
+def storable(text: str) -> str:
+    r"""Return text that UTF-8 can write: a lone surrogate is written as its escape, `\ud83d`."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def visible(text: str, *, keeps: str = LINE_FEED) -> str:
     r"""Return text whose unprintable characters are written as escapes: `\x1b`, `\u202e`.
 
