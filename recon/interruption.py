@@ -65,8 +65,9 @@ def interrupt_too(work: Interruptible) -> None:
 def heeding(end_children: Callable[[], object]) -> Iterator[None]:
     """Raise Interrupted in the block when a signal asks this process to end; once, the first time.
 
-    Signals that are ignored, as by `nohup`, stay so. `end_children` is called before a process ends
-    itself whose clean-up takes too long.
+    Signals that are ignored, as by `nohup`, stay so. After the block all of them are: its work has
+    ended, and the process exits with the status of that work. `end_children` is called before a
+    process ends itself whose clean-up takes too long.
     """
     listen, tell = os.pipe()
     os.set_blocking(tell, False)
@@ -89,9 +90,8 @@ def heeding(end_children: Callable[[], object]) -> Iterator[None]:
     try:
         yield
     finally:
-        after = signal.SIG_IGN if _Asked.number else signal.SIG_DFL
         for one in heeded:
-            signal.signal(one, after)
+            signal.signal(one, signal.SIG_IGN)
 
 
 def _end_late(listen: int, end_children: Callable[[], object]) -> None:

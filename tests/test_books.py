@@ -123,8 +123,6 @@ class TestAnswers:
     @pytest.mark.parametrize(
         "query",
         [
-            "",
-            "-- nothing",
             f"{select(QUERY)}; {select(QUERY)}",
             "create table x as select 1",
             "copy bot.t to 'x.csv'",
@@ -138,6 +136,11 @@ class TestAnswers:
     )
     def test_anything_but_one_select_is_refused(self, tmp_path: Path, query: str) -> None:
         with pytest.raises(BooksError, match=r"trades\.sql must be one select"):
+            mapped(tmp_path, query)
+
+    @pytest.mark.parametrize("query", ["", "-- nothing"])
+    def test_a_file_without_a_query_is_refused(self, tmp_path: Path, query: str) -> None:
+        with pytest.raises(ConfigError, match=r"trades\.sql holds no query: write one select"):
             mapped(tmp_path, query)
 
     @pytest.mark.parametrize(
