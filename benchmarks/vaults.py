@@ -15,6 +15,7 @@ from benchmarks.measure import once
 from benchmarks.promises import Line, Run
 from connectors.sqlite_books import SqliteBooks
 from recon.domain import Session, Table, Window
+from recon.limits import Limits
 
 ROWS = 1_000_000
 UNIT = "× ADBC's time"
@@ -57,7 +58,8 @@ def recon_reads(vault: Path) -> float:
     """
 
     async def read() -> int:
-        books = SqliteBooks("bot", vault, now=lambda: NOW, scratch=vault.parent)
+        limits = Limits(rows=ROWS, text_mb=500)  # more than a night reads by default
+        books = SqliteBooks("bot", vault, now=lambda: NOW, scratch=vault.parent, limits=limits)
         tables = [item async for item in books.fetch(WINDOW) if isinstance(item, Table)]
         return sum(table.batches.num_rows for table in tables)
 

@@ -35,9 +35,9 @@ class Limits:
 
     files: int = 10_000
     file_mb: int = 4_000
-    rows: int = 5_000_000
+    rows: int = 500_000
     columns: int = 1_000
-    text_mb: int = 500
+    text_mb: int = 64
     value_kb: int = 1_000
     json_mb: int = 100
     json_values: int = 4_000_000
