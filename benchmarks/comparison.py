@@ -23,7 +23,8 @@ from benchmarks.kernels import has_compiled
 from benchmarks.lots import MILLION, bound, made
 from benchmarks.measure import in_own_process
 from benchmarks.promises import Explain, Line, Run, Target, number, rate
-from recon.lots import Book, Method
+from recon.domain import Method
+from recon.lots import Book
 
 SMALL = 100_000
 """Fills for what takes minutes over a million: the first keys, whole."""

@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from benchmarks.promises import Line, Run, Target
 from recon.ledger import Ledger
+from recon.page import Page
 from recon.paging.channels import Outlet
 from recon.paging.delivery import deliver
-from recon.paging.page import Page
 from recon.paging.wire import understood
 
 CHANNELS = 8

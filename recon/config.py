@@ -33,25 +33,16 @@ from pydantic import (
     model_validator,
 )
 
-from recon.config_file import (
-    MOST_MISTAKES,
-    assert_plain,
-    is_plain,
-    name_of,
-    number_of,
-    one_line,
-    parse,
-    shown,
-)
+from recon.config_file import MOST_MISTAKES, assert_plain, is_plain, name_of, number_of, parse
 from recon.currencies import ISO, meant
-from recon.domain import Severity
+from recon.domain import Method, Severity
 from recon.errors import ConfigError, ReconError
 from recon.exact import PLACES
 from recon.exchanges import close_matches, exchange_ids
 from recon.limits import Limits
-from recon.lots import Method
 from recon.order_tags import INJECTED, alike, library_of
-from recon.ping import read_ping, split_ping
+from recon.outside_text import one_line, quoted_value
+from recon.ping_address import read_ping, split_ping
 from recon.secrets import keys_of_secrets, named, read_secret, remember_proxies
 from recon.sessions import FIRST, assert_calendar
 from recon.web_address import HIGHEST_PORT, assert_private, read_address
@@ -74,7 +65,7 @@ def _decimal(value: object) -> object:
         with suppress(ValueError):
             found = number_of(str(value))
     if not isinstance(found, Decimal) or not found.is_finite():
-        raise ValueError(f"{shown(value)} is not a number: write it as 1.5, or as text")
+        raise ValueError(f"{quoted_value(value)} is not a number: write it as 1.5, or as text")
     return found
 
 
@@ -132,7 +123,7 @@ def _day(value: object) -> date:
     except ValueError:
         day = None
     if day is None or isinstance(value, datetime) or not isinstance(value, date | str):
-        raise ValueError(f"{shown(value)} is no date: write it as 2026-03-01")
+        raise ValueError(f"{quoted_value(value)} is no date: write it as 2026-03-01")
     if not FIRST <= day <= LAST:
         raise ValueError(f"{day} is out of range: write a date from {FIRST} to {LAST}")
     return day
@@ -142,7 +133,9 @@ def _time(value: object) -> time:
     try:
         read = value if isinstance(value, time) else time.fromisoformat(str(value))
     except ValueError:
-        raise ValueError(f'{shown(value)} is no time of day: write it as "13:00", in UTC') from None
+        raise ValueError(
+            f'{quoted_value(value)} is no time of day: write it as "13:00", in UTC'
+        ) from None
     if read.tzinfo is not None:
         raise ValueError(f'{read} has a zone: write it without one, as "13:00", in UTC')
     return read
@@ -153,7 +146,7 @@ def _path(value: Path) -> Path:
     text = str(value)
     longest = max((len(os.fsencode(part)) for part in value.parts), default=0)
     if not is_plain(text) or longest > LONGEST_PART or len(os.fsencode(text)) > LONGEST_PATH:
-        raise ValueError(f"{shown(text)} is no path of a file: write a shorter, plain one")
+        raise ValueError(f"{quoted_value(text)} is no path of a file: write a shorter, plain one")
     return value
 
 
@@ -173,7 +166,7 @@ def _host(value: str) -> str:
     except ValueError:
         found = None
     if found is None or found.host != value:
-        raise ValueError(f"{shown(value)} is no name or address of a host: correct it")
+        raise ValueError(f"{quoted_value(value)} is no name or address of a host: correct it")
     return value
 
 
@@ -234,7 +227,7 @@ def _name(value: str) -> str:
             "use letters, digits, '-', '_' and '.' only, and begin with a letter or a digit"
         )
     if len(value.encode()) > LONGEST_NAME:
-        raise ValueError(f"{shown(value)} is too long: use at most {LONGEST_NAME} bytes")
+        raise ValueError(f"{quoted_value(value)} is too long: use at most {LONGEST_NAME} bytes")
     return value
 
 
@@ -260,7 +253,7 @@ def _zone(value: str) -> str:
         return ZoneInfo(value).key
     except (ValueError, OSError, ZoneInfoNotFoundError):
         raise ValueError(
-            f'{shown(value)} is no time zone: use a name such as "America/New_York"'
+            f'{quoted_value(value)} is no time zone: use a name such as "America/New_York"'
         ) from None
 
 
@@ -600,7 +593,7 @@ class Config(_Section):
         for bot in self.bots:
             if bot.account not in accounts:
                 raise ValueError(
-                    f"bots.{bot.id}.account: there is no account {shown(bot.account)}: "
+                    f"bots.{bot.id}.account: there is no account {quoted_value(bot.account)}: "
                     f"use one of {', '.join(sorted(accounts))}"
                 )
         self._confirmed_by_flex()
@@ -614,7 +607,7 @@ class Config(_Section):
             if isinstance(account, TwsAccount) and account.confirmed_by not in {None, *flex}:
                 raise ValueError(
                     f"accounts.{account.id}.confirmed_by: there is no ibkr-flex account "
-                    f"{shown(account.confirmed_by)}: use one of "
+                    f"{quoted_value(account.confirmed_by)}: use one of "
                     f"{', '.join(sorted(flex)) or 'none yet'}"
                 )
 
@@ -746,7 +739,7 @@ def _unique(noun: str, names: Iterable[str]) -> set[str]:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"two {noun}s are called {shown(name)}: name each once")
+            raise ValueError(f"two {noun}s are called {quoted_value(name)}: name each once")
         seen.add(name)
     return seen
 
@@ -802,6 +795,6 @@ def _remedy(mistake: Mapping[str, Any], key: str) -> str:
         near = [repr(name) for name in close_matches(str(written or "")[:LONGEST_NAME])]
         return (
             'venue must be "okx", "ibkr-flex", "ibkr-tws", or the id of an exchange that ccxt knows'
-            + (f": is {shown(written)} meant to be {' or '.join(near)}?" if near else "")
+            + (f": is {quoted_value(written)} meant to be {' or '.join(near)}?" if near else "")
         )
     return str(message).removeprefix("Value error, ")

@@ -9,14 +9,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from recon.errors import ConfigError
 from recon.file_text import MIB, read_file_text
-from recon.outside_text import visible
+from recon.outside_text import one_line, quoted_value
 
 LONGEST_FILE = 4 * MIB
 """A configuration of ten thousand bots takes half of it."""
@@ -101,22 +100,6 @@ def name_of(values: Any, place: tuple[int | str, ...], omitted: tuple[str, ...] 
     return ".".join(one_line(part, 100) for part in parts[:DEEPEST])
 
 
-def one_line(text: str, most: int = 1000) -> str:
-    """Return a text with unprintable characters escaped, and not over-long."""
-    return visible(text if len(text) <= most else f"{text[:most]}…", keeps="")
-
-
-def shown(value: object) -> str:
-    """Return a value as an error quotes it: one line, visible, and not over-long."""
-    if isinstance(value, str):
-        return repr(value if len(value) <= MOST_DIGITS else f"{value[:MOST_DIGITS]}…")
-    if isinstance(value, int | Decimal | date | time):
-        return one_line(str(value), MOST_DIGITS)
-    if isinstance(value, dict):
-        return "a table"
-    return "a list" if isinstance(value, list) else type(value).__name__
-
-
 def number_of(text: str) -> Decimal:
     """Return the number that a text writes: finite or not. Raises ValueError where it is none.
 
@@ -184,7 +167,7 @@ def _mistake(place: tuple[int | str, ...], value: object) -> str:
     if isinstance(value, str) and not is_plain(value):
         if len(value) > LONGEST_TEXT:
             return f"a text of more than {LONGEST_TEXT} characters: write a shorter one"
-        return f"{shown(value)} has a control character: write it without, on one line"
+        return f"{quoted_value(value)} has a control character: write it without, on one line"
     if isinstance(value, int) and not -LARGEST <= value < LARGEST:
         return "a whole number beyond 64 bits: write a smaller one"
     return ""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from recon.config import Account, Config
 from recon.errors import ConfigError
-from recon.paging.page import MAX_BODY, Page
+from recon.page import MAX_BODY, Page
 from recon.schedule import LEAD, LONGEST_RUN, Opening, openings_of, schedule
 from recon.sessions import TradeDates
 

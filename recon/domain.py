@@ -26,6 +26,13 @@ ProofStatus = Literal["closed", "broken", "absent"]
 BreakStatus = Literal["open", "acknowledged", "resolved", "cleared"]
 """The first two stand; `resolved` is a person's word, `cleared` the evidence's."""
 
+Cause = Literal[
+    "fee_missing", "fee_rate_guessed", "fee_currency_value", "funding_missing", "funding_misplaced",
+    "price", "quantity", "duplicate", "phantom", "unrecorded", "adopted", "multiplier", "side",
+    "arithmetic", "lot_method", "currency", "correction", "timing", "dividend", "tax", "interest",
+    "deleted", "unowned", "unexplained",
+]  # fmt: skip
+Method = Literal["average", "fifo"]
 Severity = Literal["minor", "major", "critical"]
 
 

@@ -146,6 +146,10 @@ class Interrupted(KeyboardInterrupt):
         """As a shell has it for a process that a signal has ended."""
 
 
+LONGEST_SUMMARY = 300
+"""Characters of a summary."""
+
+
 def exit_status(error: BaseException) -> int:
     """Return the exit status of a command that ends with `error`. What is not ours is a bug."""
     if isinstance(error, ReconError):
@@ -153,6 +157,14 @@ def exit_status(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         return getattr(error, "exit_code", ExitCode.INTERRUPTED)
     return ExitCode.BUG
+
+
+def summary(error: BaseException) -> str:
+    """Return one line on what ended a run: exit status and text. Of a bug only its type."""
+    is_ours = isinstance(error, ReconError | Interrupted)
+    said = str(error) if is_ours else type(error).__name__
+    line = next(iter(said.splitlines()), "")
+    return f"exit status {exit_status(error)}: {line}"[:LONGEST_SUMMARY]
 
 
 def clean_up(action: Callable[[], object], *, after: BaseException | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recon.assignments import Assignment, Filled, as_shown
-from recon.causes.walk import Cause
+from recon.domain import Cause
 from recon.errors import UsageError
 from recon.exact import EXACT, text
 from recon.mappings import biases

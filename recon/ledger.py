@@ -29,10 +29,10 @@ from recon.incidents import Told
 from recon.interruption import asked
 from recon.liveness import Known, Trouble
 from recon.manifests import Held, Manifest
+from recon.page import Page
 from recon.paging import heard, outbox
 from recon.paging.heard import Answer, Mark
 from recon.paging.outbox import Unanswered, Waiting
-from recon.paging.page import Page
 from recon.sessions import Calendar
 
 LEDGER = "ledger.sqlite"

@@ -29,9 +29,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-Method = Literal["average", "fifo"]
+from recon.domain import Method
 
 
 class Realised(NamedTuple):

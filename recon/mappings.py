@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from recon.causes.walk import Cause
-from recon.config_file import shown
+from recon.domain import Cause
 from recon.errors import BooksError, ConfigError
 from recon.file_text import read_file_text
+from recon.outside_text import quoted_value
 from recon.resources import sql_root
 from recon.watermarks import Watermarks, read_watermarks
 
@@ -191,7 +191,7 @@ def _read_biases(path: Path) -> dict[str, str]:
     causes = [cause for cause, _ in rows[1:]]
     if unknown := sorted(set(causes) - CAUSES):
         known = ", ".join(sorted(CAUSES))
-        raise ConfigError(f"{path}: {shown(unknown[0])} is no cause: use one of {known}")
+        raise ConfigError(f"{path}: {quoted_value(unknown[0])} is no cause: use one of {known}")
     if len(set(causes)) < len(causes):
         raise ConfigError(f"{path}: name each cause once")
     return dict(zip(causes, (says for _, says in rows[1:]), strict=True))
@@ -265,7 +265,7 @@ def _columns(word: str, texts: Mapping[Path, str]) -> dict[str, frozenset[str]]:
                 match = _TABLE_OF_COLUMNS.fullmatch(part)
                 if match is None:
                     shape = f"-- {word}: table(column, …); …"
-                    raise ConfigError(f"{path}: write `{shape}`, not {shown(part)}")
+                    raise ConfigError(f"{path}: write `{shape}`, not {quoted_value(part)}")
                 columns = frozenset(name.strip().lower() for name in match[2].split(","))
                 named[match[1].lower()] |= columns
     return dict(named)

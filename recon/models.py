@@ -16,9 +16,8 @@ from recon.assignments import Assignment
 from recon.causes.reckon import find_causes
 from recon.config import Account as AccountSettings
 from recon.config import Bot, CcxtAccount, OkxAccount, SharedDatabase, TwsAccount
-from recon.domain import Window
+from recon.domain import Method, Window
 from recon.errors import IdentityError
-from recon.lots import Method
 from recon.names import keep_names
 from recon.resources import sql_root
 from recon.run_lots import run_lots

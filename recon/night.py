@@ -32,9 +32,10 @@ from recon.interruption import heed
 from recon.judgement import Tolerance
 from recon.ledger import LEDGER, Ledger
 from recon.models import build, configure, note_told
+from recon.page import Page
+from recon.page_text import runs_again
 from recon.paging.channels import outlets
 from recon.paging.delivery import Watched, decide, deliver, told_pages
-from recon.paging.page import Page, runs_again
 from recon.plan import AccountPlan, BotPlan, Plan, begun, make_plan
 from recon.progress import Progress, Silent
 from recon.publication import (

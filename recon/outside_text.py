@@ -23,6 +23,8 @@ import base64
 import re
 import unicodedata
 from collections.abc import Iterator
+from datetime import date, time
+from decimal import Decimal
 from functools import cache
 from html.entities import codepoint2name
 from typing import Any, NamedTuple
@@ -38,6 +40,8 @@ FORMULA_SIGNS = "=+\\-@＝＋－＠﹦﹢﹣﹫"
 BASE64_END = r"(?:[A-Za-z0-9+/_-]|%2[BbFf])?(?:=|%(?:25){0,4}3[Dd]){0,2}"
 LOOK_AHEAD = 65_536
 """Characters behind an excerpt that are searched for the secrets that begin in it."""
+LONGEST_QUOTE = 100
+"""Characters of a value that an error quotes."""
 DEEP = 16
 """How often an escape may have been escaped again: a bound for the search."""
 SHORT_ESCAPES = {"\n": "n", "\t": "t", "\r": "r", "\b": "b", "\f": "f"}
@@ -163,6 +167,22 @@ def shown_line(text: str) -> str:
     recon says.
     """
     return visible(redact_data(text), keeps="")
+
+
+def one_line(text: str, most: int = 1000) -> str:
+    """Return a text with unprintable characters escaped, and not over-long."""
+    return visible(text if len(text) <= most else f"{text[:most]}…", keeps="")
+
+
+def quoted_value(value: object) -> str:
+    """Return a value as an error quotes it: one line, visible, and not over-long."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= LONGEST_QUOTE else f"{value[:LONGEST_QUOTE]}…")
+    if isinstance(value, int | Decimal | date | time):
+        return one_line(str(value), LONGEST_QUOTE)
+    if isinstance(value, dict):
+        return "a table"
+    return "a list" if isinstance(value, list) else type(value).__name__
 
 
 def shown_document(document: Any) -> Any:

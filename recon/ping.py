@@ -17,9 +17,9 @@ from urllib.request import getproxies, proxy_bypass
 
 from recon.child import Child
 from recon.config_file import parse
-from recon.errors import ConfigError, Interrupted, ReconError, clean_up, exit_status
-from recon.secrets import keys_of_secrets, read_secret
-from recon.web_address import assert_private, read_address
+from recon.errors import LONGEST_SUMMARY, ConfigError, clean_up, summary
+from recon.ping_address import read_ping
+from recon.secrets import keys_of_secrets
 
 DEADLINE_S = 10.0
 """For one ping, all its attempts together."""
@@ -27,7 +27,6 @@ DEADLINE_S = 10.0
 LAST_WAIT_S = 2.5
 """For what is left of the first ping when a run ends: the rest is for the last one."""
 
-MAX_LINE = 300
 Note = Callable[[str], None]
 
 
@@ -42,7 +41,10 @@ class Run:
         """Take what a night published, its status, and what it left undone beside its pages."""
         problem = next(filter(None, [problem, *map(unfinished, documents)]), "")
         told = problem or f"{documents[-1]['status']} as of {documents[-1]['as_of']}"
-        self.ending = ("fail" if problem else "success", f"exit status {status}: {told}"[:MAX_LINE])
+        self.ending = (
+            "fail" if problem else "success",
+            f"exit status {status}: {told}"[:LONGEST_SUMMARY],
+        )
 
 
 def unfinished(document: Mapping[str, Any]) -> str:
@@ -67,32 +69,6 @@ def address(config_path: Path) -> str | None:
         return None if source is None else read_ping(source, config_path.absolute().parent)
     except (ConfigError, ValueError):
         return None
-
-
-def read_ping(source: object, folder: Path) -> str:
-    """Return the address that `recon.ping` names; `folder` is what a relative file is relative to.
-
-    It is a secret, and beside it there may be `allow_plain_http`. Raises ValueError for an address
-    that cannot be pinged, or would be in the clear.
-    """
-    secret, is_allowed = split_ping(source)
-    url = read_secret(secret, folder, "recon.ping")
-    try:
-        found = read_address(url, ("http", "https"))
-    except ValueError as error:
-        raise ValueError(f"the secret is no web address: {error}") from None
-    assert_private(found, "the address, which is a secret,", is_allowed=is_allowed)
-    return url
-
-
-def split_ping(source: object) -> tuple[object, bool]:
-    """Return the secret that `recon.ping` names, and whether it may be sent without TLS."""
-    if not isinstance(source, dict):
-        return source, False
-    is_allowed = source.get("allow_plain_http", False)
-    if not isinstance(is_allowed, bool):
-        raise ValueError("allow_plain_http: write true or false")  # noqa: TRY004 - as pydantic wants
-    return {key: value for key, value in source.items() if key != "allow_plain_http"}, is_allowed
 
 
 def is_proxied(url: str) -> bool:
@@ -126,17 +102,9 @@ def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Itera
         yield run
         _tell(url, begun, run.ending, note, deadline_s)
     except BaseException as error:
-        ending = ("fail", told_of(error))
+        ending = ("fail", summary(error))
         clean_up(lambda: _tell(url, begun, ending, note, deadline_s), after=error)
         raise
-
-
-def told_of(error: BaseException) -> str:
-    """Say in one line what ended a run; of a bug only its kind, as it may hold anything."""
-    is_ours = isinstance(error, ReconError | Interrupted)
-    said = str(error) if is_ours else type(error).__name__
-    line = next(iter(said.splitlines()), "")
-    return f"exit status {exit_status(error)}: {line}"[:MAX_LINE]
 
 
 def _tell(

@@ -26,9 +26,10 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Literal, NamedTuple
 
+from recon.domain import Method
 from recon.errors import IdentityError
 from recon.exact import SCALE, to_units
-from recon.lots import NOTHING, Book, Lot, Method, Realised, split
+from recon.lots import NOTHING, Book, Lot, Realised, split
 
 Scope = Literal["bot", "account", "broker"]
 FILLS = ("fill", "exercise")

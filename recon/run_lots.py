@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from recon.domain import Method
 from recon.exact import PLACES, from_units, to_units
 from recon.identifiers import quoted
-from recon.lots import Method
 from recon.realise import (
     Bystander,
     ClosingBook,

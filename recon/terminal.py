@@ -15,7 +15,7 @@ from recon.domain import CheckItem
 from recon.exact import rounded
 from recon.output import console as clean_console
 from recon.outside_text import shown_document, shown_line
-from recon.paging.page import causes_in_words
+from recon.page_text import causes_in_words
 
 COLOURS = {
     "agreed": "green", "proven": "green", "closed": "green", "complete": "green",

@@ -28,10 +28,10 @@ from recon.incidents import Told
 from recon.ledger import LEDGER, Ledger
 from recon.liveness import LOOKS_A_PERIOD, Beat, Known, NoBeat, Trouble, judge
 from recon.output import echo
+from recon.page import MAX_BODY, Page
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver, told_pages
 from recon.paging.listen import Listener
-from recon.paging.page import MAX_BODY, Page
 from recon.systemd import notify
 
 TURN_S = 120.0

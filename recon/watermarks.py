@@ -20,8 +20,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, cast, get_args
 
-from recon.config_file import shown
 from recon.errors import ConfigError
+from recon.outside_text import quoted_value
 
 Form = Literal["text", "epoch_s", "epoch_ms"]
 """How a time is written: YYYY-MM-DD HH:MM:SS (UTC, or with an offset), or a number since 1970."""
@@ -108,7 +108,9 @@ def read_watermarks(texts: Mapping[Path, str]) -> Watermarks:
         for word, line in _LINE.findall(text):
             match = (_WATERMARK if word == "watermark" else _UNIT).fullmatch(line)
             if match is None:
-                raise ConfigError(f"{path}: write `{_SHAPES[word]}, not {shown(line.strip())}")
+                raise ConfigError(
+                    f"{path}: write `{_SHAPES[word]}, not {quoted_value(line.strip())}"
+                )
             if word == "watermark":
                 marks.add(Watermark(match[1].lower(), match[2].lower(), cast("Form", match[3])))
             else:

@@ -12,10 +12,10 @@ from typing import Any
 from recon.breaks import Break
 from recon.domain import Severity
 from recon.ledger import Ledger
+from recon.page import Page
 from recon.paging.channels import Outlet
 from recon.paging.delivery import deliver
 from recon.paging.listen import Listener
-from recon.paging.page import Page
 from recon.paging.wire import understood
 from tests.servers.answering import REST_TOKEN, BotApi, PagerDuty, serving
 from tests.servers.channels import pagerduty_url, telegram_url

@@ -14,8 +14,7 @@ from connectors.flex_statement import Row, Statement
 from connectors.ibkr_flex import records
 from recon.claims import keep_claims
 from recon.config import Bot, FlexAccount
-from recon.domain import Coverage, Record
-from recon.lots import Method
+from recon.domain import Coverage, Method, Record
 from recon.models import build, configure
 from recon.plan import Plan
 from recon.sessions import calendar, window

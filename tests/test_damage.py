@@ -17,8 +17,8 @@ from recon.backup import back_up, restore
 from recon.cli import run_cli
 from recon.errors import ExitCode, StateError
 from recon.ledger import LEDGER
+from recon.page import FAILED
 from recon.paging.delivery import UNDELIVERED
-from recon.paging.page import FAILED
 from recon.publication import BACKUPS, PUBLISHED, WAREHOUSE
 from tests.conftest import seeds
 from tests.dying import Death, night_in_a_process

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from recon.config import Config, load
 from recon.deadline import Due, due, missed, pages
 from recon.errors import ConfigError
-from recon.paging.page import Page
+from recon.page import Page
 from recon.plan import make_plan
 from recon.schedule import schedule
 from tests.conftest import slow_after

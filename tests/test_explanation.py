@@ -17,7 +17,7 @@ from recon.cli import run_cli
 from recon.errors import ExitCode
 from recon.exact import rounded, text
 from recon.explanation import write_evidence
-from recon.paging.page import write_page
+from recon.page_text import write_page
 from tests.fleet import AS_OF, BTC, OPENING, Trader, account, one_night, rows
 from tests.liars import Liar
 

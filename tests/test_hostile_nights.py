@@ -25,9 +25,9 @@ from recon.demo.okx_account import OkxAccount
 from recon.errors import ExitCode, IdentityError
 from recon.ledger import LEDGER, Ledger
 from recon.night import Night, run_night
+from recon.page import FAILED, Page
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver
-from recon.paging.page import FAILED, Page
 from recon.publication import BACKUPS, PUBLISHED
 from recon.service import NIGHT_LOCK, nightly
 from recon.state import locked_state

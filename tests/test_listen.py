@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from recon.errors import ConfigError
 from recon.ledger import Ledger
+from recon.page import Page
 from recon.paging.answers import READERS
 from recon.paging.channels import Outlet
 from recon.paging.heard import Answer, Mark
 from recon.paging.listen import Listener, check_answers
-from recon.paging.page import Page
 from recon.paging.wire import understood
 from tests.answers import MINUTE, STRANGER, Desk, serving_desk
 from tests.servers.answering import (

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from recon.ledger import Ledger
+from recon.page import Page
 from recon.paging.channels import Outlet
 from recon.paging.listen import Listener
-from recon.paging.page import Page
 from recon.paging.wire import understood
 from tests.answers import STRANGER
 from tests.servers.answering import BotApi, loses_the_reply, says, serving

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from recon.paging.page import Page
+from recon.page import Page
 from tests.answers import MINUTE, Desk, serving_desk
 from tests.servers.answering import REST_TOKEN, Fault, drips, redirects, says
 from tests.sightings import off_by

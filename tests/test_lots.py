@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recon.domain import Method
 from recon.exact import SCALE
-from recon.lots import Book, Method, Realised, split
+from recon.lots import Book, Realised, split
 from tests.reckoner import UNIT, Fill, Funding, Outcome, Reckoner
 
 HISTORIES = 1_500

@@ -19,7 +19,7 @@ from recon.domain import Coverage, Record, Table
 from recon.fetch import BooksWanted, Haul, fetch_all
 from recon.judgement import EXIT_CODES
 from recon.night import Night, Source, Work, commit, run_night
-from recon.paging.page import write_page
+from recon.page_text import write_page
 from recon.plan import Plan, make_plan
 from recon.progress import Silent
 from recon.publication import kept, known_ledger, opened, verify

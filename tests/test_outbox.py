@@ -21,11 +21,11 @@ from recon.breaks import Break
 from recon.domain import Severity
 from recon.errors import LockedError, UsageError
 from recon.ledger import Ledger
+from recon.page import Page
 from recon.paging import delivery
 from recon.paging.channels import Outlet, targets
 from recon.paging.delivery import UNDELIVERED, Delivered, Watched, decide, deliver, told_pages
 from recon.paging.drill import drill
-from recon.paging.page import Page
 from recon.paging.wire import understood
 from tests.servers.channels import (
     Answer,

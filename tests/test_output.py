@@ -17,7 +17,7 @@ from recon.commands.options import print_json
 from recon.domain import CheckItem
 from recon.output import CleanFormatter, console, echo, traceback_text
 from recon.outside_text import remember_secret, shown_document
-from recon.paging.page import write_page
+from recon.page_text import write_page
 from recon.terminal import (
     print_checks,
     print_document,

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from recon.errors import ConfigError
+from recon.page import MAX_BODY, Message
+from recon.page_text import concerns, write_page
 from recon.paging.channels import Result, send
-from recon.paging.page import MAX_BODY, concerns, write_page
-from recon.paging.wire import Message, Request, understood
+from recon.paging.wire import Request, understood
 from tests.servers.channels import (
     TOKEN,
     Answer,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from recon.domain import Method
 from recon.exact import SCALE
-from recon.lots import Method
 from recon.realise import (
     Bystander,
     ClosingBook,

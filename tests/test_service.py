@@ -25,7 +25,7 @@ from recon.errors import ExitCode, IdentityError
 from recon.expected import sessions_after
 from recon.ledger import LEDGER
 from recon.night import Night, run_night
-from recon.paging.page import FAILED
+from recon.page import FAILED
 from recon.publication import BACKUPS, PUBLISHED
 from recon.service import Done, due, nightly
 from recon.sessions import Calendar, TradeDates, UtcDays

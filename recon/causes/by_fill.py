@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 from recon.causes.owners import effective
 from recon.causes.pairing import Entry, FillKey, is_same_qty
-from recon.causes.walk import FEE_LIKE, NOISE, Cause, Step, closed_by_noise, is_same
+from recon.causes.walk import FEE_LIKE, NOISE, Step, closed_by_noise, is_same
+from recon.domain import Cause, Method
 from recon.exact import SCALE
-from recon.lots import Book, Method
+from recon.lots import Book
 from recon.realise import Event, SessionPnl
 
 Named = tuple[Cause, Fraction, str]

@@ -16,10 +16,10 @@ from recon.causes.matched import Matched, read_matched
 from recon.causes.owners import SEPARATOR, Trade, own
 from recon.causes.paired import read_pairs
 from recon.causes.story import Case, Story
-from recon.causes.walk import Booked, Cause, Step, walk
+from recon.causes.walk import Booked, Step, walk
+from recon.domain import Cause, Method
 from recon.exact import PLACES, from_units, to_units
 from recon.identifiers import quoted
-from recon.lots import Method
 from recon.realise import Event, SessionPnl, realise_each
 from recon.run_lots import IN_ORDER
 from recon.warehouse import Warehouse

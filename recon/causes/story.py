@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from recon.causes.by_fill import Realised
 from recon.causes.owners import effective
 from recon.causes.pairing import Entry, Paired
-from recon.causes.walk import Actual, Cause, Part, Step
+from recon.causes.walk import Actual, Part, Step
+from recon.domain import Cause
 from recon.exact import SCALE
 from recon.realise import Event, SessionPnl
 

@@ -10,16 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
+from recon.domain import Cause
 from recon.exact import SCALE
 
-Cause = Literal[
-    "fee_missing", "fee_rate_guessed", "fee_currency_value", "funding_missing", "funding_misplaced",
-    "price", "quantity", "duplicate", "phantom", "unrecorded", "adopted", "multiplier", "side",
-    "arithmetic", "lot_method", "currency", "correction", "timing", "dividend", "tax", "interest",
-    "deleted", "unowned", "unexplained",
-]  # fmt: skip
 NOISE = Fraction(1, 10**9)
 """Amounts that lie closer than this, or than this share of them, are one: bots count in floats."""
 RATE_MOVES = Fraction(1, 20)

@@ -19,7 +19,8 @@ from recon.config import Paging
 from recon.domain import Severity
 from recon.errors import ConfigError
 from recon.judgement import SEVERITIES
-from recon.paging.wire import Channel, Message, assert_private, requests_for, understood
+from recon.page import Message
+from recon.paging.wire import Channel, assert_private, requests_for, understood
 
 DEADLINE_S = 30.0
 MOST_AT_ONCE = 32

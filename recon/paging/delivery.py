@@ -17,10 +17,10 @@ from recon.domain import Clock, Severity
 from recon.errors import ReconError, StateError
 from recon.judgement import SEVERITIES
 from recon.ledger import LEDGER, Ledger
+from recon.page import MAX_BODY, Message, Page
+from recon.page_text import BOT_HOLE, concerns, write_page
 from recon.paging.channels import DEADLINE_S, Outlet, send, targets
 from recon.paging.outbox import Waiting, is_due
-from recon.paging.page import BOT_HOLE, MAX_BODY, Page, concerns, write_page
-from recon.paging.wire import Message
 from recon.state import assert_ours, held, storing, write_whole
 
 Note = Callable[[str], None]

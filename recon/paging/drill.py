@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from recon.page import Message
 from recon.paging.channels import DEADLINE_S, Outlet, Result, send
-from recon.paging.wire import Message
 
 
 def drill(

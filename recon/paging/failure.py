@@ -10,11 +10,10 @@ from pathlib import Path
 
 from recon.config import salvage
 from recon.domain import Clock
-from recon.errors import AnotherNight, ReconError
+from recon.errors import AnotherNight, ReconError, summary
+from recon.page_text import failed
 from recon.paging.channels import outlets
 from recon.paging.delivery import page_at_once
-from recon.paging.page import failed
-from recon.ping import told_of
 
 Note = Callable[[str], None]
 
@@ -27,7 +26,7 @@ def page_failed(config_path: Path, error: Exception, now: Clock, note: Note) -> 
     if isinstance(error, AnotherNight):
         return
     why = str(error) if isinstance(error, ReconError) else "a bug: its log has all of it"
-    page_failure(config_path, f"the night FAILED: {told_of(error)}", why, now, note)
+    page_failure(config_path, f"the night FAILED: {summary(error)}", why, now, note)
 
 
 def page_failure(config_path: Path, what: str, why: str, now: Clock, note: Note) -> None:

@@ -22,11 +22,11 @@ from recon.child import Child
 from recon.domain import CheckItem, Clock
 from recon.errors import ReconError, clean_up
 from recon.ledger import Ledger
+from recon.page import Page
 from recon.paging.answers import no_answer
 from recon.paging.channels import Outlet
 from recon.paging.heard import Mark
 from recon.paging.outbox import Unanswered
-from recon.paging.page import Page
 from recon.paging.places import PagerDutyIncident, Place, TelegramBot
 from recon.paging.wire import telegram_request
 

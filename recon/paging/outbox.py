@@ -21,8 +21,7 @@ from recon.domain import Severity
 from recon.errors import UsageError
 from recon.judgement import SEVERITIES
 from recon.liveness import SKEW
-from recon.paging.page import Page
-from recon.paging.wire import Message
+from recon.page import Message, Page
 
 STANDING = ("open", "acknowledged")
 """Statuses of breaks that are not over."""

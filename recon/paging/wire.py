@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from recon.bounded_json import UnreadableJson, decoded
 from recon.domain import Severity
 from recon.errors import ConfigError
+from recon.page import Message
 from recon.web_address import is_loopback, read_address, refusal
 
 TELEGRAM, PAGERDUTY = "https://api.telegram.org", {
@@ -32,16 +33,6 @@ PAGERDUTY_SEVERITY: dict[Severity, str] = {
 }  # fmt: skip
 WEBHOOKS = {"NotifyJSON", "NotifyXML", "NotifyForm", "NotifyAppriseAPI"}
 CLIPPED = "… (clipped)"
-
-
-class Message(NamedTuple):
-    """What is said through a channel. `key` is the incident's; `resolves` says that it is over."""
-
-    key: str
-    title: str
-    body: str
-    severity: Severity = "major"
-    resolves: bool = False
 
 
 class Request(NamedTuple):

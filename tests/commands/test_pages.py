@@ -12,7 +12,7 @@ import pytest
 from recon.cli import run_cli
 from recon.errors import ExitCode
 from recon.ledger import Ledger
-from recon.paging.page import Page
+from recon.page import Page
 from tests.servers.answering import REST_TOKEN, BotApi, PagerDuty, serving
 from tests.servers.channels import (
     Receiver,

@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from recon.domain import Method
 from recon.exact import from_units, to_units
-from recon.lots import Method
 from recon.realise import Bystander, ClosingBook, ClosingLot, Event, Key, SessionPnl, realise
 from recon.realise import Opening as PlainOpening
 

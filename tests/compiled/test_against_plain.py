@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from recon.lots import Method
+from recon.domain import Method
 from recon.realise import Event, realise
 from recon.resources import sql_root
 

@@ -9,8 +9,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
+from recon.domain import Method
 from recon.errors import IdentityError
-from recon.lots import Method
 from recon.realise import Event, realise
 from recon.realise import Opening as PlainOpening
 

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.ledger import Ledger
+from recon.page import Message, Page
 from recon.paging.answers import READERS, no_answer
 from recon.paging.channels import Outlet
 from recon.paging.listen import Listener, places
 from recon.paging.outbox import Unanswered
-from recon.paging.page import Page
-from recon.paging.wire import Message, answered, requests_for, understood
+from recon.paging.wire import answered, requests_for, understood
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import Spoiling, spoilings
 from tests.servers.channels import pagerduty_url, telegram_url
