@@ -23,8 +23,8 @@ from benchmarks.kernels import has_compiled
 from benchmarks.lots import MILLION, bound, made
 from benchmarks.measure import in_own_process
 from benchmarks.promises import Explain, Line, Run, Target, number, rate
-from recon.domain import Method
-from recon.lots import Book
+from recon.core.records import Method
+from recon.lots.book import Book
 
 SMALL = 100_000
 """Fills for what takes minutes over a million: the first keys, whole."""
@@ -168,7 +168,7 @@ def _exactness_line(peer: Peer, what: str, target: Target | None, given: Path, t
 
 
 def realised(given: Path, method: Method) -> Iterable[Decimal]:
-    """Yield what `recon.lots` says that each fill of a CSV realised, before fees, in its order."""
+    """Yield the PnL before fees that each fill of a CSV realised, by `recon.lots`, in order."""
     book, key = Book(method), ""
     with given.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):

@@ -102,7 +102,7 @@ join instruments i on i.instrument = f.instrument
 join owners o on o.account = f.account and o.instrument = f.instrument
 order by f.account, f.instrument, f.session_date, f.at, f.seq, f.fill_id
 """
-"""The same as `recon.realise.Event` has it, in its order."""
+"""The same as `recon.lots.realise.Event` has it, in its order."""
 
 
 def make(path: Path, shape: Shape, count: int) -> None:

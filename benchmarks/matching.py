@@ -16,7 +16,7 @@ from benchmarks.fills import BASE
 from benchmarks.lots import made
 from benchmarks.measure import interleaved
 from benchmarks.promises import Line, Run, Target
-from recon.resources import sql_root
+from recon.system.resources import sql_root
 
 MILLION = 1_000_000
 BASE_TARGET = Target("at most", 15, "× base")

@@ -1,4 +1,4 @@
-"""Promises 3 and 6: whole nights of `recon.night`, without the network.
+"""Promises 3 and 6: whole nights of `recon.run.nightly`, without the network.
 
 A connector gives the records of a day as OKX would, and all else is recon's own: landing, staging,
 lots, PnL, proofs, document, report. A history is made of real nights, copied back in time in every
@@ -21,14 +21,14 @@ import duckdb
 
 from benchmarks.promises import Line, Run, Target
 from connectors.protocol import Connector
-from recon import sources
-from recon.config import load
-from recon.domain import CheckItem, Coverage, Promise, Record, Window
-from recon.ledger import LEDGER, Ledger
-from recon.night import Night, run_night
-from recon.publication import WAREHOUSE, kept
-from recon.stages import Stages
-from recon.warehouse import Warehouse
+from recon.config.settings import load
+from recon.control.ledger import LEDGER, Ledger
+from recon.core.records import CheckItem, Coverage, Promise, Record, Window
+from recon.fetch import connectors_for
+from recon.run.nightly import Night, run_night
+from recon.system.timing import Stages
+from recon.warehouse.commit import WAREHOUSE, kept
+from recon.warehouse.database import Warehouse
 
 HISTORIES = (10_000_000, 50_000_000)
 """Fills that the warehouse holds before the night that is timed, beside those of real nights."""
@@ -141,7 +141,7 @@ class Desk:
         taken = datetime.combine(self.today, datetime.min.time(), UTC) + timedelta(days=1)
 
         def canned(account: Any, *_: object) -> Connector:
-            real = sources.account_source(account, self._config, lambda: taken, None)
+            real = connectors_for.account_source(account, self._config, lambda: taken, None)
             rows = self._tape.execute(
                 "select id, happened, fill, bill from tape "
                 f"where account = ? and {which} order by happened, id",
@@ -149,7 +149,7 @@ class Desk:
             ).fetchall()
             return Canned(account.id, real.promises, rows, self._standing(account.id), taken)
 
-        with mock.patch("recon.plan.account_source", canned):
+        with mock.patch("recon.fetch.plan.account_source", canned):
             run_night(
                 Night(
                     self._config, as_of=self.today, is_paging=False, stages=stages,

@@ -18,8 +18,8 @@ import duckdb
 
 from benchmarks.fills import PLAIN_EVENTS
 from benchmarks.measure import interleaved
-from recon.lots import Book
-from recon.realise import Event, SessionPnl, realise
+from recon.lots.book import Book
+from recon.lots.realise import Event, SessionPnl, realise
 
 HERE = Path(__file__).resolve().parent
 Fill = tuple[str, str, Any, str, Decimal, Decimal, Decimal]
@@ -78,7 +78,7 @@ def decimal_loop(fills: Iterable[Fill]) -> Decimal:
 
 
 def integers(fills: Iterable[Fill]) -> Decimal:
-    """Feed `recon.lots.Book` alone: FIFO, average and fees in plain integers of 10^-8."""
+    """Feed `recon.lots.book.Book` alone: FIFO, average and fees in plain integers of 10^-8."""
     books: dict[tuple[str, str], tuple[Book, Book]] = {}
     gross = 0
     for account, instrument, _, side, qty, price, fee in fills:
@@ -95,7 +95,7 @@ def integers(fills: Iterable[Fill]) -> Decimal:
 
 
 def plain(events: Iterable[Event]) -> Decimal:
-    """Run `recon.realise`, the readable definition, FIFO on both of its scopes."""
+    """Run `recon.lots.realise`, the readable definition, FIFO on both of its scopes."""
     accounts = {event.account: "fifo" for event in events}
     rows = realise(events, accounts)  # type: ignore[arg-type]
     units = sum(
@@ -163,7 +163,7 @@ def main(repeats: str, *names: str) -> None:
     ways: dict[str, tuple[int, Callable[[], object]]] = {
         "Decimal loop": (len(fills), lambda: decimal_loop(fills)),
         "plain integers": (len(fills), lambda: integers(fills)),
-        "recon.realise": (len(fills), lambda: plain(events)),
+        "recon.lots.realise": (len(fills), lambda: plain(events)),
         "pandas groupby.apply": (len(fills), lambda: pandas_apply(frame)),
         "SQL FIFO": (count, lambda: set_based(whole)),
     }

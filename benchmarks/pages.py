@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from benchmarks.promises import Line, Run, Target
-from recon.ledger import Ledger
-from recon.page import Page
+from recon.control.ledger import Ledger
+from recon.core.page import Page
 from recon.paging.channels import Outlet
 from recon.paging.delivery import deliver
-from recon.paging.wire import understood
+from recon.paging.notifiers import understood
 
 CHANNELS = 8
 REPEATS = 5

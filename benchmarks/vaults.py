@@ -13,9 +13,9 @@ from statistics import median
 from benchmarks.environments import NotHereError, python_of, run_script
 from benchmarks.measure import once
 from benchmarks.promises import Line, Run
-from connectors.sqlite_books import SqliteBooks
-from recon.domain import Session, Table, Window
-from recon.limits import Limits
+from connectors.bot_databases.sqlite import SqliteBooks
+from recon.core.limits import Limits
+from recon.core.records import Session, Table, Window
 
 ROWS = 1_000_000
 UNIT = "× ADBC's time"
@@ -52,7 +52,7 @@ def measure(run: Run) -> list[Line]:
 
 
 def recon_reads(vault: Path) -> float:
-    """Return how long `connectors.sqlite_books` takes to give the vault as tables, in seconds.
+    """Return how long the SQLite connector takes to read the vault as tables, in seconds.
 
     A snapshot that the bot does not notice, verified, looked over, and every value as exact text.
     """

@@ -14,11 +14,11 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
-from connectors.patience import Patience
-from recon.bounded_body import BodyError, bounded_body
-from recon.bounded_json import UnreadableJson, counted, decoded
+from connectors.retry import Patience
 from recon.errors import VenueBusy, VenueRefused
 from recon.outside_text import excerpt
+from recon.system.bounded_body import BodyError, bounded_body
+from recon.system.bounded_json import UnreadableJson, counted, decoded
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 """Bytes of one answer, decompressed: the longest list of markets known has 13 million."""
@@ -102,7 +102,7 @@ def tls_context(cafile: str) -> ssl.SSLContext:
 def decoded_answer(path: str, body: str) -> Any:
     """Return what an answer's body says, numbers as text. Raises VenueBusy where it cannot be read.
 
-    This is the one place where an answer is decoded: `recon.bounded_json` has the limits.
+    This is the one place where an answer is decoded: `recon.system.bounded_json` has the limits.
     """
     try:
         return decoded(body)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Collection
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from recon.domain import CheckItem, Coverage, Listing, Promise, Record, Table, Window
+from recon.core.records import CheckItem, Coverage, Listing, Promise, Record, Table, Window
 
 
 class Connector(Protocol):

@@ -9,13 +9,13 @@ import sys
 def main() -> None:
     """Run the command line and exit with its status."""
     os.umask(0o077)
-    from recon.interruption import asked, heeding  # noqa: PLC0415 - after the umask
+    from recon.system.interruption import asked, heeding  # noqa: PLC0415 - after the umask
 
     status = 0
     try:
         with heeding(_end_children):
             from recon.cli import run_cli  # noqa: PLC0415 - after the umask
-            from recon.output import write_uncaught  # noqa: PLC0415
+            from recon.system.output import write_uncaught  # noqa: PLC0415
 
             write_uncaught()
             status = run_cli(sys.argv[1:])
@@ -29,7 +29,7 @@ def main() -> None:
 
 def _end_children() -> None:
     """End the processes that pages, pings and questions leave through, where there are any."""
-    if (child := sys.modules.get("recon.child")) is not None:
+    if (child := sys.modules.get("recon.system.child_process")) is not None:
         child.end_all()
 
 

@@ -27,7 +27,7 @@ from recon.commands.options import (
 )
 from recon.commands.schedule import schedule
 from recon.errors import ExitCode, Interrupted, ReconError, exit_status
-from recon.output import echo, echo_usage, traceback_text
+from recon.system.output import echo, echo_usage, traceback_text
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 
@@ -77,11 +77,11 @@ def explain(
     log(verbosity)
     session = None if as_of is None else read_date(as_of)
     config = load_config(config_path, with_secrets=False)
-    from recon.explanation import explain as explained  # noqa: PLC0415
-    from recon.explanation import write_evidence  # noqa: PLC0415
-    from recon.judgement import EXIT_CODES  # noqa: PLC0415
-    from recon.night import Night  # noqa: PLC0415
-    from recon.progress import PlainLines  # noqa: PLC0415
+    from recon.core.tolerance import EXIT_CODES  # noqa: PLC0415
+    from recon.run.explain import explain as explained  # noqa: PLC0415
+    from recon.run.explain import write_evidence  # noqa: PLC0415
+    from recon.run.nightly import Night  # noqa: PLC0415
+    from recon.system.progress import PlainLines  # noqa: PLC0415
 
     night = Night(config, as_of=session, lock_patience_s=wait_s, progress=PlainLines())
     told = explained(night, bot, trade)
@@ -91,7 +91,7 @@ def explain(
     if is_json:
         print_json(told)
     else:
-        from recon.waterfall import print_explanation  # noqa: PLC0415
+        from recon.report.waterfall import print_explanation  # noqa: PLC0415
 
         print_explanation(told)
     return EXIT_CODES[told["status"]]
@@ -105,7 +105,7 @@ def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT
     """Try everything a night and the watch need, and say what to do about each failure."""
     log(verbosity)
     config = load_config(config_path)
-    from recon.check import check_everything  # noqa: PLC0415
+    from recon.run.check import check_everything  # noqa: PLC0415
 
     items = check_everything(config)
     if is_json:
@@ -126,7 +126,7 @@ def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT
             }
         )
     else:
-        from recon.terminal import print_checks  # noqa: PLC0415
+        from recon.report.terminal import print_checks  # noqa: PLC0415
 
         is_usual = config_path == Path("recon.toml")
         print_checks(items, options="" if is_usual else f" --config {config_path}")
@@ -156,8 +156,8 @@ def backfill(
     config = load_config(config_path)
     from dataclasses import asdict  # noqa: PLC0415
 
-    from recon.backfill import backfill as fill  # noqa: PLC0415
-    from recon.progress import progress  # noqa: PLC0415
+    from recon.fetch.backfill import backfill as fill  # noqa: PLC0415
+    from recon.system.progress import progress  # noqa: PLC0415
 
     with progress() as shown:
         done = fill(
@@ -167,7 +167,7 @@ def backfill(
     if is_json:
         print_json({"schema": 1, "accounts": filled})
     else:
-        from recon.terminal import print_filled  # noqa: PLC0415
+        from recon.report.terminal import print_filled  # noqa: PLC0415
 
         print_filled(filled)
     return ExitCode.UNPROVEN if any(one["problems"] for one in filled) else ExitCode.AGREED
@@ -186,7 +186,7 @@ def backfill(
 def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
     """Play the story of btc-quantum against loopback venues: nothing to configure."""
     log(verbosity)
-    from recon.demo.story import play  # noqa: PLC0415
+    from recon.demo.story.play import play  # noqa: PLC0415
 
     return play(folder, is_json=is_json)
 
@@ -223,7 +223,7 @@ def run_cli(arguments: Sequence[str]) -> int:
 
 def _ended(error: BaseException) -> int:
     """Say what has ended a command; return its exit status. Anything unexpected is a bug."""
-    from recon.disk import shortage  # noqa: PLC0415 - only once there is an error
+    from recon.system.disk import shortage  # noqa: PLC0415 - only once there is an error
 
     if isinstance(error, ReconError | Interrupted):
         echo(f"recon: {error}", err=True)

@@ -10,7 +10,7 @@
     │   │       └── KeyRefused 3      the key can do more than read: no further request is made
     │   ├── StatementError    3   a broker's statement is not one, or not whole
     │   ├── BooksError        3   a bot's own books, or the mapping over them, cannot be read
-    │   └── DefectError       3   a bug here that one source's data reached: see recon/boundary.py
+    │   └── DefectError       3   a bug here that one source's data reached: fetch/boundary.py
     ├── OwnerError            2   the state belongs to another user of this machine
     ├── StateError            3   recon's own files: damaged, missing, no room, no permission
     ├── IdentityError        70   an identity that must hold by construction does not: a bug here

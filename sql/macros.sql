@@ -143,7 +143,7 @@ create or replace macro plain(amount) as
 regexp_replace(regexp_replace(amount::varchar, '(\.[0-9]*?)0+$', '\1'), '\.$', '');
 
 -- flex_section(kind): the section of a Flex statement whose rows move cash of that kind (the kinds of
--- staging/flex_cash.sql), and what to tick there.
+-- staging/flex/cash.sql), and what to tick there.
 create or replace macro flex_section(kind) as
 case
   when kind in ('dividend', 'tax', 'interest', 'fee', 'transfer')

@@ -16,7 +16,7 @@ from hypothesis import settings
 from recon.outside_text import forget_secrets
 
 if TYPE_CHECKING:
-    from tests.servers.postgres import PostgresServer
+    from tests.support.servers.postgres import PostgresServer
 
 # Stated here, as Hypothesis takes other values where the environment says CI.
 settings.register_profile("recon", deadline=None, derandomize=False, print_blob=True)
@@ -142,7 +142,7 @@ def as_nobody(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsNob
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """Give a PostgreSQL server, started by the first test that asks."""
-    from tests.servers.postgres import PostgresServer  # noqa: PLC0415 - not all tests need it
+    from tests.support.servers.postgres import PostgresServer  # noqa: PLC0415 - not all tests need it
 
     with PostgresServer() as server:
         yield server

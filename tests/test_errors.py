@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from recon.errors import afterwards, afterwards_async, clean_up, closing
-from recon.warehouse import Warehouse
+from recon.warehouse.database import Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 

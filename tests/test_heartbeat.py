@@ -19,8 +19,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import recon.heartbeat
+from recon.fetch.heartbeats import parse_beat
 from recon.heartbeat import Heartbeat
-from recon.heartbeats import parse_beat
 
 
 @pytest.fixture(autouse=True)

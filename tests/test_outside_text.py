@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from recon.domain import CheckItem, Coverage, Record, Table
+from recon.config.secrets import read_secret, remember_proxies
+from recon.core.records import CheckItem, Coverage, Record, Table
 from recon.errors import ReconError, VenueBusy, clean_up
-from recon.outside_evidence import without_secrets
 from recon.outside_text import (
     csv_cell,
     excerpt,
@@ -24,8 +24,8 @@ from recon.outside_text import (
     visible,
     weak_secrets,
 )
-from recon.secrets import read_secret, remember_proxies
-from tests.fleet import NOW
+from recon.system.outside_evidence import without_secrets
+from tests.support.fleet import NOW
 
 SECRET = "Pä ss\"w\\o/rd'<&+%0001"
 NAME = "accounts.okx.passphrase"

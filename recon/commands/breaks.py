@@ -23,12 +23,12 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError
-from recon.output import echo
+from recon.system.output import echo
 
 if TYPE_CHECKING:
-    from recon.assignments import Assignment
-    from recon.config import Config
-    from recon.ledger import Ledger
+    from recon.config.settings import Config
+    from recon.control.assignments import Assignment
+    from recon.control.ledger import Ledger
 
 by_option = click.option(
     "--by", metavar="NAME", help="Who says so [default: the operating system's user]."
@@ -144,7 +144,7 @@ def sign_off(
     who, user = signer(by)
     config = load_config(config_path, with_secrets=False)
     _known_bot(config, bot)
-    from recon.baseline import Signature, told_difference  # noqa: PLC0415
+    from recon.control.sign_offs import Signature, told_difference  # noqa: PLC0415
 
     now = datetime.now(UTC)
     signature = Signature(who, user, said(reason, "--reason"), now)
@@ -197,7 +197,7 @@ def audit(config_path: Path, head: str | None, is_json: bool, verbosity: int) ->
     if is_json:
         print_json({"schema": 1, **shown})
     else:
-        from recon.terminal import print_audit  # noqa: PLC0415
+        from recon.report.terminal import print_audit  # noqa: PLC0415
 
         print_audit(shown)
     return ExitCode.UNPROVEN if problems else ExitCode.AGREED
@@ -212,8 +212,8 @@ def open_ledger(config: Config) -> Iterator[Ledger]:
 
     Raises UsageError where there is none, StateError for a file that SQLite cannot use.
     """
-    from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
-    from recon.state import storing  # noqa: PLC0415
+    from recon.control.ledger import LEDGER, Ledger  # noqa: PLC0415
+    from recon.system.state_folder import storing  # noqa: PLC0415
 
     path = config.state / LEDGER
     if not path.exists():
@@ -226,7 +226,7 @@ def signer(by: str | None) -> tuple[str, str]:
     """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
     import os  # noqa: PLC0415
 
-    from recon.permissions import user_name  # noqa: PLC0415
+    from recon.system.permissions import user_name  # noqa: PLC0415
 
     user = user_name(os.getuid())
     return (user if by is None else said(by, "--by")), user
@@ -252,7 +252,7 @@ def _with_assignments(
     shown: list[dict[str, Any]], made: Iterable[Assignment]
 ) -> list[dict[str, Any]]:
     """Return breaks, each with the orders that a person has assigned to its bot, as they hold."""
-    from recon.assignments import as_shown, latest  # noqa: PLC0415
+    from recon.control.assignments import as_shown, latest  # noqa: PLC0415
 
     holding = latest(made).values()
     return [
@@ -265,7 +265,7 @@ def _show_breaks(shown: list[dict[str, Any]], *, is_json: bool) -> int:
     if is_json:
         print_json({"schema": 1, "breaks": shown})
     else:
-        from recon.terminal import print_breaks  # noqa: PLC0415
+        from recon.report.terminal import print_breaks  # noqa: PLC0415
 
         print_breaks(shown)
     return ExitCode.AGREED

@@ -16,7 +16,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError
-from recon.output import echo
+from recon.system.output import echo
 
 
 @click.group()
@@ -49,8 +49,8 @@ def new(
     config = None
     if bot is not None:
         config = load_config(config_path, with_secrets=("books_password",))
-    from recon.check import today  # noqa: PLC0415
-    from recon.skeleton import books_of, write_skeleton  # noqa: PLC0415
+    from recon.run.check import today  # noqa: PLC0415
+    from recon.run.mapping_skeleton import books_of, write_skeleton  # noqa: PLC0415
 
     source = books_of(config, bot or "", books or "", now=lambda: datetime.now(UTC))
     paths = write_skeleton(folder, source, today())

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recon.errors import UsageError
-from recon.output import echo, log_to_stderr
 from recon.outside_text import shown_document
+from recon.system.output import echo, log_to_stderr
 
 if TYPE_CHECKING:
-    from recon.config import Config
+    from recon.config.settings import Config
 
 config_option = click.option(
     "--config",
@@ -56,8 +56,8 @@ def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> C
     Raises ConfigError; OwnerError where the state belongs to another user, before any secret is
     read, as that user's secrets are closed to this one.
     """
-    from recon.config import load, state_folder  # noqa: PLC0415 - pydantic, not before a command
-    from recon.state import assert_ours  # noqa: PLC0415
+    from recon.config.settings import load, state_folder  # noqa: PLC0415 - pydantic, not before a command
+    from recon.system.state_folder import assert_ours  # noqa: PLC0415
 
     if (state := state_folder(path)) is not None:
         assert_ours(state)

@@ -21,7 +21,7 @@ from recon.commands.options import (
     wait_option,
 )
 from recon.errors import ExitCode, UsageError
-from recon.output import echo, note
+from recon.system.output import echo, note
 
 
 @click.command()
@@ -45,13 +45,13 @@ def unowned(
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
     _known_accounts(config_path, {one.id for one in config.accounts}, accounts)
-    from recon.unowned import unowned_fills  # noqa: PLC0415
+    from recon.run.unowned import unowned_fills  # noqa: PLC0415
 
     fills = unowned_fills(config, accounts=accounts, is_all=is_all, patience_s=wait_s, note=note)
     if is_json:
         print_json({"schema": 1, "unowned": fills})
     else:
-        from recon.terminal import print_unowned  # noqa: PLC0415
+        from recon.report.terminal import print_unowned  # noqa: PLC0415
 
         print_unowned(fills)
     return ExitCode.AGREED
@@ -91,14 +91,14 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     who, user = signer(by)
     config = load_config(config_path, with_secrets=False)
     _known_accounts(config_path, {one.id for one in config.accounts}, [account] if account else [])
-    from recon.unowned import Said, assign_orders  # noqa: PLC0415
+    from recon.run.unowned import Said, assign_orders  # noqa: PLC0415
 
     what = Said(bot, who, user, datetime.now(UTC), said(reason, "--reason"))
     fills = assign_orders(config, orders, what, account=account, patience_s=wait_s, note=note)
     if is_json:
         print_json({"schema": 1, "assigned": fills})
     else:
-        from recon.terminal import print_unowned  # noqa: PLC0415
+        from recon.report.terminal import print_unowned  # noqa: PLC0415
 
         print_unowned(fills)
         echo(f"assigned to {bot or 'nobody'}: the next run goes by it", err=True)

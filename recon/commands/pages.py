@@ -18,10 +18,10 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode
-from recon.output import echo
+from recon.system.output import echo
 
 if TYPE_CHECKING:
-    from recon.config import Config
+    from recon.config.settings import Config
 
 
 @click.command()
@@ -51,10 +51,10 @@ COMMANDS = (page,)
 
 
 def _send(config: Config, *, is_json: bool) -> int:
-    from recon.ledger import LEDGER  # noqa: PLC0415
+    from recon.control.ledger import LEDGER  # noqa: PLC0415
+    from recon.paging.acknowledgements import Listener  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
     from recon.paging.delivery import Delivered, deliver  # noqa: PLC0415
-    from recon.paging.listen import Listener  # noqa: PLC0415
 
     def now() -> datetime:
         return datetime.now(UTC)
@@ -82,7 +82,7 @@ def _test(config: Config, *, is_json: bool) -> int:
     if is_json:
         print_json({"schema": 1, "channels": shown})
     else:
-        from recon.terminal import print_drill  # noqa: PLC0415
+        from recon.report.terminal import print_drill  # noqa: PLC0415
 
         print_drill(shown)
     if not shown:

@@ -17,7 +17,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode
-from recon.output import echo
+from recon.system.output import echo
 
 
 @click.command()
@@ -42,8 +42,8 @@ def restore(
     """
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
-    from recon.backup import backups  # noqa: PLC0415
-    from recon.backup import restore as put_back  # noqa: PLC0415
+    from recon.run.backup import backups  # noqa: PLC0415
+    from recon.run.backup import restore as put_back  # noqa: PLC0415
 
     if is_list:
         found = backups(config.state)

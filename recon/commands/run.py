@@ -22,11 +22,11 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode, UsageError, clean_up
-from recon.output import note
+from recon.system.output import note
 
 if TYPE_CHECKING:
-    from recon.config import Config
-    from recon.service import Done
+    from recon.config.settings import Config
+    from recon.run.service import Done
 
 NO_VENUE = ("url", "redis", "api_token")
 """The secrets of a run that asks no venue: those of the heartbeats and of the channels."""
@@ -73,7 +73,7 @@ def run(
     if not is_nightly:
         config = load_config(config_path, with_secrets=NO_VENUE if no_fetch else True)
         return _show(_done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
-    from recon.ping import address, pinged  # noqa: PLC0415
+    from recon.run.dead_man_switch import address, pinged  # noqa: PLC0415
 
     with pinged(address(config_path), note) as outside:
         with _failures(config_path, is_paging=not no_page):
@@ -98,10 +98,10 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
 
 
 def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:
-    from recon.night import Night  # noqa: PLC0415
-    from recon.progress import progress  # noqa: PLC0415
-    from recon.service import nightly, one_session  # noqa: PLC0415
-    from recon.stages import Stages  # noqa: PLC0415
+    from recon.run.nightly import Night  # noqa: PLC0415
+    from recon.run.service import nightly, one_session  # noqa: PLC0415
+    from recon.system.progress import progress  # noqa: PLC0415
+    from recon.system.timing import Stages  # noqa: PLC0415
 
     for warning in config.warnings:
         note(f"warning: {warning}")
@@ -110,7 +110,7 @@ def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: 
         night = Night(config, **asked, progress=shown, stages=stages)
         done = nightly(night) if is_nightly else one_session(night)
     if verbosity:
-        from recon.terminal import print_stages  # noqa: PLC0415
+        from recon.report.terminal import print_stages  # noqa: PLC0415
 
         print_stages(stages.seconds)
     return done
@@ -121,7 +121,7 @@ def _status(done: Done) -> int:
 
     Else a night that diverged would hide that it has no backup, or that the warehouse is damaged.
     """
-    from recon.judgement import EXIT_CODES, run_status  # noqa: PLC0415
+    from recon.core.tolerance import EXIT_CODES, run_status  # noqa: PLC0415
 
     if done.problem:
         return ExitCode.UNPROVEN
@@ -149,8 +149,8 @@ def _read_back(
     verbosity: int,
 ) -> int:
     config = load_config(config_path, with_secrets=False)
-    from recon.judgement import EXIT_CODES  # noqa: PLC0415
-    from recon.night import read_back  # noqa: PLC0415
+    from recon.core.tolerance import EXIT_CODES  # noqa: PLC0415
+    from recon.run.nightly import read_back  # noqa: PLC0415
 
     document = read_back(config, session, instant, accounts)
     _show_document(document, is_json=is_json, verbosity=verbosity)
@@ -161,7 +161,7 @@ def _show_document(document: dict[str, Any], *, is_json: bool, verbosity: int) -
     if is_json:
         print_json(document)
     else:
-        from recon.terminal import print_document  # noqa: PLC0415
+        from recon.report.terminal import print_document  # noqa: PLC0415
 
         print_document(document, verbosity=verbosity)
 

@@ -21,10 +21,10 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import ExitCode
-from recon.output import echo
+from recon.system.output import echo
 
 if TYPE_CHECKING:
-    from recon.schedule import Schedule
+    from recon.run.schedule import Schedule
 
 
 @click.command()
@@ -37,7 +37,7 @@ def schedule(at: str | None, config_path: Path, is_json: bool, verbosity: int) -
     log(verbosity)
     daily = None if at is None else read_time(at, "--at")
     config = load_config(config_path, with_secrets=False)
-    from recon.schedule import schedule as scheduled  # noqa: PLC0415
+    from recon.run.schedule import schedule as scheduled  # noqa: PLC0415
 
     planned = scheduled(config, datetime.now(UTC), daily)
     told = describe(planned, command_line(config.path), None)

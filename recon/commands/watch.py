@@ -18,7 +18,7 @@ from recon.commands.options import (
     verbose_option,
 )
 from recon.errors import StateError
-from recon.output import note
+from recon.system.output import note
 
 
 @click.command()
@@ -35,17 +35,17 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
     """
     log(verbosity)
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
-    from recon.interruption import Stop  # noqa: PLC0415
-    from recon.ledger import LEDGER, Ledger  # noqa: PLC0415
+    from recon.control.ledger import LEDGER, Ledger  # noqa: PLC0415
+    from recon.monitor.watch import Watch, exit_code, look_once, stay  # noqa: PLC0415
     from recon.paging.channels import outlets  # noqa: PLC0415
-    from recon.state import locked_state, storing  # noqa: PLC0415
-    from recon.watch import Watch, exit_code, look_once, stay  # noqa: PLC0415
+    from recon.system.interruption import Stop  # noqa: PLC0415
+    from recon.system.state_folder import locked_state, storing  # noqa: PLC0415
 
     def show(document: dict[str, Any]) -> None:
         if is_json:
             print_json(document)
         else:
-            from recon.terminal import print_watch  # noqa: PLC0415
+            from recon.report.terminal import print_watch  # noqa: PLC0415
 
             print_watch(document)
 

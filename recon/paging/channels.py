@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
-from recon.child import Child, end_all
-from recon.config import Channel as Configured
-from recon.config import Paging
-from recon.domain import Severity
+from recon.config.settings import Channel as Configured
+from recon.config.settings import Paging
+from recon.core.page import Message
+from recon.core.records import Severity
+from recon.core.tolerance import SEVERITIES
 from recon.errors import ConfigError
-from recon.judgement import SEVERITIES
-from recon.page import Message
-from recon.paging.wire import Channel, assert_private, requests_for, understood
+from recon.paging.notifiers import Channel, assert_private, requests_for, understood
+from recon.system.child_process import Child, end_all
 
 DEADLINE_S = 30.0
 MOST_AT_ONCE = 32

@@ -12,16 +12,16 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recon.breaks import Break
-from recon.domain import Clock, Severity
+from recon.control.breaks import Break
+from recon.control.ledger import LEDGER, Ledger
+from recon.control.outbox import Waiting, is_due
+from recon.core.page import MAX_BODY, Message, Page
+from recon.core.records import Clock, Severity
+from recon.core.tolerance import SEVERITIES
 from recon.errors import ReconError, StateError
-from recon.judgement import SEVERITIES
-from recon.ledger import LEDGER, Ledger
-from recon.page import MAX_BODY, Message, Page
-from recon.page_text import BOT_HOLE, concerns, write_page
 from recon.paging.channels import DEADLINE_S, Outlet, send, targets
-from recon.paging.outbox import Waiting, is_due
-from recon.state import assert_ours, held, storing, write_whole
+from recon.report.page_text import BOT_HOLE, concerns, write_page
+from recon.system.state_folder import assert_ours, held, storing, write_whole
 
 Note = Callable[[str], None]
 NIGHTS = "night-"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from recon.page import Message
+from recon.core.page import Message
 from recon.paging.channels import DEADLINE_S, Outlet, Result, send
 
 

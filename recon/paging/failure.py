@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from recon.config import salvage
-from recon.domain import Clock
+from recon.config.settings import salvage
+from recon.core.records import Clock
 from recon.errors import AnotherNight, ReconError, summary
-from recon.page_text import failed
 from recon.paging.channels import outlets
 from recon.paging.delivery import page_at_once
+from recon.report.page_text import failed
 
 Note = Callable[[str], None]
 

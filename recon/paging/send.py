@@ -13,8 +13,8 @@ import signal
 import sys
 from typing import Any
 
-from recon.child_http import FAILURES, exchanged, in_words
-from recon.paging.wire import answered
+from recon.paging.notifiers import answered
+from recon.system.child_http import FAILURES, exchanged, in_words
 
 MAX_ANSWER = 65_536
 """Bytes of an answer that are read: receipts are short."""

@@ -1,5 +1,5 @@
 -- grain: what a statement of funds says of a day; key: account, statement_id, is_in_base, currency, day, kind
--- Sums by kind, in the words of staging/flex_cash.sql, and the balances between which they lie. A
+-- Sums by kind, in the words of staging/flex/cash.sql, and the balances between which they lie. A
 -- day's `balance_before` and `balance_after` stand at every kind of it. Only what came tonight is
 -- added up: a statement lists its lines, and a line never changes.
 -- replaces: (k.account, k.statement_id) in (select account, id from raw.said where kind = 'FlexStatement')

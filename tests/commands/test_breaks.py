@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from recon.breaks import Break, Sighting
 from recon.cli import run_cli
 from recon.commands import breaks as ledger_commands
+from recon.control.breaks import Break, Sighting
+from recon.control.ledger import Ledger
 from recon.errors import ExitCode
-from recon.ledger import Ledger
 
 AS_OF = date(2026, 5, 14)
 AT = datetime(2026, 5, 15, 11, tzinfo=UTC)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from recon.cli import run_cli
+from recon.control.ledger import Ledger
+from recon.core.page import Page
 from recon.errors import ExitCode
-from recon.ledger import Ledger
-from recon.page import Page
-from tests.servers.answering import REST_TOKEN, BotApi, PagerDuty, serving
-from tests.servers.channels import (
+from tests.support.servers.answering import REST_TOKEN, BotApi, PagerDuty, serving
+from tests.support.servers.channels import (
     Receiver,
     pagerduty,
     pagerduty_url,
@@ -23,7 +23,7 @@ from tests.servers.channels import (
     says,
     telegram_url,
 )
-from tests.sightings import off_by, sighting
+from tests.support.sightings import off_by, sighting
 
 AT = datetime.now(UTC)
 CONFIG = """

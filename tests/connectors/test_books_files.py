@@ -19,18 +19,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from connectors import csv_books, json_books, parquet_books
-from connectors.books_files import FileReader, FileTable, Parse, table_name
-from connectors.meter import Meter
-from connectors.snapshot import TableRows, UnreadableError, WholeBooks
-from recon.domain import Coverage, Session, Window
+from connectors.bot_databases import csv_files, json_files, parquet_files
+from connectors.bot_databases.files import FileReader, FileTable, Parse, table_name
+from connectors.bot_databases.meter import Meter
+from connectors.bot_databases.snapshot import TableRows, UnreadableError, WholeBooks
+from recon.core.records import Coverage, Session, Window
+from tests.bot_databases.test_run_mapping import NOW
 from tests.conftest import AsNobody
-from tests.test_books import NOW
 
 PARSERS: dict[str, tuple[Parse, tuple[str, ...]]] = {
-    "csv": (csv_books.parse_csv, csv_books.SUFFIXES),
-    "parquet": (parquet_books.parse_parquet, parquet_books.SUFFIXES),
-    "json": (json_books.parse_json, json_books.SUFFIXES),
+    "csv": (csv_files.parse_csv, csv_files.SUFFIXES),
+    "parquet": (parquet_files.parse_parquet, parquet_files.SUFFIXES),
+    "json": (json_files.parse_json, json_files.SUFFIXES),
 }
 HERE = Path("trades")
 FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0")) | st.none()
@@ -83,7 +83,7 @@ class TestCsv:
 
         lines = [delimiter.join(map(written_one, row)) for row in fields]
         text = "\r\n".join([f"id{delimiter}b", *lines, ""])
-        (table,) = csv_books.parse_csv(HERE, text.encode(), Meter(HERE))
+        (table,) = csv_files.parse_csv(HERE, text.encode(), Meter(HERE))
         assert columns(table) == {
             "id": [one for one, _ in fields],
             "b": [other for _, other in fields],
@@ -92,16 +92,16 @@ class TestCsv:
     def test_numbers_are_not_touched(self) -> None:
         numbers = ["1.50", "1e-7", "007", "0.10000000000000000001", "-0", "NaN", "1,5"]
         lines = "".join(f'"{one}"\n' if "," in one else f"{one}\n" for one in numbers)
-        (table,) = csv_books.parse_csv(HERE, f"n\n{lines}".encode(), Meter(HERE))
+        (table,) = csv_files.parse_csv(HERE, f"n\n{lines}".encode(), Meter(HERE))
         assert columns(table) == {"n": numbers}
         assert table.columns["n"].duckdb_type() == "VARCHAR"
 
     def test_nothing_is_null_and_quoted_nothing_is_a_text(self) -> None:
-        (table,) = csv_books.parse_csv(HERE, b'\xef\xbb\xbfa,b\r\n,""\r\n', Meter(HERE))
+        (table,) = csv_files.parse_csv(HERE, b'\xef\xbb\xbfa,b\r\n,""\r\n', Meter(HERE))
         assert columns(table) == {"a": [None], "b": [""]}
 
     def test_bytes_that_are_no_utf8_are_shown(self) -> None:
-        (table,) = csv_books.parse_csv(HERE, b"a\n\xff1\n", Meter(HERE))
+        (table,) = csv_files.parse_csv(HERE, b"a\n\xff1\n", Meter(HERE))
         assert columns(table) == {"a": [r"\xff1"]}
 
     def test_a_header_alone_is_a_table_without_rows(self, tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ class TestParquet:
             ),
         }
         for name, (values, kind, said) in given_columns.items():
-            (table,) = parquet_books.parse_parquet(HERE, self.file({name: values}), Meter(HERE))
+            (table,) = parquet_files.parse_parquet(HERE, self.file({name: values}), Meter(HERE))
             assert columns(table) == {name: said}, name
             assert table.columns[name].duckdb_type() == kind, name
 
@@ -215,7 +215,7 @@ class TestParquet:
         return bytes(sink.getvalue().to_pybytes())
 
     def parsed(self, given_columns: dict[str, pa.Array]) -> dict[str, list[str | None]]:
-        (table,) = parquet_books.parse_parquet(HERE, self.file(given_columns), Meter(HERE))
+        (table,) = parquet_files.parse_parquet(HERE, self.file(given_columns), Meter(HERE))
         return columns(table)
 
 
@@ -223,7 +223,7 @@ class TestJson:
     def parsed(self, text: str) -> dict[str | None, dict[str, list[str | None]]]:
         return {
             one.name: columns(one)
-            for one in json_books.parse_json(HERE, text.encode(), Meter(HERE))
+            for one in json_files.parse_json(HERE, text.encode(), Meter(HERE))
         }
 
     def test_numbers_are_not_touched(self) -> None:

@@ -13,21 +13,21 @@ from typing import Any
 import ccxt
 import pytest
 
-from connectors.ccxt_client import ExchangeKey, ExchangeSettings, checked_answer
-from connectors.ccxt_exchange import CcxtExchange
-from connectors.ccxt_exchanges import Paging, exchange_facts
-from connectors.ccxt_records import trade_key, trade_record
-from connectors.patience import Patience
-from recon.domain import Coverage, Record
+from connectors.ccxt_exchange.client import ExchangeKey, ExchangeSettings, checked_answer
+from connectors.ccxt_exchange.connector import CcxtExchange
+from connectors.ccxt_exchange.exchanges import Paging, exchange_facts
+from connectors.ccxt_exchange.records import trade_key, trade_record
+from connectors.retry import Patience
+from recon.core.records import Coverage, Record
 from recon.errors import VenueBusy, VenueError, VenueRefused
-from tests.exchanges import PAGES, SERVERS, TRADES, busy_book, connector, fetched
-from tests.fleet import NOW, OPENING
-from tests.servers import binanceusdm, bybit, hyperliquid, kraken
-from tests.servers.binanceusdm import BinanceServer
-from tests.servers.bybit import BybitServer
-from tests.servers.ccxt_server import Asked, Book, CcxtServer, FaultKind, Json
-from tests.servers.hyperliquid import HyperliquidServer
-from tests.servers.kraken import KrakenServer
+from tests.support.exchanges import PAGES, SERVERS, TRADES, busy_book, connector, fetched
+from tests.support.fleet import NOW, OPENING
+from tests.support.servers import binanceusdm, bybit, hyperliquid, kraken
+from tests.support.servers.binanceusdm import BinanceServer
+from tests.support.servers.bybit import BybitServer
+from tests.support.servers.ccxt_server import Asked, Book, CcxtServer, FaultKind, Json
+from tests.support.servers.hyperliquid import HyperliquidServer
+from tests.support.servers.kraken import KrakenServer
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

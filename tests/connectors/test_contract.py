@@ -16,35 +16,43 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from connectors.books_files import FileReader
-from connectors.csv_books import parse_csv
-from connectors.flex_service import Pauses
-from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
-from connectors.ibkr_tws import IbkrTws
-from connectors.json_books import parse_json
-from connectors.okx import OkxConnector
-from connectors.okx_client import OkxKey
-from connectors.parquet_books import parse_parquet
-from connectors.patience import Patience
-from connectors.postgres_books import PostgresReader
+from connectors.bot_databases.csv_files import parse_csv
+from connectors.bot_databases.files import FileReader
+from connectors.bot_databases.json_files import parse_json
+from connectors.bot_databases.parquet_files import parse_parquet
+from connectors.bot_databases.postgres import PostgresReader
+from connectors.bot_databases.snapshot import WholeBooks
+from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.ibkr_flex.client import Pauses
+from connectors.ibkr_flex.connector import IbkrFlex, IbkrFlexFiles
+from connectors.ibkr_tws.client import TwsAddress
+from connectors.ibkr_tws.connector import IbkrTws
+from connectors.okx.client import OkxKey
+from connectors.okx.connector import OkxConnector
 from connectors.protocol import Connector
-from connectors.snapshot import WholeBooks
-from connectors.sqlite_books import SqliteBooks
-from connectors.tws_client import TwsAddress
-from recon.demo.flex_server import Fault as FlexFault
-from recon.demo.flex_server import FlexServer
-from recon.demo.okx_account import OkxAccount
-from recon.demo.okx_faults import Fault, FaultKind
-from recon.demo.okx_server import OkxServer
-from recon.domain import CheckItem, Coverage, Record, Table, Window
+from connectors.retry import Patience
+from recon.core.calendars import UtcDays, calendar, window
+from recon.core.records import CheckItem, Coverage, Record, Table, Window
+from recon.demo.venues.flex_server import Fault as FlexFault
+from recon.demo.venues.flex_server import FlexServer
+from recon.demo.venues.okx_account import OkxAccount
+from recon.demo.venues.okx_faults import Fault, FaultKind
+from recon.demo.venues.okx_server import OkxServer
 from recon.errors import EvidenceError
-from recon.sessions import UtcDays, calendar, window
-from tests.exchanges import SERVERS, busy_book, connector
-from tests.fleet import AS_OF, BTC, NOW, SINCE, account, book_all, deals, round_trips
-from tests.servers.ccxt_server import FaultKind as CcxtFaultKind
-from tests.servers.postgres import PASSWORD, PostgresServer
-from tests.servers.tws_server import EXECUTIONS, POSITIONS, SPY, VALUES, TwsAccount, TwsServer, fill
-from tests.servers.tws_server import Faults as TwsFaults
+from tests.support.exchanges import SERVERS, busy_book, connector
+from tests.support.fleet import AS_OF, BTC, NOW, SINCE, account, book_all, deals, round_trips
+from tests.support.servers.ccxt_server import FaultKind as CcxtFaultKind
+from tests.support.servers.postgres import PASSWORD, PostgresServer
+from tests.support.servers.tws_server import (
+    EXECUTIONS,
+    POSITIONS,
+    SPY,
+    VALUES,
+    TwsAccount,
+    TwsServer,
+    fill,
+)
+from tests.support.servers.tws_server import Faults as TwsFaults
 
 XNYS = calendar("XNYS")
 TOKEN = "contract-token"

@@ -10,15 +10,15 @@ from email.utils import format_datetime
 import pytest
 from ccxt.base.precise import Precise
 
-from connectors.ccxt_client import _bound_exponents
+from connectors.ccxt_exchange.client import _bound_exponents
 from connectors.exchange_session import CLOCK_UNKNOWN, check_clock, skew_s
-from connectors.okx import OkxConnector
-from connectors.okx_client import OkxKey
-from recon.demo.okx_server import OkxServer
-from recon.domain import CheckItem, Coverage, Record
+from connectors.okx.client import OkxKey
+from connectors.okx.connector import OkxConnector
+from recon.core.calendars import UtcDays, window
+from recon.core.records import CheckItem, Coverage, Record
+from recon.demo.venues.okx_server import OkxServer
 from recon.errors import VenueRefused
-from recon.sessions import UtcDays, window
-from tests.fleet import AS_OF, NOW, QUICK, SINCE, account, round_trips
+from tests.support.fleet import AS_OF, NOW, QUICK, SINCE, account, round_trips
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import flex_statement
-from connectors.flex_statement import (
+from connectors.ibkr_flex import statement
+from connectors.ibkr_flex.statement import (
     Answer,
     CutOffError,
     day,
@@ -15,9 +15,9 @@ from connectors.flex_statement import (
     read_document,
     read_statements,
 )
-from recon.demo.flex_server import BOMB, DTD
+from recon.core.calendars import NEW_YORK
+from recon.demo.venues.flex_server import BOMB, DTD
 from recon.errors import StatementError
-from recon.sessions import NEW_YORK
 
 HEAD = 'accountId="U1" fromDate="20260105" toDate="20260106" whenGenerated="20260107;050000"'
 
@@ -195,6 +195,6 @@ def test_each_limit_is_named_with_the_value(most: str, too_much: str, says: str)
 def test_the_whole_document_is_limited(
     limit: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flex_statement, limit, 5)
+    monkeypatch.setattr(statement, limit, 5)
     with pytest.raises(StatementError, match=says):
         read_statements(document('<Novelty><a a="1"/><a b="1"/><a/></Novelty>', HEAD), "f.xml")

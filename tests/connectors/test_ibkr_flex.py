@@ -15,13 +15,13 @@ from typing import TypeVar
 
 import pytest
 
-from connectors.flex_service import THROTTLE_FILE, Pauses
-from connectors.ibkr_flex import IbkrFlex, IbkrFlexFiles
-from connectors.patience import Patience
-from recon.demo.flex_server import Fault, FlexServer
-from recon.domain import Coverage, Record
+from connectors.ibkr_flex.client import THROTTLE_FILE, Pauses
+from connectors.ibkr_flex.connector import IbkrFlex, IbkrFlexFiles
+from connectors.retry import Patience
+from recon.core.calendars import calendar, window
+from recon.core.records import Coverage, Record
+from recon.demo.venues.flex_server import Fault, FlexServer
 from recon.errors import ReconError, StatementError, VenueRefused
-from recon.sessions import calendar, window
 
 TOKEN = "canary-7f3a9c51d0"
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)

@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 
-from connectors import tws_client
-from connectors.ibkr_tws import IbkrTws
-from connectors.patience import Patience
-from connectors.tws_client import TwsAddress
-from connectors.tws_tape import EXECUTION, happened_at, midnight, uncorrected
-from recon.domain import CheckItem, Coverage, Record, Session, Window
+from connectors.ibkr_tws import client
+from connectors.ibkr_tws.client import TwsAddress
+from connectors.ibkr_tws.connector import IbkrTws
+from connectors.ibkr_tws.messages import EXECUTION, happened_at, midnight, uncorrected
+from connectors.retry import Patience
+from recon.core.calendars import NEW_YORK
+from recon.core.records import CheckItem, Coverage, Record, Session, Window
 from recon.errors import VenueRefused
-from recon.sessions import NEW_YORK
-from tests.servers.tws_server import (
+from tests.support.servers.tws_server import (
     EXECUTIONS,
     POSITIONS,
     SPY,
@@ -425,7 +425,7 @@ def test_a_message_that_is_none_ends_the_visit_at_once(babbled: bytes, flaw: str
 
 
 def test_the_messages_of_a_visit_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tws_client, "MAX_VISIT_BYTES", 500)
+    monkeypatch.setattr(client, "MAX_VISIT_BYTES", 500)
     items = fetched(TwsServer({"DU1": TwsAccount([fill(f"0000e0d5.{n}.01.01") for n in range(9)])}))
     assert set(statuses(items).values()) == {"failed"}
     assert "more than the 500 bytes" in next(iter(said(items).values())).reason

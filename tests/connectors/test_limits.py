@@ -14,13 +14,13 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from connectors.bot_databases.snapshot import UnreadableError
 from connectors.protocol import Connector
-from connectors.snapshot import UnreadableError
-from recon.domain import Table
-from recon.limits import Limits
-from recon.sources import books_at
-from tests.bots import NOW, snapshot
-from tests.servers.postgres import PASSWORD, PostgresServer
+from recon.core.limits import Limits
+from recon.core.records import Table
+from recon.fetch.connectors_for import books_at
+from tests.support.bots import NOW, snapshot
+from tests.support.servers.postgres import PASSWORD, PostgresServer
 
 SMALL = Limits(
     files=3, rows=50, columns=20, text_mb=1, value_kb=2, json_mb=1, json_values=500, nesting=10

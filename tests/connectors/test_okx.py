@@ -14,17 +14,17 @@ from typing import Any
 
 import pytest
 
-from connectors.okx import OkxConnector
-from connectors.okx_client import OkxKey
-from connectors.patience import Patience
-from recon.demo.okx_account import OkxAccount, Profile
-from recon.demo.okx_faults import REDIRECTED_TO, Fault, FaultKind
-from recon.demo.okx_instruments import Row
-from recon.demo.okx_server import OkxServer
-from recon.domain import CheckItem, Coverage, Record
+from connectors.okx.client import OkxKey
+from connectors.okx.connector import OkxConnector
+from connectors.retry import Patience
+from recon.core.calendars import UtcDays, window
+from recon.core.records import CheckItem, Coverage, Record
+from recon.demo.venues.okx_account import OkxAccount, Profile
+from recon.demo.venues.okx_faults import REDIRECTED_TO, Fault, FaultKind
+from recon.demo.venues.okx_instruments import Row
+from recon.demo.venues.okx_server import OkxServer
 from recon.errors import EvidenceError, KeyRefused, VenueRefused
-from recon.sessions import UtcDays, window
-from tests.fleet import AS_OF, BTC, NOW, QUICK, SINCE, account, book_all, deals
+from tests.support.fleet import AS_OF, BTC, NOW, QUICK, SINCE, account, book_all, deals
 
 CONFIG = "/api/v5/account/config"
 CANARIES = ("canary-key-5d1c", "canary-secret-77fe", "canary-phrase-e09a")

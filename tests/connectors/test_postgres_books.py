@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors import postgres_books
-from connectors.postgres_books import PostgresReader
-from connectors.snapshot import TableRows, UnreadableError, WholeBooks
-from recon.domain import CheckItem
-from tests.bots import NOW, snapshot
-from tests.servers.postgres import PASSWORD, PostgresServer
+from connectors.bot_databases import postgres as reader
+from connectors.bot_databases.postgres import PostgresReader
+from connectors.bot_databases.snapshot import TableRows, UnreadableError, WholeBooks
+from recon.core.records import CheckItem
+from tests.support.bots import NOW, snapshot
+from tests.support.servers.postgres import PASSWORD, PostgresServer
 
 FLOATS = st.lists(
     st.none() | st.floats(allow_infinity=False) | st.integers(-(2**53), 2**53).map(float)
@@ -258,7 +258,7 @@ class TestConnections:
         assert "sslmod" in refusal("postgresql://reader@127.0.0.1/bot?sslmod=require")
 
     def test_a_server_that_says_nothing_is_given_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(postgres_books, "CONNECT_LIMIT_S", 2)  # libpq's own least
+        monkeypatch.setattr(reader, "CONNECT_LIMIT_S", 2)  # libpq's own least
         with silent_server() as port:
             began = time.monotonic()
             assert "cannot be" in refusal(f"postgresql://reader@127.0.0.1:{port}/bot")
@@ -287,7 +287,7 @@ class TestConnections:
     def test_a_table_that_is_locked_is_not_waited_for(
         self, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(postgres_books._SETTINGS, "lock_timeout", "100ms")
+        monkeypatch.setitem(reader._SETTINGS, "lock_timeout", "100ms")
         database = postgres.database("create table t (a int)")
         with closing(postgres.connected(database)) as bot, bot.transaction():
             bot.execute("lock table t in access exclusive mode")

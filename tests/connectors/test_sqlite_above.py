@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from connectors.sqlite_books import SqliteBooks
-from recon.domain import Coverage, Record, Session, Table, Window
+from connectors.bot_databases.sqlite import SqliteBooks
+from recon.core.records import Coverage, Record, Session, Table, Window
+from recon.core.watermarks import Above, Watermarks, read_watermarks
 from recon.errors import BooksError
-from recon.watermarks import Above, Watermarks, read_watermarks
 
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
 START = datetime(2026, 5, 7, tzinfo=UTC)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from connectors.bot_databases.sqlite import SqliteBooks
 from connectors.protocol import Connector
-from connectors.sqlite_books import SqliteBooks
-from recon.domain import Coverage, Record, Session, Table, Window
+from recon.core.records import Coverage, Record, Session, Table, Window
 from recon.errors import BooksError
 from tests.conftest import AsNobody
 

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from connectors.arrow_text import Digits, floats_text, lenient_text
-from connectors.meter import Meter
-from connectors.sqlite_tables import has_lasting_ids, read_table
+from connectors.bot_databases.arrow_text import Digits, floats_text, lenient_text
+from connectors.bot_databases.meter import Meter
+from connectors.bot_databases.sqlite_tables import has_lasting_ids, read_table
+from recon.core.sql_names import quoted
 from recon.errors import BooksError
-from recon.identifiers import quoted
 
 Value = None | int | float | str | bytes
 Told = tuple[list[list[str | None]], list[tuple[str, str]]]

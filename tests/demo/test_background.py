@@ -8,9 +8,9 @@ from types import TracebackType
 
 import pytest
 
-from recon.demo.background import in_background
-from recon.demo.okx_account import OkxAccount
-from recon.demo.okx_server import OkxServer
+from recon.demo.venues.background import in_background
+from recon.demo.venues.okx_account import OkxAccount
+from recon.demo.venues.okx_server import OkxServer
 
 
 def test_a_server_answers_from_its_thread_and_is_gone_afterwards() -> None:

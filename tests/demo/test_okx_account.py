@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon.demo.okx_account import OkxAccount, Profile
-from recon.demo.okx_instruments import Row, swap
-from recon.demo.okx_summary import balance_rows
+from recon.demo.venues.okx_account import OkxAccount, Profile
+from recon.demo.venues.okx_instruments import Row, swap
+from recon.demo.venues.okx_summary import balance_rows
 
 START = datetime(2026, 5, 14, tzinfo=UTC)
 HALF_DIGIT = Fraction(1, 2 * 10**16)

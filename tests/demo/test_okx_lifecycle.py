@@ -7,11 +7,11 @@ from decimal import Decimal
 
 import pytest
 
-from recon.demo.okx_account import utc_now
-from recon.demo.okx_endpoints import ENDPOINTS, PREFIX, Asked, Refusal
-from recon.demo.okx_summary import balance_rows
-from tests.fleet import BTC, NOW, OPENING
-from tests.lives import Life, btc_price
+from recon.demo.venues.okx_account import utc_now
+from recon.demo.venues.okx_endpoints import ENDPOINTS, PREFIX, Asked, Refusal
+from recon.demo.venues.okx_summary import balance_rows
+from tests.support.fleet import BTC, NOW, OPENING
+from tests.support.lives import Life, btc_price
 
 PATH = PREFIX + "market/history-candles"
 

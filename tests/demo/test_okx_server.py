@@ -15,9 +15,9 @@ import ccxt
 import ccxt.async_support
 import pytest
 
-from recon.demo.okx_account import OkxAccount, Profile, utc_now
-from recon.demo.okx_faults import BOMB_BYTES, Fault, FaultKind
-from recon.demo.okx_server import OkxServer
+from recon.demo.venues.okx_account import OkxAccount, Profile, utc_now
+from recon.demo.venues.okx_faults import BOMB_BYTES, Fault, FaultKind
+from recon.demo.venues.okx_server import OkxServer
 
 NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
 FILLS = "trade/fills"

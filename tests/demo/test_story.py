@@ -19,14 +19,14 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from recon.cli import run_cli
-from recon.config import load
-from recon.demo import btc_quantum, story
-from recon.demo.background import in_background
-from recon.demo.channel import Channel
-from recon.demo.fleet import Fleet, build_fleet, story_day
-from recon.demo.folder import Addresses, fill_folder, make_folder
+from recon.config.settings import load
+from recon.core.calendars import NEW_YORK
+from recon.demo.story import btc_quantum, play
+from recon.demo.story.fleet import Fleet, build_fleet, story_day
+from recon.demo.story.folder import Addresses, fill_folder, make_folder
+from recon.demo.venues.background import in_background
+from recon.demo.venues.channel import Channel
 from recon.errors import ReconError, UsageError
-from recon.sessions import NEW_YORK
 
 AS_OF = date(2026, 5, 14)
 FUNDING_HOURS = (0, 8, 16)
@@ -77,7 +77,7 @@ class TestTheStory:
 
         document = json.loads(Path("the demo", "state", "reports", f"{day}.json").read_text())
         self.check_figures(document)
-        suggested = story.suggested(Path("the demo"), day)
+        suggested = play.suggested(Path("the demo"), day)
         assert all(command in said for command in suggested)
         for command in suggested:
             name, *arguments = shlex.split(command)
@@ -146,9 +146,9 @@ class TestTheStory:
             for name in fleet.planted()
         ]  # fmt: skip
         document = {"accounts": [], "bots": bots, "pages": []}
-        played = story._Played(document, [], ["POST /"])
+        played = play._Played(document, [], ["POST /"])
         with pytest.raises(ReconError, match=r"claimed is None, and not 1309\.00") as caught:
-            story._check(fleet, played)
+            play._check(fleet, played)
         for part in ("btc-quantum is unproven, and not diverged: ['because']", "POST /", "pages"):
             assert part in str(caught.value)
 
@@ -202,7 +202,7 @@ class TestTheFolder:
         make_folder(tmp_path)
         names = ("okx-api-key", "okx-api-secret", "okx-passphrase", "ibkr-flex-token")
         secrets = dict.fromkeys(names, "x") | {"channel-url": "json://127.0.0.1:9/"}
-        addresses = Addresses("http://127.0.0.1:1", "http://127.0.0.1:2", story.QUERY_ID)
+        addresses = Addresses("http://127.0.0.1:1", "http://127.0.0.1:2", play.QUERY_ID)
         config = load(fill_folder(tmp_path, fleet, addresses, secrets))
         assert [bot.id for bot in config.bots] == list(fleet.planted())
         assert {account.since for account in config.accounts} == {date(2026, 4, 4)}

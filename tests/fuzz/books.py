@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from connectors.books_files import FileReader, Parse
-from connectors.snapshot import Reader, TableRows, WholeBooks
-from recon.domain import Coverage, Record, Table
+from connectors.bot_databases.files import FileReader, Parse
+from connectors.bot_databases.snapshot import Reader, TableRows, WholeBooks
+from recon.core.limits import Limits
+from recon.core.records import Coverage, Record, Table
 from recon.errors import BooksError
-from recon.limits import Limits
-from tests.bots import NOW, snapshot
+from tests.support.bots import NOW, snapshot
 
 LIMITS = Limits(files=5, rows=200, columns=60, value_kb=2, json_mb=1, nesting=20)
 """Small limits, so that inputs reach them."""

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from aiohttp import web
 from hypothesis import strategies as st
 
-from recon.domain import Coverage, Record
+from recon.core.records import Coverage, Record
 from recon.errors import EvidenceError
 
 Items = list[Record | Coverage]

@@ -10,10 +10,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.domain import Coverage
-from recon.sessions import UtcDays, window
-from tests.exchanges import PATIENT, SERVERS, busy_book, connector
-from tests.fleet import AS_OF, OPENING, SINCE
+from recon.core.calendars import UtcDays, window
+from recon.core.records import Coverage
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import (
     Items,
@@ -24,7 +22,9 @@ from tests.fuzz.hostile import (
     served,
     spoilings,
 )
-from tests.servers.ccxt_server import CcxtServer
+from tests.support.exchanges import PATIENT, SERVERS, busy_book, connector
+from tests.support.fleet import AS_OF, OPENING, SINCE
+from tests.support.servers.ccxt_server import CcxtServer
 
 ANSWERS = 12
 ONCE = replace(PATIENT, attempts=1, request_timeout_s=0.5, total_s=10.0)

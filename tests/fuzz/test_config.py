@@ -17,14 +17,14 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.config import load, salvage, state_folder
-from recon.config_file import LARGEST
-from recon.demo.folder import CONFIG
+from recon.config.settings import load, salvage, state_folder
+from recon.config.toml_file import LARGEST
+from recon.demo.story.folder import CONFIG
 from recon.errors import ConfigError, ReconError
+from recon.fetch.plan import make_plan
 from recon.outside_text import visible
-from recon.ping import address
-from recon.plan import make_plan
-from recon.schedule import schedule
+from recon.run.dead_man_switch import address
+from recon.run.schedule import schedule
 from tests.fuzz.door import fuzzed
 
 NOW = datetime(2026, 11, 20, 5, tzinfo=UTC)

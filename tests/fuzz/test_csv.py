@@ -10,7 +10,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.csv_books import parse_csv
+from connectors.bot_databases.csv_files import parse_csv
 from tests.fuzz.books import Change, Rows, changes, read_file, rows
 from tests.fuzz.door import fuzzed
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.flex_statement import read_document
-from connectors.ibkr_flex import IbkrFlexFiles
+from connectors.ibkr_flex.connector import IbkrFlexFiles
+from connectors.ibkr_flex.statement import read_document
+from recon.core.calendars import calendar, window
 from recon.errors import StatementError
-from recon.sessions import calendar, window
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import Items, check_sound, gathered
 

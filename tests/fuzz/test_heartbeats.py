@@ -12,9 +12,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.config import Bot
-from recon.heartbeats import MAX_BYTES, MAX_SEQ, Look, parse_beat, read_beats
-from recon.liveness import Beat, NoBeat
+from recon.config.settings import Bot
+from recon.core.liveness import Beat, NoBeat
+from recon.fetch.heartbeats import MAX_BYTES, MAX_SEQ, Look, parse_beat, read_beats
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import VALUES, Spoiling, spoilings
 

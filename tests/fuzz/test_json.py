@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.json_books import parse_json
-from connectors.snapshot import TableRows
+from connectors.bot_databases.json_files import parse_json
+from connectors.bot_databases.snapshot import TableRows
 from tests.fuzz.books import LIMITS, TEXT, Change, changes, read_file, rows
 from tests.fuzz.door import fuzzed
 

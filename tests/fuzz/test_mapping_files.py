@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recon.bot_databases.mappings import CAUSES, biases, find_mapping
 from recon.errors import ConfigError
-from recon.mappings import CAUSES, biases, find_mapping
 from tests.fuzz.door import fuzzed
 
 pieces = st.lists(

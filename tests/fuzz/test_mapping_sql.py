@@ -9,12 +9,12 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.books import MappingLimits, read_books
+from recon.bot_databases.mappings import find_mapping
+from recon.bot_databases.run_mapping import MappingLimits, read_books
 from recon.errors import BooksError, ConfigError
-from recon.mappings import find_mapping
-from recon.resources import sql_root
+from recon.system.resources import sql_root
+from tests.bot_databases.test_hostile_queries import CHEAP, queries
 from tests.fuzz.door import fuzzed
-from tests.test_hostile_queries import CHEAP, queries
 
 SECRET = "SECRET-OF-ANOTHER-4711"
 LIMITS = MappingLimits(time_s=60, memory_mb=256)

@@ -9,11 +9,10 @@ from typing import Any
 from aiohttp import web
 from hypothesis import given
 
-from connectors.okx import OkxConnector
-from connectors.okx_client import OkxKey
-from recon.demo.okx_server import OkxServer
-from recon.sessions import UtcDays, window
-from tests.fleet import AS_OF, NOW, QUICK, SINCE, account, round_trips
+from connectors.okx.client import OkxKey
+from connectors.okx.connector import OkxConnector
+from recon.core.calendars import UtcDays, window
+from recon.demo.venues.okx_server import OkxServer
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import (
     Items,
@@ -24,6 +23,7 @@ from tests.fuzz.hostile import (
     served,
     spoilings,
 )
+from tests.support.fleet import AS_OF, NOW, QUICK, SINCE, account, round_trips
 
 ANSWERS = 25
 ONCE = replace(QUICK, attempts=1, request_timeout_s=0.5, total_s=10.0)

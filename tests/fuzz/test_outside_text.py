@@ -16,8 +16,8 @@ from recon.outside_text import (
     remember_secret,
     visible,
 )
-from tests.encodings import encodings
 from tests.fuzz.door import fuzzed
+from tests.support.encodings import encodings
 
 NAME = "accounts.okx.passphrase"
 SECRET = "Pä ss\"w\\o/rd'<&+%0001"

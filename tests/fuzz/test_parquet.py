@@ -15,7 +15,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from connectors.parquet_books import parse_parquet
+from connectors.bot_databases.parquet_files import parse_parquet
 from tests.fuzz.books import Change, Rows, changes, read_file, rows
 from tests.fuzz.door import fuzzed
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.postgres_books import PostgresReader
-from recon.identifiers import quoted
+from connectors.bot_databases.postgres import PostgresReader
+from recon.core.sql_names import quoted
 from tests.fuzz.books import LIMITS, read, rows
 from tests.fuzz.door import fuzzed
-from tests.servers.postgres import PASSWORD, PostgresServer
+from tests.support.servers.postgres import PASSWORD, PostgresServer
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=6)

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recon.ledger import Ledger
-from recon.page import Message, Page
-from recon.paging.answers import READERS, no_answer
+from recon.control.ledger import Ledger
+from recon.control.outbox import Unanswered
+from recon.core.page import Message, Page
+from recon.paging.acknowledgements import Listener, places
 from recon.paging.channels import Outlet
-from recon.paging.listen import Listener, places
-from recon.paging.outbox import Unanswered
-from recon.paging.wire import answered, requests_for, understood
+from recon.paging.notifiers import answered, requests_for, understood
+from recon.paging.reply_parsers import READERS, no_answer
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import Spoiling, spoilings
-from tests.servers.channels import pagerduty_url, telegram_url
+from tests.support.servers.channels import pagerduty_url, telegram_url
 
 NOW = datetime(2026, 5, 14, 12, tzinfo=UTC)
 PIPE_BYTES = 65_536

@@ -11,13 +11,13 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from connectors.snapshot import TableRows
-from connectors.sqlite_books import SqliteBooks
+from connectors.bot_databases.snapshot import TableRows
+from connectors.bot_databases.sqlite import SqliteBooks
+from recon.core.sql_names import quoted
 from recon.errors import BooksError
-from recon.identifiers import quoted
-from tests.bots import NOW, snapshot
 from tests.fuzz.books import LIMITS, Change, changes, rows, well_formed
 from tests.fuzz.door import fuzzed
+from tests.support.bots import NOW, snapshot
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=5)
 TYPES = st.sampled_from(["", "integer", "real", "text", "blob", "boolean", "decimal(10,2)", "any"])

@@ -13,14 +13,14 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.ibkr_tws import IbkrTws
-from connectors.patience import Patience
-from connectors.tws_client import TwsAddress
-from connectors.tws_tape import happened_at, uncorrected
-from recon.domain import Session, Window
+from connectors.ibkr_tws.client import TwsAddress
+from connectors.ibkr_tws.connector import IbkrTws
+from connectors.ibkr_tws.messages import happened_at, uncorrected
+from connectors.retry import Patience
+from recon.core.records import Session, Window
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import Items, check_sound, gathered
-from tests.servers.tws_server import TwsAccount, TwsServer, contract, fill
+from tests.support.servers.tws_server import TwsAccount, TwsServer, contract, fill
 
 NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
 WINDOW = Window(*[Session(date(2026, 5, 14), datetime(2026, 5, 14, 4, tzinfo=UTC), NOW)] * 2)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from connectors.flex_statement import CutOffError, read_statements
+from connectors.ibkr_flex.statement import CutOffError, read_statements
 from recon.errors import StatementError
-from recon.warehouse import Warehouse
-from tests.flex_staging import fetched, land, stage
+from recon.warehouse.database import Warehouse
+from tests.support.flex_staging import fetched, land, stage
 
 if "RECON_SHARED_DATA" not in os.environ:
     pytest.skip("RECON_SHARED_DATA names no folder of real files", allow_module_level=True)

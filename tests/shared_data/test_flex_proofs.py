@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from connectors.flex_statement import read_statements
-from tests.flex_night import flex_account, nights
+from connectors.ibkr_flex.statement import read_statements
+from tests.support.flex_night import flex_account, nights
 
 if "RECON_SHARED_DATA" not in os.environ:
     pytest.skip("RECON_SHARED_DATA names no folder of real files", allow_module_level=True)

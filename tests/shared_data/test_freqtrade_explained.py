@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from recon.demo.okx_account import OkxAccount
-from recon.demo.okx_instruments import spot
-from tests.fleet import Desk, Trader, one_night
-from tests.liars import written
+from recon.demo.venues.okx_account import OkxAccount
+from recon.demo.venues.okx_instruments import spot
+from tests.support.fleet import Desk, Trader, one_night
+from tests.support.liars import written
 
 if not os.environ.get("RECON_SHARED_DATA"):
     pytest.skip("RECON_SHARED_DATA is not set", allow_module_level=True)

@@ -17,10 +17,10 @@ from urllib.parse import quote
 
 import pytest
 
-from connectors.sqlite_books import SqliteBooks
-from recon.books import BooksTables, read_books, unpack
-from recon.domain import Coverage, Record, Session, Table, Window
-from recon.mappings import find_mapping
+from connectors.bot_databases.sqlite import SqliteBooks
+from recon.bot_databases.mappings import find_mapping
+from recon.bot_databases.run_mapping import BooksTables, read_books, unpack
+from recon.core.records import Coverage, Record, Session, Table, Window
 
 if not os.environ.get("RECON_SHARED_DATA"):
     pytest.skip("RECON_SHARED_DATA is not set", allow_module_level=True)

@@ -17,13 +17,13 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from connectors.payload import payload_text
-from recon.config import load
-from recon.domain import Coverage, Record, Window
-from recon.models import configure
-from recon.names import keep_names
-from recon.night import Night, run_night
-from recon.sessions import calendar, window
-from recon.warehouse import Warehouse
+from recon.breaks.instrument_names import keep_names
+from recon.config.settings import load
+from recon.core.calendars import calendar, window
+from recon.core.records import Coverage, Record, Window
+from recon.run.nightly import Night, run_night
+from recon.run.pipeline import configure
+from recon.warehouse.database import Warehouse
 
 if "RECON_SHARED_DATA" not in os.environ:
     pytest.skip("RECON_SHARED_DATA names no folder of real data", allow_module_level=True)

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from recon.resources import sql_root
+from recon.system.resources import sql_root
 
 SHARED = os.environ.get("RECON_SHARED_DATA", "")
 pytestmark = pytest.mark.skipif(not SHARED, reason="RECON_SHARED_DATA is not set")

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from recon.demo.okx_account import OkxAccount, Profile, utc_now
-from recon.demo.okx_endpoints import ENDPOINTS, PREFIX, Asked
+from recon.demo.venues.okx_account import OkxAccount, Profile, utc_now
+from recon.demo.venues.okx_endpoints import ENDPOINTS, PREFIX, Asked
 
 SHARED = os.environ.get("RECON_SHARED_DATA", "")
 pytestmark = pytest.mark.skipif(not SHARED, reason="RECON_SHARED_DATA is not set")

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from recon.claims import keep_claims
-from recon.config import CcxtAccount
-from recon.domain import Coverage, Record
-from recon.models import build, configure
-from recon.names import keep_names
-from recon.plan import Plan
-from recon.sessions import UtcDays, window
-from recon.warehouse import Warehouse
+from recon.breaks.claims import keep_claims
+from recon.breaks.instrument_names import keep_names
+from recon.config.settings import CcxtAccount
+from recon.core.calendars import UtcDays, window
+from recon.core.records import Coverage, Record
+from recon.fetch.plan import Plan
+from recon.run.pipeline import build, configure
+from recon.warehouse.database import Warehouse
 
 AT = datetime(2026, 5, 1, 1, 0, 0, 123000, tzinfo=UTC)
 NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)

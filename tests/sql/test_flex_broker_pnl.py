@@ -10,8 +10,8 @@ from datetime import date, timedelta
 from fractions import Fraction
 from pathlib import Path
 
-from connectors.flex_statement import Row
-from tests.flex_night import flex_account, nights, one_statement, trade
+from connectors.ibkr_flex.statement import Row
+from tests.support.flex_night import flex_account, nights, one_statement, trade
 
 FIRST = date(2026, 1, 5)
 LAST = FIRST + timedelta(3)

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from connectors.flex_statement import Row
-from tests.flex_desk import written
-from tests.flex_night import flex_account, nights, one_statement, trade
-from tests.reckoner import Fill, Reckoner
+from connectors.ibkr_flex.statement import Row
+from tests.support.flex_desk import written
+from tests.support.flex_night import flex_account, nights, one_statement, trade
+from tests.support.reckoner import Fill, Reckoner
 
 FIRST = date(2026, 1, 5)
 LAST = date(2026, 2, 6)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from connectors.flex_statement import Row, Statement
-from recon.config import Bot
-from tests.flex_night import flex_account, nights, one_statement, position, trade
+from connectors.ibkr_flex.statement import Row, Statement
+from recon.config.settings import Bot
+from tests.support.flex_night import flex_account, nights, one_statement, position, trade
 
 FIRST = date(2026, 1, 5)
 LAST = date(2026, 1, 30)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.flex_statement import ZONES, instant
-from recon.warehouse import Warehouse
-from tests.flex_staging import fetched, land, stage
+from connectors.ibkr_flex.statement import ZONES, instant
+from recon.warehouse.database import Warehouse
+from tests.support.flex_staging import fetched, land, stage
 
 SINCE = date(2026, 1, 5)
 STOCK = {

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pytest
 
-from connectors.tws_tape import EXECUTION, happened_at
-from recon.domain import Coverage, Record
-from recon.models import EVERYTHING
-from recon.names import keep_names
-from recon.sessions import NEW_YORK, calendar, window
-from recon.warehouse import Again, Warehouse, build_order
-from tests.flex_staging import NOTHING
-from tests.servers.tws_server import FILL, SPY
+from connectors.ibkr_tws.messages import EXECUTION, happened_at
+from recon.breaks.instrument_names import keep_names
+from recon.core.calendars import NEW_YORK, calendar, window
+from recon.core.records import Coverage, Record
+from recon.run.pipeline import EVERYTHING
+from recon.warehouse.database import Again, Warehouse, build_order
+from tests.support.flex_staging import NOTHING
+from tests.support.servers.tws_server import FILL, SPY
 
 NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
 DAYS = calendar("XNYS")

@@ -1,0 +1,1 @@
+"""Bots' own databases: SQLite, PostgreSQL, CSV, JSON, Parquet."""

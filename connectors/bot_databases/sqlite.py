@@ -1,0 +1,138 @@
+"""A bot's own SQLite database, read from a snapshot that the bot never notices."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import AsyncGenerator, Callable
+from datetime import datetime
+from pathlib import Path
+
+from connectors.bot_databases.meter import Meter
+from connectors.bot_databases.snapshot import (
+    NOT_ASKED_FOR,
+    Unknown,
+    UnreadableError,
+    books_coverage,
+    schema_record,
+    unknown_tables,
+)
+from connectors.bot_databases.sqlite_above import conditions_above
+from connectors.bot_databases.sqlite_snapshot import SqliteFile, place_for_a_copy
+from connectors.bot_databases.sqlite_tables import column_names, read_table, table_names
+from recon.core.limits import Limits
+from recon.core.records import CheckItem, Coverage, Promise, Record, Table, Window
+from recon.core.watermarks import Above
+from recon.errors import StateError, closing
+
+
+class SqliteBooks:
+    """Read the tables of one bot's SQLite file that are wanted, all of them unless told otherwise.
+
+    The file is opened read-only, copied by SQLite's own backup within `busy_timeout_s` and let go
+    before the first row is read. It is never created, never written and never kept locked. The
+    copy is a private file under `scratch`, or under the system's folder for such files where that
+    is None, and goes with the fetch. `now` gives the time in UTC.
+
+    With `above`, a window that starts after its `beginning` is asked of tables with a watermark:
+    of these only what may have changed since the window's start is read. All else is read whole.
+    What exceeds `limits` is refused.
+    """
+
+    venue = "books"
+    promises: tuple[Promise, ...] = (Promise("books", "schema", is_snapshot=True),)
+
+    def __init__(  # noqa: PLR0913 - each is one thing that reading a file may need
+        self,
+        bot: str,
+        path: Path,
+        *,
+        now: Callable[[], datetime],
+        busy_timeout_s: float = 5.0,
+        scratch: Path | None = None,
+        is_wanted: Callable[[str], bool] = lambda _table: True,
+        unknown: Unknown = NOT_ASKED_FOR,
+        above: Above | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.account = bot
+        self._path = path
+        self._file = SqliteFile(path, busy_timeout_s)
+        self._now = now
+        self._scratch = scratch
+        self._is_wanted = is_wanted
+        self._unknown = unknown
+        self._above = above
+        self._limits = limits
+
+    async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
+        """Yield each table's rows and its columns, then the coverage of the snapshot.
+
+        A table is kind `table:<name>`, its values text, null where null, bytes as hex. A table's
+        columns are kind `schema`: `{"columns": [[name, DuckDB type], ...]}`. Coverage counts both.
+        Tables that were read above a watermark only have a statement of their own, and are no
+        snapshot. Raises BooksError, which names the file and the remedy, where anything cannot be
+        read.
+        """
+        taken_at = self._now()
+        rows = {"schema": 0}
+        partly: dict[str, int] = {}
+        meter = Meter(self._path, self._limits)
+        with (
+            place_for_a_copy(self._place()) as copy,
+            closing(await asyncio.to_thread(self._copy_to, copy, meter)) as books,
+            self._file.readably(meter),
+        ):
+            columns = {name: column_names(books, name) for name in self._tables(books)}
+            conditions = conditions_above(books, columns, self._above, window.start)
+            for name in columns:
+                where = conditions.get(name, "1")
+                table = await asyncio.to_thread(
+                    read_table, books, copy, name, meter=meter, where=where
+                )
+                kind = f"table:{name}"
+                (partly if name in conditions else rows)[kind] = table.rows.num_rows
+                rows["schema"] += 1
+                yield Table(kind, table.rows)
+                yield schema_record(name, table)
+        yield books_coverage(window, taken_at, rows, is_snapshot=True)
+        if partly:
+            yield books_coverage(window, taken_at, partly, is_snapshot=False)
+
+    async def check(self) -> list[CheckItem]:
+        """Take one snapshot and name its tables, or say what is in the way."""
+        subject = f"books of {self.account}"
+        meter = Meter(self._path, self._limits)
+        try:
+            with (
+                place_for_a_copy(self._place()) as copy,
+                closing(await asyncio.to_thread(self._copy_to, copy, meter)) as books,
+            ):
+                names = self._tables(books)
+        except UnreadableError as error:
+            return [CheckItem(subject, is_ok=False, detail=error.what, remedy=error.remedy)]
+        except StateError as error:
+            return [CheckItem(subject, is_ok=False, detail=str(error))]
+        detail = f"{self._path} holds {len(names)} tables: {', '.join(names)}"
+        return [CheckItem(subject, is_ok=True, detail=detail)]
+
+    def _place(self) -> Path:
+        return self._scratch or Path(tempfile.gettempdir())
+
+    def _copy_to(self, target: Path, meter: Meter) -> sqlite3.Connection:
+        """Return an open, verified copy of the books, which hold a table that is wanted."""
+        copy = self._file.copy_to(target, meter)
+        try:
+            if not self._tables(copy):
+                with self._file.readably():
+                    names = table_names(copy)
+                raise unknown_tables(self._path, names, self._unknown)
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+    def _tables(self, copy: sqlite3.Connection) -> list[str]:
+        with self._file.readably():
+            return [name for name in table_names(copy) if self._is_wanted(name)]

@@ -1,0 +1,311 @@
+"""The tables of a private copy of a bot's SQLite database, as Arrow text and DuckDB types.
+
+SQLite keeps a class with each value, whatever its column was declared to be; Arrow keeps one type a
+column. So a table is looked over first for the classes that each of its columns holds. Then it is
+read by ADBC with one expression for each class of a column, and put together again as text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectors.bot_databases.arrow_text import (
+    MAX_DIGITS,
+    Digits,
+    floats_text,
+    integers_text,
+    lenient_utf8,
+)
+from connectors.bot_databases.meter import NULL_BYTES, Meter
+from connectors.bot_databases.snapshot import TableRows, UnreadableError
+from recon.core.sql_names import quoted
+from recon.errors import BooksError, closing
+
+_BATCH_ROWS = 16_384
+_LENGTHS_AT_ONCE = 500
+"""How many columns are measured together: SQLite gives 2,000 values a row at most."""
+_COLUMNS_AT_ONCE = 6
+"""How many columns' classes are looked for together: 5^6 combinations at most to remember."""
+_ROWIDS = ("rowid", "_rowid_", "oid")
+
+ArrowType = Literal["integer", "float", "text"]
+_FIRST_VALUE: dict[ArrowType, str] = {"integer": "0", "float": "0.0", "text": "''"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The values of one column that have one Arrow type, as an SQL expression; else it is null."""
+
+    type: ArrowType
+    expression: str
+
+
+@dataclass(slots=True)
+class _Column:
+    """One column: what was declared, and what its values turned out to be."""
+
+    name: str
+    declared: str
+    classes: set[str] = field(default_factory=set)
+    is_boolean: bool = False
+    digits: Digits = field(default_factory=Digits)
+
+    @property
+    def length(self) -> str:
+        """Return the SQL of how many bytes a value has as text, other than a number."""
+        name = quoted(self.name)
+        in_bytes = (
+            f"when 'text' then length(cast({name} as blob)) when 'blob' then 2 * length({name})"
+        )
+        return f"case typeof({name}) {in_bytes} else 0 end"
+
+    def parts(self) -> list[_Part]:
+        """Return what to select, so that all its values are told, each in a type that holds it."""
+        name = quoted(self.name)
+        plain: dict[str, ArrowType] = {"integer": "integer", "real": "float", "text": "text"}
+        if len(self.classes) == 1 and (only := next(iter(self.classes))) in plain:
+            return [_Part(plain[only], name)]
+        parts = [
+            _Part(plain[one], f"case typeof({name}) when '{one}' then {name} end")
+            for one in ("integer", "real")
+            if one in self.classes
+        ]
+        if self.classes & {"text", "blob"}:
+            hexadecimal = f"when 'blob' then lower(hex({name}))"
+            choice = f"case typeof({name}) when 'text' then {name} {hexadecimal} end"
+            parts.append(_Part("text", choice))
+        return parts
+
+    def duckdb_type(self) -> str:
+        """Return the narrowest DuckDB type that holds every value seen, exactly.
+
+        A number is never a DOUBLE: BIGINT or DECIMAL, and text where its digits fit neither.
+        """
+        is_number = bool(self.classes & {"integer", "real"})
+        if "text" in self.classes or ("blob" in self.classes and is_number):
+            return "VARCHAR"
+        if "blob" in self.classes:
+            return "BLOB"
+        if "real" in self.classes:
+            return self.digits.duckdb_type()
+        if "BOOL" in self.declared.upper() and (self.is_boolean or not is_number):
+            return "BOOLEAN"
+        return "BIGINT" if is_number else self._declared_type()
+
+    def _declared_type(self) -> str:
+        """Return the type of a column without a value, by what the bot said that it would hold."""
+        declared = self.declared.upper()
+        if "INT" in declared:
+            return "BIGINT"
+        if any(word in declared for word in ("REAL", "FLOA", "DOUB", "NUM", "DEC")):
+            return f"DECIMAL({MAX_DIGITS},18)"
+        return "VARCHAR"
+
+
+def table_names(books: sqlite3.Connection) -> list[str]:
+    """Name the real tables: neither SQLite's own, nor views, nor virtual tables."""
+    found = books.execute(
+        "select name from sqlite_master where type = 'table'"
+        r" and name not like 'sqlite\_%' escape '\'"
+        " and sql not like 'create virtual table%' order by name"
+    ).fetchall()
+    return [str(name) for (name,) in found]
+
+
+def column_names(books: sqlite3.Connection, table: str) -> list[str]:
+    """Name a table's columns in their order, generated ones included.
+
+    A name that is no UTF-8 is left out, as no query can say it.
+    """
+    return [name for name, _, _ in _declared(books, table) if name is not None]
+
+
+def _declared(books: sqlite3.Connection, table: str) -> list[tuple[str | None, str, int]]:
+    """Return each column's name (None where it is no UTF-8), type and place in the primary key."""
+    found = books.execute(
+        "select cast(name as blob), type, pk from pragma_table_xinfo(?) where hidden <> 1", (table,)
+    )
+    return [(_utf8(name), str(kind), place) for name, kind, place in found]
+
+
+def _utf8(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def has_lasting_ids(books: sqlite3.Connection, table: str) -> bool:
+    """Return whether the ids of its rows are the bot's own, and so stay theirs.
+
+    A rowid that is not a column of the table may be another one after a VACUUM.
+    """
+    is_keyed = books.execute("select 1 from pragma_table_xinfo(?) where pk > 0", (table,))
+    if is_keyed.fetchone() is None:
+        return False
+    key, _ = _key(books, table)
+    by_index = "select 1 from pragma_index_list(?) where origin = 'pk'"
+    return key not in _ROWIDS or books.execute(by_index, (table,)).fetchone() is None
+
+
+def read_table(
+    books: sqlite3.Connection, copy: Path, table: str, *, meter: Meter, where: str = "1"
+) -> TableRows:
+    """Read a table, or its rows `where` an SQL condition holds, from the file that is `copy`.
+
+    `books` is a connection to the same file. Raises sqlite3.Error where the file cannot be read,
+    BooksError for a value or a key that cannot be taken, and for more than `meter` allows.
+    """
+    key, key_type = _key(books, table)
+    meter.columns(f"table {table}", len(column_names(books, table)))
+    columns = _look_over(books, table)
+    _measure(books, table, columns, meter, where)
+    parts = [part for column in columns for part in column.parts()]
+    # ADBC goes by the first values it sees: here they are of the types that follow, and dropped.
+    types = [key_type, *(part.type for part in parts)]
+    first = ", ".join(f"{_FIRST_VALUE[one]} as c{n}" for n, one in enumerate(types))
+    chosen = ", ".join([key, *(part.expression for part in parts)])
+    # An index may be broken where the table is not: it is not asked.
+    query = (
+        f"select {first} union all select {chosen} from {quoted(table)} not indexed where {where}"
+    )
+    read = _Reading(meter, table, columns)
+    batches = [read.texts(batch) for batch in _batches(copy, query)]
+    names = ["id", *(column.name for column in columns)]
+    schema = pa.schema([(name, pa.string()) for name in names])
+    rows = pa.Table.from_batches(
+        [pa.RecordBatch.from_arrays(batch, schema=schema) for batch in batches], schema=schema
+    )
+    return TableRows(rows, [(column.name, column.duckdb_type()) for column in columns])
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The turning of a table's batches into text, and of an infinite number into an error."""
+
+    meter: Meter
+    table: str
+    columns: Sequence[_Column]
+
+    def texts(self, batch: pa.RecordBatch) -> list[pa.Array]:
+        """Return the text of the key and of each column; the parts of one are put together."""
+        arrays = iter(batch.columns)
+        ids = _text(next(arrays), Digits())
+        self.meter.hold(ids.nbytes)
+        found = [ids]
+        for column in self.columns:
+            parts = [next(arrays) for _ in column.parts()]
+            for part in parts:
+                self._refuse_infinite(column, part, ids)
+            texts = [_text(part, column.digits) for part in parts]
+            text = pc.coalesce(*texts) if texts else pa.nulls(len(ids), pa.string())
+            self.meter.hold(text.nbytes)
+            found.append(text)
+        return found
+
+    def _refuse_infinite(self, column: _Column, values: pa.Array, ids: pa.Array) -> None:
+        if not pa.types.is_floating(values.type):
+            return
+        infinite = ids.filter(pc.is_inf(values))
+        if len(infinite):
+            where = f"table {self.table}, column {column.name}, row {infinite[0]}"
+            what = f"holds an infinite number ({where})"
+            raise UnreadableError(self.meter.source, what, "correct that row")
+
+
+def _text(values: pa.Array, digits: Digits) -> pa.Array:
+    if pa.types.is_integer(values.type):
+        return integers_text(values, digits)
+    if pa.types.is_floating(values.type):
+        return floats_text(values, digits)
+    return lenient_utf8(values)
+
+
+def _batches(copy: Path, query: str) -> Iterator[pa.RecordBatch]:
+    """Yield what a query gives, without its first row."""
+    import adbc_driver_manager as adbc  # noqa: PLC0415 - a driver, loaded where books are read
+    from adbc_driver_sqlite import dbapi  # noqa: PLC0415
+
+    uri = f"file:{quote(str(copy.absolute()))}?mode=ro"
+    try:
+        with closing(dbapi.connect(uri, autocommit=True)) as books, closing(books.cursor()) as rows:
+            rows.execute("pragma trusted_schema = off")
+            size = {"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)}
+            rows.adbc_statement.set_options(**size)
+            rows.execute(query)
+            with rows.fetch_record_batch() as reader:
+                is_first = True
+                for batch in reader:
+                    yield batch.slice(1) if is_first else batch
+                    is_first = False
+    except adbc.Error as error:
+        raise sqlite3.DatabaseError(" ".join(str(error).split())) from error
+
+
+def _look_over(books: sqlite3.Connection, table: str) -> list[_Column]:
+    """Return a table's columns and the classes of all their values."""
+    columns = [_Column(name, kind) for name, kind, _ in _declared(books, table) if name is not None]
+    rows = f"from {quoted(table)} not indexed"
+    for begin in range(0, len(columns), _COLUMNS_AT_ONCE):
+        some = columns[begin : begin + _COLUMNS_AT_ONCE]
+        classes = ", ".join(f"typeof({quoted(one.name)})" for one in some)
+        for found in books.execute(f"select distinct {classes} {rows}"):
+            for column, one in zip(some, found, strict=True):
+                column.classes |= {one} - {"null"}
+    for column in columns:
+        if "BOOL" in column.declared.upper() and column.classes == {"integer"}:
+            name = quoted(column.name)
+            ((least, most),) = books.execute(f"select min({name}), max({name}) {rows}")
+            column.is_boolean = 0 <= least <= most <= 1
+    return columns
+
+
+def _measure(
+    books: sqlite3.Connection, table: str, columns: Sequence[_Column], meter: Meter, where: str
+) -> None:
+    """Refuse rows that exceed a limit, before they are read."""
+    texts = [column for column in columns if column.classes & {"text", "blob"}]
+    place = f"from {quoted(table)} not indexed where {where}"
+    ((count,),) = books.execute(f"select count(*) {place}")
+    meter.rows(f"table {table}", count)
+    total = count * NULL_BYTES * (1 + len(columns))
+    for begin in range(0, len(texts), _LENGTHS_AT_ONCE):
+        some = texts[begin : begin + _LENGTHS_AT_ONCE]
+        lengths = (f"max({one.length}), sum({one.length})" for one in some)
+        (found,) = books.execute(f"select {', '.join(lengths)} {place}")
+        for column, longest in zip(some, found[::2], strict=True):
+            meter.value(f"table {table}, column {column.name}", longest or 0)
+        total += sum(one or 0 for one in found[1::2])
+    meter.has_room(total)
+
+
+def _key(books: sqlite3.Connection, table: str) -> tuple[str, ArrowType]:
+    """Return an expression that tells the table's rows apart: its rowid, else its primary key."""
+    declared = _declared(books, table)
+    taken = {name.lower() for name, _, _ in declared if name is not None}
+    for name in _ROWIDS:
+        if name not in taken and _has_rowid(books, table, name):
+            return name, "integer"
+    primary = sorted((place, name or "") for name, _, place in declared if place > 0)
+    if not primary:
+        raise BooksError(f"table {table} hides its rowid and has no primary key: rename a column")
+    if not all(name for _, name in primary):
+        raise BooksError(f"table {table} has a key whose column no query can name: rename it")
+    # As SQL literals, so that 1 and '1', or ('a,b', 'c') and ('a', 'b,c'), stay apart.
+    return " || ',' || ".join(f"quote({quoted(name)})" for _, name in primary), "text"
+
+
+def _has_rowid(books: sqlite3.Connection, table: str, name: str) -> bool:
+    try:
+        books.execute(f"select {name} from {quoted(table)} limit 0")
+    except sqlite3.OperationalError:
+        return False  # a WITHOUT ROWID table
+    return True

@@ -1,0 +1,293 @@
+"""Paging through an exchange's history by what its answers prove, and never by `timestamp - 1`.
+
+What ccxt does by itself (ask again from the last row's time) loses rows that share a millisecond
+over a page's border. Here a page that is full proves nothing: the span it was asked for is asked
+again in parts, down to a single millisecond; neighbouring parts share an instant, so that it does
+not matter which of their ends an exchange leaves out. What cannot be shown whole is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from connectors.ccxt_exchange.client import CcxtClient, Row
+from connectors.ccxt_exchange.exchanges import Paging
+from recon.errors import VenueBusy, VenueError
+from recon.outside_text import excerpt
+
+MAX_PAGES = 20_000
+PASSES = 3
+"""How often rows that are counted are counted again, while they change."""
+KEPT = ("id", "order", "symbol", "side", "amount", "price", "timestamp", "code", "fee", "fees",
+        "info")  # fmt: skip
+"""The fields of a row that records are made of: the others would be held for nothing."""
+DIGITS = 30
+"""Longer than any id, count or time of an exchange's."""
+SLACK_MS = 1_000
+"""How coarsely an exchange may read the times it is asked for."""
+MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(slots=True)
+class Chain:
+    """Rows by their own keys, and between which instants (ms, half-open) they are all there are."""
+
+    whole_from: int
+    whole_to: int
+    rows: dict[str, Row] = field(default_factory=dict)
+    pages: int = 0
+    reason: str = ""
+
+    def lacks(self, reason: str, *, before: int | None = None, since: int | None = None) -> None:
+        """Note that something may be missing: all before an instant, or what follows one."""
+        self.whole_from = max(self.whole_from, before if before is not None else self.whole_from)
+        self.whole_to = min(self.whole_to, since if since is not None else self.whole_to)
+        self.reason = self.reason or reason
+
+
+class Pages:
+    """Asks one call of an exchange for everything between two instants."""
+
+    def __init__(
+        self, client: CcxtClient, call: str, paging: Paging, key: Callable[[Row], str]
+    ) -> None:
+        self._client = client
+        self._call = call
+        self._paging = paging
+        self._key = key
+
+    async def read(self, symbols: Sequence[str | None], since: int, until: int) -> Chain:
+        """Return the rows of these symbols (None: of all) from `since` through `until` (ms).
+
+        Raises VenueError where an answer cannot be trusted.
+        """
+        chain = Chain(since, until + 1)
+        if self._paging.back is not None:
+            served_from = until - self._paging.back // MILLISECOND
+            if since < served_from:
+                days = self._paging.back.days
+                chain.lacks(
+                    f"only {days} days are known to be served: set `since` later",
+                    before=served_from,
+                )
+                since = served_from
+        for symbol in symbols:
+            for variant in self._paging.variants:
+                part = _Part(self._client, self._call, self._paging, self._key, symbol, variant)
+                await part.read(chain, since, until)
+        newest = self._paging.newest
+        if newest is not None and len(chain.rows) >= newest:
+            stamps = [stamp for row in chain.rows.values() if (stamp := stamp_of(row))]
+            oldest = min(stamps, default=until)
+            chain.lacks(
+                f"only the newest {newest} are served: nothing before {_shown(oldest)} can be had; "
+                "run every night, and keep the state folder",
+                before=oldest + 1,
+            )
+        return chain
+
+
+@dataclass(slots=True)
+class _Part:
+    """One symbol's rows of one variant, put into a chain."""
+
+    client: CcxtClient
+    call: str
+    paging: Paging
+    key: Callable[[Row], str]
+    symbol: str | None
+    variant: Mapping[str, object]
+
+    async def read(self, chain: Chain, since: int, until: int) -> None:
+        if self.paging.style == "offset":
+            await self._by_offset(chain, since, until)
+            return
+        for first, last in pairwise(_edges(since, until, self.paging.longest)):
+            if self.paging.style == "cursor":
+                await self._by_cursor(chain, first, last)
+            else:
+                await self._by_spans(chain, first, last)
+
+    async def _by_spans(self, chain: Chain, since: int, until: int) -> None:
+        spans = [(since, until)]
+        known: dict[str, Row] = {}
+        while spans:
+            first, last = spans.pop()
+            page = await self._page(chain, first, last, {"until": last})
+            seen = set(self._add(known, page))
+            if self.paging.page is None or len(page) < self.paging.page:
+                if any(first <= (stamp_of(known[key]) or 0) <= last for key in known.keys() - seen):
+                    raise VenueError(f"{self._named()}: rows of one page are not in the next")
+                if self.paging.page is None and page:
+                    chain.lacks(
+                        f"{self._named()}: it is not known how many rows a page of this exchange "
+                        "holds, so no page is known to be whole",
+                        since=chain.whole_from,
+                    )
+                if self.paging.is_declared_alone and page and first < last:
+                    await self._hold_against_parts(chain, known, page, (first, last))
+            elif first == last:
+                await self._overfull(chain, known, first)
+            else:
+                middle = _middle(page, first, last)
+                spans += [(middle[1], last), (first, middle[0])]
+        self._add(chain.rows, known.values())
+
+    async def _hold_against_parts(
+        self, chain: Chain, known: dict[str, Row], page: Sequence[Row], span: tuple[int, int]
+    ) -> None:
+        """Raise VenueError where a page that was not full lacks a row that its parts have."""
+        middle = _middle(page, *span)
+        for first, last in ((span[0], middle[0]), (middle[1], span[1])):
+            part = await self._page(chain, first, last, {"until": last})
+            if any(self.key(row) not in known for row in part):
+                raise VenueError(
+                    f"{self._named()}: a page of {len(page)} rows is not whole, though "
+                    f"{self.paging.page} are declared for one"
+                )
+
+    async def _overfull(self, chain: Chain, known: dict[str, Row], stamp: int) -> None:
+        """Read a millisecond that has more rows than a page: by id, or not at all."""
+        earlier = [
+            self._id(row)
+            for row in (*chain.rows.values(), *known.values())
+            if row["symbol"] == self.symbol and (stamp_of(row) or stamp) < stamp
+        ]
+        if not self.paging.from_id or not earlier:
+            chain.lacks(
+                f"{self._named()}: more rows share the millisecond {_shown(stamp)} than a page "
+                "holds: some of them cannot be had",
+                since=stamp,
+            )
+            return
+        next_id = max(earlier) + 1
+        for _ in range(MAX_PAGES):
+            page = await self._page(chain, None, None, {self.paging.from_id: next_id})
+            here = [row for row in page if stamp_of(row) == stamp]
+            self._add(known, here)
+            ids = [self._id(row) for row in page]
+            if len(page) < (self.paging.page or 1) or len(here) < len(page):
+                return
+            if max(ids) < next_id:
+                raise VenueError(f"{self._named()}: ids do not rise")
+            next_id = max(ids) + 1
+
+    async def _by_cursor(self, chain: Chain, since: int, until: int) -> None:
+        cursors: set[str] = set()
+        query: dict[str, object] = {"until": until}
+        for _ in range(MAX_PAGES):
+            page = await self._page(chain, since, until, query)
+            self._add(chain.rows, page)
+            cursor = str(self.client.found(self.paging.next_at) or "")
+            if not page or not cursor:
+                return
+            if cursor in cursors:
+                raise VenueBusy(f"{self._named()}: the same page is named as the next one twice")
+            cursors.add(cursor)
+            query["cursor"] = cursor
+        raise VenueBusy(f"{self._named()}: more than {MAX_PAGES} pages: the cursor does not end")
+
+    async def _by_offset(self, chain: Chain, since: int, until: int) -> None:
+        """Read rows by their place, newest first, until as many are known as are counted.
+
+        What comes in between moves the others on: then they are counted again.
+        """
+        for _ in range(PASSES):
+            rows: dict[str, Row] = {}
+            taken = count = 0
+            while not taken or taken < count:
+                page = await self._page(
+                    chain, since - SLACK_MS, until, {"until": until, "ofs": taken}
+                )
+                count = self._counted()
+                self._add(rows, page)
+                taken += len(page)
+                if not page:
+                    break
+            if len(rows) == count:
+                self._add(chain.rows, rows.values())
+                return
+        raise VenueBusy(f"{self._named()}: {count} rows are counted, and {len(rows)} can be read")
+
+    def _id(self, row: Row) -> int:
+        """Return the number that a row's id is. Raises VenueError where it is none."""
+        text = str(row.get("id"))
+        if not _is_number(text):
+            raise VenueError(f"{self._named()}: the id {excerpt(text, 60)!r} is no number")
+        return int(text)
+
+    def _counted(self) -> int:
+        text = str(self.client.found(self.paging.next_at))
+        if not _is_number(text):
+            raise VenueBusy(f"{self._named()}: the answer does not say how many rows there are")
+        return int(text)
+
+    async def _page(
+        self, chain: Chain, since: int | None, until: int | None, query: Mapping[str, object]
+    ) -> list[Row]:
+        if chain.pages >= MAX_PAGES:
+            raise VenueBusy(f"{self._named()}: more than {MAX_PAGES} pages")
+        chain.pages += 1
+        page = await self.client.rows(
+            self.call,
+            *(self.symbol, since, self.paging.page, {**self.variant, **query}),
+            at=self.paging.at,
+        )
+        at = self.paging.at
+        if at is not None and len(self.client.found(at.names)) != len(page):
+            raise VenueBusy(f"{self._named()}: rows came that were not understood")
+        page = [{name: row[name] for name in KEPT if name in row} for row in page]
+        if since is None or until is None:
+            return page
+        stamps = [stamp for row in page if (stamp := stamp_of(row)) is not None]
+        if any(not since - SLACK_MS <= stamp <= until + 2 * SLACK_MS for stamp in stamps):
+            raise VenueError(f"{self._named()}: the answer does not keep to the times asked for")
+        return page
+
+    def _add(self, rows: dict[str, Row], page: object) -> list[str]:
+        """Put a page's rows to the others; the same one must not be told in two ways."""
+        keys = []
+        for row in page:  # type: ignore[attr-defined]  # dict views and lists alike
+            key = self.key(row)
+            # bybit's next page is written into a row by ccxt: no part of what happened.
+            row["info"].pop("nextPageCursor", None)
+            if rows.setdefault(key, row)["info"] != row["info"]:
+                raise VenueBusy(f"{self._named()}: {key} differs between two pages")
+            keys.append(key)
+        return keys
+
+    def _named(self) -> str:
+        return f"{self.call} {self.symbol}" if self.symbol else self.call
+
+
+def stamp_of(row: Row) -> int | None:
+    """Return when a row happened, in ms, by the exchange's own words."""
+    stamp = row.get("timestamp")
+    return int(stamp) if stamp is not None else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= DIGITS
+
+
+def _edges(since: int, until: int, longest: timedelta | None) -> list[int]:
+    """Return the instants between which is asked; neighbours share theirs."""
+    step = longest // MILLISECOND if longest is not None else max(1, until - since)
+    return [*range(since, until, step), until]
+
+
+def _middle(page: Sequence[Row], first: int, last: int) -> tuple[int, int]:
+    """Return where a span is parted: (end of the earlier part, begin of the later one)."""
+    if last - first == 1:
+        return first, last
+    stamps = sorted(stamp for row in page if (stamp := stamp_of(row)) is not None)
+    median = stamps[len(stamps) // 2] if stamps else (first + last) // 2
+    middle = min(max(median, first + 1), last - 1)
+    return middle, middle
+
+
+def _shown(stamp: int) -> str:
+    return f"{datetime.fromtimestamp(stamp / 1000, UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC"

@@ -1,0 +1,1 @@
+"""Interactive Brokers' TWS API: today's executions and positions."""

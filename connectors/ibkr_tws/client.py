@@ -1,0 +1,261 @@
+"""ib_async's connection to TWS or IB Gateway, with the guards it lacks; ib_insync's in its place.
+
+Only the library's connection is opened, and not its start-up synchronisation. That one logs a
+question that timed out and goes on with nothing (ib_insync), asks for what is not read here, and
+as client 0 binds the orders typed into TWS to itself, even with `readonly`. Here each question is
+asked by name, has a hard deadline, is believed only when TWS has said that its answer is whole,
+and is one of the three of `TwsClient`: reads, all of them. No order can leave here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from connectors.ibkr_tws.messages import MAX_SAID, TwsTape, uncorrected
+from connectors.retry import Patience
+from recon.errors import VenueBusy, VenueRefused, afterwards_async
+
+CLIENT_ID_TAKEN = "326"
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Bytes of one message: the longest that is asked for here names the accounts of a login."""
+MAX_VISIT_BYTES = 32 * 1024 * 1024
+"""Bytes of all messages of one connection: 100,000 executions have about 30 million."""
+LENGTH_BYTES = 4
+"""What a message begins with: how many bytes follow."""
+
+
+@dataclass(frozen=True, slots=True)
+class TwsAddress:
+    """Where TWS or IB Gateway listens, and as which of its clients to come."""
+
+    host: str
+    port: int
+    client_id: int
+
+    def __str__(self) -> str:
+        return f"TWS at {self.host}:{self.port}"
+
+
+class _Frames:
+    """Takes what the socket gives, and hands whole messages of a bounded size to the library.
+
+    The library would collect whatever length a message announces, and log what it cannot read.
+    What exceeds a limit is a flaw of the tape, and ends the connection.
+    """
+
+    def __init__(self, client: Any, tape: TwsTape) -> None:
+        self._client = client
+        self._tape = tape
+        self._hand_on: Callable[[bytes], None] = client._onSocketHasData  # noqa: SLF001 - it has no other name
+        self._held = bytearray()
+        self._bytes = 0
+        client.conn.hasData -= self._hand_on
+        client.conn.hasData.connect(self.take, keep_ref=True)
+
+    def take(self, data: bytes) -> None:
+        """Take some bytes, and hand on each message that is whole."""
+        if self._tape.flaw:
+            return
+        self._bytes += len(data)
+        if self._bytes > MAX_VISIT_BYTES:
+            self._end(f"TWS sent more than the {MAX_VISIT_BYTES} bytes that are read in one visit")
+            return
+        self._held += data
+        start = 0
+        while len(self._held) >= start + LENGTH_BYTES and not self._tape.flaw:
+            [length] = struct.unpack_from(">I", self._held, start)
+            end = start + LENGTH_BYTES + length
+            if not 0 < length <= MAX_MESSAGE_BYTES:
+                self._end(
+                    f"TWS announced a message of {length} bytes, and from 1 to "
+                    f"{MAX_MESSAGE_BYTES} are read"
+                )
+            elif len(self._held) < end:
+                break
+            else:
+                self._take_message(bytes(self._held[start:end]))
+                start = end
+        del self._held[:start]
+
+    def _take_message(self, message: bytes) -> None:
+        try:
+            self._hand_on(message)
+        except Exception as error:  # noqa: BLE001 - of the library, over a message
+            said = message[LENGTH_BYTES:][:60]
+            self._end(f"TWS sent a message that cannot be read ({type(error).__name__}): {said!r}")
+
+    def _end(self, flaw: str) -> None:
+        self._tape.flaw = flaw
+        self._client.disconnect()
+
+
+class TwsClient:
+    """Asks an open connection one question at a time. The answers are on `tape`."""
+
+    def __init__(self, library: Any, ib: Any, tape: TwsTape, patience: Patience) -> None:
+        self._library = library
+        self._ib = ib
+        self._patience = patience
+        self.tape = tape
+
+    @property
+    def accounts(self) -> list[str]:
+        """The broker's accounts that this login manages."""
+        return list(self._ib.client.getAccounts())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether another question can be asked."""
+        return bool(self._ib.client.isReady())
+
+    async def executions(self, account: str) -> None:
+        """Ask for the account's executions since midnight. Adds to what the tape has of them."""
+        wanted = self._library.ExecutionFilter(acctCode=account)
+        await self._ask("executions", lambda: self._ib.reqExecutionsAsync(wanted))
+
+    async def positions(self) -> None:
+        """Ask for every position of every account of the login."""
+        self.tape.positions.clear()
+        await self._ask("positions", self._ib.reqPositionsAsync)
+
+    async def account_values(self, account: str) -> None:
+        """Ask for the account's values: its cash by currency, and much else."""
+        self.tape.values.clear()
+        await self._ask("account values", lambda: self._ib.reqAccountUpdatesMultiAsync(account))
+
+    async def commissions(self, account: str) -> None:
+        """Wait for the commission of each execution that no other has corrected.
+
+        They follow in messages of their own. Returns without an error when patience ends: what
+        has not come by then is unknown, and it is for others to say so.
+        """
+        try:
+            async with asyncio.timeout(self._patience.request_timeout_s):
+                while self._uncommissioned(account) and self.is_connected:
+                    self.tape.commission_came.clear()
+                    await self.tape.commission_came.wait()
+        except TimeoutError:
+            return
+
+    def _uncommissioned(self, account: str) -> set[str]:
+        mine = [
+            exec_id
+            for exec_id, execution in self.tape.executions.items()
+            if execution["acctNumber"] == account
+        ]
+        return uncorrected(mine) - self.tape.commissions.keys()
+
+    async def _ask(self, what: str, question: Callable[[], Awaitable[object]]) -> None:
+        """Ask, and wait for the whole answer.
+
+        Raises VenueBusy where it did not come within the deadline, was cut off, refused or cannot
+        be believed. The connection may still stand then: see `is_connected`.
+        """
+        limit_s = self._patience.request_timeout_s
+        try:
+            async with asyncio.timeout(limit_s):
+                await question()
+        except TimeoutError:
+            self._check_flaw(what)
+            raise VenueBusy(
+                f"{what}: TWS did not answer within {limit_s:g} s{self.tape.said()}"
+            ) from None
+        except ConnectionError:
+            self._check_flaw(what)
+            raise VenueBusy(f"{what}: the connection to TWS was lost{self.tape.said()}") from None
+        except self._library.RequestError as error:
+            said = str(error.message)[:MAX_SAID]
+            raise VenueBusy(f"{what}: TWS refuses: {error.code}: {said}") from None
+        self._check_flaw(what)
+        if self.tape.outage:
+            raise VenueBusy(f"{what}: TWS itself has lost IBKR ({self.tape.outage}): ask later")
+
+    def _check_flaw(self, what: str) -> None:
+        if self.tape.flaw:
+            raise VenueBusy(f"{what}: {self.tape.flaw}: the versions do not fit")
+
+
+@asynccontextmanager
+async def open_client(
+    address: TwsAddress, zone: str, patience: Patience
+) -> AsyncIterator[TwsClient]:
+    """Open a connection and close it again, whatever happens.
+
+    `zone` is what a time without a zone is in. Raises VenueBusy where nobody answers, and
+    VenueRefused where asking again would not help.
+    """
+    library = _library()
+    ib = library.IB()
+    ib.TimezoneTWS = zone
+    ib.RequestTimeout = patience.request_timeout_s
+    ib.RaiseRequestErrors = True
+    ib.wrapper.clientId = address.client_id
+    tape = TwsTape()
+    tape.listen(ib.client.decoder.handlers)
+    _Frames(ib.client, tape)
+
+    async def disconnect() -> None:
+        ib.client.disconnect()
+        await asyncio.sleep(0)  # the transport closes in the loop's next turn
+
+    async with afterwards_async(disconnect):
+        await _connect(ib.client, address, tape, patience.request_timeout_s)
+        yield TwsClient(library, ib, tape, patience)
+
+
+async def _connect(client: Any, address: TwsAddress, tape: TwsTape, limit_s: float) -> None:
+    try:
+        async with asyncio.timeout(limit_s):
+            await client.connectAsync(
+                address.host, address.port, address.client_id, timeout=limit_s
+            )
+    except Exception as error:
+        if tape.flaw:
+            raise VenueBusy(f"{address}: {tape.flaw}: is that TWS, and its API?") from None
+        if not isinstance(error, OSError):  # a TimeoutError is one
+            raise
+        _raise_for(error, address, tape, limit_s)
+
+
+def _raise_for(error: OSError, address: TwsAddress, tape: TwsTape, limit_s: float) -> NoReturn:
+    """Raise what a connection that was not opened comes to."""
+    if isinstance(error, TimeoutError):
+        if tape.has_said(CLIENT_ID_TAKEN):
+            raise VenueRefused(
+                f"{address}: client id {address.client_id} is in use: give recon a client_id of "
+                "its own, the Master API client ID"
+            ) from None
+        raise VenueBusy(
+            f"{address} did not open the API within {limit_s:g} s{tape.said()}: accept the "
+            "connection there, or add this machine to its trusted addresses"
+        ) from None
+    raise VenueBusy(
+        f"{address} cannot be reached ({error.strerror or type(error).__name__}): start it, "
+        "log in, and enable its API (Settings, API, Enable ActiveX and Socket Clients)"
+    ) from None
+
+
+def _library() -> Any:
+    """Return ib_async, or ib_insync where that is what is installed. Its log is kept quiet.
+
+    What goes wrong is said in coverage statements, and its log would show the account's trades.
+    """
+    for name in ("ib_async", "ib_insync"):
+        try:
+            library = importlib.import_module(name)
+            break
+        except ModuleNotFoundError:
+            continue
+    else:
+        raise VenueRefused(
+            "ib_async is not installed, which speaks to TWS: pip install 'recon[tws]'"
+        )
+    logging.getLogger(library.__name__).setLevel(logging.CRITICAL)
+    return library

@@ -1,0 +1,1 @@
+"""OKX: REST v5, through ccxt."""

@@ -1,0 +1,1 @@
+"""Mappings: queries over a bot's own database, run in a sealed child process."""

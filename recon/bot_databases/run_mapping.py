@@ -1,0 +1,252 @@
+"""Run a mapping over the snapshot of a bot's own books: its trades, fills and positions.
+
+A mapping is a folder of queries, each a single `select` over the schema `bot`, with the macros of
+`sql/macros.sql` and the functions of `sql_functions.py`. A process with limits of memory and time
+runs them (`mapping_process.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recon.bot_databases.mapping_process import OUT_OF_MEMORY, Ended, ending, run_mapping
+from recon.bot_databases.mapping_queries import MAX_DIGITS, MORE_MEMORY, SEALED, loadable, places
+from recon.bot_databases.mappings import BooksMapping, Schema, Variant, query_text
+from recon.core.limits import Limits
+from recon.core.records import Coverage, Record, Table
+from recon.core.sql_names import quoted
+from recon.errors import BooksError, afterwards, closing
+
+
+@dataclass(frozen=True, slots=True)
+class MappingLimits:
+    """What one mapping may use, and the folder in which it gets a private one to spill into.
+
+    Half of the memory is the limit of one answer; eight times the memory that of the spill folder.
+    Without `scratch`, the spill folder is in the system's folder for temporary files.
+    """
+
+    time_s: float = Limits().mapping_time_s
+    memory_mb: int = Limits().mapping_memory_mb
+    scratch: Path | None = None
+
+
+DEFAULT_LIMITS = MappingLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row of an answer that cannot be taken as it is: which query, which row's key, and why."""
+
+    query: str
+    key: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BooksTables:
+    """What a bot's books say. A query that the mapping lacks is None, which is not "none"."""
+
+    variant: Path
+    trades: pa.Table
+    fills: pa.Table | None
+    positions: pa.Table | None
+    problems: tuple[Problem, ...]
+
+
+Read = Callable[[str, str], pa.Table]
+"""Gives the stored records of one kind: `select <what> from …`, where `payload` is a record's."""
+
+
+def unpack(
+    items: Iterable[Record | Table | Coverage],
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
+    """Return the schema and the tables (all text) of what one fetch gave."""
+    schema: dict[str, list[tuple[str, str]]] = {}
+    tables: dict[str, pa.Table] = {}
+    for item in items:
+        if isinstance(item, Table):
+            fields = range(1, item.batches.num_columns)
+            tables[item.kind.removeprefix("table:")] = item.batches.select(fields)
+        elif isinstance(item, Record):
+            schema[item.id] = columns_of(item.payload)
+    if unknown := tables.keys() - schema.keys():
+        raise BooksError(f"the snapshot lacks the columns of {', '.join(sorted(unknown))}")
+    return schema, tables
+
+
+def unpack_stored(
+    schemas: Iterable[tuple[str, str]], read: Read
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
+    """Return the schema and the tables (all text) of the records that are in the warehouse.
+
+    `schemas` are the ids and payloads of kind `schema`. A payload of kind `table:<name>` is a JSON
+    object of text: `read` has DuckDB take it apart. The rows may have been read on many nights, so
+    a decimal's places are here those of all rows together.
+    """
+    schema: dict[str, list[tuple[str, str]]] = {}
+    tables: dict[str, pa.Table] = {}
+    for table, payload in schemas:
+        columns = [column for column in columns_of(payload) if column[0]]
+        if table and columns:
+            rows = read(f"table:{table}", _fields(columns))
+            tables[table] = rows.rename_columns([name for name, _ in columns])
+            schema[table] = _fitted(columns, tables[table])
+    return schema, tables
+
+
+def unpack_before(
+    items: Iterable[Record | Table | Coverage], stood: pa.Table
+) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
+    """Return the schema and the tables of the same rows as `unpack`, as they stood before.
+
+    `stood` has the kind, the id and the earlier payload (null: none) of what has changed.
+    """
+    items = list(items)
+    schema, tables = unpack(items)
+    batches = {item.kind: item.batches for item in items if isinstance(item, Table)}
+    for kind, rows in batches.items():
+        table = kind.removeprefix("table:")
+        changed = stood.filter(pc.equal(stood["kind"], kind))
+        is_same = pc.invert(pc.is_in(rows.column(0), changed["id"]))
+        columns = [column for column in schema[table] if column[0]]
+        earlier = _opened(changed.drop_null(), columns)
+        kept = tables[table].filter(is_same).select([name for name, _ in columns])
+        tables[table] = pa.concat_tables([kept, earlier.cast(kept.schema)])
+        schema[table] = _fitted(columns, tables[table])
+    return schema, tables
+
+
+def _opened(records: pa.Table, columns: Sequence[tuple[str, str]]) -> pa.Table:
+    """Return the payloads of stored rows as a table of text."""
+    with closing(duckdb.connect(":memory:", config=SEALED)) as books:
+        books.register("records", records)
+        rows = books.sql(f"select {_fields(columns)} from records").to_arrow_table()
+    return rows.rename_columns([name for name, _ in columns])
+
+
+def columns_of(payload: str) -> list[tuple[str, str]]:
+    """Read the payload of a record of kind `schema`."""
+    return [(name, duckdb_type) for name, duckdb_type in json.loads(payload)["columns"]]
+
+
+def _fields(columns: Sequence[tuple[str, str]]) -> str:
+    """Return what to select of a payload: each column's text, in their order."""
+    structure = json.dumps({name: "VARCHAR" for name, _ in columns}, ensure_ascii=False)
+    literal = structure.replace("'", "''")
+    return f"unnest(json_transform(payload, '{literal}'))"
+
+
+def _fitted(columns: Sequence[tuple[str, str]], rows: pa.Table) -> list[tuple[str, str]]:
+    """Return the columns with as many places for their decimals as the rows need.
+
+    A decimal whose rows need more digits together than a decimal has is text.
+    """
+    decimals = [name for name, duckdb_type in columns if duckdb_type.startswith("DECIMAL")]
+    if not decimals:
+        return list(columns)
+    digits = ", ".join(
+        f"max(length(ltrim(split_part(ltrim({name}, '-'), '.', 1), '0'))), max({places(name)})"
+        for name in map(quoted, decimals)
+    )
+    with closing(duckdb.connect(":memory:", config=SEALED)) as books:
+        books.register("incoming", rows)
+        found = books.execute(f"select {digits} from incoming").fetchone() or ()
+    fitted = dict(columns)
+    for name, whole, fraction in zip(decimals, found[::2], found[1::2], strict=True):
+        if whole is not None:
+            fits = whole + fraction <= MAX_DIGITS
+            fitted[name] = f"DECIMAL({MAX_DIGITS},{fraction})" if fits else "VARCHAR"
+    return list(fitted.items())
+
+
+def read_books(
+    mapping: BooksMapping,
+    schema: Schema,
+    tables: Mapping[str, pa.Table],
+    *,
+    limits: MappingLimits = DEFAULT_LIMITS,
+) -> BooksTables:
+    """Run `mapping` over a snapshot whose `tables` are all text, typed as `schema` says.
+
+    Rows that cannot be taken as they are stay in the answer, and are named in its problems.
+    Raises BooksError where a query breaks the rules of mappings, cannot be run, does not answer
+    with the contract's columns, or exceeds `limits`.
+    """
+    variant = mapping.choose(schema)
+    with _spill_folder(limits.scratch) as spill:
+        job = {
+            "schema": {name: list(columns) for name, columns in schema.items()},
+            "optional": {name: sorted(columns) for name, columns in variant.optional.items()},
+            "queries": {
+                name: (str(path), query_text(path)) for name, path in variant.queries.items()
+            },
+            "time_s": limits.time_s,
+            "memory_mb": limits.memory_mb,
+            "spill": str(spill),
+        }
+        loaded = [
+            tables[name].select([column for column, _ in columns])
+            for name, columns in loadable(schema).items()
+        ]
+        try:
+            answers = run_mapping(job, loaded)
+        except Ended as end:
+            raise _ended(variant, end, limits) from end
+    return BooksTables(
+        variant=variant.folder,
+        trades=answers["trades"].rows,
+        fills=answers["fills"].rows if "fills" in answers else None,
+        positions=answers["positions"].rows if "positions" in answers else None,
+        problems=tuple(
+            Problem(query, key, reason)
+            for query, answer in answers.items()
+            for key, reason in answer.problems
+        ),
+    )
+
+
+def _ended(variant: Variant, end: Ended, limits: MappingLimits) -> BooksError:
+    """Return the error for a query that ended the process that ran it."""
+    path = variant.queries[end.query]
+    if end.status == -signal.SIGALRM:
+        return BooksError(
+            f"{path}: it took longer than {limits.time_s:g} s and was stopped: join its tables on "
+            "keys, or raise mapping_time_s under [recon.limits]"
+        )
+    if end.status == OUT_OF_MEMORY:
+        return BooksError(
+            f"{path}: more memory than its limit of {limits.memory_mb:,} MB is needed: "
+            f"{MORE_MEMORY}"
+        )
+    return BooksError(
+        f"{path}: it ended the process that ran it ({ending(end.status)}): simplify its query, or "
+        f"{MORE_MEMORY}"
+    )
+
+
+@contextmanager
+def _spill_folder(scratch: Path | None) -> Iterator[Path]:
+    """Give a private empty folder, which goes afterwards with all that is in it."""
+    try:
+        if scratch is not None:
+            scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = tempfile.TemporaryDirectory(prefix="mapping-", dir=scratch)
+    except OSError as error:
+        place = scratch or Path(tempfile.gettempdir())
+        raise BooksError(
+            f"{place}: no folder for a mapping to spill into ({error.strerror}): see that recon "
+            "may write there"
+        ) from error
+    with afterwards(private.cleanup):
+        yield Path(private.name)

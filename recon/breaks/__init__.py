@@ -1,0 +1,1 @@
+"""Breaks: what bots claim, where it diverges, and the causes."""

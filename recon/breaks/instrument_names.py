@@ -1,0 +1,81 @@
+"""Which instrument of IBKR's a symbol means: an instrument is its conid, and symbols are its names.
+
+A company that is renamed keeps its conid and takes another symbol; a symbol that it gave up may be
+given to another company. `config.names` lists the instruments of which the symbol alone is not
+enough. What the configuration calls by any of their symbols is resolved here, before anything is
+staged; an account whose names change is made again from the beginning (`raw/recipes.sql`).
+"""
+
+from __future__ import annotations
+
+from recon.warehouse.database import Warehouse
+
+OWNERS = """
+    with listed as (
+      select o.account, coalesce(n.instrument, o.instrument) as instrument, o.bot,
+        coalesce(n.is_latest, true) as is_latest
+      from config.owners o
+      left join config.names n on n.account = o.account and n.symbol = o.instrument
+    )
+    select distinct account, instrument, bot
+    from listed
+    qualify is_latest = bool_or(is_latest) over (partition by account, instrument)
+"""
+"""Who owns which instrument by any of its symbols. Of a symbol that several instruments had, its
+bot owns all, but for those that another bot owns by a symbol which is theirs now."""
+OPENING = """
+    select o.* replace (coalesce(n.instrument, o.instrument) as instrument)
+    from config.opening o
+    join config.accounts a on a.account = o.account
+    left join config.names n
+      on n.account = o.account and n.symbol = o.instrument
+      and n.from_day <= a.first_date and a.first_date < n.until_day
+"""
+"""What was held before the window, by what its symbol meant on its first day."""
+
+
+def keep_names(warehouse: Warehouse, run: str) -> None:
+    """Note what the records of `run` call their instruments, and resolve the configuration's names.
+
+    Stores `config.names`, `config.conids` (account, conid, instrument), and `config.contested`, the
+    bots that own one instrument under several names; rewrites `config.owners` and `config.opening`.
+    """
+    warehouse.run(
+        """
+        delete from raw.names n using raw.records r
+        where r.run = $run and r.venue = n.venue and r.account = n.account and r.kind = n.kind
+          and r.id = n.id
+        """,
+        {"run": run},
+    )
+    warehouse.run(
+        """
+        insert into raw.names
+        select venue, account, kind, id, conid, symbol, day from raw.namings where run = $run
+        qualify version = max(version) over (partition by venue, account, kind, id)
+        """,
+        {"run": run},
+    )
+    warehouse.store("config", "names", warehouse.arrow(dict(warehouse.queries("raw"))["names"]))
+    warehouse.store(
+        "config",
+        "conids",
+        warehouse.arrow("select distinct account, conid, instrument from config.names"),
+    )
+    warehouse.store("config", "owners", warehouse.arrow(OWNERS))
+    warehouse.store(
+        "config",
+        "contested",
+        warehouse.arrow(
+            "select account, instrument, bot from config.owners "
+            "qualify count(*) over (partition by account, instrument) > 1"
+        ),
+    )
+    warehouse.store(
+        "config",
+        "owners",
+        warehouse.arrow(
+            "select account, instrument, min(bot) as bot from config.owners group by all"
+        ),
+    )
+    warehouse.store("config", "opening", warehouse.arrow(OPENING))

@@ -1,0 +1,1 @@
+"""`recon.toml`: read, checked and turned into typed settings; secrets."""

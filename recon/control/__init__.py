@@ -1,0 +1,1 @@
+"""The control database: runs, sessions, breaks, journal, sign-offs, outbox."""

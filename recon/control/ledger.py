@@ -1,0 +1,438 @@
+"""The control ledger: runs, breaks, sign-offs, the outbox and the journal of acts, in SQLite.
+
+It stands beside the warehouse and not in it: it is small, written with `synchronous = FULL`, and
+readable and writable while a night runs, so that what was decided outlives a full disk or a broken
+warehouse. This is its one door; the file's shape is in `control.py`, what breaks and sign-offs are
+in `breaks.py` and `sign_offs.py`, how pages wait in `paging/outbox.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from recon.control import (
+    assignments,
+    breaks,
+    expected_sessions,
+    heartbeat_incidents,
+    journal,
+    manifests,
+    outbox,
+    reply_cursors,
+    sign_offs,
+)
+from recon.control.assignments import Assignment
+from recon.control.breaks import Break, Sighting
+from recon.control.database import open_control, transaction
+from recon.control.heartbeat_incidents import Told
+from recon.control.manifests import Held, Manifest
+from recon.control.outbox import Unanswered, Waiting
+from recon.control.reply_cursors import Answer, Mark
+from recon.control.sign_offs import Signature, SignedOff
+from recon.core.calendars import Calendar
+from recon.core.liveness import Known, Trouble
+from recon.core.page import Page
+from recon.core.records import Clock
+from recon.errors import UsageError, clean_up, closing
+from recon.system.interruption import asked
+
+LEDGER = "ledger.sqlite"
+"""Its file's name in the state folder."""
+
+
+class Ledger:
+    """An open control ledger. Every method that writes is its own committed transaction."""
+
+    def __init__(self, path: Path) -> None:
+        self._db: sqlite3.Connection = open_control(path)
+        self._path, self._file = path, path.stat()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        clean_up(self._db.close, after=error)
+
+    def is_in_place(self) -> bool:
+        """Return whether its file still has its name: not so once another is restored."""
+        return self._path.exists() and os.path.samestat(self._path.stat(), self._file)
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Commit all that the block writes, or nothing of it."""
+        with transaction(self._db):
+            yield
+
+    @contextmanager
+    def running(self, run: str, as_of: date, now: Clock) -> Iterator[datetime]:
+        """Record that a run begins, and where the block raises, that it failed or was interrupted.
+
+        Gives the time at which it began.
+        """
+        started = now()
+        self.begin_run(run, as_of, started)
+        try:
+            yield started
+        except BaseException as error:
+            is_asked = asked() or isinstance(error, KeyboardInterrupt)
+            status = "interrupted" if is_asked else "failed"
+            clean_up(lambda: self._break_off(run, status, now()), after=error)
+            raise
+
+    def _break_off(self, run: str, status: str, at: datetime) -> None:
+        """Record how a run ended that has published nothing."""
+        self._db.execute(
+            "update runs set ended_at = ?, status = ? where run = ? and document is null",
+            (at.isoformat(), status, run),
+        )
+
+    def begin_run(self, run: str, as_of: date, at: datetime) -> None:
+        """Record that a run began."""
+        self._db.execute(
+            "insert into runs (run, as_of, started_at) values (?, ?, ?)",
+            (run, as_of.isoformat(), at.isoformat()),
+        )
+
+    def publish_run(
+        self, run: str, session: date, at: datetime, document: Mapping[str, Any], *, is_whole: bool
+    ) -> None:
+        """Record that a run's document can be read by everybody.
+
+        A run `is_whole` that asked every account: only then has its session had its night.
+        """
+        with transaction(self._db):
+            self.end_run(run, at, document)
+            if is_whole:
+                expected_sessions.publish(self._db, session, run, at)
+
+    def end_run(self, run: str, at: datetime, document: Mapping[str, Any]) -> None:
+        """Record how a run ended, with the document that it told; again, where more is known."""
+        with transaction(self._db):
+            self._db.execute(
+                "update runs set ended_at = ?, status = ?, document = ? where run = ?",
+                (at.isoformat(), document["status"], json.dumps(document), run),
+            )
+            for entry in document["accounts"]:
+                self._db.execute(
+                    """
+                    insert into published select ?, as_of from runs where run = ?
+                    on conflict (account) do update set session = max(session, excluded.session)
+                    """,
+                    (entry["account"], run),
+                )
+
+    def see_breaks(self, sighting: Sighting) -> list[dict[str, Any]]:
+        """Record what a run saw, and return every break that stands.
+
+        A break of a bot that was judged and that is not seen any more is cleared; one of a bot that
+        could not be judged stays as it is. A session of an account that is older than one told
+        already is only looked back at, and changes nothing.
+        """
+        with transaction(self._db):
+            accounts = self.current(sighting.accounts, sighting.session)
+            breaks.see(
+                self._db,
+                replace(
+                    sighting,
+                    accounts=accounts,
+                    judged={o: why for o, why in sighting.judged.items() if o[0] in accounts},
+                    found=[item for item in sighting.found if item.account in accounts],
+                ),
+            )
+        return self.breaks()
+
+    def breaks(self, *, bot: str | None = None, is_all: bool = False) -> list[dict[str, Any]]:
+        """Return breaks as they are shown: those that stand, or all; of one bot, or of all."""
+        return breaks.listed(self._db, bot=bot, is_all=is_all)
+
+    def current(self, accounts: Collection[str], session: date) -> set[str]:
+        """Return of which accounts no later session than this has been told."""
+        told = self.published()
+        return {name for name in accounts if name not in told or told[name] <= session}
+
+    def published(self) -> dict[str, date]:
+        """Return the latest session that was told of each account, proven or not."""
+        rows = self._db.execute("select account, session from published")
+        return {account: date.fromisoformat(session) for account, session in rows}
+
+    def acknowledged(self, found: Sequence[Break]) -> set[tuple[str, str]]:
+        """Return the (account, bot) of these breaks of which each one is acknowledged."""
+        return breaks.acknowledged(self._db, found)
+
+    def acknowledge(
+        self, prefix: str, *, who: str, user: str, note: str, at: datetime
+    ) -> dict[str, Any]:
+        """Note that a person knows of the break whose id begins so. Raises UsageError."""
+        return breaks.acknowledge(self._db, prefix, who=who, user=user, note=note, at=at)
+
+    def resolve(
+        self, prefix: str, *, who: str, user: str, reason: str, at: datetime
+    ) -> dict[str, Any]:
+        """Note that a person has dealt with the break whose id begins so. Raises UsageError."""
+        return breaks.resolve(self._db, prefix, who=who, user=user, reason=reason, at=at)
+
+    def sign_off(self, bot: str, difference: Mapping[str, Any], signature: Signature) -> list[str]:
+        """Note a signature on what a bot was told to be off by; return who has signed it by now."""
+        return sign_offs.sign(self._db, bot, difference, signature)
+
+    def signed_off(
+        self, account: str, bot: str, *, since: date, session: date, signers: int
+    ) -> SignedOff | None:
+        """Return the sign-off that holds for a bot as of a session, or None."""
+        return sign_offs.signed_off(
+            self._db, account, bot, since=since, session=session, signers=signers
+        )
+
+    def assign(self, made: Sequence[Assignment], user: str) -> None:
+        """Note whose orders are, as a person says; the next run goes by it."""
+        assignments.assign(self._db, made, user)
+
+    def assignments(self) -> list[Assignment]:
+        """Return every assignment that was ever made, in their order."""
+        return assignments.history(self._db)
+
+    def journal_end(self) -> journal.End:
+        """Return how many entries the journal has, and the hash of the last."""
+        return journal.end(self._db)
+
+    def audit(self, head: str | None = None) -> tuple[journal.Audit, list[str]]:
+        """Return what the journal's hashes say, and which breaks are not as it left them."""
+        audit = journal.verify(self._db, head)
+        sound = audit.altered is None
+        return audit, breaks.disagreements(self._db) if sound else []
+
+    def watched(self) -> dict[str, Known]:
+        """Return what is known of each bot that was watched."""
+        return heartbeat_incidents.known(self._db)
+
+    def see_beats(
+        self, judged: Mapping[str, tuple[Known, Trouble | None]], at: datetime
+    ) -> tuple[bool, list[Told]]:
+        """Note a look at every bot that is watched.
+
+        Returns whether an incident began or ended, and the pages that are due: those of earlier
+        looks as well, until each is `told`.
+        """
+        with transaction(self._db):
+            is_news = heartbeat_incidents.see(self._db, judged, at)
+            return is_news, heartbeat_incidents.to_tell(self._db)
+
+    def watched_incidents(self) -> list[dict[str, Any]]:
+        """Return the incidents of watched bots that stand."""
+        return heartbeat_incidents.listed(self._db)
+
+    def told_incidents(self, told: Told) -> None:
+        """Note that a page of incidents has been handed on."""
+        heartbeat_incidents.told(self._db, told.page, resolves=told.resolves)
+
+    def told(
+        self, as_of: date | None, known_at: datetime, accounts: Collection[str]
+    ) -> dict[str, Any] | None:
+        """Return the document that was last told of a session until an instant, as it was told.
+
+        Of these accounts, at least; without `as_of` of the latest session that was told by then.
+        """
+        rows = self._db.execute(
+            """
+            select document from runs
+            where ended_at <= ? and document is not null and as_of = coalesce(?, as_of)
+            order by as_of desc, ended_at desc, rowid desc
+            """,
+            (known_at.isoformat(), as_of and as_of.isoformat()),
+        )
+        for (text,) in rows:
+            document: dict[str, Any] = json.loads(text)
+            if set(accounts) <= {entry["account"] for entry in document["accounts"]}:
+                return document
+        return None
+
+    def was_unproven(self, account: str) -> bool:
+        """Return whether the last run that told of the account did not prove it."""
+        return self._last_status("account", account) not in {None, "proven"}
+
+    def was_agreed(self, bot: str) -> bool:
+        """Return whether the bot agreed in the last run that told of it."""
+        return self._last_status("bot", bot) == "agreed"
+
+    def is_new(self) -> bool:
+        """Return whether no run has ever told anything."""
+        return not self._db.execute("select 1 from runs where document is not null").fetchone()
+
+    def is_latest(self, session: date) -> bool:
+        """Return whether no run has published a later session than this."""
+        return all(told <= session for told in self.published().values())
+
+    def begin_manifest(self, run: str, manifest: Manifest, at: datetime) -> int:
+        """Note what the warehouse is about to commit; return the manifest's number."""
+        with transaction(self._db):
+            return manifests.begin(self._db, run, manifest, at)
+
+    def commit_manifest(self, number: int) -> None:
+        """Note that the warehouse has committed what a manifest says."""
+        with transaction(self._db):
+            manifests.commit(self._db, number)
+
+    def manifests(self) -> list[Held]:
+        """Return what the warehouse was to hold after each commit, the latest first."""
+        return manifests.history(self._db)
+
+    def restored(
+        self, backup: str, manifest: Manifest, *, who: str, user: str, at: datetime
+    ) -> None:
+        """Note that the warehouse holds again what a backup had."""
+        with transaction(self._db):
+            run = backup.rpartition("-")[2]
+            manifests.commit(self._db, manifests.begin(self._db, run, manifest, at))
+            why = "the warehouse was put back to what it was then"
+            journal.append(
+                self._db, at=at, who=who, act="restore", subject=backup, why=why, user=user
+            )
+
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the whole ledger, as it stands now, to a file of its own."""
+        with closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
+
+    def last_manifest(self) -> Manifest:
+        """Return the last manifest of which the warehouse has the commit."""
+        return manifests.last(self._db)
+
+    def expect(self, through: date, calendars: Collection[Calendar], at: datetime) -> list[date]:
+        """Note that the sessions through this one are expected; return those never published.
+
+        What was told at a time that is still to come, by a clock that was ahead, is none of it.
+        """
+        with transaction(self._db):
+            expected_sessions.take_back(self._db, through, at)
+            days = expected_sessions.sessions_after(
+                expected_sessions.last(self._db), through, calendars
+            )
+            expected_sessions.expect(self._db, days, at)
+            return [day for day in expected_sessions.missing(self._db) if day <= through]
+
+    def missed(self) -> list[date]:
+        """Return the sessions that were expected and never published, the earliest first."""
+        return expected_sessions.missing(self._db)
+
+    def _last_status(self, what: Literal["account", "bot"], name: str) -> str | None:
+        told = self._db.execute(
+            f"""
+            select a.value ->> 'status' from runs r, json_each(r.document, '$.{what}s') a
+            where a.value ->> '{what}' = ? order by r.rowid desc limit 1
+            """,
+            (name,),
+        ).fetchone()
+        return None if told is None else str(told[0])
+
+    def enqueue(self, page: Page, at: datetime) -> None:
+        """Commit a page to the outbox: what is paged leaves from there and nowhere else."""
+        with transaction(self._db):
+            outbox.enqueue(self._db, page, at)
+
+    def tend_pages(self, at: datetime) -> list[Waiting]:
+        """Repeat what nobody has answered, end what is over; return every message that waits."""
+        with transaction(self._db):
+            outbox.tend(self._db, at)
+            found = outbox.waiting(self._db)
+            late = outbox.replaced(found)
+            outbox.settle(self._db, late, at)
+        return [one for one in found if one.id not in late]
+
+    def mark_page(self, message: int, channel: str, name: str, reason: str, at: datetime) -> None:
+        """Note what became of one attempt to send a message; no reason means delivered."""
+        with transaction(self._db):
+            outbox.mark(self._db, message, channel, name, reason, at)
+
+    def settle_pages(self, messages: Collection[int], at: datetime) -> None:
+        """Note that of these messages nothing is left to send."""
+        with transaction(self._db):
+            outbox.settle(self._db, messages, at)
+
+    def incidents(self, prefix: str = "") -> list[dict[str, Any]]:
+        """Return the incidents that stand and whose key begins so, the oldest first."""
+        return outbox.standing(self._db, prefix)
+
+    def told_pages(self, key: str) -> list[dict[str, Any]]:
+        """Return through which channels the last page of an incident was tried, and what came."""
+        return outbox.delivered(self._db, key)
+
+    def acknowledge_page(
+        self,
+        prefix: str,
+        *,
+        who: str,
+        user: str,
+        note: str,
+        at: datetime,
+        seen_at: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Note that a person knows of the incident whose key begins so, and of its breaks.
+
+        Raises UsageError where there is none, or several, or where it has begun or grown worse
+        since `seen_at`.
+        """
+        with transaction(self._db):
+            told = outbox.acknowledge(self._db, prefix, who=who, note=note, seen_at=seen_at)
+            for row in self.breaks():
+                if row["break"] in told["subjects"]:
+                    self.acknowledge(row["break"], who=who, user=user, note=note, at=at)
+        return told
+
+    def unanswered(self) -> list[Unanswered]:
+        """Return the incidents that nobody has acknowledged as they stand, the oldest first."""
+        return outbox.unanswered(self._db)
+
+    def claim_place(self, place: str, at: datetime, until: datetime) -> Mark | None:
+        """Be the one that asks a place for answers until then; None where it is not due yet."""
+        with transaction(self._db):
+            return reply_cursors.claim(self._db, place, at, until)
+
+    def hear(
+        self, place: str, before: Mark, after: str | None, answers: Sequence[Answer], at: datetime,
+        due: datetime,
+    ) -> list[tuple[str, str]]:  # fmt: skip
+        """Deal with what was answered behind a mark, and move the mark: all of it, or nothing.
+
+        Return what became of each: the key that was acknowledged, or nothing, and why in words.
+        There is none where somebody else has dealt with them.
+        """
+        with transaction(self._db):
+            if not reply_cursors.advance(self._db, place, before, after, at, due):
+                return []
+            return [self._answered(answer, at) for answer in answers]
+
+    def hear_nothing(
+        self, place: str, before: Mark, at: datetime, due: datetime
+    ) -> datetime | None:
+        """Note that a place's answers could not be read; return since when that is so.
+
+        None where somebody else has read them meanwhile.
+        """
+        with transaction(self._db):
+            return reply_cursors.unread(self._db, place, before, at, due)
+
+    def is_any_unread(self, prefix: str, at: datetime) -> bool:
+        """Return whether the answers of a place whose key begins so cannot be read now."""
+        return reply_cursors.is_any_unread(self._db, prefix, at)
+
+    def _answered(self, answer: Answer, at: datetime) -> tuple[str, str]:
+        try:
+            told = self.acknowledge_page(
+                answer.key,
+                who=answer.who,
+                user=answer.user,
+                note=answer.note,
+                at=at,
+                seen_at=answer.seen_at,
+            )
+        except UsageError as error:
+            return "", f"not acknowledged: {error}"
+        return told["key"], f"acknowledged: {told['key']}  {told['title']}"

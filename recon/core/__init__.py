@@ -1,0 +1,1 @@
+"""Pure types and rules: records, numbers, calendars, tolerance. No I/O, no clock, no database."""

@@ -1,0 +1,1 @@
+"""Loopback venues that speak the protocols of OKX and of the Flex Web Service."""

@@ -1,0 +1,1 @@
+"""Fetching: what to fetch, from which connector, all sources side by side."""

@@ -1,0 +1,150 @@
+"""`recon backfill`: read the past of accounts piece by piece, and keep each piece as it comes.
+
+A night reads what is left of a window in one go. A long past is read here: accounts side by side,
+each in pieces that are landed as soon as they are whole, so that whatever stops it, the next run
+goes on with the pieces that are not known yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from connectors.protocol import Historian
+from connectors.retry import Patience
+from recon.config.settings import Config
+from recon.control.ledger import Ledger
+from recon.core.coverage import reach
+from recon.core.records import Clock, Coverage, Record, Table, Window
+from recon.errors import DefectError, EvidenceError
+from recon.fetch.boundary import contained, is_of_one_source, reason
+from recon.fetch.plan import AccountPlan, make_plan
+from recon.system.outside_evidence import without_secrets
+from recon.system.progress import Progress
+from recon.system.state_folder import locked_state, storing
+from recon.warehouse.commit import kept, known_ledger, opened
+from recon.warehouse.database import Warehouse
+
+
+@dataclass(slots=True)
+class Filled:
+    """What became of one account: its pieces, how many of them were read now, and what is wrong."""
+
+    account: str
+    pieces: int = 0
+    known: int = 0
+    read: int = 0
+    rows: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def backfill(
+    config: Config,
+    *,
+    since: date | None,
+    accounts: Sequence[str],
+    now: Clock,
+    progress: Progress,
+    patience: Patience | None = None,
+) -> list[Filled]:
+    """Read what is not known yet of each account from `since` (its own, without one) until now.
+
+    Raises UsageError, ConfigError, LockedError, StateError.
+    """
+    plan = make_plan(config, as_of=None, accounts=accounts, now=now, patience=patience)
+    with (
+        storing(config.state),
+        locked_state(config.state) as state,
+        known_ledger(state) as ledger,
+        opened(state, ledger) as (warehouse, lost),
+    ):
+        if lost:
+            progress.note(lost)
+        filler = _Filler(warehouse, ledger, now, progress)
+        return asyncio.run(filler.fill(plan.accounts, since))
+
+
+class _Filler:
+    def __init__(
+        self, warehouse: Warehouse, ledger: Ledger, now: Clock, progress: Progress
+    ) -> None:
+        self._warehouse, self._ledger = warehouse, ledger
+        self._now, self._progress = now, progress
+        self._run = uuid.uuid4().hex[:16]
+
+    async def fill(self, accounts: Sequence[AccountPlan], since: date | None) -> list[Filled]:
+        return list(await asyncio.gather(*(self._fill(one, since) for one in accounts)))
+
+    async def _fill(self, plan: AccountPlan, since: date | None) -> Filled:
+        name = plan.account.id
+        filled = Filled(name)
+        if not isinstance(plan.source, Historian):
+            filled.problems.append(
+                f"{plan.source.venue} has no past that can be asked for piece by piece: "
+                "what it serves, `recon run` reads"
+            )
+            return filled
+        pieces = list(pieces_of(plan, since or plan.account.since, plan.source.piece))
+        missing = [piece for piece in pieces if not self._is_known(plan, piece)]
+        filled.pieces, filled.known = len(pieces), len(pieces) - len(missing)
+        try:
+            # The newest first: what a venue is about to forget is the oldest, and is gone sooner
+            # or later; what joins the nights' own evidence is proven at once.
+            for number, piece in enumerate(reversed(missing), 1):
+                said = f"{piece.first.date} to {piece.last.date}, {number} of {len(missing)}"
+                self._progress.note(f"{name}: {said}")
+                filled.problems += await self._piece(plan, plan.source, piece, filled)
+        except EvidenceError as error:
+            filled.problems.append(reason(error, f"{plan.source.venue} {name}"))
+        return filled
+
+    async def _piece(
+        self, plan: AccountPlan, source: Historian, piece: Window, filled: Filled
+    ) -> list[str]:
+        """Read one piece and keep it; return what it lacks."""
+        items: list[Record | Table | Coverage] = []
+        name = f"{source.venue} {plan.account.id}"
+        with contained(name):
+            async for item in source.history(piece):
+                items.append(item)
+                filled.rows += isinstance(item, Record)
+                self._progress.count(name, filled.rows)
+            items = without_secrets(items)
+        try:
+            with kept(self._warehouse, self._ledger, self._run, self._now()):
+                self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
+                # What has been made of the account's records is made again by the next night.
+                self._warehouse.run("delete from raw.recipes where account = ?", [plan.account.id])
+        except Exception as error:
+            if not is_of_one_source(error):
+                raise
+            raise DefectError(reason(error, name)) from error
+        filled.read += 1
+        return [
+            f"{piece.first.date} to {piece.last.date}: {', '.join(item.kinds)}: {item.reason}"
+            for item in items
+            if isinstance(item, Coverage) and item.status != "complete"
+        ]
+
+    def _is_known(self, plan: AccountPlan, piece: Window) -> bool:
+        """Return whether everything that the source promises is whole over the piece."""
+        source = plan.source
+        known = [
+            reach(self._warehouse.served(source.venue, source.account, *promise[:2]), piece.start)
+            for promise in source.promises
+            if promise.is_of_the_past
+        ]
+        return all(instant is not None and instant >= piece.end for instant in known)
+
+
+def pieces_of(plan: AccountPlan, since: date, piece: timedelta) -> Iterator[Window]:
+    """Yield the sessions from `since` through the last that has ended, some days at a time."""
+    days, last = plan.days, plan.window.last
+    first = days.session_on_or_after(since)
+    while first.date <= last.date:
+        end = min(days.session(first.date + piece - timedelta(days=1)), last, key=lambda s: s.date)
+        yield Window(first, end)
+        first = days.session_on_or_after(end.date + timedelta(days=1))

@@ -1,0 +1,282 @@
+"""Which connector reads what the configuration names. The one place where both are known."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from connectors.bot_databases import csv_files, json_files, parquet_files
+from connectors.bot_databases.files import FileReader, Parse
+from connectors.bot_databases.postgres import PostgresReader
+from connectors.bot_databases.snapshot import NOT_ASKED_FOR, Reader, Unknown, WholeBooks
+from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.ccxt_exchange.client import ExchangeKey, ExchangeSettings
+from connectors.ccxt_exchange.connector import CcxtExchange
+from connectors.ibkr_flex.client import BASE_URL, FLEX_PATIENCE
+from connectors.ibkr_flex.connector import IbkrFlex, IbkrFlexFiles
+from connectors.ibkr_tws.client import TwsAddress
+from connectors.ibkr_tws.connector import IbkrTws
+from connectors.okx.client import OkxKey
+from connectors.okx.connector import OkxConnector
+from connectors.protocol import Connector
+from connectors.retry import Patience
+from recon.config.settings import (
+    Account,
+    Bot,
+    CcxtAccount,
+    Config,
+    FlexAccount,
+    OkxAccount,
+    TwsAccount,
+)
+from recon.core.calendars import calendar
+from recon.core.limits import Limits
+from recon.core.records import Clock
+from recon.core.watermarks import Above
+from recon.errors import ConfigError
+
+MB = 1024 * 1024
+
+
+def account_source(
+    account: Account, config: Config, now: Clock, patience: Patience | None = None
+) -> Connector:
+    """Return the connector of one account. A venue's library is imported when it is asked."""
+    given = patience or (FLEX_PATIENCE if isinstance(account, FlexAccount) else Patience())
+    patience = replace(given, most_bytes=account.max_fetch_mb * MB)
+    if isinstance(account, OkxAccount):
+        key = OkxKey(
+            account.api_key.get_secret_value(),
+            account.api_secret.get_secret_value(),
+            account.passphrase.get_secret_value(),
+        )
+        return OkxConnector(
+            account.id,
+            key,
+            instrument_types=account.instrument_types,
+            currency=account.currency,
+            reads_orders=any(bot.account == account.id and bot.order_tag for bot in config.bots),
+            is_demo=account.mode == "demo",
+            base_url=account.base_url,
+            now=now,
+            patience=patience,
+        )
+    if isinstance(account, TwsAccount):
+        return IbkrTws(
+            account.id,
+            TwsAddress(*account.address),
+            broker_account=account.broker_account,
+            timezone=account.timezone,
+            now=now,
+            patience=patience,
+        )
+    if isinstance(account, CcxtAccount):
+        return _exchange_source(account, config, now, patience)
+    days = calendar(account.calendar)
+    if account.files is not None:
+        return IbkrFlexFiles(
+            account.id,
+            patterns=[str(config.folder / account.files)],
+            calendar=days,
+            broker_account=account.broker_account,
+            most_bytes=patience.most_bytes,
+        )
+    if account.token is None or account.query_id is None:
+        raise ConfigError(f"{config.path}: accounts.{account.id}: needs query_id and token")
+    return IbkrFlex(
+        account.id,
+        token=account.token.get_secret_value(),
+        query_id=account.query_id,
+        state_dir=config.state,
+        calendar=days,
+        broker_account=account.broker_account,
+        base_url=account.base_url or BASE_URL,
+        now=now,
+        patience=patience,
+    )
+
+
+def _exchange_source(
+    account: CcxtAccount, config: Config, now: Clock, patience: Patience
+) -> Connector:
+    """Return the connector of an account at an exchange of ccxt's.
+
+    Raises ConfigError where the exchange needs a key that is not configured.
+    """
+    source = CcxtExchange(
+        account.id,
+        ExchangeKey(
+            _written(account.api_key),
+            _written(account.api_secret),
+            _written(account.passphrase),
+            account.wallet_address or "",
+        ),
+        ExchangeSettings(
+            account.venue,
+            account.type,
+            account.sub_type,
+            account.currency,
+            is_demo=account.mode == "demo",
+            base_url=account.base_url,
+        ),
+        symbols=account.symbols,
+        owned=_owned(account, config),
+        now=now,
+        patience=patience,
+    )
+    if lacking := source.lacks():
+        raise ConfigError(
+            f"{config.path}: accounts.{account.id}: {account.venue} needs {', '.join(lacking)}"
+        )
+    return source
+
+
+def _owned(account: Account, config: Config) -> list[str]:
+    """Return the instruments that bots of an account own."""
+    return [name for bot in config.bots if bot.account == account.id for name in bot.instruments]
+
+
+def _written(secret: SecretStr | None) -> str:
+    return "" if secret is None else secret.get_secret_value()
+
+
+def books_source(
+    bot: Bot,
+    config: Config,
+    now: Clock,
+    is_wanted: Callable[[str], bool],
+    *,
+    unknown: Unknown = NOT_ASKED_FOR,
+    scratch: Path | None = None,
+    above: Above | None = None,
+) -> Connector:
+    """Return the connector of one bot's books, of the tables that are wanted.
+
+    `above` says how they are read in part; without it they are always read whole. `unknown` says
+    how books are refused of which no table is wanted.
+
+    Raises ConfigError for a kind of books that there is not.
+    """
+    try:
+        return books_at(
+            bot.books,
+            config.folder,
+            now,
+            is_wanted,
+            unknown=unknown,
+            bot=bot.id,
+            password=_written(bot.books_password),
+            scratch=scratch,
+            above=above,
+            limits=config.recon.limits,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{config.path}: bots.{bot.id}.books: {error}") from None
+
+
+def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
+    url: str,
+    folder: Path,
+    now: Clock,
+    is_wanted: Callable[[str], bool],
+    *,
+    unknown: Unknown = NOT_ASKED_FOR,
+    bot: str = "books",
+    password: str = "",
+    scratch: Path | None = None,
+    above: Above | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+) -> Connector:
+    """Return the connector of the books that a URL names; a relative path is in `folder`.
+
+    Raises ConfigError for a kind of books that there is not.
+    """
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme == "sqlite":
+        path = books_path(url, folder)
+        return SqliteBooks(
+            bot,
+            path,
+            now=now,
+            scratch=scratch,
+            is_wanted=is_wanted,
+            unknown=unknown,
+            above=above,
+            limits=limits,
+        )
+    reader: Reader
+    if separator and scheme in _FILES:
+        reader = _files(url, folder, limits)
+    elif separator and scheme == "postgresql":
+        reader = PostgresReader(url, password, limits)
+    else:
+        raise ConfigError(
+            'use "sqlite:///path" (relative to the file) or "sqlite:////absolute/path"; or '
+            f'{", ".join(_FILES)} in place of sqlite; or "postgresql://user@host/database"'
+        )
+    return WholeBooks(
+        bot, reader, now=now, is_wanted=is_wanted, unknown=unknown, limit_s=limits.seconds
+    )
+
+
+def database_of(bot: Bot, config: Config) -> str:
+    """Return what tells a bot's database from others, however the configuration spells it.
+
+    A file is its real path. Of a PostgreSQL URL it is the host, the port, the database and the
+    options that choose a schema; the user is left out, as several may read the same tables.
+    """
+    scheme, _, _ = bot.books.partition("://")
+    if scheme != "postgresql":
+        written, _, table = bot.books.rpartition("#")
+        if scheme == "sqlite" or not written or not table.replace("_", "").isalnum():
+            written, table = bot.books, ""
+        return f"{scheme}:{os.path.realpath(books_path(written, config.folder))}#{table}"
+    parts = urlsplit(bot.books)
+    query = parse_qs(parts.query)
+    # Of several hosts, which libpq tries in turn, all are taken together, and their ports in them.
+    found = _HOST.fullmatch(parts.netloc.rpartition("@")[2].lower())
+    host, port = (found[1].strip("[]"), found[2]) if found else (parts.netloc, "")
+    host = host or ",".join(query.get("host", []))
+    host = {"localhost": "127.0.0.1"}.get(host, host)
+    port = port or ",".join(query.get("port", ["5432"]))
+    name = parts.path.removeprefix("/") or ",".join(query.get("dbname", []))
+    return f"{scheme}:{host}:{port}/{unquote(name)}#{','.join(query.get('options', []))}"
+
+
+_HOST = re.compile(r"(\[[^\]]*\]|[^:]*):?(.*)", re.DOTALL)
+"""A host and what follows its colon."""
+
+_FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {
+    "csv": (csv_files.parse_csv, csv_files.SUFFIXES),
+    "parquet": (parquet_files.parse_parquet, parquet_files.SUFFIXES),
+    "json": (json_files.parse_json, json_files.SUFFIXES),
+}
+"""How the files of a kind of books are read, and how their names end."""
+
+
+def _files(url: str, folder: Path, limits: Limits) -> FileReader:
+    """Return what reads the files that a URL names; `#name` after them names their table."""
+    parse, suffixes = _FILES[url.partition("://")[0]]
+    written, _, table = url.rpartition("#")
+    if not written or not table.replace("_", "").isalnum():
+        written, table = url, ""
+    return FileReader(books_path(written, folder), parse, suffixes, table or None, limits)
+
+
+def books_path(url: str, folder: Path) -> Path:
+    """Return the path that a URL names after three slashes; a relative one is in `folder`.
+
+    What follows the three slashes is a path as it is, `?` and `#` included; only %-escapes are
+    undone where the path as written does not exist.
+    """
+    written = url.partition("://")[2].removeprefix("/")
+    path = folder / written
+    if os.path.exists(path) or "%" not in written:  # noqa: PTH110 - Path's raises where closed
+        return path
+    return folder / unquote(urlsplit(f"//x/{written}").path.removeprefix("/"))

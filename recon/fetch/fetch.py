@@ -1,0 +1,214 @@
+"""Fetching: every account and every bot's books side by side; a failure stays with its source."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from connectors.protocol import Connector, Remembering
+from recon.bot_databases.run_mapping import unpack
+from recon.core.coverage import reach, unbroken
+from recon.core.records import Coverage, Record, Table, Window
+from recon.errors import BooksError, EvidenceError, afterwards_async
+from recon.fetch.boundary import contained, reason
+from recon.fetch.plan import AccountPlan, BotPlan, Plan
+from recon.system.outside_evidence import without_secrets
+from recon.system.progress import Progress
+from recon.warehouse.database import Warehouse
+
+OVERLAP = timedelta(days=7)
+"""How far back a night reads again what earlier nights have read: late and corrected evidence."""
+WHOLE_AGAIN = timedelta(days=7)
+"""How old the last whole reading of a bot's books may be before they are read whole again."""
+TICK = 500
+"""Rows between two signs of life on a terminal."""
+
+
+@dataclass(slots=True)
+class Haul:
+    """What one source gave: its items in order, and why it gave no more."""
+
+    venue: str
+    account: str
+    items: list[Record | Table | Coverage] = field(default_factory=list)
+    error: str = ""
+
+    @property
+    def source(self) -> str:
+        """The source's name in notes and in the log."""
+        return f"{self.venue} {self.account}"
+
+
+@dataclass(frozen=True, slots=True)
+class BooksWanted:
+    """What to read of a bot's books: from when on, and what `known` is the schema of, by table."""
+
+    window: Window
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+async def fetch_all(
+    plan: Plan,
+    wanted: Callable[[AccountPlan], Window],
+    books: Callable[[BotPlan], BooksWanted],
+    progress: Progress,
+) -> list[Haul]:
+    """Fetch every account and every bot's books, each from the window that it is asked for.
+
+    `wanted` and `books` say what is left to read of a source. They are asked inside its boundary.
+    """
+
+    async def account(one: AccountPlan, haul: Haul) -> None:
+        await _fetch(one.source, wanted(one), progress, haul)
+
+    async def bot(one: BotPlan, haul: Haul) -> None:
+        await _fetch_books(one, books(one), plan.of(one.bot.account).window, progress, haul)
+
+    jobs = [_contained(one.source, partial(account, one), progress) for one in plan.accounts]
+    jobs += [_contained(one.source, partial(bot, one), progress) for one in plan.bots]
+    return list(await asyncio.gather(*jobs))
+
+
+async def _contained(
+    source: Connector, fetch: Callable[[Haul], Awaitable[None]], progress: Progress
+) -> Haul:
+    """Return what `fetch` got of a source; whatever ended it early is the haul's error."""
+    haul = Haul(source.venue, source.account)
+    try:
+        with contained(haul.source):
+            try:
+                await fetch(haul)
+            finally:
+                items, haul.items = haul.items, []
+                haul.items = without_secrets(items)
+    except EvidenceError as error:
+        haul.error = reason(error, haul.source)
+        progress.note(f"{haul.source}: failed")  # why is in the report
+    return haul
+
+
+async def _fetch_books(
+    plan: BotPlan, wanted: BooksWanted, whole: Window, progress: Progress, haul: Haul
+) -> None:
+    """Fetch a bot's books; all of them where its tables are others than those known."""
+    await _fetch(plan.source, wanted.window, progress, haul)
+    if wanted.window.start > whole.start:
+        schema, _ = unpack(haul.items)
+        if {table: [name for name, _ in of] for table, of in schema.items()} != wanted.known:
+            haul.items.clear()
+            await _fetch(plan.source, whole, progress, haul)
+
+
+def unread_books(
+    warehouse: Warehouse, plan: AccountPlan, bot: BotPlan, now: datetime
+) -> BooksWanted:
+    """Return what is left to read of a bot's books, as `unread` does, where they have watermarks.
+
+    All of them, where it is not known that they have been read as the mapping reads them now, or
+    where that was long ago: a row that the bot has deleted is missed by a whole reading alone.
+    """
+    known = {
+        row["id"]: [name for name, _ in json.loads(row["payload"])["columns"]]
+        for row in warehouse.rows(
+            "select id, payload::varchar as payload from raw.standing"
+            " where venue = 'books' and account = ? and kind = 'schema' and payload is not null",
+            [bot.bot.id],
+        )
+    }
+    try:
+        tables = bot.mapping.watermarks(known).tables
+    except BooksError:
+        return BooksWanted(plan.window)
+    reached = [
+        reach(warehouse.served("books", bot.bot.id, "books", f"table:{table}"), plan.window.start)
+        for table in known
+        if table.lower() in tables
+    ]
+    read = [instant for instant in reached if instant is not None]
+    if not read or len(read) < len(reached):
+        return BooksWanted(plan.window)
+    if _last_whole(warehouse, bot, tables) < now - WHOLE_AGAIN:
+        return BooksWanted(plan.window)
+    return BooksWanted(_overlapping(plan, min(read)), known)
+
+
+def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> datetime:
+    """Return when all rows of these tables were last read at once."""
+    rows = warehouse.rows(
+        """
+        select kind, max(served_to) as read_at from raw.coverage
+        where venue = 'books' and account = $bot and is_snapshot and status = 'complete'
+        group by kind
+        """,
+        {"bot": bot.bot.id},
+    )
+    read = [
+        row["read_at"].replace(tzinfo=UTC)
+        for row in rows
+        if row["kind"].removeprefix("table:").lower() in tables
+    ]
+    return min(read, default=datetime.min.replace(tzinfo=UTC))
+
+
+def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
+    """Return what is left of the window to read: from an overlap before what is known already.
+
+    Of orders the last stretch counts: what a venue does not serve any more is not asked for again.
+    """
+    source, start = plan.source, plan.window.start
+    known: list[datetime | None] = []
+    for promise in source.promises:
+        served = warehouse.served(source.venue, source.account, *promise[:2])
+        if promise.is_for_attribution:
+            stretch = unbroken(served)
+            known.append(stretch and stretch.end)
+        elif promise.is_of_the_past:
+            known.append(reach(served, start))
+    reached = [instant for instant in known if instant is not None]
+    if len(reached) < len(known):
+        return plan.window
+    return _overlapping(plan, min(reached))
+
+
+def remind(warehouse: Warehouse, plan: AccountPlan) -> None:
+    """Tell an account's source which candles have landed: they are not fetched again."""
+    if isinstance(plan.source, Remembering):
+        rows = warehouse.rows(
+            "select distinct id from raw.records where venue = ? and account = ?"
+            " and kind = 'candle' and \"at\" >= ?",
+            [plan.source.venue, plan.source.account, plan.window.start.replace(tzinfo=None)],
+        )
+        plan.source.remember(frozenset(row["id"] for row in rows))
+
+
+def _overlapping(plan: AccountPlan, reached: datetime) -> Window:
+    """Return what is left of a window that was read as far as `reached`, and an overlap before."""
+    begin = max(plan.window.start, reached - OVERLAP)
+    return Window(plan.days.session_of(begin), plan.window.last)
+
+
+async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: Haul) -> None:
+    rows = 0
+    items = source.fetch(wanted)
+    async with afterwards_async(items.aclose):
+        async for item in items:
+            haul.items.append(item)
+            if isinstance(item, Coverage):
+                progress.note(f"{haul.source}: {_said(item)}")
+            elif isinstance(item, Table):
+                rows += item.batches.num_rows
+                progress.count(haul.source, rows)
+            else:
+                rows += 1
+                if rows % TICK == 0:
+                    progress.count(haul.source, rows)
+    progress.count(haul.source, rows)
+
+
+def _said(statement: Coverage) -> str:
+    """Say how a fetch of one kind of evidence ended; why, if not well, is in the report."""
+    return f"{statement.evidence} {statement.status}, {statement.rows} rows"

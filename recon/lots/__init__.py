@@ -1,0 +1,1 @@
+"""Lots: fills and carried costs become realised PnL, exactly."""

@@ -1,0 +1,1 @@
+"""Monitoring: heartbeats and deadlines, looked at while bots trade."""

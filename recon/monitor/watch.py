@@ -1,0 +1,280 @@
+"""`recon watch`: look at every bot's heartbeat and at what the nights have published; tell of both.
+
+One turn is: read, judge, note, page. What is decided is in the ledger, and its page in the outbox,
+before anything is sent. Container and process states are never asked: both
+go on being well when a loop hangs.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from recon.config.settings import Bot, Config
+from recon.control.heartbeat_incidents import Told
+from recon.control.ledger import LEDGER, Ledger
+from recon.core.liveness import LOOKS_A_PERIOD, Beat, Known, NoBeat, Trouble, judge
+from recon.core.page import MAX_BODY, Page
+from recon.core.records import Clock
+from recon.errors import EvidenceError, ExitCode, LockedError, StateError
+from recon.fetch.boundary import contained
+from recon.fetch.heartbeats import Look, read_beats, rhythm
+from recon.monitor.deadline import DEADLINES, due, missed
+from recon.monitor.deadline import pages as deadline_pages
+from recon.paging.acknowledgements import Listener
+from recon.paging.channels import outlets
+from recon.paging.delivery import deliver, told_pages
+from recon.system.output import echo
+from recon.system.systemd import notify
+
+TURN_S = 120.0
+"""No turn takes longer: reading 10 s, the ledger 30 s, its pages 30 s; the only one 20 s more."""
+LONGEST_PAUSE_S = 15.0
+MOST_NAMED = 20
+Wait = Callable[[float], bool]
+"""Waits so many seconds; returns whether it is time to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a watch works with. `note` is told what should be seen at once."""
+
+    config: Config
+    ledger: Ledger
+    note: Callable[[str], None]
+    now: Clock = lambda: datetime.now(UTC)
+
+    @property
+    def bots(self) -> list[Bot]:
+        """The bots that have a heartbeat."""
+        return [bot for bot in self.config.bots if bot.heartbeat is not None]
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait between two turns: short enough for the bot that beats fastest."""
+        periods_s = [bot.heartbeat.period_s for bot in self.bots if bot.heartbeat is not None]
+        return min([LONGEST_PAUSE_S, *(each / LOOKS_A_PERIOD for each in periods_s)])
+
+
+def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
+    """Look once at every bot and every deadline; return the document, and whether it has news.
+
+    News is what began, ended or was told. Raises ConfigError for a calendar that is not known,
+    StateError once the ledger is another one, as after a restore.
+    """
+    if not watch.ledger.is_in_place():
+        raise StateError(
+            f"{watch.config.state / LEDGER} is another one than when the watch began, or is gone: "
+            "start  recon watch  again, which systemd does by itself"
+        )
+    bots = watch.bots
+    looks = read_beats(bots, watch.config.folder, watch.now)
+    before = watch.ledger.watched()
+    judged = {bot.id: _judged(watch, bot, looks[bot.id], before.get(bot.id)) for bot in bots}
+    at = watch.now()
+    is_news, told = watch.ledger.see_beats(judged, at)
+    deadlines, pages = _see_deadlines(watch, at)
+    pages += _enqueued(watch, told)
+    document = {
+        "schema": 1,
+        "at": at,
+        "bots": [_bot(bot.id, looks[bot.id], *judged[bot.id]) for bot in bots],
+        "incidents": watch.ledger.watched_incidents(),
+        "deadlines": deadlines,
+        "pages": _sent(watch, pages),
+    }
+    return document, is_news or bool(pages)
+
+
+def _judged(
+    watch: Watch, bot: Bot, look: Look, before: Known | None
+) -> tuple[Known, Trouble | None]:
+    """Judge one bot's beat. A beat that cannot be judged counts as one that cannot be read."""
+    held_to = rhythm(watch.config, bot, look.at)
+    try:
+        with contained(f"heartbeat of {bot.id}"):
+            return judge(look.reading, before, held_to, look.at)
+    except EvidenceError as error:
+        return judge(NoBeat(is_missing=False, why=str(error)), before, held_to, look.at)
+
+
+def look_once(watch: Watch) -> dict[str, Any]:
+    """Look once, after hearing whether somebody has acknowledged a page; return the document."""
+    with bounded(TURN_S), _listener(watch) as listener:
+        listener.listen(waits=True)
+        document, _ = turn(watch)
+    return document
+
+
+def stay(watch: Watch, wait: Wait, show: Callable[[dict[str, Any]], None]) -> None:
+    """Look, again and again, until `wait` says that it is time to stop.
+
+    systemd hears of the first turn that was done, and of each one after it. What began, ended or
+    was told is shown, and the first turn in any case. Whether somebody has acknowledged a page is
+    asked in one turn and heard in the next: no look waits for it.
+    """
+    with _listener(watch) as listener:
+        _stay(watch, listener, wait, show)
+    notify("STOPPING=1")
+
+
+def _stay(
+    watch: Watch, listener: Listener, wait: Wait, show: Callable[[dict[str, Any]], None]
+) -> None:
+    is_first = True
+    while True:
+        with bounded(TURN_S):
+            listener.listen()
+            document, is_news = turn(watch)
+        standing, watched = len(document["incidents"]), len(document["bots"])
+        late = sum(each["is_missed"] for each in document["deadlines"])
+        status = f"STATUS={watched} bots watched, {standing} incidents, {late} deadlines missed"
+        notify(*(["READY=1"] if is_first else []), "WATCHDOG=1", status)
+        if is_first or is_news:
+            show(document)
+        is_first = False
+        if wait(watch.pause_s):
+            break
+
+
+def exit_code(document: Mapping[str, Any]) -> ExitCode:
+    """Return what a look ends with: 1 where an incident stands or a deadline is missed.
+
+    3 where a bot has not been seen yet.
+    """
+    if document["incidents"] or any(each["is_missed"] for each in document["deadlines"]):
+        return ExitCode.DIVERGED
+    is_known = all(bot["status"] == "alive" for bot in document["bots"])
+    return ExitCode.AGREED if is_known else ExitCode.UNPROVEN
+
+
+@contextmanager
+def bounded(limit_s: float) -> Iterator[None]:
+    """End the process, and say where it hung, where the block takes longer than `limit_s`."""
+
+    def end() -> None:
+        echo(f"recon: a turn of the watch took longer than {limit_s:g} s: ended", err=True)
+        faulthandler.dump_traceback()
+        os._exit(ExitCode.BUG)
+
+    timer = threading.Timer(limit_s, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _listener(watch: Watch) -> Listener:
+    return Listener(watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
+
+
+def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[str, Any]:
+    beat = look.reading if isinstance(look.reading, Beat) else None
+    silent = "unknown" if beat is None else "alive"  # it has its time to be seen
+    return {
+        "bot": bot,
+        "status": "incident" if trouble else silent,
+        "kind": trouble.kind if trouble else None,
+        "why": trouble.why if trouble else getattr(look.reading, "why", None),
+        "seq": beat.seq if beat else known.seq,
+        "at": beat.at if beat else known.at,
+        "last_bar_at": beat.last_bar_at if beat else None,
+    }
+
+
+def _see_deadlines(watch: Watch, at: datetime) -> tuple[list[dict[str, Any]], list[Page]]:
+    """Hold what is published against the deadlines; return how each account stands, and the news.
+
+    The outbox is what knows of which sessions was told: so what is read, and what is committed
+    there, is one step.
+    """
+    dues = {one.account: one for one in due(watch.config, at)}
+    with watch.ledger.step():
+        published = watch.ledger.published()
+        late = missed([*dues.values()], published)
+        pages = deadline_pages(late, published, watch.ledger.incidents(DEADLINES), watch.config)
+        for page in pages:
+            watch.ledger.enqueue(page, at)
+    shown = [
+        {
+            "account": account.id,
+            "session": one.session if one else None,
+            "needed_by": one.needed_by if one else None,
+            "opens": one.opens_at if one else None,
+            "published": published.get(account.id),
+            "is_missed": one in late,
+        }
+        for account in watch.config.accounts
+        for one in [dues.get(account.id)]
+    ]
+    return shown, pages
+
+
+def _enqueued(watch: Watch, due: Sequence[Told]) -> list[Page]:
+    """Commit what is due of incidents to the outbox, marked as told in the same step."""
+    pages = [_page(watch.config, told) for told in due]
+    for told, page in zip(due, pages, strict=True):
+        with watch.ledger.step():
+            watch.ledger.enqueue(page, watch.now())
+            watch.ledger.told_incidents(told)
+    return pages
+
+
+def _sent(watch: Watch, pages: Sequence[Page]) -> list[dict[str, Any]]:
+    """Send what waits, where this look has paged; return what became of its pages."""
+    if not pages:
+        return []
+    try:
+        channels = outlets(watch.config.paging)
+        deliver(watch.config.state, watch.ledger, channels, watch.now, watch.note)
+    except LockedError as error:
+        watch.note(str(error))
+    sent = told_pages(watch.ledger, [page._asdict() for page in pages])
+    return [{**one, "resolves": page.resolves} for one, page in zip(sent, pages, strict=True)]
+
+
+def _page(config: Config, told: Told) -> Page:
+    names = [each["bot"] for each in told.incidents]
+    who = f"{names[0]} is" if len(names) == 1 else f"{len(names)} bots are"
+    what = _how_ended(told) if told.resolves else "not alive"
+    say = _end if told.resolves else _began
+    lines = [say(each) for each in told.incidents[:MOST_NAMED]]
+    more = len(names) - MOST_NAMED
+    lines += [f"… and {more} more"] if more > 0 else []
+    lines.append(f"\nNext:\n  recon watch --once --config {shlex.quote(str(config.path))}")
+    title = f"recon watch: {who} {what}: {', '.join(names[:MOST_NAMED])}"
+    return Page(told.page, title[:200], "\n".join(lines)[:MAX_BODY], "critical", told.resolves)
+
+
+def _how_ended(told: Told) -> str:
+    """Return how the incidents of a page ended: nobody knows of a bot that it is alive, unseen."""
+    gone = sum(each["unwatched_at"] is not None for each in told.incidents)
+    if not gone:
+        return "alive again"
+    return (
+        "no longer watched" if gone == len(told.incidents) else "alive again or no longer watched"
+    )
+
+
+def _began(incident: Mapping[str, Any]) -> str:
+    return f"{incident['bot']}: {incident['kind'].upper()}: {incident['why']}"
+
+
+def _end(incident: Mapping[str, Any]) -> str:
+    since = f"not alive since {incident['opened_at'][:19]} ({incident['kind']})"
+    if incident["unwatched_at"] is not None:
+        at = incident["unwatched_at"][:19]
+        return (
+            f"{incident['bot']}: no longer watched from {at} on, as the configuration names no "
+            f"heartbeat of it any more; last known: {since}"
+        )
+    return f"{incident['bot']}: recovered {incident['recovered_at'][:19]}, {since}"

@@ -1,0 +1,1 @@
+"""Proofs: checks that close an account from independent evidence."""

@@ -1,0 +1,1 @@
+"""The report: the document of a run, in JSON, in a terminal and in pages."""

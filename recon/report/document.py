@@ -1,0 +1,574 @@
+"""The document that a run tells: the contract's JSON, out of the warehouse's tables.
+
+Every number is decimal text in the account's currency. What is unknown is null, and the `reasons`
+of an account or a bot say in words why it is not proven and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from functools import reduce
+from typing import Any
+
+from recon.breaks.causes.report import causes_of
+from recon.config.settings import Account, Bot, TwsAccount
+from recon.control.breaks import Break
+from recon.control.sign_offs import SignedOff
+from recon.core.coverage import Interval, common, reach, unbroken
+from recon.core.numbers import EXACT, percentage, quotient, text
+from recon.core.records import AccountStatus, CoverageStatus, Evidence, Promise, Window
+from recon.core.tolerance import Tolerance, account_status, bot_status, diverges, run_status
+from recon.outside_text import shown_document
+from recon.proofs.proofs import COMPARED, has_each, listed, prove
+from recon.proofs.restatement import restated
+from recon.proofs.tws_confirmation import confirm
+from recon.warehouse.database import Warehouse
+
+SCHEMA = 1
+SHOWN: tuple[Evidence, ...] = ("fills", "ledger", "positions")
+TRUTH = ("gross", "fees", "funding", "other", "net", "carried")
+RESTATING = ["Order", "Lot", "SymbolSummary", "AssetSummary", "WashSale"]
+"""Rows of IBKR's that restate executions: a finding of one says that these did not come."""
+NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
+    dict.fromkeys((*TRUTH, "unrealised")),
+    {"net": None, "fills": None},
+    None,
+)
+"""What an account without evidence of its fills or its ledger adds up to: unknown, and never 0."""
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What became of one account's fetch tonight: whether it was reached, and why not."""
+
+    is_reached: bool = True
+    was_asked: bool = False
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Judged:
+    """One account, judged: its part of the document, and what its bots depend on.
+
+    `is_sound` says that everything is proven but what findings say of single instruments.
+    """
+
+    status: AccountStatus
+    is_sound: bool
+    session: date
+    starts_at: datetime
+    since: date
+    has_truth: bool
+    entry: dict[str, Any]
+
+
+class DocumentBuilder:
+    """Builds the document of one run from what the models left in the warehouse."""
+
+    def __init__(
+        self,
+        warehouse: Warehouse,
+        run: str,
+        tolerance: Tolerance,
+        accounts: Sequence[tuple[Account, Window, Sequence[Promise]]],
+        bots: Sequence[Bot],
+        fetched: Mapping[str, Fetched],
+        unreadable_books: Mapping[str, str],
+        beats: Mapping[str, datetime] | None = None,
+    ) -> None:
+        self._warehouse = warehouse
+        self._run = run
+        self._tolerance = tolerance
+        self._accounts = accounts
+        self._bots = bots
+        self._fetched = fetched
+        self._unreadable = unreadable_books
+        self._beats = beats or {}
+        self._doubts: dict[str, list[str]] = {}
+        for row in warehouse.rows("select bot, reason from proofs.doubts order by all"):
+            self._doubts.setdefault(row["bot"], []).append(row["reason"])
+
+    def build(
+        self, as_of: date, signed_off: Mapping[str, SignedOff]
+    ) -> tuple[dict[str, Any], list[Break]]:
+        """Return the document, without breaks, journal and pages yet, and the breaks found."""
+        judged = {
+            account.id: self._account(account, window, promises)
+            for account, window, promises in self._accounts
+        }
+        spans: dict[str, dict[str, dict[str, Any]]] = {}
+        for row in self._warehouse.rows("from breaks.divergence"):
+            spans.setdefault(row["bot"], {})[row["span"]] = row
+        bots, breaks = [], []
+        for bot in self._bots:
+            entry, found = self._bot(
+                bot, judged[bot.account], spans[bot.id], signed_off.get(bot.id)
+            )
+            bots.append(entry)
+            breaks += found
+        status = run_status((item.status for item in judged.values()), (b["status"] for b in bots))
+        document = {
+            "schema": SCHEMA,
+            "run": self._run,
+            "as_of": as_of.isoformat(),
+            "status": status,
+            "accounts": [item.entry for item in judged.values()],
+            "bots": bots,
+            "restated": restated(
+                self._warehouse, [name for name, item in judged.items() if item.has_truth]
+            ),
+            "breaks": [],
+            "journal": None,
+            "pages": [],
+        }
+        return shown_document(document), breaks
+
+    def _account(self, account: Account, window: Window, promises: Sequence[Promise]) -> _Judged:
+        fetched = self._fetched.get(account.id, Fetched())
+        told = confirm(self._warehouse, account) if isinstance(account, TwsAccount) else None
+        vouched = told.vouched if told else frozenset[Evidence]()
+        coverage, reasons = self._coverage(account, window, promises, fetched, vouched)
+        if fetched.reason:
+            reasons.insert(0, fetched.reason)
+        proofs, differences, broken, is_sound = prove(self._warehouse, account, coverage)
+        reasons += broken + self._quarantined(account.id)
+        if told:
+            proofs["confirmed"], coverage["ledger"] = told.status, told.ledger
+            reasons += listed(told.reasons)
+            if told.differences:
+                differences["confirmed"] = dict(told.differences)
+        of_account, of_instruments = self._findings(account.id)
+        reasons += of_account
+        is_sound = is_sound and (
+            account_status(
+                coverage.values(),
+                [told.status] if told else [],
+                is_reached=fetched.is_reached,
+                open_reasons=len(reasons),
+            )
+            == "proven"
+        )
+        reasons += of_instruments
+        status = account_status(
+            coverage.values(),
+            proofs.values(),
+            is_reached=fetched.is_reached,
+            open_reasons=len(reasons),
+        )
+        has_truth = (
+            fetched.is_reached
+            and has_each(coverage, "fills", "ledger")
+            and not self._has_lost_rows(account.id)
+        )
+        total, unowned, netting = self._sums(account) if has_truth else NO_SUMS
+        entry: dict[str, Any] = {
+            "account": account.id,
+            "status": status,
+            "currency": account.currency,
+            "session": window.last.date.isoformat(),
+            "coverage": {name: coverage[name] for name in SHOWN},
+            "proven_window": _stretch(proven_window(self._warehouse, account, promises)),
+            "proofs": {**proofs, **({"difference": differences} if differences else {})},
+            "total": total,
+            "valued": self._valued(account),
+            "unowned": unowned,
+            "netting": netting,
+            "reasons": reasons,
+        }
+        last = window.last
+        return _Judged(status, is_sound, last.date, last.start, account.since, has_truth, entry)
+
+    def _coverage(
+        self,
+        account: Account,
+        window: Window,
+        promises: Sequence[Promise],
+        fetched: Fetched,
+        vouched: Collection[Evidence],
+    ) -> tuple[dict[Evidence, CoverageStatus], list[str]]:
+        """Return how whole each kind of evidence is over the window, and why it is not.
+
+        An interval's evidence is whole when tonight's fetch and earlier nights' together cover the
+        window without a gap; a snapshot's when it was taken at or after the window's end. What is
+        `vouched` for by another account's evidence is whole unless it failed.
+        """
+        statements = self._warehouse.rows(
+            """
+            select evidence, kind, status, reason, is_snapshot, run = $run as is_tonight,
+              served_from, served_to
+            from raw.coverage where venue = $venue and account = $account
+            """,
+            {"run": self._run, "venue": account.venue, "account": account.id},
+        )
+        coverage: dict[Evidence, CoverageStatus] = {}
+        reasons: list[str] = []
+        for promise in promises:
+            if promise.is_for_attribution:
+                continue  # where orders are missing, bots are in doubt, and not their account
+            key = (promise.evidence, promise.kind)
+            mine = [row for row in statements if (row["evidence"], row["kind"]) == key]
+            status, why = _whole(promise, mine, window, was_asked=fetched.was_asked)
+            if status == "partial" and promise.evidence in vouched:
+                status, why = "complete", ""
+            before = coverage.get(promise.evidence, "complete")
+            coverage[promise.evidence] = _worse(before, status)
+            reason = f"{promise.evidence}: {why}"
+            if why and fetched.is_reached and reason not in reasons:
+                reasons.append(reason)
+        return coverage, reasons
+
+    def _has_lost_rows(self, account: str) -> bool:
+        """Return whether fills or cash cannot be read, or an order came without its executions.
+
+        Then no sum of the rest is a truth.
+        """
+        return bool(
+            self._warehouse.rows(
+                """
+                select account from evidence.quarantine
+                where account = $account
+                  and kind not in ('position', 'position-history', 'instrument', 'balance', 'coin',
+                    'account-value')
+                union
+                select account from evidence.findings
+                where account = $account and source_kind in $restating
+                """,
+                {"account": account, "restating": RESTATING},
+            )
+        )
+
+    def _quarantined(self, account: str) -> list[str]:
+        """Return which records cannot be read, and why: each reason once, with its first record."""
+        rows = self._warehouse.rows(
+            "select kind, min(id) as id, count(*) - 1 as others, reason from evidence.quarantine "
+            "where account = ? group by kind, reason order by kind, id, reason",
+            [account],
+        )
+        return listed(
+            f"{row['kind']} {row['id']}{_more(row['others'])}: {row['reason']}" for row in rows
+        )
+
+    def _findings(self, account: str) -> tuple[list[str], list[str]]:
+        """Return the findings that concern the whole account, and those of single instruments."""
+        rows = self._warehouse.rows(
+            "select instrument, reason from proofs.findings where account = ? order by all",
+            [account],
+        )
+        return (
+            listed(row["reason"] for row in rows if row["instrument"] is None),
+            listed(f"{row['instrument']}: {row['reason']}" for row in rows if row["instrument"]),
+        )
+
+    def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
+        """Return the account's own total, what nobody owns, and what netting makes up.
+
+        Σ bots + unowned + netting = account, to the unit. That netting is nothing but bots on one
+        instrument netting each other is what `sql/audits/netting.sql` asserts.
+        """
+        rows = self._warehouse.rows("from pnl.total where account = ?", [account.id])
+        zero: dict[str, Any] = dict.fromkeys(TRUTH, Decimal(0)) | {"fills": 0}
+        own = next((row for row in rows if row["scope"] == "account"), zero)
+        nobody = next((r for r in rows if r["scope"] == "bot" and r["bot"] is None), zero)
+        parts = [row["net"] for row in rows if row["scope"] == "bot"]
+        netting = None
+        if own["net"] is not None and None not in parts:
+            netting = EXACT.subtract(own["net"], reduce(EXACT.add, parts, Decimal(0)))
+        total = _money(own) | {"unrealised": _shown(self._unrealised(account.id))}
+        return total, {"net": _shown(nobody["net"]), "fills": nobody["fills"]}, _shown(netting)
+
+    def _valued(self, account: Account) -> dict[str, int]:
+        """Return how the window's fills and costs were valued in the account's currency: how many.
+
+        `exact` in that currency, `converted` at a rate of their own, `estimated` by the venue's
+        candles; `unknown` where there is no rate.
+        """
+        rows = self._warehouse.rows(
+            """
+            select coalesce(v.valued, 'unknown') as valued, sum(v.n)::bigint as n
+            from pnl.valued v
+            join config.accounts a on a.account = v.account
+            where v.account = ? and v.session_date between a.first_date and a.last_date
+            group by all order by all
+            """,
+            [account.id],
+        )
+        return {row["valued"]: row["n"] for row in rows}
+
+    def _unrealised(self, account: str) -> Decimal | None:
+        """Return Σ over open lots of value at the statement's mark − cost; None where unknown.
+
+        The mark of a statement more than a session after the window says nothing of the window.
+        Inverse contracts are valued in coin, to 18 places.
+        """
+        rows = self._warehouse.rows(
+            """
+            select o.qty, o.cost, o.multiplier, o.is_inverse, o.rate, p.mark_price
+            from pnl.open_lots o
+            join config.accounts a on a.account = o.account
+            left join staging.positions p
+              on p.account = o.account and p.instrument = o.instrument
+              and p.position_side = o.position_side
+              and p.session_date >= a.last_date
+              and p.session_date <= coalesce(
+                (select min(s.session_date) from config.sessions s
+                 where s.account = o.account and s.session_date > a.last_date),
+                a.last_date
+              )
+            where o.account = $account and o.scope = 'account'
+            union all  -- held since before the window, and never traded in it
+            select qty, null, null, null, null, null
+            from config.opening o
+            anti join lots.closing_books b using (account, instrument)
+            where o.account = $account
+            """,
+            {"account": account},
+        )
+        total = Decimal(0)
+        for row in rows:
+            mark = row["mark_price"]
+            if not mark or row["rate"] != 1:  # a rate of some fill's day is not the mark's
+                return None
+            face = EXACT.multiply(row["qty"].copy_abs(), row["multiplier"])
+            if row["is_inverse"]:
+                gain = EXACT.subtract(row["cost"], quotient(face, mark))
+            else:
+                gain = EXACT.subtract(EXACT.multiply(face, mark), row["cost"])
+            gain = gain if row["qty"] > 0 else gain.copy_negate()
+            total = EXACT.add(total, gain)
+        return total
+
+    def _bot(
+        self,
+        bot: Bot,
+        account: _Judged,
+        spans: Mapping[str, Mapping[str, Any]],
+        signed: SignedOff | None,
+    ) -> tuple[dict[str, Any], list[Break]]:
+        entries: dict[str, dict[str, Any]] = {}
+        compared: dict[str, tuple[Decimal | None, Decimal | None]] = {}
+        for span, row in spans.items():
+            entries[span], (amount, truth) = _divergence(bot, row, account.has_truth)
+            counted = signed.beyond(span, account.session, amount) if signed else amount
+            compared[span] = counted, truth
+            entries[span]["causes"] = causes_of(
+                self._warehouse, bot.id, span, entries[span]["amount"]
+            )
+        doubts = self._doubts.get(bot.id, [])
+        is_proven = account.is_sound and not doubts
+        status = bot_status(compared.values(), self._tolerance, is_proven=is_proven)
+        alarms = self._alarms(bot, account, spans)
+        if alarms and status == "agreed":
+            status = "unproven"
+        breaks = [
+            Break(
+                *(bot.account, bot.id, span, text(amount), text(truth)),
+                bound=text(self._tolerance.bound(truth)),
+                session=account.session.isoformat() if span == "day" else "",
+            )
+            for span, (amount, truth) in compared.items()
+            if status == "diverged"
+            and amount is not None
+            and truth is not None
+            and diverges(amount, truth, self._tolerance)
+        ]
+        entry = {
+            "bot": bot.id,
+            "account": bot.account,
+            "status": status,
+            "total": entries["total"],
+            "day": entries["day"],
+            "signed_off": signed and _signed(signed, compared["total"][0]),
+            "causes": entries["total"].pop("causes"),
+            "reasons": [*self._why(bot, account, doubts), *alarms],
+        }
+        return entry, breaks
+
+    def _alarms(
+        self, bot: Bot, account: _Judged, spans: Mapping[str, Mapping[str, Any]]
+    ) -> list[str]:
+        """Return what says that a bot traded, where the broker shows not one fill of it.
+
+        An empty answer is what a broken source gives, too: so it is believed of a bot that is
+        quiet, and not of one that is not.
+        """
+        if not account.has_truth:
+            return []
+        closed, beat = int(spans["day"]["trades"]), self._beats.get(bot.id)
+        alarms = []
+        if closed and not spans["day"]["fills"]:
+            alarms.append(
+                f"its books show {closed} trades closed in session {account.session}, and the "
+                "broker not one fill: is it the right account, and are its instruments or its "
+                "order_tag named?"
+            )
+        if beat is not None and beat >= account.starts_at and not spans["total"]["fills"]:
+            alarms.append(
+                f"it is alive (its heartbeat is of {beat:%Y-%m-%d %H:%M} UTC), and the broker "
+                f"shows not one fill of it since {account.since}: is it the right account, and are "
+                "its instruments or its order_tag named?"
+            )
+        return alarms
+
+    def _why(self, bot: Bot, account: _Judged, doubts: Sequence[str]) -> list[str]:
+        """Return why nothing can be said of a bot, beyond what its own trades show."""
+        if bot.id in self._unreadable:
+            return [self._unreadable[bot.id]]
+        if not account.is_sound:
+            return [f"its account {bot.account} is {account.status}"]
+        return listed(doubts)
+
+
+def add_unjudged(
+    document: dict[str, Any],
+    accounts: Sequence[tuple[Account, Window, str]],
+    bots: Sequence[Bot],
+) -> None:
+    """Add accounts that could not be judged, each with the reason, and their bots.
+
+    They are failed and unproven, and every figure of theirs is null.
+    """
+    unknown = {"claimed": None, "truth": dict.fromkeys(TRUTH), "amount": None, "pct": None}
+    total, unowned, netting = NO_SUMS
+    document["accounts"] += [
+        {
+            "account": account.id,
+            "status": "failed",
+            "currency": account.currency,
+            "session": window.last.date.isoformat(),
+            "coverage": dict.fromkeys(SHOWN, "failed"),
+            "proven_window": None,
+            "proofs": dict.fromkeys(("positions", *COMPARED), "absent"),
+            "total": total,
+            "valued": {},
+            "unowned": unowned,
+            "netting": netting,
+            "reasons": [why],
+        }
+        for account, window, why in accounts
+    ]
+    document["bots"] += [
+        {
+            "bot": bot.id,
+            "account": bot.account,
+            "status": "unproven",
+            "total": unknown,
+            "day": unknown,
+            "signed_off": None,
+            "causes": [],
+            "reasons": [f"its account {bot.account} is failed"],
+        }
+        for bot in bots
+    ]
+    document["status"] = run_status(
+        (entry["status"] for entry in document["accounts"]),
+        (entry["status"] for entry in document["bots"]),
+    )
+
+
+def proven_window(
+    warehouse: Warehouse, account: Account, promises: Sequence[Promise]
+) -> Interval | None:
+    """Return the stretch over which everything that an account's source promises is whole.
+
+    It is the last unbroken union of what was served, on whichever nights, of each kind of evidence
+    that covers time, as far as all of these reach: a night extends it, a gap begins it anew.
+    """
+    return common(
+        unbroken(warehouse.served(account.venue, account.id, promise.evidence, promise.kind))
+        for promise in promises
+        if promise.is_of_the_past and not promise.is_for_attribution
+    )
+
+
+def _stretch(stretch: Interval | None) -> dict[str, str] | None:
+    if stretch is None:
+        return None
+    return {
+        "from": f"{stretch.start:%Y-%m-%dT%H:%M:%SZ}",
+        "to": f"{stretch.end:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _whole(
+    promise: Promise, statements: Sequence[Mapping[str, Any]], window: Window, *, was_asked: bool
+) -> tuple[CoverageStatus, str]:
+    """Return how whole one kind's evidence is over the window, and why it is not."""
+    tonight = [row for row in statements if row["is_tonight"]]
+    start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
+    if not statements:
+        return "failed", "never fetched: run without --no-fetch"
+    if any(row["status"] == "failed" for row in tonight) or (was_asked and not tonight):
+        failed = [row["reason"] for row in tonight if row["status"] == "failed"]
+        return "failed", failed[0] if failed else "nothing was said of it tonight"
+    served = [row for row in statements if row["status"] != "failed"]
+    why = next((row["reason"] for row in tonight if row["status"] == "partial"), "")
+    if served and not promise.is_of_the_past:
+        taken = max(row["served_to"] for row in served)
+        if taken >= end:
+            return "complete", ""
+        return "partial", why or f"taken at {taken} UTC, before the session ended ({end} UTC)"
+    reached = reach((Interval(r["served_from"], r["served_to"]) for r in served), start)
+    if reached is not None and reached >= end:
+        return "complete", ""
+    known = f"known up to {reached} UTC" if reached else f"not known from {start} UTC on"
+    return ("partial" if served else "failed"), why or f"{known}, and the window ends {end} UTC"
+
+
+def _worse(one: CoverageStatus, other: CoverageStatus) -> CoverageStatus:
+    order: list[CoverageStatus] = ["complete", "partial", "failed"]
+    return max(one, other, key=order.index)
+
+
+def _divergence(
+    bot: Bot,
+    row: Mapping[str, Any],
+    has_truth: bool,  # noqa: FBT001 - of the account
+) -> tuple[dict[str, Any], tuple[Decimal | None, Decimal | None]]:
+    """Return one span of a bot's entry, and (amount, truth) as judgement needs them.
+
+    A bot without an event in the span has a truth of 0, where its account's evidence was read;
+    where it was not, nothing is known of any bot.
+    """
+    is_quiet = row["fills"] is None
+    truth: dict[str, Decimal | None] = dict.fromkeys(TRUTH)
+    if has_truth:
+        truth = {name: Decimal(0) if is_quiet else row[name] for name in TRUTH}
+    measure = truth["net"]
+    if bot.recognises == "payment" and measure is not None and truth["carried"] is not None:
+        measure = EXACT.add(measure, truth["carried"])
+    claimed: Decimal | None = row["claimed"]
+    amount = None if claimed is None or measure is None else EXACT.subtract(claimed, measure)
+    pct = None if amount is None or measure is None else percentage(amount, measure)
+    entry = {
+        "claimed": _shown(claimed),
+        "truth": {name: _shown(value) for name, value in truth.items()},
+        "amount": _shown(amount),
+        "pct": None if pct is None else f"{pct:f}",
+    }
+    return entry, (amount, measure)
+
+
+def _signed(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:
+    """Return a sign-off as the document shows it: `beyond` is what of the total counts."""
+    return {
+        "amount": text(signed.amount),
+        "beyond": _shown(beyond),
+        "as_of": signed.as_of.isoformat(),
+        "by": signed.by,
+        "reason": signed.reason,
+    }
+
+
+def _more(others: int) -> str:
+    return f" and {others} more" if others else ""
+
+
+def _money(row: Mapping[str, Any]) -> dict[str, str | None]:
+    return {name: _shown(row[name]) for name in TRUTH}
+
+
+def _shown(value: Decimal | None) -> str | None:
+    return None if value is None else text(value)

@@ -1,0 +1,1 @@
+"""Runs: the nightly run and the operations beside it."""

@@ -1,0 +1,236 @@
+"""A backup a night, verified, and the way back: `recon restore`.
+
+A backup is a folder, `backups/SESSION-RUN`: the warehouse, the ledger, and `manifest.json`, which
+says what the warehouse holds and what each file's hash is. It is made aside and renamed into place
+once every block of it has been read and is what it should be. Of each session the latest is kept,
+and of the sessions the last fourteen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, NamedTuple
+
+from recon.control.ledger import LEDGER, Ledger
+from recon.control.manifests import Manifest
+from recon.core.records import Clock
+from recon.core.sql_names import quoted
+from recon.errors import StateError, UsageError, closing
+from recon.system.disk import REMEDY
+from recon.system.state_folder import copy_file, draft_of, locked_state, storing, sync_folder
+from recon.warehouse.commit import BACKUPS, WAREHOUSE, manifest
+from recon.warehouse.database import Warehouse
+
+KEPT = 14
+SAID = "manifest.json"
+SET_ASIDE = "set-aside"
+DRAFT = ".new"
+
+
+class Restored(NamedTuple):
+    """What a restore did: the backup's name, which files it put back, where the old ones lie."""
+
+    backup: str
+    files: tuple[str, ...]
+    set_aside: Path
+
+
+def back_up(
+    state: Path, document: Mapping[str, Any], now: Clock, *, patience_s: float = 0.0
+) -> Path:
+    """Keep what a run has published; return the folder. Older backups that are too many go.
+
+    Raises StateError where it cannot be made, or does not hold what the run committed; LockedError.
+    """
+    with (
+        storing(state),
+        locked_state(state, patience_s=patience_s),
+        Ledger(state / LEDGER) as ledger,
+    ):
+        name = f"{document['as_of']}-{document['run']}"
+        folder = state / BACKUPS / name
+        for left in (state / BACKUPS).glob(f"*{DRAFT}/"):  # of one that was killed
+            shutil.rmtree(left)
+        draft = folder.with_name(name + DRAFT)
+        draft.mkdir(parents=True)
+        try:
+            held = ledger.last_manifest()
+            written = _written(state / WAREHOUSE)
+            copy_file(state / WAREHOUSE, draft / WAREHOUSE)
+            ledger.copy_to(draft / LEDGER)
+            _verify_warehouse(draft / WAREHOUSE, held)
+            _verify_ledger(draft / LEDGER)
+            said = {
+                "as_of": document["as_of"], "run": document["run"], "at": now().isoformat(),
+                "rows": dict(held.rows), "sha256": held.sha256,
+                "files": {each: _hash(draft / each) for each in (WAREHOUSE, LEDGER)},
+                "written": written,
+            }  # fmt: skip
+            (draft / SAID).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+            for each in draft.iterdir():
+                _sync(each)
+            sync_folder(draft)
+            draft.rename(folder)
+            sync_folder(folder.parent)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+        _prune(state, folder)
+        return folder
+
+
+def assert_unaltered(state: Path, *, patience_s: float = 0.0) -> None:
+    """Read the warehouse whole, where nobody has written to it since it was backed up.
+
+    Raises StateError where it is not, byte for byte, what it was then: so a disk is noticed that
+    alters what nobody reads. Raises LockedError.
+    """
+    path = state / WAREHOUSE
+    with storing(state), locked_state(state, patience_s=patience_s):
+        there = backups(state)
+        if not there or not path.exists():
+            return
+        said = _manifest_of(state / BACKUPS / there[0]["backup"])
+        if said.get("written") != _written(path):
+            return
+        if _hash(path) != said["files"][WAREHOUSE]:
+            raise StateError(
+                f"{path} is not what it was when it was backed up, and nobody has written to it "
+                f"since: the disk has altered it: {REMEDY}"
+            )
+
+
+def backups(state: Path) -> list[dict[str, Any]]:
+    """Return every backup there is, the latest first: `backup`, its session, run, time and size.
+
+    A folder that does not say what it is, is none.
+    """
+    found = []
+    for path in (state / BACKUPS).glob(f"*/{SAID}"):
+        if path.parent.suffix == DRAFT or (said := _said(path)) is None:
+            continue
+        size = sum(each.stat().st_size for each in path.parent.iterdir())
+        found.append(
+            {"backup": path.parent.name, "as_of": said["as_of"], "run": said["run"],
+             "at": said["at"], "bytes": size}
+        )  # fmt: skip
+    return sorted(found, key=lambda one: (one["as_of"], one["at"]), reverse=True)
+
+
+def _said(path: Path) -> dict[str, Any] | None:
+    """Return what a manifest says, or None for a file that is none, or not whole."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = {"as_of", "run", "at", "rows", "sha256", "files"}
+    return said if isinstance(said, dict) and whole <= said.keys() else None
+
+
+def _manifest_of(folder: Path) -> dict[str, Any]:
+    """Return what a backup that is listed says of itself. Raises StateError where it has gone."""
+    if (said := _said(folder / SAID)) is None:
+        raise StateError(f"{folder / SAID} cannot be read any more: name another backup")
+    return said
+
+
+def restore(state: Path, name: str | None = None, *, who: str, user: str, now: Clock) -> Restored:
+    """Put a backup, the latest without a name, in the place of the warehouse.
+
+    And of the ledger, where that is missing or damaged: what people have said since stays, where it
+    can. The files that were there are set aside and not deleted.
+    Raises UsageError where there is no such backup, StateError for one that is damaged itself.
+    """
+    with storing(state), locked_state(state):
+        there = [one["backup"] for one in backups(state)]
+        if not there:
+            raise UsageError(f"there is no backup in {state / BACKUPS}: a night makes one")
+        if name is not None and name not in there:
+            raise UsageError(f"there is no backup {name!r}: use one of {', '.join(there)}")
+        folder = state / BACKUPS / (name or there[0])
+        said = _manifest_of(folder)
+        for each, expected in said["files"].items():
+            if _hash(folder / each) != expected:
+                raise StateError(f"{folder / each} is damaged: name another backup: {there}")
+        files = [WAREHOUSE, *([] if is_sound(state / LEDGER) else [LEDGER])]
+        with ExitStack() as until_copied:  # all of them before any is put in place
+            drafts = {each: until_copied.enter_context(draft_of(state / each)) for each in files}
+            for each, draft in drafts.items():
+                copy_file(folder / each, draft)
+                _sync(draft)
+            (state / SET_ASIDE).mkdir(exist_ok=True)
+            aside = Path(mkdtemp(prefix=f"{now():%Y-%m-%dT%H%M%S}-", dir=state / SET_ASIDE))
+            for each, draft in drafts.items():
+                for old in sorted(state.glob(f"{each}*")):
+                    if old != draft:
+                        old.rename(aside / old.name)
+                draft.rename(state / each)
+        sync_folder(state)
+        with Ledger(state / LEDGER) as ledger:
+            held = Manifest(said["rows"], said["sha256"])
+            ledger.restored(folder.name, held, who=who, user=user, at=now())
+        return Restored(folder.name, tuple(files), aside)
+
+
+def _verify_warehouse(path: Path, held: Manifest) -> None:
+    """Read every block of a copy, and hold it against what was committed. Raises StateError."""
+    with Warehouse(path, is_read_only=True) as copy:
+        if differences := held.differs(manifest(copy)):
+            raise StateError(f"{path} is not what was committed: {differences[0]}")
+        for table in copy.rows("select schema_name, table_name from duckdb_tables()"):
+            name = f"{quoted(table['schema_name'])}.{quoted(table['table_name'])}"
+            copy.rows(f"select bit_xor(hash(whole_row)) from {name} whole_row")
+
+
+def _verify_ledger(path: Path) -> None:
+    if not is_sound(path):
+        raise StateError(f"{path} is damaged: the ledger that it was copied from is, too")
+
+
+def is_sound(path: Path) -> bool:
+    """Return whether a ledger is there, with what runs told, and every page of it can be read."""
+    if not path.exists():
+        return False
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            [said] = db.execute("pragma integrity_check(1)").fetchone()
+            [told] = db.execute("select count(document) from runs").fetchone()
+            return bool(said == "ok" and told)
+    except sqlite3.DatabaseError:
+        return False
+
+
+def _prune(state: Path, latest: Path) -> None:
+    """Delete what is older than the last fourteen sessions, and all but the latest of each."""
+    sessions = {json.loads((latest / SAID).read_text(encoding="utf-8"))["as_of"]}
+    for one in backups(state):
+        folder = state / BACKUPS / one["backup"]
+        is_kept = one["as_of"] not in sessions and len(sessions) < KEPT
+        sessions.add(one["as_of"])
+        if not is_kept and folder != latest:
+            folder.rename(folder.with_suffix(DRAFT))  # no half of a backup is ever taken for one
+            shutil.rmtree(folder.with_suffix(DRAFT))
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _written(path: Path) -> list[int]:
+    """Return when a file was last written to, in ns, and its size: the same, while nobody does."""
+    status = path.stat()
+    return [status.st_mtime_ns, status.st_size]
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,412 @@
+"""`recon check`: try all that a night and the watch need; say what to do about each failure."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+
+from connectors.bot_databases.snapshot import Unknown
+from connectors.protocol import Connector, Forgetful, Lister
+from recon.bot_databases.mapping_queries import ANSWERS
+from recon.bot_databases.mappings import BooksMapping
+from recon.bot_databases.run_mapping import BooksTables, MappingLimits, Problem, read_books, unpack
+from recon.breaks.claims import named_by_venue
+from recon.config.settings import Account, Bot, Config
+from recon.control.ledger import LEDGER, Ledger
+from recon.core.calendars import TradeDates, calendar, last_ended
+from recon.core.coverage import reach
+from recon.core.liveness import NoBeat, judge
+from recon.core.records import CheckItem, Listing, Window
+from recon.errors import ReconError
+from recon.fetch.boundary import contained
+from recon.fetch.connectors_for import account_source, books_source
+from recon.fetch.heartbeats import Look, read_beats, rhythm
+from recon.fetch.plan import assert_since, mapping_limits, mapping_of
+from recon.outside_text import LONG, SHORTEST, STRONG, weak_secrets
+from recon.paging.acknowledgements import check_answers
+from recon.paging.channels import outlet, outlets
+from recon.report.terminal import window_text
+from recon.run.backup import backups, is_sound
+from recon.run.check_names import check_currency, check_names, evident_names, names_in
+from recon.run.check_permissions import check_permissions
+from recon.run.check_state import check_folder
+from recon.run.dead_man_switch import is_proxied, unreachable
+from recon.run.read_published import reading
+from recon.run.schedule import AHEAD, schedule
+from recon.warehouse.commit import WAREHOUSE
+
+
+def check_everything(config: Config) -> list[CheckItem]:
+    """Return what was tried: the configuration, state, accounts, bots, channels, ping, opens.
+
+    Nothing is left in the state folder, nobody is paged and nothing is pinged; what was answered is
+    left unread.
+    """
+    items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
+    items += [CheckItem("order tags", one, is_ok=True) for one in config.warnings]
+    items += _check_secrets()
+    items += check_folder(config.state)
+    is_usable = all(item.is_ok for item in items)
+    items += check_permissions(config)
+    of_accounts, listings = asyncio.run(_check_accounts(config))
+    items += of_accounts
+    items += _check_since(config)
+    if is_usable:
+        items += [_check_evidence(account, config) for account in config.accounts]
+        items += _check_state(config)
+    claimed: dict[str, frozenset[str]] = {}
+    for bot in config.bots:
+        item, names = _check_bot(config, bot)
+        items.append(item)
+        if names is not None:
+            claimed[bot.id] = names
+    evident = evident_names(config.state) if is_usable else {}
+    items += _check_names(config, listings, claimed, evident)
+    items += _check_heartbeats(config)
+    channels = _check_channels(config)
+    items += channels
+    if all(each.is_ok for each in channels):
+        items += check_answers(outlets(config.paging))
+    items.append(_check_ping(config))
+    return items + _check_calendars(config) + _check_schedule(config)
+
+
+FAR = timedelta(days=60)
+"""A calendar that ends sooner is said."""
+
+PING_REMEDY = "correct the address, or let this machine reach its host"
+
+
+def _check_secrets() -> list[CheckItem]:
+    """Name the secrets that are too much like a word or a number to be replaced everywhere."""
+    weak = [
+        f"{name} has {length} characters: "
+        + (
+            "where a venue repeats it, it is shown and stored"
+            if length < SHORTEST
+            else "it is replaced in errors and logs, and stored where evidence repeats it"
+        )
+        for name, length in weak_secrets()
+    ]
+    if not weak:
+        return []
+    told = "some could be an ordinary word or number"
+    remedy = f"use {LONG} characters or more, or {STRONG} of several kinds"
+    return [CheckItem("secrets", told, remedy, is_ok=True, notes=tuple(weak))]
+
+
+async def _check_accounts(config: Config) -> tuple[list[CheckItem], dict[str, Listing]]:
+    """Return what was tried of each account, and what its venue lists, where it lists anything."""
+    answers = await asyncio.gather(
+        *(_check_account(account, config) for account in config.accounts)
+    )
+    listings = {
+        account.id: listing
+        for account, (_, listing) in zip(config.accounts, answers, strict=True)
+        if listing is not None
+    }
+    return [item for items, _ in answers for item in items], listings
+
+
+async def _check_account(
+    account: Account, config: Config
+) -> tuple[list[CheckItem], Listing | None]:
+    subject = f"account {account.id}"
+    try:
+        with contained(subject):
+            source = account_source(account, config, _now)
+            items = await source.check()
+            if not isinstance(source, Lister) or not all(item.is_ok for item in items):
+                return items, None
+    except ReconError as error:
+        return [CheckItem(subject, str(error))], None
+    subject = f"instruments at {account.id}"
+    try:
+        with contained(subject):
+            listing = await source.listing()
+    except ReconError as error:
+        remedy = "a night needs this answer, too: try again later"
+        return [*items, CheckItem(subject, str(error), remedy)], None
+    return [*items, check_currency(account, listing)], listing
+
+
+def _check_since(config: Config) -> list[CheckItem]:
+    """Say whether each account's window can be had, and whether any window has begun."""
+    items = [_since(account, config) for account in config.accounts]
+    ends = [_first_end(account) for account in config.accounts if account.since <= _now().date()]
+    begins = min((end for end in ends if end is not None), default=None)
+    if begins is not None and begins > _now():
+        remedy = "run after that, or write an earlier since"
+        said = f"no account's first session has ended yet: the first one ends {begins:%F %H:%M} UTC"
+        items.append(CheckItem("first session", said, remedy))
+    return items
+
+
+def _first_end(account: Account) -> datetime | None:
+    try:
+        return calendar(account.calendar).session_on_or_after(account.since).end
+    except ReconError:
+        return None
+
+
+def _since(account: Account, config: Config) -> CheckItem:
+    """Say whether the venue, or what earlier nights have stored, reaches back to `since`."""
+    subject = f"since of {account.id}"
+    try:
+        assert_since(account, config.path, _now)
+    except ReconError as error:
+        return CheckItem(subject, str(error))
+    well = CheckItem(subject, f"{account.since}", is_ok=True)
+    try:
+        source = account_source(account, config, _now)
+    except ReconError:  # it is said with the account
+        return well
+    start = calendar(account.calendar).session_on_or_after(account.since).start
+    if not isinstance(source, Forgetful) or start >= (served := source.serves_from()):
+        return well
+    has_stored = _is_stored(source, config.state, start, served)
+    first = (served + timedelta(days=1)).date()
+    said = (
+        f"accounts.{account.id}.since: {account.venue} does not serve {account.since} any more, "
+        f"and no earlier night has read it: the first possible date is {first}"
+    )
+    if has_stored is None:
+        note = "a run has the warehouse open: whether it is stored is known once that ends"
+        return CheckItem(subject, f"{account.since}", is_ok=True, notes=(note,))
+    remedy = f"write since = {first}, or restore the state folder of earlier nights"
+    return well if has_stored else CheckItem(subject, said, remedy)
+
+
+def _is_stored(source: Connector, state: Path, start: datetime, served: datetime) -> bool | None:
+    """Return whether stored evidence reaches from `start` to what is served; None where unknown."""
+    if not (state / WAREHOUSE).exists():
+        return False
+    try:
+        with reading(state, patience_s=0.0) as (warehouse, _):
+            reached = [
+                reach(warehouse.served(source.venue, source.account, *promise[:2]), start)
+                for promise in source.promises
+                if promise.is_of_the_past
+            ]
+    except (duckdb.Error, ReconError):
+        return None
+    return all(each is not None and each >= served for each in reached)
+
+
+def _check_evidence(account: Account, config: Config) -> CheckItem:
+    """Say over which time the account's evidence is whole, as its latest report has it."""
+    subject = f"evidence of {account.id}"
+    for path in sorted((config.state / "reports").glob("*.json"), reverse=True):
+        try:
+            accounts = json.loads(path.read_text(encoding="utf-8"))["accounts"]
+        except (OSError, ValueError, KeyError, TypeError):
+            remedy = "run  recon run --no-fetch --no-page  with its date as --as-of, or delete it"
+            return CheckItem(subject, f"{path} is damaged", remedy)
+        for entry in accounts:
+            if entry["account"] == account.id and "proven_window" in entry:
+                said = window_text(entry["proven_window"])
+                return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)
+    return CheckItem(subject, "no run has read any yet", is_ok=True)
+
+
+def _check_state(config: Config) -> list[CheckItem]:
+    """Look at recon's own files, as far as one may while a night runs: the ledger, the backups."""
+    path = config.state / LEDGER
+    if not path.exists() and not backups(config.state):
+        return []
+    if not is_sound(path):
+        return [CheckItem("state", f"{path} is missing or damaged", remedy="run  recon restore")]
+    with Ledger(path) as ledger:
+        published = max(ledger.published().values(), default=None)
+        missed = ledger.missed()
+    there = backups(config.state)
+    last = date.fromisoformat(there[0]["as_of"]) if there else None
+    detail = f"published as of {published}, {len(there)} backups, the last as of {last}"
+    notes = (f"no night for {', '.join(map(str, missed))}: the next one catches up",)
+    is_ok = published is None or last is not None
+    remedy = "" if is_ok else "run  recon run  without --as-of: the night backs itself up"
+    return [CheckItem("state", detail, remedy, is_ok, notes if missed else ())]
+
+
+def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | None]:
+    """Read the bot's books as a night would; return what was found, and which instruments.
+
+    None for books that cannot be read.
+    """
+    subject = f"bot {bot.id}"
+    account = next(account for account in config.accounts if account.id == bot.account)
+    try:
+        with contained(subject):
+            mapping = mapping_of(bot, config)
+            refusal = Unknown(*mapping.refusal)
+            source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
+            tables = asyncio.run(_read(source, mapping, mapping_limits(config)))
+            names = names_in(named_by_venue(tables, account.venue), account.since)
+            return _said_of(subject, tables), names
+    except ReconError as error:
+        return CheckItem(subject, str(error)), None
+
+
+async def _read(source: Connector, mapping: BooksMapping, limits: MappingLimits) -> BooksTables:
+    items = [item async for item in source.fetch(today())]
+    return read_books(mapping, *unpack(items), limits=limits)
+
+
+def _check_names(
+    config: Config,
+    listings: Mapping[str, Listing],
+    claimed: Mapping[str, frozenset[str]],
+    evident: Mapping[str, frozenset[str]] | None,
+) -> list[CheckItem]:
+    subject = "instruments of the bots"
+    try:
+        with contained(subject):
+            return check_names(config, listings, claimed, evident)
+    except ReconError as error:
+        return [CheckItem(subject, str(error))]
+
+
+def _said_of(subject: str, tables: BooksTables) -> CheckItem:
+    if tables.problems:
+        return CheckItem(
+            subject,
+            f"{len(tables.problems)} rows cannot be taken: {_told(tables.problems)}",
+            remedy="correct the mapping, or the rows",
+            notes=_lacking(tables),
+        )
+    return CheckItem(
+        subject,
+        f"{tables.trades.num_rows} closed trades, read by {tables.variant.name}",
+        is_ok=True,
+        notes=_lacking(tables),
+    )
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    """Say what is the matter with rows: how many of each query, and the first of them."""
+    kinds: dict[tuple[str, str], list[str | None]] = {}
+    for one in problems:
+        kinds.setdefault((one.query, one.reason), []).append(one.key)
+    return "; ".join(
+        f"{reason} in {len(keys)} of {query}.sql (the first: {keys[0]})"
+        for (query, reason), keys in kinds.items()
+    )
+
+
+def _lacking(tables: BooksTables) -> tuple[str, ...]:
+    """Say what a mapping leaves out: columns that are null throughout, and whole queries."""
+    notes = []
+    for query in ANSWERS:
+        rows = getattr(tables, query)
+        if rows is None:
+            notes.append(f"the mapping has no {query}.sql: nothing is held against it")
+        elif not rows.num_rows:
+            notes.append(f"{query}.sql gives no row")
+        elif unknown := [name for name in rows.column_names if rows[name].null_count == len(rows)]:
+            notes.append(f"{query}.sql knows nothing of {', '.join(unknown)}")
+    return tuple(notes)
+
+
+def _check_heartbeats(config: Config) -> list[CheckItem]:
+    """Judge one look at each beat as the watch would, as far as a single look can."""
+    bots = {bot.id: bot for bot in config.bots}
+    looks = read_beats(config.bots, config.folder, _now)
+    return [_check_heartbeat(config, bots[name], look) for name, look in looks.items()]
+
+
+def _check_heartbeat(config: Config, bot: Bot, look: Look) -> CheckItem:
+    subject = f"heartbeat of {bot.id}"
+    if isinstance(look.reading, NoBeat):
+        remedy = f"start the bot, or correct bots.{bot.id}.heartbeat"
+        return CheckItem(subject, look.reading.why, remedy=remedy)
+    try:
+        with contained(subject):
+            _, trouble = judge(look.reading, None, rhythm(config, bot, look.at), look.at)
+    except ReconError as error:
+        return CheckItem(subject, str(error))
+    if trouble is not None:
+        return CheckItem(subject, f"{trouble.kind}: {trouble.why}", remedy="see to the bot")
+    beat, bar = look.reading, look.reading.last_bar_at
+    detail = f"seq {beat.seq}, {(look.at - beat.at).total_seconds():.0f} s old"
+    bars = f"; its last bar is of {bar:%Y-%m-%d %H:%M} UTC" if bar else "; it names no bar"
+    return CheckItem(subject, detail + bars, is_ok=True)
+
+
+def _check_ping(config: Config) -> CheckItem:
+    """Connect to the switch's host, and say no more than that: any request might be a ping."""
+    if config.recon.ping is None:
+        note = "nobody notices when this machine is off: see recon.ping in the README"
+        return CheckItem("ping", "no address is configured", is_ok=True, notes=(note,))
+    url = config.recon.ping.get_secret_value()
+    untold = "nothing was pinged: whether it knows this check, the next night tells"
+    if is_proxied(url):
+        said = "its address is well-formed; it goes through a proxy, which was not tried"
+        return CheckItem("ping", said, is_ok=True, notes=(untold,))
+    if problem := unreachable(url):
+        return CheckItem("ping", f"its host cannot be reached: {problem}", remedy=PING_REMEDY)
+    return CheckItem("ping", "its host can be reached", is_ok=True, notes=(untold,))
+
+
+def _check_calendars(config: Config) -> list[CheckItem]:
+    names = {account.calendar for account in config.accounts if account.calendar}
+    return [_check_calendar(name) for name in sorted(names)]
+
+
+def _check_calendar(name: str) -> CheckItem:
+    """Say when a market opens next, and how far its holidays are known."""
+    subject, now = f"calendar {name}", _now()
+    try:
+        days = TradeDates(name, now.year)
+    except ReconError as error:
+        return CheckItem(subject, str(error))
+    known = f"its days are known until {days.known_until}"
+    opens = days.opens(now, now + AHEAD)
+    if not opens:
+        return CheckItem(subject, f"no open ahead: {known}", remedy="update exchange-calendars")
+    is_near = days.known_until < (now + FAR).date()
+    notes = ("update exchange-calendars before that day",) if is_near else ()
+    detail = f"opens next {opens[0]:%a %Y-%m-%d %H:%M} UTC; {known}"
+    return CheckItem(subject, detail, is_ok=True, notes=notes)
+
+
+def _check_schedule(config: Config) -> list[CheckItem]:
+    """Say whether one night a day can keep every open; one that nobody can keep is no failure."""
+    try:
+        planned = schedule(config, _now())
+    except ReconError as error:
+        return [CheckItem("schedule", str(error))]
+    warnings = planned.warnings()
+    kept = "some opens cannot be kept" if warnings else "keeps every open of the year ahead"
+    detail = f"a night at {planned.daily:%H:%M} UTC: {kept} (recon schedule)"
+    return [CheckItem("schedule", detail, is_ok=True, notes=tuple(warnings))]
+
+
+def _check_channels(config: Config) -> list[CheckItem]:
+    if not config.paging.channels:
+        note = "nobody will be paged: add [paging] channels"
+        return [CheckItem("paging", "no channel is configured", is_ok=True, notes=(note,))]
+    first = [(f"channel {n}", each) for n, each in enumerate(config.paging.channels, 1)]
+    second = [(f"escalation {n}", each) for n, each in enumerate(config.paging.escalation, 1)]
+    items = []
+    for subject, channel in (*first, *second):
+        try:
+            name = outlet(channel).channel.name
+            items.append(CheckItem(subject, f"{name} is well-formed", is_ok=True))
+        except ReconError as error:
+            items.append(CheckItem(subject, str(error)))
+    return items
+
+
+def today() -> Window:
+    """Return the last session that has ended: what books that are read whole are asked for."""
+    session = last_ended(calendar(None), _now())
+    return Window(session, session)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

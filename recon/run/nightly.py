@@ -1,0 +1,473 @@
+"""The nightly run, top to bottom: open, fetch, land, model, judge, publish, page.
+
+`run_night` reads like its description. Everything it needs is passed in: the configuration, the
+clock, how patient to be, and what to tell of its progress.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from connectors.retry import Patience
+from recon.breaks.claims import Landed, keep_claims, landed
+from recon.config.settings import Config
+from recon.control.assignments import latest
+from recon.control.breaks import Break, Sighting
+from recon.control.ledger import LEDGER, Ledger
+from recon.control.sign_offs import SignedOff
+from recon.core.calendars import Calendar
+from recon.core.page import Page
+from recon.core.records import Clock, Window
+from recon.core.tolerance import Tolerance
+from recon.errors import UsageError
+from recon.fetch.boundary import culprits, is_of_one_source, reason
+from recon.fetch.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
+from recon.fetch.heartbeats import last_beats
+from recon.fetch.plan import AccountPlan, BotPlan, Plan, begun, make_plan
+from recon.paging.channels import outlets
+from recon.paging.delivery import Watched, decide, deliver, told_pages
+from recon.report.document import DocumentBuilder, Fetched, add_unjudged
+from recon.report.page_text import runs_again
+from recon.run.pipeline import build, configure, note_told
+from recon.run.read_published import copied
+from recon.system.interruption import heed
+from recon.system.progress import Progress, Silent
+from recon.system.state_folder import locked_state, storing, write_whole
+from recon.system.timing import Stages
+from recon.warehouse.commit import WAREHOUSE, kept, known_ledger, opened, publish, verify
+from recon.warehouse.database import Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What one run is asked for. `as_of` None is the last session that has ended.
+
+    `asked_for` is a bot whose trades are looked at though it may be right.
+    """
+
+    config: Config
+    as_of: date | None = None
+    accounts: tuple[str, ...] = ()
+    is_fetching: bool = True
+    is_paging: bool = True
+    asked_for: str | None = None
+    now: Clock = lambda: datetime.now(UTC)
+    patience: Patience | None = None
+    lock_patience_s: float = 0.0
+    progress: Progress = field(default_factory=Silent)
+    stages: Stages = field(default_factory=Stages)
+
+
+def run_night(night: Night) -> dict[str, Any]:
+    """Do one night and return its document. Raises ConfigError, UsageError, LockedError."""
+    config, note, stage = night.config, night.progress.note, night.stages
+    channels = outlets(config.paging)
+    plan = make_plan(
+        config, as_of=night.as_of, accounts=night.accounts, now=night.now, patience=night.patience
+    )
+    run = uuid.uuid4().hex[:16]
+    with (
+        storing(config.state),
+        locked_state(config.state, patience_s=night.lock_patience_s, note=note) as state,
+        known_ledger(state) as ledger,
+        ledger.running(run, plan.as_of, night.now) as started,
+    ):
+        with ExitStack() as until_committed:
+            with stage("open"):
+                warehouse, lost = until_committed.enter_context(opened(state, ledger))
+            _say_lost(night, ledger, lost)
+            with stage("fetch"):
+                hauls = _fetch(night, plan, ledger, warehouse)
+                beats = last_beats(config, night.now)
+            note("landing the evidence, building the numbers")
+            work = Work(night, run, started, beats, ledger, warehouse)
+            with stage("commit"):
+                told, document, found = commit(work, plan, hauls)
+                warehouse.checkpoint()
+        with stage("publish"):
+            tables = verify(state, ledger)
+            with ledger.step():
+                paged = _note(night, told, ledger, document, found)
+            asked = {one.account.id for one in plan.accounts}
+            is_whole = night.is_fetching and asked.issuperset(begun(config, plan.as_of))
+            if is_whole and ledger.is_latest(plan.as_of):
+                publish(state, tables, document)
+            _report(night, document)
+            ledger.publish_run(run, plan.as_of, night.now(), document, is_whole=is_whole)
+        with stage("page"):
+            if night.is_paging:
+                deliver(state, ledger, channels, night.now, note)
+                document["pages"] = told_pages(ledger, paged)
+            ledger.end_run(run, night.now(), document)
+            _report(night, document)
+    return document
+
+
+Source = tuple[str, str]
+"""A source: its venue and its account, or `books` and its bot."""
+LEFT_OUT = "left out of a trial"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a night's one transaction is done with, beside the plan and what was fetched."""
+
+    night: Night
+    run: str
+    started: datetime
+    beats: Mapping[str, datetime]
+    ledger: Ledger
+    warehouse: Warehouse
+
+
+def commit(
+    work: Work, plan: Plan, hauls: Sequence[Haul]
+) -> tuple[Plan, dict[str, Any], list[Break]]:
+    """Commit the night; return the plan of the accounts judged, the document and its breaks.
+
+    Where that fails, the sources are found that make it fail, and the night is done without them:
+    they are failed. Raises the error where it has no such source.
+    """
+    try:
+        return plan, *_kept(work, plan, hauls)
+    except Exception as error:
+        if not is_of_one_source(error):
+            raise
+        failure = error
+    heed()  # a statement that a signal ended is nobody's fault
+    work.night.progress.note("it failed: looking for the source at fault")
+    left_out, unjudged = _at_fault(work, plan, hauls, failure)
+    if not left_out and not unjudged:
+        raise failure
+    reasons = {source: reason(error, " ".join(source)) for source, error in left_out.items()}
+    lost = {name: reason(error, f"account {name}") for name, error in unjudged.items()}
+    rest = plan.only(one.account.id for one in plan.accounts if one.account.id not in lost)
+    document, found = _kept(work, rest, _without(hauls, reasons))
+    add_unjudged(
+        document,
+        [(one.account, one.window, lost[one.account.id]) for one in plan.only(lost).accounts],
+        [one.bot for one in plan.only(lost).bots],
+    )
+    return rest, document, found
+
+
+def _kept(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
+    with kept(work.warehouse, work.ledger, work.run, work.started):
+        return _tell(work, plan, hauls)
+
+
+def _at_fault(
+    work: Work, plan: Plan, hauls: Sequence[Haul], failure: Exception
+) -> tuple[dict[Source, Exception], dict[str, Exception]]:
+    """Return the sources whose hauls make a night fail, and the accounts that fail without any.
+
+    Each trial is a night of some accounts, of which nothing stays. Where every account fails
+    without what was fetched tonight, the fault is the night's own, and nothing is returned.
+    """
+    left_out: dict[Source, Exception] = {}
+    unjudged: dict[str, Exception] = {}
+    names = [one.account.id for one in plan.accounts]
+    accounts = culprits(names, failure, lambda some: _error(work, plan.only(some), hauls))
+    for name, error in accounts.items():
+        account = plan.only([name])
+        sources = _sources(account)
+
+        def trial(some: Collection[Source], account: Plan = account) -> Exception | None:
+            others = [source for source in _sources(account) if source not in some]
+            return _error(work, account, _without(hauls, dict.fromkeys(others, LEFT_OUT)))
+
+        if (alone := trial([])) is not None:
+            unjudged[name] = alone
+        else:
+            left_out |= culprits(sources, error, trial) or dict.fromkeys(sources, error)
+    return ({}, {}) if len(unjudged) == len(names) else (left_out, unjudged)
+
+
+def _sources(plan: Plan) -> list[Source]:
+    return [
+        *((one.source.venue, one.source.account) for one in plan.accounts),
+        *((one.source.venue, one.source.account) for one in plan.bots),
+    ]
+
+
+def _error(work: Work, plan: Plan, hauls: Sequence[Haul]) -> Exception | None:
+    """Return the error with which a night of a plan's sources fails. Nothing of it stays.
+
+    Raises an error that is not of one source.
+    """
+    names = _sources(plan)
+    try:
+        with work.warehouse.transaction():
+            _tell(work, plan, [haul for haul in hauls if (haul.venue, haul.account) in names])
+            raise _UndoneError
+    except _UndoneError:
+        return None
+    except Exception as error:
+        if not is_of_one_source(error):
+            raise
+        return error
+
+
+def _without(hauls: Sequence[Haul], left_out: Mapping[Source, str]) -> list[Haul]:
+    """Return the hauls, with an empty one that says why in the place of each that is left out."""
+    rest = [haul for haul in hauls if (haul.venue, haul.account) not in left_out]
+    return rest + [Haul(*source, error=why) for source, why in left_out.items()]
+
+
+def _tell(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
+    """Land what was fetched, build every number, judge; return the document and its breaks."""
+    night, warehouse = work.night, work.warehouse
+    with night.stages("land"):
+        stood = [
+            warehouse.land(work.run, haul.venue, haul.account, haul.items, work.started)
+            for haul in hauls
+        ]
+    books = {
+        haul.account: landed(haul.items, before)
+        for haul, before in zip(hauls, stood, strict=True)
+        if haul.venue == "books"
+    }
+    unreadable = _model(work, plan, hauls, books)
+    with night.stages("judge"):
+        document, found = _judge(work, plan, hauls, unreadable)
+        note_told(
+            warehouse,
+            [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
+        )
+    return document, found
+
+
+def _note(
+    night: Night, plan: Plan, ledger: Ledger, document: dict[str, Any], found: Sequence[Break]
+) -> list[dict[str, Any]]:
+    """Note tonight's breaks, and what there is to page of them; return the incidents paged."""
+    document["breaks"] = _note_breaks(night, plan, ledger, document, found)
+    document["journal"] = ledger.journal_end()._asdict()
+    if not night.is_paging:
+        return []
+    ledger.enqueue(runs_again(), night.now())
+    watched = Watched(
+        {account.id for account in night.config.accounts}, {bot.id for bot in night.config.bots}
+    )
+    return decide(ledger, document, found, str(night.config.path), night.now(), watched)
+
+
+def _say_lost(night: Night, ledger: Ledger, lost: str) -> None:
+    """Tell of a warehouse that has lost something; the night is done all the same."""
+    if not lost:
+        return
+    night.progress.note(lost)
+    if night.is_paging:
+        body = f"{lost}. What the venues still serve of it is fetched again; see the next reports."
+        page = Page(
+            "warehouse-lost", "recon: the warehouse had lost what was committed", body, "major"
+        )
+        ledger.enqueue(page, night.now())
+
+
+class _UndoneError(Exception):
+    """Ends a transaction of which nothing is to stay."""
+
+
+@contextmanager
+def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehouse]]:
+    """Judge a bot's account again, on a copy of what is stored; then nothing of it stays.
+
+    Yields the document and the warehouse as that night would leave it. Raises UsageError for a bot
+    that is not configured, or before any run; LockedError where it cannot be copied for longer than
+    `night.lock_patience_s`.
+    """
+    account = next((one.account for one in night.config.bots if one.id == bot), None)
+    if account is None:
+        names = ", ".join(one.id for one in night.config.bots) or "none"
+        raise UsageError(f"there is no bot {bot!r} in the configuration: {names}")
+    plan = make_plan(
+        night.config, as_of=night.as_of, accounts=[account], now=night.now, patience=night.patience
+    )
+    folder = night.config.state
+    if not (folder / WAREHOUSE).exists() and not (folder / LEDGER).exists():
+        raise UsageError(f"there is no evidence in {folder} yet: run recon run first")
+    quiet = replace(night, is_fetching=False, is_paging=False, asked_for=bot)
+    patience_s, note = night.lock_patience_s, night.progress.note
+    with (
+        storing(folder),
+        known_ledger(folder) as ledger,
+        copied(folder, ledger, patience_s=patience_s, note=note) as copy,
+        opened(copy, ledger) as (warehouse, _),
+    ):
+        try:
+            work = Work(
+                quiet, "", night.now(), last_beats(night.config, night.now), ledger, warehouse
+            )
+            with warehouse.transaction():
+                document, _ = _judge(work, plan, [], _model(work, plan, [], {}))
+                yield document, warehouse
+                raise _UndoneError
+        except _UndoneError:
+            return
+
+
+def read_back(
+    config: Config, as_of: date | None, known_at: datetime, accounts: Sequence[str]
+) -> dict[str, Any]:
+    """Return what was told of a session until an instant, as it was told; nothing is worked out.
+
+    Raises UsageError where nothing was.
+    """
+    path = config.state / LEDGER
+    document = None
+    if path.exists():
+        with storing(config.state), Ledger(path) as ledger:
+            document = ledger.told(as_of, known_at, accounts)
+    if document is None:
+        of = "anything" if as_of is None else f"session {as_of}"
+        raise UsageError(
+            f"--known-at: no run that ended by {known_at:%Y-%m-%d %H:%M} UTC had told of {of}"
+            f"{' and ' + ', '.join(accounts) if accounts else ''}: name a later time"
+        )
+    return document
+
+
+def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> list[Haul]:
+    """Fetch what is not known yet; of an account that was not proven, the whole window again."""
+    if not night.is_fetching:
+        return []
+
+    def wanted(one: AccountPlan) -> Window:
+        with storing(night.config.state):
+            remind(warehouse, one)
+            is_unproven = ledger.was_unproven(one.account.id)
+            return one.window if is_unproven else unread(warehouse, one)
+
+    def books(one: BotPlan) -> BooksWanted:
+        with storing(night.config.state):
+            account = plan.of(one.bot.account)
+            if not ledger.was_agreed(one.bot.id):
+                return BooksWanted(account.window)
+            return unread_books(warehouse, account, one, night.now())
+
+    return asyncio.run(fetch_all(plan, wanted, books, night.progress))
+
+
+def _model(
+    work: Work, plan: Plan, hauls: Sequence[Haul], books: Mapping[str, Landed]
+) -> dict[str, str]:
+    """Build every table from what has landed; return why which bots' books could not be read."""
+    night, warehouse = work.night, work.warehouse
+    bots = [one.bot for one in plan.bots]
+    accounts = [(one.account, one.window, one.days) for one in plan.accounts]
+    assigned = latest(work.ledger.assignments()).values()
+    configure(warehouse, accounts, bots, night.now(), night.asked_for, assigned, shared=plan.shared)
+    failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
+    with night.stages("claims"):
+        unreadable = keep_claims(warehouse, plan, books, failed)
+    methods = {one.account.id: one.account.lots for one in plan.accounts}
+    build(warehouse, work.run, methods, night.stages)
+    return unreadable
+
+
+def _judge(
+    work: Work, plan: Plan, hauls: Sequence[Haul], unreadable: Mapping[str, str]
+) -> tuple[dict[str, Any], list[Break]]:
+    """Return the document, without breaks, journal and pages yet, and the breaks found."""
+    errors = {haul.account: haul.error for haul in hauls if haul.venue != "books" and haul.error}
+    fetched = {
+        one.account.id: Fetched(
+            is_reached=one.account.id not in errors,
+            was_asked=work.night.is_fetching,
+            reason=errors.get(one.account.id, ""),
+        )
+        for one in plan.accounts
+    }
+    config = work.night.config
+    return DocumentBuilder(
+        work.warehouse,
+        work.run,
+        Tolerance(config.recon.tolerance_pct, config.recon.tolerance_abs),
+        [(one.account, one.window, one.source.promises) for one in plan.accounts],
+        [one.bot for one in plan.bots],
+        fetched,
+        unreadable,
+        work.beats,
+    ).build(plan.as_of, _signed_off(config, plan, work.ledger))
+
+
+def _signed_off(config: Config, plan: Plan, ledger: Ledger) -> dict[str, SignedOff]:
+    """Return the sign-offs that hold as of tonight's sessions, by bot."""
+    found = {}
+    for one in plan.bots:
+        window = plan.of(one.bot.account).window
+        found[one.bot.id] = ledger.signed_off(
+            one.bot.account,
+            one.bot.id,
+            since=window.first.date,
+            session=window.last.date,
+            signers=config.recon.sign_off_by,
+        )
+    return {bot: signed for bot, signed in found.items() if signed is not None}
+
+
+def _note_breaks(
+    night: Night, plan: Plan, ledger: Ledger, document: Mapping[str, Any], found: Sequence[Break]
+) -> list[dict[str, Any]]:
+    """Note tonight's breaks; return those that stand, as the document shows them."""
+
+    def age(account: str, first: date) -> int:
+        return _sessions_between(plan.of(account).days, first, plan.as_of)
+
+    sighting = Sighting(
+        run=document["run"],
+        at=night.now(),
+        session=plan.as_of,
+        accounts={one.account.id for one in plan.accounts},
+        judged={
+            (bot["account"], bot["bot"]): _why_none(bot)
+            for bot in document["bots"]
+            if bot["status"] != "unproven"
+        },
+        found=found,
+        age=age,
+    )
+    ours = {(one.bot.account, one.bot.id) for one in plan.bots}
+    return [
+        row | {"age_sessions": age(row["account"], date.fromisoformat(row["first_seen"]))}
+        for row in ledger.see_breaks(sighting)
+        if (row["account"], row["bot"]) in ours and row["first_seen"] <= plan.as_of.isoformat()
+    ]
+
+
+def _why_none(bot: Mapping[str, Any]) -> str:
+    """Return why a bot that was judged has no break where none was found."""
+    signed = bot["signed_off"]
+    if signed is None:
+        return "the evidence agrees, within the tolerance"
+    return f"within the tolerance beyond what {signed['by']} signed off as of {signed['as_of']}"
+
+
+def _sessions_between(days: Calendar, first: date, last: date) -> int:
+    count = 0
+    session = days.session(last)
+    while session.date > first:
+        count += 1
+        session = days.session(session.date - timedelta(days=1))
+    return count
+
+
+def report_path(night: Night, as_of: str) -> Path:
+    """Return the file of a session's report; that of a run of named accounts has their names."""
+    name = ".".join([as_of, *sorted(set(night.accounts))])
+    return night.config.state / "reports" / f"{name}.json"
+
+
+def _report(night: Night, document: Mapping[str, Any]) -> None:
+    """Write the session's report."""
+    path = report_path(night, document["as_of"])
+    write_whole(path, json.dumps(document, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""The machine underneath: files, child processes, signals, the terminal, bodies of HTTP."""

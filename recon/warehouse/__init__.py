@@ -1,0 +1,1 @@
+"""The warehouse: the DuckDB file of evidence and numbers."""

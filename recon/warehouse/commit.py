@@ -1,0 +1,169 @@
+"""Publication: what a run commits is held against its manifest, then handed to its readers.
+
+The warehouse has one writer and, as DuckDB has it, no reader beside that. So what people and
+programs read is a copy, `published.duckdb`, small, whole, and renamed into place: its tables are
+`sql/published`, and `told`, the run's document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from recon.control.ledger import LEDGER, Ledger
+from recon.control.manifests import Manifest
+from recon.errors import StateError
+from recon.system.disk import REMEDY
+from recon.system.state_folder import draft_of, sync_folder
+from recon.warehouse.database import Warehouse
+
+WAREHOUSE, PUBLISHED = "warehouse.duckdb", "published.duckdb"
+BACKUPS = "backups"
+QUERIES = "published"
+ORIGINAL = ("raw", "told")
+"""Schemas that are made from nothing else: what is lost there is lost."""
+
+
+@contextmanager
+def opened(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]]:
+    """Open the warehouse, once it is known to hold what was committed; with it, what was lost.
+
+    That is empty, or says that the last committed run has gone, as where the end of a log was cut
+    off, and which one the warehouse is back at. Raises StateError for anything else that is amiss.
+    """
+    path = state / WAREHOUSE
+    history = ledger.manifests()
+    if not path.exists():
+        if any(each.is_committed for each in history):
+            raise StateError(f"{path} is missing, and runs have committed to it: {REMEDY}")
+        if any((state / BACKUPS).glob("*/manifest.json")):
+            raise StateError(f"{path} and what {LEDGER} knew of it are gone: {REMEDY}")
+    is_old = path.exists()
+    with Warehouse(path) as warehouse:
+        if (
+            is_old
+            and not history
+            and ledger.is_new()
+            and warehouse.rows("from raw.coverage limit 1")
+        ):
+            raise StateError(f"{state / LEDGER} knows of no run, {path} does: {REMEDY}")
+        yield warehouse, _lost(path, warehouse, ledger)
+
+
+def known_ledger(state: Path) -> Ledger:
+    """Open the ledger. Raises StateError where it has gone from beside a warehouse."""
+    path = state / LEDGER
+    if (state / WAREHOUSE).exists() and not path.exists():
+        raise StateError(f"{path} is missing: {REMEDY}")
+    return Ledger(path)
+
+
+@contextmanager
+def kept(warehouse: Warehouse, ledger: Ledger, run: str, at: datetime) -> Iterator[None]:
+    """Commit what the block writes, with a manifest of it in the ledger: all of it, or nothing."""
+    with warehouse.transaction():
+        yield
+        number = ledger.begin_manifest(run, manifest(warehouse), at)
+    ledger.commit_manifest(number)
+
+
+def manifest(warehouse: Warehouse) -> Manifest:
+    """Return what the warehouse holds."""
+    names = warehouse.rows(
+        """
+        select schema_name || '.' || table_name as name from duckdb_tables()
+        where list_contains($schemas, schema_name) and not temporary order by name
+        """,
+        {"schemas": list(ORIGINAL)},
+    )
+    counted = " union all ".join(
+        f"select '{each['name']}' as name, count(*) as n from {each['name']}" for each in names
+    )
+    rows = {row["name"]: row["n"] for row in warehouse.rows(counted)} if counted else {}
+    return Manifest(rows, _sha256(warehouse))
+
+
+def verify(state: Path, ledger: Ledger) -> dict[str, pa.Table]:
+    """Hold the warehouse, closed and opened again, against its last manifest.
+
+    Return what there is to publish. Raises StateError where it does not hold what was committed.
+    """
+    path = state / WAREHOUSE
+    log = path.with_suffix(".duckdb.wal")
+    if log.exists():
+        raise StateError(f"{log} was not taken into the warehouse when it was closed: {REMEDY}")
+    with Warehouse(path, is_read_only=True) as warehouse:
+        if differences := ledger.last_manifest().differs(manifest(warehouse)):
+            raise StateError(f"{path} does not hold what was committed: {differences[0]}: {REMEDY}")
+        return {
+            name: warehouse.arrow(f"from (\n{query}\n) order by all")
+            for name, query in _published(warehouse).items()
+        }
+
+
+def publish(state: Path, tables: Mapping[str, pa.Table], document: Mapping[str, Any]) -> None:
+    """Put the tables and the document of a run in the place of those that were published before.
+
+    Raises StateError where what was written does not read the same.
+    """
+    told = {"run": document["run"], "as_of": document["as_of"], "document": json.dumps(document)}
+    whole = {**tables, "told": pa.Table.from_pylist([told])}
+    path = state / PUBLISHED
+    with draft_of(path) as draft:
+        draft.unlink(missing_ok=True)
+        with duckdb.connect(str(draft)) as db:
+            for name, rows in whole.items():
+                db.register("incoming_rows", rows)
+                db.execute(f"create table {name} as from incoming_rows")
+                db.unregister("incoming_rows")
+        with duckdb.connect(str(draft), read_only=True) as db:
+            for name, rows in whole.items():
+                if not db.sql(f"from {name}").to_arrow_table().equals(rows):
+                    raise StateError(f"{draft}: {name} is not what was written: look at the disk")
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        # A reader that wrote to the old one has left a log.
+        path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
+        draft.replace(path)
+        sync_folder(state)
+
+
+def _published(warehouse: Warehouse) -> dict[str, str]:
+    """Return the queries of `sql/published`: none where nothing has been built yet."""
+    return dict(warehouse.queries(QUERIES)) if warehouse.has("pnl", "by_session") else {}
+
+
+def _sha256(warehouse: Warehouse) -> str:
+    """Return a hash of what there is to publish: each table's rows as text, sorted."""
+    said = hashlib.sha256()
+    for name, query in _published(warehouse).items():
+        [row] = warehouse.rows(
+            "select count(*) as n, sha256(coalesce(string_agg(t::varchar, chr(10) "
+            f"order by t::varchar), '')) as hash from (\n{query}\n) t"
+        )
+        said.update(f"{name} {row['n']} {row['hash']}\n".encode())
+    return said.hexdigest()
+
+
+def _lost(path: Path, warehouse: Warehouse, ledger: Ledger) -> str:
+    """Return what the warehouse has lost that was committed. Raises StateError: see `opened`."""
+    history = ledger.manifests()
+    last = next((n for n, each in enumerate(history) if each.is_committed), None)
+    if last is None:  # of the first commit that was begun nobody knows whether it was made
+        return ""
+    held = manifest(warehouse).rows
+    for number, each in enumerate(history):
+        if all(held.get(name) == count for name, count in each.rows.items()):
+            is_good = number <= last
+            return "" if is_good else f"{path} is back at run {each.run}: what came after is gone"
+    differences = Manifest(history[last].rows, "").differs(Manifest(held, ""))
+    raise StateError(f"{path} does not hold what was committed: {differences[0]}: {REMEDY}")

@@ -1,0 +1,53 @@
+"""Books with a row for each fill: what is wrong with them is named, and it is never a phantom."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from tests.support.diaries import KINDS, LIES, OWN_PROFIT, Diary, causes_of
+from tests.support.fleet import QUICK, account, one_night
+
+PATIENT = replace(QUICK, request_timeout_s=10.0, total_s=120.0)
+"""So many orders take their time on a busy machine."""
+NEARLY_ALL = Fraction(99, 100)
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "1"))))
+def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
+    book, rng = account(), random.Random(f"diary{seed}")
+    diaries = [
+        Diary(rng, number, kind, lie, book, recognises, names_orders)
+        for number, (kind, lie, recognises, names_orders) in enumerate(
+            (kind, lie, recognises, names_orders)
+            for kind in KINDS
+            for lie in LIES
+            for recognises, names_orders in (("payment", True), ("close", rng.random() < 0.5))
+            if not (kind == "passivbot" and lie in OWN_PROFIT)
+        )
+    ]
+    for diary in diaries:
+        diary.live(10)
+    bots = [diary.bot(tmp_path) for diary in diaries]
+    document = one_night(tmp_path, book, bots=bots, patience=PATIENT)
+    assert [entry["status"] for entry in document["accounts"]] == ["proven"]
+    for diary, bot in zip(diaries, document["bots"], strict=True):
+        about = (diary.number, diary.kind, diary.lie, diary.recognises, diary.names_orders, bot)
+        causes = causes_of(bot)
+        off = Fraction(bot["total"]["amount"])
+        assert sum(causes.values()) == off, about
+        day = sum(Fraction(one["amount"]) for one in bot["day"]["causes"])
+        assert day == Fraction(bot["day"]["amount"]), about
+        if diary.recognises == "close":
+            off -= causes.pop("timing", Fraction(0))
+        if not off:  # a wrong quantity moves nothing where nothing is closed after it
+            assert (diary.lie, any(causes.values())) == ("qty", False), about
+            continue
+        others = {name for name, amount in causes.items() if abs(amount) > abs(off) / 100}
+        assert others == {LIES[diary.lie]}, about
+        assert causes[LIES[diary.lie]] / off >= NEARLY_ALL, about

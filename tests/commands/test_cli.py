@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from recon.cli import cli, run_cli
+from recon.core.records import CheckItem
+from recon.errors import ExitCode
+from recon.report.terminal import print_checks, print_document
+
+
+def test_help_names_every_command_and_every_exit_code() -> None:
+    result = CliRunner().invoke(cli, ["--help"])
+    assert result.exit_code == 0
+    for word in (*cli.commands, *(str(int(code)) for code in ExitCode)):
+        assert word in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["run", "--nonsense"], ["run", "--as-of", "x"]]
+)
+def test_a_wrong_call_is_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(arguments) == ExitCode.USAGE
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err
+
+
+def test_a_wrong_configuration_is_two_and_says_what(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recon.toml"
+    path.write_text("[recon]\nspeed = 3\n")
+    assert run_cli(["run", "--json", "--config", str(path)]) == ExitCode.USAGE
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"{path}: recon.speed: an unknown key" in output.err
+
+
+def test_the_module_runs_as_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "recon", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("recon, version ")
+
+
+def test_debugging_never_shows_what_ccxt_would_say(tmp_path: Path) -> None:
+    run_cli(["run", "-vv", "--config", str(tmp_path / "none.toml")])
+    assert logging.getLogger("ccxt").getEffectiveLevel() >= logging.INFO
+    assert logging.getLogger("urllib3").getEffectiveLevel() >= logging.INFO
+
+
+DOCUMENT = {
+    "as_of": "2026-05-14", "run": "r", "status": "unproven",
+    "accounts": [{
+        "account": "okx", "status": "failed", "currency": "USDT",
+        "coverage": {"fills": "failed", "ledger": "partial", "positions": "complete"},
+        "proofs": {"positions": "broken", "cash": "absent", "difference": {"positions": {}}},
+        "total": dict.fromkeys(["net", "carried", "unrealised"]),
+        "unowned": {"net": None, "fills": None}, "netting": None,
+        "proven_window": None, "valued": {},
+        "reasons": ["the key [bold]says[/bold] trade"],
+    }],
+    "bots": [{
+        "bot": "btc", "account": "okx", "status": "unproven", "reasons": ["its account failed"],
+        **{span: {"claimed": "1309.00", "amount": None, "pct": None, "truth": {
+            **dict.fromkeys(["gross", "fees", "funding", "net", "carried"]), "other": "-12345.678"}}
+           for span in ("total", "day")},
+    }],
+    "restated": [],
+    "breaks": [
+        {"break": "b1", "bot": "btc", "kind": "total", "amount": "1682.00", "age_sessions": 3,
+         "status": "open"}
+    ],
+    "pages": [{"page": "p1", "status": "failed"}],
+}  # fmt: skip
+
+
+def shown(width: int = 100) -> str:
+    out = StringIO()
+    print_document(json.loads(json.dumps(DOCUMENT)), console=Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_the_table_shows_the_unknown_as_unknown() -> None:
+    text = shown()
+    for part in ("as of 2026-05-14", "1,309.00", "-12,345.68", "?", "3 sessions old", "p1: failed"):
+        assert part in text
+    assert "0.00" not in text
+
+
+def test_the_table_fits_eighty_columns() -> None:
+    assert all(len(line) <= 80 for line in shown(80).splitlines() if "─" in line)
+
+
+def test_what_a_venue_says_is_not_taken_for_markup() -> None:
+    assert "[bold]says[/bold]" in shown()
+
+
+def test_breaks_say_how_they_stand_and_sign_offs_stay_in_sight() -> None:
+    assert "b1: btc total 1,682.00, 3 sessions old, open" in shown()  # as an earlier run told it
+    document = json.loads(json.dumps(DOCUMENT))
+    document["breaks"][0] |= {"severity": "critical", "reopened": True}
+    document["bots"][0]["signed_off"] = {
+        "amount": "1682.00", "beyond": "0", "as_of": "2026-05-10", "by": "[anna]", "reason": "old",
+    }  # fmt: skip
+    document["journal"] = {"entries": 7, "head": "ab12"}
+    out = StringIO()
+    print_document(document, verbosity=1, console=Console(file=out, width=120))
+    for line in (
+        "break b1: btc total 1,682.00, 3 sessions old, critical, open (reopened)",
+        "signed off: btc 1,682.00 as of 2026-05-10 by [anna]: old; 0.00 beyond it",
+        "journal: 7 entries, head ab12",
+    ):
+        assert line in out.getvalue()
+
+
+def test_checks_say_what_to_do() -> None:
+    out = StringIO()
+    items = [
+        CheckItem("account okx", "reached", is_ok=True, notes=("add an allow-list",)),
+        CheckItem("bot btc", "no such file", remedy="correct bots.btc.books"),
+    ]
+    print_checks(items, Console(file=out, width=80))
+    assert out.getvalue().splitlines() == [
+        "ok   account okx: reached",
+        "     add an allow-list",
+        "FAIL bot btc: no such file",
+        "     correct bots.btc.books",
+        "1 of 2 checks are well, 1 not: correct that, then type  recon check",
+    ]
+
+
+def test_a_narrow_terminal_folds_a_figure_and_never_cuts_it() -> None:
+    text = shown(60)
+    assert "…" not in text
