@@ -51,13 +51,26 @@ class Peer:
 
 
 PEERS = (
-    Peer("beancount", "beancount_fifo.py", "fifo", Target("at least", 500, "× beancount"),
-         Decimal(0)),
-    Peer("nautilus", "nautilus_average.py", "average", Target("at least", 80, "× nautilus"),
-         Decimal("0.00000001")),
-    Peer("vectorbt", "vectorbt_average.py", "average", Target("at least", 2, "× vectorbt"),
-         Decimal("0.00000001"), is_small=False, is_exactness_promised=False),
-)  # fmt: skip
+    Peer(
+        "beancount", "beancount_fifo.py", "fifo", Target("at least", 500, "× beancount"), Decimal(0)
+    ),
+    Peer(
+        "nautilus",
+        "nautilus_average.py",
+        "average",
+        Target("at least", 80, "× nautilus"),
+        Decimal("0.00000001"),
+    ),
+    Peer(
+        "vectorbt",
+        "vectorbt_average.py",
+        "average",
+        Target("at least", 2, "× vectorbt"),
+        Decimal("0.00000001"),
+        is_small=False,
+        is_exactness_promised=False,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)

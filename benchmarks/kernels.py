@@ -58,9 +58,9 @@ def _keys(database: duckdb.DuckDBPyConnection) -> int:
 
 
 def _realise(batches: Any, keys: int) -> Any:
-    import numpy as np  # noqa: PLC0415 - what is heavy is imported where it is used
+    import numpy as np
 
-    from recon.lots.compiled import AVERAGE, FIFO, realise_compiled  # noqa: PLC0415
+    from recon.lots.compiled import AVERAGE, FIFO, realise_compiled
 
     outcome = realise_compiled(batches, np.tile(np.array([FIFO, AVERAGE], np.int8), (keys, 1)))
     if outcome.handed_over:

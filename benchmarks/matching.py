@@ -66,12 +66,22 @@ def measure(run: Run) -> list[Line]:
              times["by looks"] / times["base"], f"{times['by looks']:.2f} s", unit="× base"),
     ]  # fmt: skip
     if run.is_quick:
-        return [*lines, Line(4, "matching orders, 4M beside 1M", GROWTH_TARGET,
-                             missing="not measured here")]  # fmt: skip
+        return [
+            *lines,
+            Line(4, "matching orders, 4M beside 1M", GROWTH_TARGET, missing="not measured here"),
+        ]
     run.note("matching: 4M trades with as many orders")
     growth = _timed(run, huge, 3)["by order"]
-    return [*lines, Line(4, "matching orders, 4M beside 1M", GROWTH_TARGET,
-                         growth / times["by order"], f"{growth:.2f} s")]  # fmt: skip
+    return [
+        *lines,
+        Line(
+            4,
+            "matching orders, 4M beside 1M",
+            GROWTH_TARGET,
+            growth / times["by order"],
+            f"{growth:.2f} s",
+        ),
+    ]
 
 
 def _timed(run: Run, count: int, repeats: int) -> dict[str, float]:

@@ -52,7 +52,7 @@ def peak_bytes() -> int:
     """
     status = Path("/proc/self/status")
     if not status.exists():
-        import resource  # noqa: PLC0415 - not there on every system, and not needed on Linux
+        import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     lines = status.read_text(encoding="ascii").splitlines()

@@ -103,8 +103,10 @@ class Desk:
         with mock.patch.dict("os.environ", {"RECON_BENCH": "none"}):
             self._config = load(self.folder / "recon.toml")
         self._tape = duckdb.connect()
-        self._tape.execute("create table tape (account text, happened timestamp, id text, key int, "
-                           "qty int, fill text, bill text, change decimal(18, 3))")  # fmt: skip
+        self._tape.execute(
+            "create table tape (account text, happened timestamp, id text, key int, "
+            "qty int, fill text, bill text, change decimal(18, 3))"
+        )
 
     @property
     def today(self) -> date:
@@ -130,10 +132,13 @@ class Desk:
         self._tape.execute(
             TRADES,
             {
-                "day": day, "fills": fills, "before": before, "accounts": ACCOUNTS,
+                "day": day,
+                "fills": fills,
+                "before": before,
+                "accounts": ACCOUNTS,
                 "instruments": INSTRUMENTS,
             },
-        )  # fmt: skip
+        )
 
     def _run(self, which: str, parameters: list[object]) -> dict[str, float]:
         gc.collect()
@@ -152,10 +157,13 @@ class Desk:
         with mock.patch("recon.fetch.plan.account_source", canned):
             run_night(
                 Night(
-                    self._config, as_of=self.today, is_paging=False, stages=stages,
+                    self._config,
+                    as_of=self.today,
+                    is_paging=False,
+                    stages=stages,
                     now=lambda: taken + timedelta(hours=2),
                 )
-            )  # fmt: skip
+            )
         return dict(stages.seconds)
 
     def _standing(self, account: str) -> list[Record]:
@@ -168,20 +176,41 @@ class Desk:
             "select 1000000 + sum(change) from tape where account = ?", [account]
         ).fetchall()
         rows: list[tuple[str, str, dict[str, Any]]] = [
-            ("position", f"{_name(key)}/net/cross/{key}",
-             {"instId": _name(key), "instType": "SWAP", "posSide": "net", "mgnMode": "cross",
-              "posId": str(key), "pos": str(qty), "avgPx": "1", "markPx": "1", "ccy": "USDT"})
+            (
+                "position",
+                f"{_name(key)}/net/cross/{key}",
+                {
+                    "instId": _name(key),
+                    "instType": "SWAP",
+                    "posSide": "net",
+                    "mgnMode": "cross",
+                    "posId": str(key),
+                    "pos": str(qty),
+                    "avgPx": "1",
+                    "markPx": "1",
+                    "ccy": "USDT",
+                },
+            )
             for key, qty in positions
-        ]  # fmt: skip
+        ]
         details = [{"ccy": "USDT", "cashBal": str(cash)}]
         rows.append(("balance", "account", {"details": details}))
         rows.append(("config", "account", {"uid": account, "perm": "read_only"}))
         rows += [
-            ("instrument", _name(key),
-             {"instId": _name(key), "instType": "SWAP", "ctVal": "0.01", "ctMult": "1",
-              "ctType": "linear", "settleCcy": "USDT"})
+            (
+                "instrument",
+                _name(key),
+                {
+                    "instId": _name(key),
+                    "instType": "SWAP",
+                    "ctVal": "0.01",
+                    "ctMult": "1",
+                    "ctType": "linear",
+                    "settleCcy": "USDT",
+                },
+            )
             for key in range(INSTRUMENTS)
-        ]  # fmt: skip
+        ]
         return [Record(kind, name, json.dumps(row)) for kind, name, row in rows]
 
     def grow(self, history: int) -> None:
@@ -312,9 +341,15 @@ class Canned:
             yield record
         for promise in self.promises:
             yield Coverage(
-                promise.evidence, (promise.kind,), "complete", window.start, window.end,
-                window.start, self.taken, is_snapshot=promise.is_snapshot,
-            )  # fmt: skip
+                promise.evidence,
+                (promise.kind,),
+                "complete",
+                window.start,
+                window.end,
+                window.start,
+                self.taken,
+                is_snapshot=promise.is_snapshot,
+            )
 
     async def check(self) -> list[CheckItem]:
         """Nothing to check."""

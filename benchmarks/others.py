@@ -110,7 +110,7 @@ def pandas_apply(frame: Any) -> float:
 
 
 def _one_key(group: Any) -> Any:
-    import pandas as pd  # noqa: PLC0415 - loaded once, before any clock runs
+    import pandas as pd
 
     columns = (group[name].to_numpy() for name in ("signed", "price", "fee"))
     lots: deque[list[float]] = deque()
@@ -123,21 +123,21 @@ def _one_key(group: Any) -> Any:
             sign = 1 if held > 0 else -1
             left = closing
             fifo_fees += closing_fee
-            while left > 1e-9 and lots:  # noqa: PLR2004 - floats leave crumbs
+            while left > 1e-9 and lots:
                 lot = lots[0]
                 part = min(left, lot[0])
                 lot_fee = lot[2] * part / lot[0]
                 fifo += sign * part * (price - lot[1])
                 fifo_fees += lot_fee
                 lot[0], lot[2], left = lot[0] - part, lot[2] - lot_fee, left - part
-                if lot[0] <= 1e-9:  # noqa: PLR2004
+                if lot[0] <= 1e-9:
                     lots.popleft()
             share = closing / abs(held)
             average += sign * (closing * price - cost * share)
             average_fees += closing_fee + paid * share
             cost, paid = cost * (1 - share), paid * (1 - share)
         opening = qty - closing
-        if opening > 1e-9:  # noqa: PLR2004
+        if opening > 1e-9:
             lots.append([opening, price, fee - closing_fee])
             cost, paid = cost + opening * price, paid + fee - closing_fee
         held += signed

@@ -101,7 +101,7 @@ class Run:
 
 def number(value: float) -> str:
     """Return a figure as people read it: three digits at most after the point, none it lacks."""
-    if value == round(value) or abs(value) >= 100:  # noqa: PLR2004 - hundreds need no fraction
+    if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}"
 

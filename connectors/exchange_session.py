@@ -38,7 +38,7 @@ def open_session(patience: Patience) -> Any:
     compression is damaged. More than
     `patience.most_bytes` or `patience.most_values` of all answers are a VenueRefused.
     """
-    import aiohttp  # noqa: PLC0415 - with ccxt, and only then
+    import aiohttp
 
     read_bytes = read_values = 0
 

@@ -9,13 +9,13 @@ import sys
 def main() -> None:
     """Run the command line and exit with its status."""
     os.umask(0o077)
-    from recon.system.interruption import asked, heeding  # noqa: PLC0415 - after the umask
+    from recon.system.interruption import asked, heeding
 
     status = 0
     try:
         with heeding(_end_children):
-            from recon.cli import run_cli  # noqa: PLC0415 - after the umask
-            from recon.system.output import write_uncaught  # noqa: PLC0415
+            from recon.cli import run_cli
+            from recon.system.output import write_uncaught
 
             write_uncaught()
             status = run_cli(sys.argv[1:])

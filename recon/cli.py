@@ -67,7 +67,7 @@ def explain(
     trade: str | None,
     csv_path: Path | None,
     wait_s: float,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Say why BOT shows something else than is true: causes, then trades beside their fills.
@@ -77,11 +77,11 @@ def explain(
     log(verbosity)
     session = None if as_of is None else read_date(as_of)
     config = load_config(config_path, with_secrets=False)
-    from recon.core.tolerance import EXIT_CODES  # noqa: PLC0415
-    from recon.run.explain import explain as explained  # noqa: PLC0415
-    from recon.run.explain import write_evidence  # noqa: PLC0415
-    from recon.run.nightly import Night  # noqa: PLC0415
-    from recon.system.progress import PlainLines  # noqa: PLC0415
+    from recon.core.tolerance import EXIT_CODES
+    from recon.run.explain import explain as explained
+    from recon.run.explain import write_evidence
+    from recon.run.nightly import Night
+    from recon.system.progress import PlainLines
 
     night = Night(config, as_of=session, lock_patience_s=wait_s, progress=PlainLines())
     told = explained(night, bot, trade)
@@ -91,7 +91,7 @@ def explain(
     if is_json:
         print_json(told)
     else:
-        from recon.report.waterfall import print_explanation  # noqa: PLC0415
+        from recon.report.waterfall import print_explanation
 
         print_explanation(told)
     return EXIT_CODES[told["status"]]
@@ -101,11 +101,11 @@ def explain(
 @config_option
 @json_option
 @verbose_option
-def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+def check(config_path: Path, is_json: bool, verbosity: int) -> int:
     """Try everything a night and the watch need, and say what to do about each failure."""
     log(verbosity)
     config = load_config(config_path)
-    from recon.run.check import check_everything  # noqa: PLC0415
+    from recon.run.check import check_everything
 
     items = check_everything(config)
     if is_json:
@@ -126,7 +126,7 @@ def check(config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT
             }
         )
     else:
-        from recon.report.terminal import print_checks  # noqa: PLC0415
+        from recon.report.terminal import print_checks
 
         is_usual = config_path == Path("recon.toml")
         print_checks(items, options="" if is_usual else f" --config {config_path}")
@@ -143,7 +143,7 @@ def backfill(
     config_path: Path,
     since: str | None,
     accounts: tuple[str, ...],
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Read the past of accounts, piece by piece; go on where it stopped.
@@ -154,10 +154,10 @@ def backfill(
     log(verbosity)
     day = None if since is None else read_date(since, "--since")
     config = load_config(config_path)
-    from dataclasses import asdict  # noqa: PLC0415
+    from dataclasses import asdict
 
-    from recon.fetch.backfill import backfill as fill  # noqa: PLC0415
-    from recon.system.progress import progress  # noqa: PLC0415
+    from recon.fetch.backfill import backfill as fill
+    from recon.system.progress import progress
 
     with progress() as shown:
         done = fill(
@@ -167,7 +167,7 @@ def backfill(
     if is_json:
         print_json({"schema": 1, "accounts": filled})
     else:
-        from recon.report.terminal import print_filled  # noqa: PLC0415
+        from recon.report.terminal import print_filled
 
         print_filled(filled)
     return ExitCode.UNPROVEN if any(one["problems"] for one in filled) else ExitCode.AGREED
@@ -183,10 +183,10 @@ def backfill(
 )
 @json_option
 @verbose_option
-def demo(folder: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+def demo(folder: Path, is_json: bool, verbosity: int) -> int:
     """Play the story of btc-quantum against loopback venues: nothing to configure."""
     log(verbosity)
-    from recon.demo.story.play import play  # noqa: PLC0415
+    from recon.demo.story.play import play
 
     return play(folder, is_json=is_json)
 
@@ -223,7 +223,7 @@ def run_cli(arguments: Sequence[str]) -> int:
 
 def _ended(error: BaseException) -> int:
     """Say what has ended a command; return its exit status. Anything unexpected is a bug."""
-    from recon.system.disk import shortage  # noqa: PLC0415 - only once there is an error
+    from recon.system.disk import shortage
 
     if isinstance(error, ReconError | Interrupted):
         echo(f"recon: {error}", err=True)

@@ -217,9 +217,9 @@ def _escape(char: str) -> str:
     code = ord(char)
     if char in SHORT_ESCAPES and char in "\n\t\r":
         return f"\\{SHORT_ESCAPES[char]}"
-    if code <= 0xFF:  # noqa: PLR2004 - what fits two digits
+    if code <= 0xFF:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - and four
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
 def _replaced(text: str, secrets: list[_Secret], marks: re.Pattern[str]) -> str:

@@ -142,7 +142,7 @@ def as_nobody(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> AsNob
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """Give a PostgreSQL server, started by the first test that asks."""
-    from tests.support.servers.postgres import PostgresServer  # noqa: PLC0415 - not all tests need it
+    from tests.support.servers.postgres import PostgresServer
 
     with PostgresServer() as server:
         yield server

@@ -96,8 +96,11 @@ def test_a_disk_that_is_full_is_the_error_and_not_the_rollback(tmp_path: Path) -
     """SQLite rolls back by itself where a write fails: there is nothing to roll back then."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "ledger.sqlite")],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     said, left = done.stdout.splitlines()
     assert said.startswith("OperationalError ")
     assert "I/O" in said or "full" in said
@@ -142,7 +145,8 @@ def test_nothing_is_closed_where_its_error_would_hide_another(folder: str) -> No
                 called = {
                     call.func.attr
                     for call in ast.walk(each)
-                    if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+                    if isinstance(call, ast.Call)
+                    and isinstance(call.func, ast.Attribute)
                     and not (isinstance(call.func.value, ast.Name) and call.func.value.id == "os")
-                }  # fmt: skip
+                }
                 assert not called & CLOSING, f"{path}:{each.lineno}"

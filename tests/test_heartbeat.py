@@ -95,7 +95,7 @@ def test_another_thread_cannot_beat_for_the_loop(path: Path) -> None:
 
 def test_a_time_without_a_zone_is_refused(path: Path) -> None:
     with pytest.raises(ValueError, match="has no zone"):
-        Heartbeat(path, "btc").beat(last_bar_at=datetime(2026, 5, 14))  # noqa: DTZ001
+        Heartbeat(path, "btc").beat(last_bar_at=datetime(2026, 5, 14))
     assert not path.exists()
 
 

@@ -102,31 +102,41 @@ def test_evidence_has_no_secret_and_nothing_else_of_it_changes(knows: None) -> N
     assert json.loads(clean[1].payload) == {**odd, "note": f"OK-ACCESS-PASSPHRASE [secret {NAME}]"}
     assert isinstance(clean[2], Table)
     assert clean[2].batches.to_pydict() == {
-        "id": ["1", "2"], "note": ["1234567", f"[secret {NAME}]"], "pnl": ["1.10", None],
-    }  # fmt: skip
+        "id": ["1", "2"],
+        "note": ["1234567", f"[secret {NAME}]"],
+        "pnl": ["1.10", None],
+    }
 
 
 def test_documents_keep_their_shape_and_numbers(knows: None) -> None:
     said = {"reasons": [f"{SECRET}\x1b"], "net": "-373.00", "n": 3, "at": None, SECRET: True}
     mark = f"[secret {NAME}]"
     assert shown_document(said) == {
-        "reasons": [f"{mark}\\x1b"], "net": "-373.00", "n": 3, "at": None, mark: True,
-    }  # fmt: skip
+        "reasons": [f"{mark}\\x1b"],
+        "net": "-373.00",
+        "n": 3,
+        "at": None,
+        mark: True,
+    }
 
 
 @pytest.mark.parametrize(
     ("url", "parts"),
     [
         ("tgram://123456789:AAcanary_abcdefghij/987654321/", ["AAcanary_abcdefghij"]),
-        ("https://hooks.slack.com/services/T0000001/B0000002/XXXXXXXXXXXXXXXXXXXXXXXX",
-         ["T0000001", "B0000002", "XXXXXXXXXXXXXXXXXXXXXXXX"]),
+        (
+            "https://hooks.slack.com/services/T0000001/B0000002/XXXXXXXXXXXXXXXXXXXXXXXX",
+            ["T0000001", "B0000002", "XXXXXXXXXXXXXXXXXXXXXXXX"],
+        ),
         ("redis://bot:s3cr%40t-word@127.0.0.1:6379/0", ["s3cr%40t-word", "s3cr@t-word"]),
         ("pagerduty://0canary0canary0c@1canary1canary1", ["0canary0canary0c", "1canary1canary1"]),
         ("json://127.0.0.1:8080/hook?key=0123456789abcdef", ["0123456789abcdef"]),
-        ("-----BEGIN EC KEY-----\nMHcCAQEEIBkg1234567890\n-----END EC KEY-----",
-         ["MHcCAQEEIBkg1234567890"]),
+        (
+            "-----BEGIN EC KEY-----\nMHcCAQEEIBkg1234567890\n-----END EC KEY-----",
+            ["MHcCAQEEIBkg1234567890"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_of_a_url_is_secret_is_recognised_alone(
     url: str, parts: list[str], tmp_path: Path
 ) -> None:

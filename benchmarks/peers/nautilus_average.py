@@ -72,11 +72,25 @@ def events(fills, instruments):
         ):
             if part:
                 event = OrderFilled(
-                    trader, strategy, instruments[key].id, order, venue_order, account,
-                    TradeId(f"{fill['fill_id']}{is_closing:d}"), PositionId(key), side,
-                    OrderType.MARKET, Quantity.from_str(f"{part:f}"), price, USDT,
-                    Money(-part_fee, USDT), LiquiditySide.TAKER, event_id, 0, 0,
-                )  # fmt: skip
+                    trader,
+                    strategy,
+                    instruments[key].id,
+                    order,
+                    venue_order,
+                    account,
+                    TradeId(f"{fill['fill_id']}{is_closing:d}"),
+                    PositionId(key),
+                    side,
+                    OrderType.MARKET,
+                    Quantity.from_str(f"{part:f}"),
+                    price,
+                    USDT,
+                    Money(-part_fee, USDT),
+                    LiquiditySide.TAKER,
+                    event_id,
+                    0,
+                    0,
+                )
                 given.append((key, event, fill["fill_id"] if is_closing else None, part_fee))
     return given
 

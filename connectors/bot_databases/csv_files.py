@@ -61,7 +61,7 @@ def csv_columns(
 
     Raises UnreadableError where a line is cut off or has another number of fields.
     """
-    from pyarrow import csv as reader  # noqa: PLC0415 - loaded where such books are read
+    from pyarrow import csv as reader
 
     place = path.name if isinstance(path, Path) else path
     names = [f"c{number}" for number in range(count)]

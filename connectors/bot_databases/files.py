@@ -71,7 +71,7 @@ class FileReader:
         parse: Parse,
         suffixes: Sequence[str],
         table: str | None = None,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
     ) -> None:
         self.source = str(path)
         self._path = path
@@ -121,10 +121,7 @@ class FileReader:
                 return [self._path]
             else:
                 _look_into_folders(self.source)
-                found = [
-                    Path(one)
-                    for one in glob.glob(self.source, recursive=True)  # noqa: PTH207 - any root
-                ]
+                found = [Path(one) for one in glob.glob(self.source, recursive=True)]
         if not found:
             what = f"holds no file that ends in {' or '.join(self._suffixes)}"
             if not self._path.is_dir():

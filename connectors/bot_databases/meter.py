@@ -22,7 +22,7 @@ class Meter:
     but `is_late` and `let_go` raises UnreadableError, which names value, limit and setting.
     """
 
-    def __init__(self, source: Path | str, limits: Limits = Limits()) -> None:  # noqa: B008 - frozen
+    def __init__(self, source: Path | str, limits: Limits = Limits()) -> None:
         self.source = source
         self.limits = limits
         self._until = time.monotonic() + limits.seconds

@@ -41,7 +41,7 @@ _RESTORE = "restore it, or correct `books`"
 
 def parse_parquet(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
     """Return the one table of a Parquet file. Raises UnreadableError."""
-    from pyarrow import parquet  # noqa: PLC0415 - loaded where such books are read
+    from pyarrow import parquet
 
     with _readably(path):
         with parquet.ParquetFile(pa.BufferReader(content)) as file:
@@ -93,7 +93,7 @@ class _Source:
         yield from self._values(rows, [])
 
     def _values(self, rows: int, texts: list[str]) -> Iterator[pa.Array]:
-        from pyarrow import parquet  # noqa: PLC0415 - loaded where such books are read
+        from pyarrow import parquet
 
         with parquet.ParquetFile(
             pa.BufferReader(self._content),

@@ -116,7 +116,7 @@ class PostgresReader:
         self,
         url: str,
         password: str = "",
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
     ) -> None:
         self._url = url
         self._password = password
@@ -140,7 +140,7 @@ class PostgresReader:
     async def _connected(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         """Give a connection inside a transaction that may only read; nothing is kept of it."""
         try:
-            import psycopg  # noqa: PLC0415 - an extra, loaded where such books are read
+            import psycopg
         except ImportError:
             remedy = "run  pip install 'recon[postgres]'"
             raise UnreadableError(self.source, "needs the library psycopg", remedy) from None
@@ -222,7 +222,7 @@ class PostgresReader:
     @contextmanager
     def _readably(self) -> Iterator[None]:
         """Turn what the server or the network says into an error for the person who reads it."""
-        import psycopg  # noqa: PLC0415
+        import psycopg
 
         try:
             yield
@@ -244,7 +244,7 @@ def _guard(url: str) -> str | None:
     answers may then ask for the password itself. A hash of it (scram-sha-256) is sent all the same.
     `sslmode=require`, or better, in the URL makes TLS certain, and needs no guard.
     """
-    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415 - an extra
+    from psycopg.conninfo import conninfo_to_dict
 
     named = {key: str(value) for key, value in conninfo_to_dict(url).items()}
     hosts = ",".join(filter(None, [named.get("host"), named.get("hostaddr")])).split(",")

@@ -54,7 +54,7 @@ class SqliteBooks:
         is_wanted: Callable[[str], bool] = lambda _table: True,
         unknown: Unknown = NOT_ASKED_FOR,
         above: Above | None = None,
-        limits: Limits = Limits(),  # noqa: B008 - frozen
+        limits: Limits = Limits(),
     ) -> None:
         self.account = bot
         self._path = path

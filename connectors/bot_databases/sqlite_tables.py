@@ -231,8 +231,8 @@ def _text(values: pa.Array, digits: Digits) -> pa.Array:
 
 def _batches(copy: Path, query: str) -> Iterator[pa.RecordBatch]:
     """Yield what a query gives, without its first row."""
-    import adbc_driver_manager as adbc  # noqa: PLC0415 - a driver, loaded where books are read
-    from adbc_driver_sqlite import dbapi  # noqa: PLC0415
+    import adbc_driver_manager as adbc
+    from adbc_driver_sqlite import dbapi
 
     uri = f"file:{quote(str(copy.absolute()))}?mode=ro"
     try:

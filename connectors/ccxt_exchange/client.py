@@ -34,8 +34,12 @@ Row = dict[str, Any]
 """One row as ccxt understands it; `info` in it is what the exchange sent, numbers as text."""
 
 READS = (
-    "load_markets", "fetch_my_trades", "fetch_funding_history", "fetch_positions", "fetch_balance"
-)  # fmt: skip
+    "load_markets",
+    "fetch_my_trades",
+    "fetch_funding_history",
+    "fetch_positions",
+    "fetch_balance",
+)
 """Every call of ccxt's that leaves here. All are reads, also where an exchange wants a POST."""
 NOT_SERVED = frozenset({403, 451})
 """The address is not on the key's list, or the exchange does not serve this country."""
@@ -139,7 +143,7 @@ class CcxtClient:
         raise AssertionError("tenacity returns or raises")
 
     async def _ask(self, call: str, arguments: Sequence[object], at: Place | None) -> Any:
-        import ccxt  # noqa: PLC0415 - heavy, and loaded by the time a client exists
+        import ccxt
 
         if call not in READS:
             raise AssertionError(f"{call} is not one of the reads")
@@ -173,7 +177,7 @@ async def open_client(
     key: ExchangeKey, settings: ExchangeSettings, options: Mapping[str, object], patience: Patience
 ) -> AsyncIterator[CcxtClient]:
     """Open a client and close it again, whatever happens. `options` are ccxt's own."""
-    import ccxt.async_support as ccxt  # noqa: PLC0415 - 40 times a bare start of Python
+    import ccxt.async_support as ccxt
 
     _bound_exponents()
     session = open_session(patience)
@@ -242,7 +246,7 @@ def _guarded(exchange: Any) -> Any:
 @cache
 def _bound_exponents() -> None:
     """Make ccxt's arithmetic refuse an exponent whose zeros would fill the memory."""
-    from ccxt.base.precise import Precise  # noqa: PLC0415 - with ccxt, and only then
+    from ccxt.base.precise import Precise
 
     read = Precise.__init__
 
@@ -320,7 +324,7 @@ def _told_apart(call: str, error: Exception) -> VenueError:
     A wrong clock (InvalidNonce) is a NetworkError to ccxt. So is Kraken's answer to a key that two
     programs use, which passes: a clock that is really off is told by `check_clock` before.
     """
-    import ccxt  # noqa: PLC0415 - heavy, and loaded by the time a client exists
+    import ccxt
 
     said = f"{call}: {type(error).__name__}: {cause_of(error)}"
     if isinstance(error, ccxt.AuthenticationError):
@@ -331,7 +335,7 @@ def _told_apart(call: str, error: Exception) -> VenueError:
 
 
 def _enter_sandbox(exchange: Any) -> None:
-    import ccxt  # noqa: PLC0415 - heavy, and loaded by the time a client exists
+    import ccxt
 
     try:
         exchange.set_sandbox_mode(enable=True)

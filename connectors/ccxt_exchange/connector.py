@@ -241,9 +241,13 @@ class _Visit:
                     yield record
                 if late:
                     yield self._statement(
-                        "fills", "trade", "complete", since=before, rows=len(late),
+                        "fills",
+                        "trade",
+                        "complete",
+                        since=before,
+                        rows=len(late),
                         pages=chain.pages,
-                    )  # fmt: skip
+                    )
                 else:
                     # The exchange's clock may run ahead: what is known was before the snapshot.
                     ahead = min(self._newest + MILLISECOND, before + MAX_AHEAD)

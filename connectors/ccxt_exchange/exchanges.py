@@ -137,7 +137,7 @@ _NEEDS_NO_SYMBOL = frozenset({"hyperliquid"})
 
 def exchange_facts(name: str, market_type: str | None, sub_type: str | None) -> Exchange:
     """Return what is known of an exchange, for one type of its markets (None: its usual one)."""
-    import ccxt  # noqa: PLC0415 - heavy: loaded for the accounts that are read through it
+    import ccxt
 
     exchange: Any = getattr(ccxt, name)()
     kind = market_type or exchange.options.get("defaultType") or "spot"

@@ -21,8 +21,19 @@ from recon.outside_text import excerpt
 MAX_PAGES = 20_000
 PASSES = 3
 """How often rows that are counted are counted again, while they change."""
-KEPT = ("id", "order", "symbol", "side", "amount", "price", "timestamp", "code", "fee", "fees",
-        "info")  # fmt: skip
+KEPT = (
+    "id",
+    "order",
+    "symbol",
+    "side",
+    "amount",
+    "price",
+    "timestamp",
+    "code",
+    "fee",
+    "fees",
+    "info",
+)
 """The fields of a row that records are made of: the others would be held for nothing."""
 DIGITS = 30
 """Longer than any id, count or time of an exchange's."""

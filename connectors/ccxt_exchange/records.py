@@ -21,9 +21,17 @@ TRADE_FIELDS = ("id", "order", "symbol", "side", "amount", "price", "timestamp")
 FUNDING_FIELDS = ("id", "symbol", "code", "amount", "timestamp")
 POSITION_FIELDS = ("symbol", "side", "contracts", "entryPrice", "markPrice", "hedged", "marginMode")
 MARKET_FIELDS = (
-    "id", "symbol", "type", "contract", "contractSize", "linear", "inverse", "base", "quote",
+    "id",
+    "symbol",
+    "type",
+    "contract",
+    "contractSize",
+    "linear",
+    "inverse",
+    "base",
+    "quote",
     "settle",
-)  # fmt: skip
+)
 
 
 def trade_record(key: str, row: Row) -> Record:

@@ -336,7 +336,7 @@ class IbkrFlexFiles(_FlexConnector):
         ]
 
     def _read(self) -> tuple[Statement, ...]:
-        paths = sorted({path for pattern in self._patterns for path in glob.glob(pattern)})  # noqa: PTH207 - a pattern may be absolute
+        paths = sorted({path for pattern in self._patterns for path in glob.glob(pattern)})
         if not paths:
             raise StatementError(
                 f"account {self.account}: no file matches {', '.join(self._patterns)}: "

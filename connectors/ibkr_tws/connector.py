@@ -92,8 +92,9 @@ class IbkrTws:
             for evidence, kinds in KINDS_OF.items():
                 yield Coverage(
                     *(evidence, kinds, "failed", window.start, asked_at, asked_at, asked_at),
-                    is_snapshot=evidence in SNAPSHOTS, reason=str(error),
-                )  # fmt: skip
+                    is_snapshot=evidence in SNAPSHOTS,
+                    reason=str(error),
+                )
             return
         yield Record("account", "account", payload_text({"account": told.account}))
         for evidence in KINDS_OF:
@@ -110,8 +111,10 @@ class IbkrTws:
         except VenueError as error:
             return [CheckItem(subject, str(error), remedy="see the message")]
         if told.missing:
-            return [CheckItem(subject, reason, remedy="see the message")
-                    for reason in told.missing.values()]  # fmt: skip
+            return [
+                CheckItem(subject, reason, remedy="see the message")
+                for reason in told.missing.values()
+            ]
         note = (
             f"only TWS knows whether client id {self._address.client_id} is its Master API client "
             "ID; without that, other clients' commissions are not reported"

@@ -28,9 +28,18 @@ MAX_SAID: Final = 300
 """Characters of what TWS says that are handed on in a message."""
 SUFFIX_DIGITS: Final = 9
 CONTRACT: Final = (
-    "conId", "symbol", "secType", "lastTradeDateOrContractMonth", "strike", "right", "multiplier",
-    "exchange", "currency", "localSymbol", "tradingClass",
-)  # fmt: skip
+    "conId",
+    "symbol",
+    "secType",
+    "lastTradeDateOrContractMonth",
+    "strike",
+    "right",
+    "multiplier",
+    "exchange",
+    "currency",
+    "localSymbol",
+    "tradingClass",
+)
 EXECUTION: Final = (
     "orderId", *CONTRACT, "execId", "time", "acctNumber", "executedOn", "side", "shares", "price",
     "permId", "clientId", "liquidation", "cumQty", "avgPrice", "orderRef", "evRule", "evMultiplier",
@@ -38,8 +47,13 @@ EXECUTION: Final = (
 )  # fmt: skip
 """`exchange` is the contract's, `executedOn` the execution's own. The last one is new in 178."""
 COMMISSION: Final = (
-    "execId", "commission", "currency", "realizedPNL", "yield", "yieldRedemptionDate",
-)  # fmt: skip
+    "execId",
+    "commission",
+    "currency",
+    "realizedPNL",
+    "yield",
+    "yieldRedemptionDate",
+)
 POSITION: Final = ("account", *CONTRACT, "position", "avgCost")
 ACCOUNT_VALUE: Final = ("account", "modelCode", "key", "value", "currency")
 NOTICE: Final = ("id", "code", "message")

@@ -109,7 +109,7 @@ class OkxClient:
     async def _ask(
         self, path: str, query: Mapping[str, str], check: Callable[[list[Row]], None] | None
     ) -> list[Row]:
-        import ccxt  # noqa: PLC0415 - heavy, and loaded by the time a client exists
+        import ccxt
 
         try:
             answer = await getattr(self._exchange, METHODS[path])(dict(query))
@@ -134,7 +134,7 @@ async def open_client(
     key: OkxKey, patience: Patience, *, is_demo: bool, base_url: str | None
 ) -> AsyncIterator[OkxClient]:
     """Open a client and close it again, whatever happens."""
-    import ccxt.async_support as ccxt  # noqa: PLC0415 - 40 times a bare start of Python
+    import ccxt.async_support as ccxt
 
     class GuardedOkx(ccxt.okx):  # type: ignore[misc]  # ccxt has no types
         # Its DEBUG lines show the key: so a logger of its own, which no configuration reaches.

@@ -86,10 +86,20 @@ _NEEDED = {
 _SIDES = {"trades": ("long", "short"), "fills": ("buy", "sell")}
 
 _EXACT_TYPES = {
-    "decimal", "null", "varchar",
-    "tinyint", "smallint", "integer", "bigint", "hugeint",
-    "utinyint", "usmallint", "uinteger", "ubigint", "uhugeint",
-}  # fmt: skip
+    "decimal",
+    "null",
+    "varchar",
+    "tinyint",
+    "smallint",
+    "integer",
+    "bigint",
+    "hugeint",
+    "utinyint",
+    "usmallint",
+    "uinteger",
+    "ubigint",
+    "uhugeint",
+}
 _NAIVE_TYPES = {"timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "null"}
 _INSTANT = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6}0*)?)?"

@@ -17,23 +17,52 @@ from typing import Any
 
 _NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _SOURCES = {
-    "BASE_TABLE", "EMPTY", "EXPRESSION_LIST", "JOIN", "PIVOT", "SUBQUERY", "TABLE_FUNCTION",
-}  # fmt: skip
+    "BASE_TABLE",
+    "EMPTY",
+    "EXPRESSION_LIST",
+    "JOIN",
+    "PIVOT",
+    "SUBQUERY",
+    "TABLE_FUNCTION",
+}
 _MODIFIERS = {"DISTINCT_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "ORDER_MODIFIER"}
 _ORDERS = {"ASCENDING", "DESCENDING", "ORDER_DEFAULT"}
 _STATEMENT_PARTS = _NODES | _SOURCES | _MODIFIERS | _ORDERS
 _EXPRESSIONS = {
-    "BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT",
-    "FUNCTION", "LAMBDA", "OPERATOR", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW",
-}  # fmt: skip
+    "BETWEEN",
+    "CASE",
+    "CAST",
+    "COLLATE",
+    "COLUMN_REF",
+    "COMPARISON",
+    "CONJUNCTION",
+    "CONSTANT",
+    "FUNCTION",
+    "LAMBDA",
+    "OPERATOR",
+    "POSITIONAL_REFERENCE",
+    "STAR",
+    "SUBQUERY",
+    "TYPE",
+    "WINDOW",
+}
 
 _TABLE_FUNCTIONS = {"generate_series", "json_each", "json_tree", "range", "unnest"}
 
 _CLOCK_AND_SESSION = {
-    "current_catalog", "current_date", "current_localtime", "current_localtimestamp",
-    "current_role", "current_schema", "current_time", "current_timestamp", "current_user",
-    "localtime", "localtimestamp", "session_user",
-}  # fmt: skip
+    "current_catalog",
+    "current_date",
+    "current_localtime",
+    "current_localtimestamp",
+    "current_role",
+    "current_schema",
+    "current_time",
+    "current_timestamp",
+    "current_user",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+}
 """What DuckDB reads as a function where no column has the name."""
 
 _OPERATORS = """
@@ -120,8 +149,16 @@ _WINDOWS = """
     rank_dense row_number
 """
 _GROUPS = (
-    _OPERATORS, _CONDITIONALS, _NUMBERS, _TEXTS, _TIMES, _LISTS, _JSON, _AGGREGATES, _WINDOWS
-)  # fmt: skip
+    _OPERATORS,
+    _CONDITIONALS,
+    _NUMBERS,
+    _TEXTS,
+    _TIMES,
+    _LISTS,
+    _JSON,
+    _AGGREGATES,
+    _WINDOWS,
+)
 FUNCTIONS = frozenset(name for group in _GROUPS for name in group.split())
 """DuckDB's functions that a mapping may call: what each returns depends on its arguments alone."""
 
@@ -209,7 +246,7 @@ def _check_table(part: Mapping[str, Any], names: Collection[str], known: Mapping
                 f"({_listed(known.values())})"
             )
         return
-    if len(path) != 2 or path[0].lower() != "bot":  # noqa: PLR2004 - schema and table
+    if len(path) != 2 or path[0].lower() != "bot":
         raise Refused(
             f"reads {shown}: only the bot's tables can be read, as bot.table "
             f"({_listed(known.values())})"
@@ -247,8 +284,15 @@ def _check_expression(part: Mapping[str, Any], allowed: Collection[str]) -> None
 
 
 def _remedy(name: str) -> str:
-    if name in {"now", "today", "age", "ago", "get_current_time", "get_current_timestamp",
-                "transaction_timestamp"} or name.startswith("current_"):  # fmt: skip
+    if name in {
+        "now",
+        "today",
+        "age",
+        "ago",
+        "get_current_time",
+        "get_current_timestamp",
+        "transaction_timestamp",
+    } or name.startswith("current_"):
         return _REMEDY_FOR_TIME
     return "the README lists the functions that they may use"
 

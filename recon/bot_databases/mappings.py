@@ -180,13 +180,13 @@ def _shipped() -> dict[str, Path]:
 
 
 def _read_biases(path: Path) -> dict[str, str]:
-    if not os.path.exists(path):  # noqa: PTH110 - Path's raises where a folder is closed
+    if not os.path.exists(path):
         return {}
     try:
         rows = list(csv.reader(query_text(path).splitlines()))
     except csv.Error as error:
         raise ConfigError(f"{path} is no CSV ({error}): write `cause,says`, a line each") from error
-    if rows[:1] != [["cause", "says"]] or any(len(row) != 2 for row in rows):  # noqa: PLR2004
+    if rows[:1] != [["cause", "says"]] or any(len(row) != 2 for row in rows):
         raise ConfigError(f"{path}: begin it with `cause,says`, and give each row these two")
     causes = [cause for cause, _ in rows[1:]]
     if unknown := sorted(set(causes) - CAUSES):
@@ -244,7 +244,7 @@ def _variant(mapping: Path, folder: Path) -> Variant:
 
 
 def _is_file(path: Path) -> bool:
-    return os.path.isfile(path)  # noqa: PTH113 - Path's raises where a folder is closed
+    return os.path.isfile(path)
 
 
 def _query(mapping: Path, folder: Path, name: str) -> Path | None:

@@ -43,9 +43,9 @@ by_option = click.option(
 @verbose_option
 def breaks(
     config_path: Path,
-    is_all: bool,  # noqa: FBT001 - click passes flags by name
+    is_all: bool,
     bot: str | None,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """List the differences between claims and truth, and what was said of each."""
@@ -72,7 +72,7 @@ def ack(
     prefix: str,
     note: str,
     by: str | None,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Acknowledge a break, or all of a page: it pages no more, unless it grows worse.
@@ -105,7 +105,7 @@ def resolve(
     prefix: str,
     reason: str,
     by: str | None,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Close a break that was dealt with: the next night that sees it opens it again.
@@ -135,7 +135,7 @@ def sign_off(
     as_of: str,
     reason: str,
     by: str | None,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Sign off what a bot was told to be off by as of a session: it counts no more."""
@@ -144,7 +144,7 @@ def sign_off(
     who, user = signer(by)
     config = load_config(config_path, with_secrets=False)
     _known_bot(config, bot)
-    from recon.control.sign_offs import Signature, told_difference  # noqa: PLC0415
+    from recon.control.sign_offs import Signature, told_difference
 
     now = datetime.now(UTC)
     signature = Signature(who, user, said(reason, "--reason"), now)
@@ -182,7 +182,7 @@ def sign_off(
 @click.option("--head", metavar="HASH", help="A head that was kept elsewhere: it has to be there.")
 @json_option
 @verbose_option
-def audit(config_path: Path, head: str | None, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+def audit(config_path: Path, head: str | None, is_json: bool, verbosity: int) -> int:
     """Verify the journal of all that was said and seen: exits 0, or 3 where it was altered."""
     log(verbosity)
     with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
@@ -197,7 +197,7 @@ def audit(config_path: Path, head: str | None, is_json: bool, verbosity: int) ->
     if is_json:
         print_json({"schema": 1, **shown})
     else:
-        from recon.report.terminal import print_audit  # noqa: PLC0415
+        from recon.report.terminal import print_audit
 
         print_audit(shown)
     return ExitCode.UNPROVEN if problems else ExitCode.AGREED
@@ -212,8 +212,8 @@ def open_ledger(config: Config) -> Iterator[Ledger]:
 
     Raises UsageError where there is none, StateError for a file that SQLite cannot use.
     """
-    from recon.control.ledger import LEDGER, Ledger  # noqa: PLC0415
-    from recon.system.state_folder import storing  # noqa: PLC0415
+    from recon.control.ledger import LEDGER, Ledger
+    from recon.system.state_folder import storing
 
     path = config.state / LEDGER
     if not path.exists():
@@ -224,9 +224,9 @@ def open_ledger(config: Config) -> Iterator[Ledger]:
 
 def signer(by: str | None) -> tuple[str, str]:
     """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
-    import os  # noqa: PLC0415
+    import os
 
-    from recon.system.permissions import user_name  # noqa: PLC0415
+    from recon.system.permissions import user_name
 
     user = user_name(os.getuid())
     return (user if by is None else said(by, "--by")), user
@@ -252,7 +252,7 @@ def _with_assignments(
     shown: list[dict[str, Any]], made: Iterable[Assignment]
 ) -> list[dict[str, Any]]:
     """Return breaks, each with the orders that a person has assigned to its bot, as they hold."""
-    from recon.control.assignments import as_shown, latest  # noqa: PLC0415
+    from recon.control.assignments import as_shown, latest
 
     holding = latest(made).values()
     return [
@@ -265,7 +265,7 @@ def _show_breaks(shown: list[dict[str, Any]], *, is_json: bool) -> int:
     if is_json:
         print_json({"schema": 1, "breaks": shown})
     else:
-        from recon.report.terminal import print_breaks  # noqa: PLC0415
+        from recon.report.terminal import print_breaks
 
         print_breaks(shown)
     return ExitCode.AGREED

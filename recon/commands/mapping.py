@@ -36,7 +36,7 @@ def new(
     bot: str | None,
     books: str | None,
     config_path: Path,
-    is_json: bool,  # noqa: FBT001 - click passes flags by name
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Write a mapping to begin with into FOLDER: its queries, and what the books hold.
@@ -49,8 +49,8 @@ def new(
     config = None
     if bot is not None:
         config = load_config(config_path, with_secrets=("books_password",))
-    from recon.run.check import today  # noqa: PLC0415
-    from recon.run.mapping_skeleton import books_of, write_skeleton  # noqa: PLC0415
+    from recon.run.check import today
+    from recon.run.mapping_skeleton import books_of, write_skeleton
 
     source = books_of(config, bot or "", books or "", now=lambda: datetime.now(UTC))
     paths = write_skeleton(folder, source, today())

@@ -56,8 +56,8 @@ def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> C
     Raises ConfigError; OwnerError where the state belongs to another user, before any secret is
     read, as that user's secrets are closed to this one.
     """
-    from recon.config.settings import load, state_folder  # noqa: PLC0415 - pydantic, not before a command
-    from recon.system.state_folder import assert_ours  # noqa: PLC0415
+    from recon.config.settings import load, state_folder
+    from recon.system.state_folder import assert_ours
 
     if (state := state_folder(path)) is not None:
         assert_ours(state)

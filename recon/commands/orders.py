@@ -36,22 +36,22 @@ from recon.system.output import echo, note
 def unowned(
     config_path: Path,
     accounts: tuple[str, ...],
-    is_all: bool,  # noqa: FBT001 - click passes flags by name
+    is_all: bool,
     wait_s: float,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """List the fills that no bot owns, and what was said of each."""
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
     _known_accounts(config_path, {one.id for one in config.accounts}, accounts)
-    from recon.run.unowned import unowned_fills  # noqa: PLC0415
+    from recon.run.unowned import unowned_fills
 
     fills = unowned_fills(config, accounts=accounts, is_all=is_all, patience_s=wait_s, note=note)
     if is_json:
         print_json({"schema": 1, "unowned": fills})
     else:
-        from recon.report.terminal import print_unowned  # noqa: PLC0415
+        from recon.report.terminal import print_unowned
 
         print_unowned(fills)
     return ExitCode.AGREED
@@ -72,12 +72,12 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     orders: tuple[str, ...],
     config_path: Path,
     bot: str | None,
-    nobody: bool,  # noqa: FBT001
+    nobody: bool,
     reason: str,
     account: str | None,
     by: str | None,
     wait_s: float,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Say whose an order is that nobody can tell: the next run goes by it.
@@ -91,14 +91,14 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     who, user = signer(by)
     config = load_config(config_path, with_secrets=False)
     _known_accounts(config_path, {one.id for one in config.accounts}, [account] if account else [])
-    from recon.run.unowned import Said, assign_orders  # noqa: PLC0415
+    from recon.run.unowned import Said, assign_orders
 
     what = Said(bot, who, user, datetime.now(UTC), said(reason, "--reason"))
     fills = assign_orders(config, orders, what, account=account, patience_s=wait_s, note=note)
     if is_json:
         print_json({"schema": 1, "assigned": fills})
     else:
-        from recon.report.terminal import print_unowned  # noqa: PLC0415
+        from recon.report.terminal import print_unowned
 
         print_unowned(fills)
         echo(f"assigned to {bot or 'nobody'}: the next run goes by it", err=True)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def page(
     what: Literal["send", "test"],
     config_path: Path,
-    is_json: bool,  # noqa: FBT001 - click passes flags by name
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Send what waits in the outbox (send), or a drill through every channel (test).
@@ -51,10 +51,10 @@ COMMANDS = (page,)
 
 
 def _send(config: Config, *, is_json: bool) -> int:
-    from recon.control.ledger import LEDGER  # noqa: PLC0415
-    from recon.paging.acknowledgements import Listener  # noqa: PLC0415
-    from recon.paging.channels import outlets  # noqa: PLC0415
-    from recon.paging.delivery import Delivered, deliver  # noqa: PLC0415
+    from recon.control.ledger import LEDGER
+    from recon.paging.acknowledgements import Listener
+    from recon.paging.channels import outlets
+    from recon.paging.delivery import Delivered, deliver
 
     def now() -> datetime:
         return datetime.now(UTC)
@@ -75,14 +75,14 @@ def _send(config: Config, *, is_json: bool) -> int:
 
 
 def _test(config: Config, *, is_json: bool) -> int:
-    from recon.paging.channels import outlets  # noqa: PLC0415
-    from recon.paging.drill import drill  # noqa: PLC0415
+    from recon.paging.channels import outlets
+    from recon.paging.drill import drill
 
     shown = drill(outlets(config.paging), datetime.now(UTC))
     if is_json:
         print_json({"schema": 1, "channels": shown})
     else:
-        from recon.report.terminal import print_drill  # noqa: PLC0415
+        from recon.report.terminal import print_drill
 
         print_drill(shown)
     if not shown:

@@ -29,10 +29,10 @@ from recon.system.output import echo
 @verbose_option
 def restore(
     backup: str | None,
-    is_list: bool,  # noqa: FBT001 - click passes flags by name
+    is_list: bool,
     by: str | None,
     config_path: Path,
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Go on from BACKUP, or the last one: the warehouse is what it was after that night.
@@ -42,8 +42,8 @@ def restore(
     """
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
-    from recon.run.backup import backups  # noqa: PLC0415
-    from recon.run.backup import restore as put_back  # noqa: PLC0415
+    from recon.run.backup import backups
+    from recon.run.backup import restore as put_back
 
     if is_list:
         found = backups(config.state)
@@ -55,8 +55,14 @@ def restore(
     who, user = signer(by)
     done = put_back(config.state, backup, who=who, user=user, now=lambda: datetime.now(UTC))
     if is_json:
-        print_json({"schema": 1, "backup": done.backup, "files": list(done.files),
-                    "set_aside": str(done.set_aside)})  # fmt: skip
+        print_json(
+            {
+                "schema": 1,
+                "backup": done.backup,
+                "files": list(done.files),
+                "set_aside": str(done.set_aside),
+            }
+        )
         return ExitCode.AGREED
     echo(f"restored {' and '.join(done.files)} from backup {done.backup}")
     echo(f"what was there lies in {done.set_aside}; next: recon run")

@@ -50,9 +50,9 @@ def run(
     as_of: str | None,
     known_at: str | None,
     accounts: tuple[str, ...],
-    no_fetch: bool,  # noqa: FBT001 - click passes flags by name
-    no_page: bool,  # noqa: FBT001
-    is_json: bool,  # noqa: FBT001
+    no_fetch: bool,
+    no_page: bool,
+    is_json: bool,
     verbosity: int,
 ) -> int:
     """Reconcile: fetch, compute, judge, publish, page.
@@ -67,13 +67,15 @@ def run(
         return _read_back(config_path, session, _instant(known_at), accounts, is_json, verbosity)
     is_nightly = session is None and not accounts and not no_fetch
     asked = {
-        "as_of": session, "accounts": accounts, "is_fetching": not no_fetch,
+        "as_of": session,
+        "accounts": accounts,
+        "is_fetching": not no_fetch,
         "is_paging": not no_page,
-    }  # fmt: skip
+    }
     if not is_nightly:
         config = load_config(config_path, with_secrets=NO_VENUE if no_fetch else True)
         return _show(_done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
-    from recon.run.dead_man_switch import address, pinged  # noqa: PLC0415
+    from recon.run.dead_man_switch import address, pinged
 
     with pinged(address(config_path), note) as outside:
         with _failures(config_path, is_paging=not no_page):
@@ -90,7 +92,7 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
         yield
     except Exception as error:
         if is_paging and not sys.stderr.isatty():
-            from recon.paging.failure import page_failed  # noqa: PLC0415 - only once there is an error
+            from recon.paging.failure import page_failed
 
             page = partial(page_failed, config_path, error, lambda: datetime.now(UTC), note)
             clean_up(page, after=error)
@@ -98,10 +100,10 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
 
 
 def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:
-    from recon.run.nightly import Night  # noqa: PLC0415
-    from recon.run.service import nightly, one_session  # noqa: PLC0415
-    from recon.system.progress import progress  # noqa: PLC0415
-    from recon.system.timing import Stages  # noqa: PLC0415
+    from recon.run.nightly import Night
+    from recon.run.service import nightly, one_session
+    from recon.system.progress import progress
+    from recon.system.timing import Stages
 
     for warning in config.warnings:
         note(f"warning: {warning}")
@@ -110,7 +112,7 @@ def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: 
         night = Night(config, **asked, progress=shown, stages=stages)
         done = nightly(night) if is_nightly else one_session(night)
     if verbosity:
-        from recon.report.terminal import print_stages  # noqa: PLC0415
+        from recon.report.terminal import print_stages
 
         print_stages(stages.seconds)
     return done
@@ -121,14 +123,14 @@ def _status(done: Done) -> int:
 
     Else a night that diverged would hide that it has no backup, or that the warehouse is damaged.
     """
-    from recon.core.tolerance import EXIT_CODES, run_status  # noqa: PLC0415
+    from recon.core.tolerance import EXIT_CODES, run_status
 
     if done.problem:
         return ExitCode.UNPROVEN
     return EXIT_CODES[run_status([], [document["status"] for document in done.documents])]
 
 
-def _show(done: Done, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+def _show(done: Done, is_json: bool, verbosity: int) -> int:
     """Print each session's document, or as JSON the last one's alone; return the status."""
     shown = done.documents[-1:] if is_json else done.documents
     for document in shown:
@@ -145,12 +147,12 @@ def _read_back(
     session: date | None,
     instant: datetime,
     accounts: tuple[str, ...],
-    is_json: bool,  # noqa: FBT001
+    is_json: bool,
     verbosity: int,
 ) -> int:
     config = load_config(config_path, with_secrets=False)
-    from recon.core.tolerance import EXIT_CODES  # noqa: PLC0415
-    from recon.run.nightly import read_back  # noqa: PLC0415
+    from recon.core.tolerance import EXIT_CODES
+    from recon.run.nightly import read_back
 
     document = read_back(config, session, instant, accounts)
     _show_document(document, is_json=is_json, verbosity=verbosity)
@@ -161,7 +163,7 @@ def _show_document(document: dict[str, Any], *, is_json: bool, verbosity: int) -
     if is_json:
         print_json(document)
     else:
-        from recon.report.terminal import print_document  # noqa: PLC0415
+        from recon.report.terminal import print_document
 
         print_document(document, verbosity=verbosity)
 

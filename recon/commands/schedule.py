@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 @config_option
 @json_option
 @verbose_option
-def schedule(at: str | None, config_path: Path, is_json: bool, verbosity: int) -> int:  # noqa: FBT001
+def schedule(at: str | None, config_path: Path, is_json: bool, verbosity: int) -> int:
     """Print the line for cron and for systemd that fits, and when the night runs next."""
     log(verbosity)
     daily = None if at is None else read_time(at, "--at")
     config = load_config(config_path, with_secrets=False)
-    from recon.run.schedule import schedule as scheduled  # noqa: PLC0415
+    from recon.run.schedule import schedule as scheduled
 
     planned = scheduled(config, datetime.now(UTC), daily)
     told = describe(planned, command_line(config.path), None)

@@ -1,6 +1,4 @@
-"""`recon watch`: once, for cron, or staying, for systemd. It runs beside a night, and waits for
-none.
-"""  # noqa: D205 - one sentence, of two lines
+"""`recon watch`: once, for cron, or staying, for systemd. It runs beside a run and never waits."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ from recon.system.output import note
 @click.option("--once", is_flag=True, help="Look once, and end; to be run every period.")
 @json_option
 @verbose_option
-def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:  # noqa: FBT001 - click passes flags by name
+def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
     """Watch the bots' heartbeats and the nights' deadline, and page when one is not kept.
 
     Stays until it is told to stop: it exits 143 for SIGTERM, 130 for SIGINT. With --once it exits 0
@@ -35,17 +33,17 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int: 
     """
     log(verbosity)
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
-    from recon.control.ledger import LEDGER, Ledger  # noqa: PLC0415
-    from recon.monitor.watch import Watch, exit_code, look_once, stay  # noqa: PLC0415
-    from recon.paging.channels import outlets  # noqa: PLC0415
-    from recon.system.interruption import Stop  # noqa: PLC0415
-    from recon.system.state_folder import locked_state, storing  # noqa: PLC0415
+    from recon.control.ledger import LEDGER, Ledger
+    from recon.monitor.watch import Watch, exit_code, look_once, stay
+    from recon.paging.channels import outlets
+    from recon.system.interruption import Stop
+    from recon.system.state_folder import locked_state, storing
 
     def show(document: dict[str, Any]) -> None:
         if is_json:
             print_json(document)
         else:
-            from recon.report.terminal import print_watch  # noqa: PLC0415
+            from recon.report.terminal import print_watch
 
             print_watch(document)
 

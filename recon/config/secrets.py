@@ -208,7 +208,7 @@ def _from_keyring(name: str, _folder: Path) -> str:
     if not slash:
         raise ValueError('write the keyring entry as { keyring = "service/user" }')
     try:
-        import keyring  # noqa: PLC0415 - an extra: only who uses it needs it installed
+        import keyring
     except ImportError as error:
         raise ValueError(
             "the keyring library is not installed: run  pip install 'recon[keyring]'"

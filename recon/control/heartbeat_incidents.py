@@ -64,11 +64,10 @@ def known(db: sqlite3.Connection) -> dict[str, Known]:
 def see(
     db: sqlite3.Connection, judged: Mapping[str, tuple[Known, Trouble | None]], at: datetime
 ) -> bool:
-    """Note what one turn saw of every bot that is watched; return whether an incident began or
-    ended.
+    """Record one look at every watched bot. Return whether an incident began or ended.
 
     The incident of a bot that is no longer watched ends: nobody knows whether the bot is alive.
-    """  # noqa: D205 - one sentence, of two lines
+    """
     before, standing = known(db), {row["bot"]: row for row in listed(db)}
     for bot in before.keys() - judged.keys():
         db.execute("delete from watched where bot = ?", (bot,))

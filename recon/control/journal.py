@@ -15,9 +15,17 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 Act = Literal[
-    "open", "reopen", "clear", "lapse", "acknowledge", "resolve", "sign-off", "take-over",
-    "restore", "assign",
-]  # fmt: skip
+    "open",
+    "reopen",
+    "clear",
+    "lapse",
+    "acknowledge",
+    "resolve",
+    "sign-off",
+    "take-over",
+    "restore",
+    "assign",
+]
 GENESIS = "0" * 64
 """What the first entry's hash is chained to, and the head of a journal that is empty."""
 SHAPE = (

@@ -396,9 +396,14 @@ class Ledger:
             return reply_cursors.claim(self._db, place, at, until)
 
     def hear(
-        self, place: str, before: Mark, after: str | None, answers: Sequence[Answer], at: datetime,
+        self,
+        place: str,
+        before: Mark,
+        after: str | None,
+        answers: Sequence[Answer],
+        at: datetime,
         due: datetime,
-    ) -> list[tuple[str, str]]:  # fmt: skip
+    ) -> list[tuple[str, str]]:
         """Deal with what was answered behind a mark, and move the mark: all of it, or nothing.
 
         Return what became of each: the key that was acknowledged, or nothing, and why in words.

@@ -199,10 +199,9 @@ def waiting(db: sqlite3.Connection) -> list[Waiting]:
                 bool(row["is_escalated"]),
                 said,
                 frozenset(one["channel"] for one in rows if one["status"] == "delivered"),
-                {one["channel"]: _instant(one["due_at"])
-                 for one in rows if one["due_at"]},
+                {one["channel"]: _instant(one["due_at"]) for one in rows if one["due_at"]},
             )
-        )  # fmt: skip
+        )
     return found
 
 
@@ -218,10 +217,16 @@ def mark(
     db.execute(
         "replace into deliveries values (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            message, channel, name, "failed" if reason else "delivered", attempts, _text(at),
-            _text(at + wait) if reason else None, reason,
+            message,
+            channel,
+            name,
+            "failed" if reason else "delivered",
+            attempts,
+            _text(at),
+            _text(at + wait) if reason else None,
+            reason,
         ),
-    )  # fmt: skip
+    )
 
 
 def settle(db: sqlite3.Connection, messages: Collection[int], at: datetime) -> None:
@@ -274,8 +279,11 @@ def _repeat(
     )
     lines = [f"repeat {repeats}, since {row['at'][:16].replace('T', ' ')} UTC"]
     for status, words in (("open", "still open"), ("acknowledged", "acknowledged since")):
-        named = [f"{one['bot']} {one['kind']} {one['amount']}" for one in states
-                 if one["status"] == status]  # fmt: skip
+        named = [
+            f"{one['bot']} {one['kind']} {one['amount']}"
+            for one in states
+            if one["status"] == status
+        ]
         lines += [f"{words}: {', '.join(named)}"] if named else []
     said = (row["title"], f"{row['body']}\n\n" + "\n".join(lines))
     _say(db, row["key"], "repeat", row["severity"], said, repeats, at)
@@ -322,9 +330,7 @@ def _meant(db: sqlite3.Connection, prefix: str) -> sqlite3.Row:
 
 
 def _opened_at(db: sqlite3.Connection, row: sqlite3.Row) -> datetime:
-    """Return since when an incident has been as grave as it is: itself, and those of its breaks
-    that are open.
-    """  # noqa: D205 - one sentence, of two lines
+    """Return the last time at which an incident or one of its open breaks was opened or paged."""
     rows = db.execute(
         """
         select at from messages where key = ?1 and kind = 'page'

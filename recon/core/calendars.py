@@ -221,7 +221,7 @@ def assert_calendar(name: str) -> None:
         and any((Path(one) / module).is_file() for one in folders or ())
     ):
         return
-    import exchange_calendars  # noqa: PLC0415 - heavy, and needed for other names alone
+    import exchange_calendars
 
     if name not in exchange_calendars.get_calendar_names(include_aliases=True):
         raise ConfigError(_unknown(name))
@@ -273,7 +273,7 @@ def _cut_off(day: date) -> datetime:
 
 @lru_cache
 def _exchange_calendar(name: str, **bounds: str) -> ExchangeCalendar:
-    import exchange_calendars  # noqa: PLC0415 - heavy, and needed by equities accounts only
+    import exchange_calendars
 
     try:
         return exchange_calendars.get_calendar(name, **bounds)

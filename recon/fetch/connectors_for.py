@@ -191,7 +191,7 @@ def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
     password: str = "",
     scratch: Path | None = None,
     above: Above | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
 ) -> Connector:
     """Return the connector of the books that a URL names; a relative path is in `folder`.
 

@@ -179,7 +179,7 @@ def _regular_file(name: Path, path: Path) -> bytes:
 
 
 async def _over_http(url: str) -> bytes:
-    import aiohttp  # noqa: PLC0415 - slow to load, and needed by bots that serve their beat alone
+    import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=None)  # the deadline is around all of it
     try:
@@ -189,7 +189,7 @@ async def _over_http(url: str) -> bytes:
         ):
             if answer.status in {404, 410}:
                 raise _Missing(f"HTTP {answer.status}: there is no beat")
-            if answer.status != 200:  # noqa: PLR2004 - HTTP's own number
+            if answer.status != 200:
                 raise OSError(f"HTTP {answer.status}")
             return await bounded_body(answer, MAX_BYTES)
     except BodyTooLong:
@@ -202,8 +202,8 @@ async def _over_http(url: str) -> bytes:
 
 async def _out_of_redis(url: str, key: str) -> bytes:
     try:
-        from redis import RedisError  # noqa: PLC0415 - an extra: who uses it has it installed
-        from redis.asyncio import Redis  # noqa: PLC0415
+        from redis import RedisError
+        from redis.asyncio import Redis
     except ImportError as error:
         raise OSError(
             "the redis library is not installed: run  pip install 'recon[redis]'"

@@ -64,9 +64,14 @@ class Listener:
     """
 
     def __init__(
-        self, ledger: Ledger, channels: Sequence[Outlet], now: Clock, note: Note,
-        *, deadline_s: float = DEADLINE_S,
-    ) -> None:  # fmt: skip
+        self,
+        ledger: Ledger,
+        channels: Sequence[Outlet],
+        now: Clock,
+        note: Note,
+        *,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
         self._ledger = ledger
         self._channels = channels
         self._now = now

@@ -148,9 +148,14 @@ def _with_the_gone(body: str, before: str, gone: Mapping[str, str]) -> str:
 
 
 def deliver(
-    state: Path, ledger: Ledger, channels: Sequence[Outlet], now: Clock, note: Note,
-    *, deadline_s: float = DEADLINE_S,
-) -> Delivered:  # fmt: skip
+    state: Path,
+    ledger: Ledger,
+    channels: Sequence[Outlet],
+    now: Clock,
+    note: Note,
+    *,
+    deadline_s: float = DEADLINE_S,
+) -> Delivered:
     """Send all that is due in the outbox, and mark what each channel took; say what it did not.
 
     Each message is tried once through each channel; what fails is due again later. Raises
@@ -228,7 +233,7 @@ def _send_past_the_outbox(
     if not channels:
         note(NO_CHANNEL)
     if all(result.reason for result in results.values()) and state.is_dir():
-        _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)  # noqa: FBT003
+        _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)
 
 
 def told_pages(ledger: Ledger, paged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -21,9 +21,11 @@ def drill(
     """
     when = f"{at:%Y-%m-%d %H:%M} UTC"
     page = Message(
-        f"drill-{at:%Y%m%dT%H%M%S}", f"recon drill {when}: nothing is wrong",
-        "This is a test of the way that pages take. Nothing has to be done.", "minor",
-    )  # fmt: skip
+        f"drill-{at:%Y%m%dT%H%M%S}",
+        f"recon drill {when}: nothing is wrong",
+        "This is a test of the way that pages take. Nothing has to be done.",
+        "minor",
+    )
     over = page._replace(title=f"{page.title}: RESOLVED", resolves=True)
     results: dict[int, Result] = dict(
         send([(one.channel, page) for one in channels], deadline_s=deadline_s)

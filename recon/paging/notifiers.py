@@ -21,16 +21,21 @@ from recon.errors import ConfigError
 from recon.system.bounded_json import UnreadableJson, decoded
 from recon.system.web_address import is_loopback, read_address, refusal
 
-TELEGRAM, PAGERDUTY = "https://api.telegram.org", {
-    "us": "https://events.pagerduty.com",
-    "eu": "https://events.eu.pagerduty.com",
-}  # fmt: skip
+TELEGRAM, PAGERDUTY = (
+    "https://api.telegram.org",
+    {
+        "us": "https://events.pagerduty.com",
+        "eu": "https://events.eu.pagerduty.com",
+    },
+)
 TELEGRAM_UNITS = 4096
 """UTF-16 code units that a message may have."""
 PAGERDUTY_SUMMARY = 1024
 PAGERDUTY_SEVERITY: dict[Severity, str] = {
-    "minor": "warning", "major": "error", "critical": "critical",
-}  # fmt: skip
+    "minor": "warning",
+    "major": "error",
+    "critical": "critical",
+}
 WEBHOOKS = {"NotifyJSON", "NotifyXML", "NotifyForm", "NotifyAppriseAPI"}
 CLIPPED = "… (clipped)"
 
@@ -80,7 +85,7 @@ class Channel(NamedTuple):
 
 def understood(url: str, base_url: str | None = None, api_token: str | None = None) -> Channel:
     """Read a channel's URL. Raises ConfigError for one through which nothing would be sent."""
-    import apprise  # noqa: PLC0415 - slow to load
+    import apprise
 
     logging.getLogger("apprise").disabled = True  # it logs the whole of a URL that it cannot read
     plugin: Any = apprise.Apprise.instantiate(url, suppress_exceptions=True)
@@ -193,9 +198,12 @@ def _telegram(channel: Channel, message: Message) -> list[Request]:
     for chat, thread in plugin.targets:
         topic = thread or plugin.topic
         payload = {
-            "chat_id": chat, "text": text, "disable_notification": bool(plugin.silent),
-            "disable_web_page_preview": True, **({"message_thread_id": topic} if topic else {}),
-        }  # fmt: skip
+            "chat_id": chat,
+            "text": text,
+            "disable_notification": bool(plugin.silent),
+            "disable_web_page_preview": True,
+            **({"message_thread_id": topic} if topic else {}),
+        }
         found.append(telegram_request(channel, "sendMessage", payload))
     return found
 

@@ -89,8 +89,10 @@ class TelegramBot(NamedTuple):
     def question(self, mark: Mark, at: datetime) -> Request:
         """Ask for what came after the mark, and have Telegram forget what came before."""
         payload: dict[str, Any] = {
-            "limit": MOST_UPDATES, "timeout": 0, "allowed_updates": ["message", "channel_post"],
-        }  # fmt: skip
+            "limit": MOST_UPDATES,
+            "timeout": 0,
+            "allowed_updates": ["message", "channel_post"],
+        }
         if (first := _first(mark, at)) is not None:
             payload["offset"] = first
         return telegram_request(self.channel, "getUpdates", payload)
@@ -114,9 +116,10 @@ class TelegramBot(NamedTuple):
     def _reply(self, to: Mapping[str, Any], text: str) -> Request:
         """Answer in the chat, to the message if it is still there."""
         payload: dict[str, Any] = {
-            "chat_id": to["chat"], "text": clipped(text, REPLY_UNITS),
+            "chat_id": to["chat"],
+            "text": clipped(text, REPLY_UNITS),
             "disable_web_page_preview": True,
-        }  # fmt: skip
+        }
         if to["message"] is not None:
             reply = {"message_id": to["message"], "allow_sending_without_reply": True}
             payload["reply_parameters"] = reply
@@ -147,9 +150,11 @@ class PagerDutyIncident(NamedTuple):
         """Ask for all incidents under the key, the newest first, however old."""
         plugin = self.channel.plugin
         asked = {
-            "incident_key": self.incident, "date_range": "all", "sort_by": "created_at:desc",
+            "incident_key": self.incident,
+            "date_range": "all",
+            "sort_by": "created_at:desc",
             "limit": 10,
-        }  # fmt: skip
+        }
         base = self.channel.base_url or PAGERDUTY_API[plugin.region_name]
         headers = {
             "Accept": "application/vnd.pagerduty+json;version=2",

@@ -43,7 +43,7 @@ def _post(request: dict[str, Any]) -> str:
 
 
 def _through_apprise(job: dict[str, Any]) -> str:
-    import apprise  # noqa: PLC0415 - after the parent has let go
+    import apprise
 
     connected: list[str] = []
 

@@ -141,7 +141,7 @@ def _told(row: Mapping[str, Any]) -> str:
     return f"{row['name']}: {row['place']} ({text(row['difference'])})"
 
 
-def _proof(rows: Sequence[object], has_evidence: bool) -> ProofStatus:  # noqa: FBT001
+def _proof(rows: Sequence[object], has_evidence: bool) -> ProofStatus:
     if not has_evidence:
         return "absent"
     return "broken" if rows else "closed"

@@ -12,8 +12,14 @@ from recon.warehouse.database import Warehouse
 
 MOST_REASONS = 3
 """Reasons for one session that are spelt out; the rest are counted."""
-NOUNS = {"fills": "fill", "fee": "fee", "tax": "tax entry", "interest": "interest entry",
-         "order record": "order record", "assignment": "assignment"}  # fmt: skip
+NOUNS = {
+    "fills": "fill",
+    "fee": "fee",
+    "tax": "tax entry",
+    "interest": "interest entry",
+    "order record": "order record",
+    "assignment": "assignment",
+}
 
 
 def restated(warehouse: Warehouse, accounts: Collection[str]) -> list[dict[str, Any]]:

@@ -525,7 +525,7 @@ def _worse(one: CoverageStatus, other: CoverageStatus) -> CoverageStatus:
 def _divergence(
     bot: Bot,
     row: Mapping[str, Any],
-    has_truth: bool,  # noqa: FBT001 - of the account
+    has_truth: bool,
 ) -> tuple[dict[str, Any], tuple[Decimal | None, Decimal | None]]:
     """Return one span of a bot's entry, and (amount, truth) as judgement needs them.
 

@@ -18,11 +18,24 @@ from recon.report.page_text import causes_in_words
 from recon.system.output import console as clean_console
 
 COLOURS = {
-    "agreed": "green", "proven": "green", "closed": "green", "complete": "green",
-    "delivered": "green", "diverged": "bold red", "failed": "bold red", "broken": "bold red",
-    "unproven": "yellow", "partial": "yellow", "absent": "dim", "minor": "yellow",
-    "major": "red", "critical": "bold red", "open": "bold", "cleared": "green", "resolved": "green",
-}  # fmt: skip
+    "agreed": "green",
+    "proven": "green",
+    "closed": "green",
+    "complete": "green",
+    "delivered": "green",
+    "diverged": "bold red",
+    "failed": "bold red",
+    "broken": "bold red",
+    "unproven": "yellow",
+    "partial": "yellow",
+    "absent": "dim",
+    "minor": "yellow",
+    "major": "red",
+    "critical": "bold red",
+    "open": "bold",
+    "cleared": "green",
+    "resolved": "green",
+}
 UNKNOWN = "?"
 SPANS = {"total": "window", "day": "session"}
 SMALL = Decimal("0.01")

@@ -69,11 +69,14 @@ def back_up(
             _verify_warehouse(draft / WAREHOUSE, held)
             _verify_ledger(draft / LEDGER)
             said = {
-                "as_of": document["as_of"], "run": document["run"], "at": now().isoformat(),
-                "rows": dict(held.rows), "sha256": held.sha256,
+                "as_of": document["as_of"],
+                "run": document["run"],
+                "at": now().isoformat(),
+                "rows": dict(held.rows),
+                "sha256": held.sha256,
                 "files": {each: _hash(draft / each) for each in (WAREHOUSE, LEDGER)},
                 "written": written,
-            }  # fmt: skip
+            }
             (draft / SAID).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
             for each in draft.iterdir():
                 _sync(each)
@@ -119,9 +122,14 @@ def backups(state: Path) -> list[dict[str, Any]]:
             continue
         size = sum(each.stat().st_size for each in path.parent.iterdir())
         found.append(
-            {"backup": path.parent.name, "as_of": said["as_of"], "run": said["run"],
-             "at": said["at"], "bytes": size}
-        )  # fmt: skip
+            {
+                "backup": path.parent.name,
+                "as_of": said["as_of"],
+                "run": said["run"],
+                "at": said["at"],
+                "bytes": size,
+            }
+        )
     return sorted(found, key=lambda one: (one["as_of"], one["at"]), reverse=True)
 
 

@@ -46,10 +46,12 @@ PROBABLY: Mapping[Cause, str] = {
     "unowned": "no bot owns the orders that its books name: recon assign says whose they are",
     "correction": "the broker restated fills after it had booked them",
     "timing": "its clock, or the day that it books a trade in, is another than the venue's",
-    "dividend": "it does not book dividends", "tax": "it does not book taxes",
-    "interest": "it does not book interest", "deleted": "somebody deletes rows of its books",
+    "dividend": "it does not book dividends",
+    "tax": "it does not book taxes",
+    "interest": "it does not book interest",
+    "deleted": "somebody deletes rows of its books",
     "unexplained": "its books say too little to tell: map order_ids, quantities and prices",
-}  # fmt: skip
+}
 COLUMNS = ("bot", "session", "trade", "instrument", "cause", "amount", "says")
 """The columns of the evidence that is written as CSV."""
 

@@ -122,9 +122,13 @@ def skeleton(query: str, schema: Schema, rows: dict[str, int]) -> str:
         told = ", ".join(f"{column} {kind}" for column, kind in columns)
         said = f"bot.{_written(name)}, {rows.get(name, 0):,} rows: {told}"
         lines += textwrap.wrap(
-            said, _WIDTH, initial_indent="--   ", subsequent_indent="--     ",
-            break_long_words=False, break_on_hyphens=False,
-        )  # fmt: skip
+            said,
+            _WIDTH,
+            initial_indent="--   ",
+            subsequent_indent="--     ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     return "\n".join([*lines, *_select(query), f"from bot.{_written(table)};", ""])
 
 

@@ -49,16 +49,14 @@ def main() -> int:
 
 def _attempt(opens: OpenerDirector, url: str, body: bytes) -> tuple[str, bool]:
     """Return why a ping was not taken (nothing: it was), and whether to leave it at that."""
-    asked = Request(  # noqa: S310 - http or https: recon.ping has seen to it
-        url, body, {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "recon"}
-    )
+    asked = Request(url, body, {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "recon"})
     try:
         with opens.open(asked, timeout=ATTEMPT_S) as answer:
             if UNKNOWN_CHECK in answer.read1(len(b"OK (not found)")):
                 return "there is no such check at that address", True
             return "", True
     except HTTPError as error:
-        is_final = error.code < 500 and error.code not in {408, 429}  # noqa: PLR2004 - HTTP's own
+        is_final = error.code < 500 and error.code not in {408, 429}
         return f"HTTP status {error.code}", is_final
     except FAILURES as error:
         return in_words(error), False

@@ -40,15 +40,29 @@ corrects it (TWS can be set to tell of a week)."""
 EVERYTHING = datetime.min.replace(tzinfo=UTC)
 TOLD = pa.schema(
     [
-        ("account", pa.string()), ("scope", pa.string()), ("bot", pa.string()),
-        ("session_date", pa.date32()), ("net", pa.decimal128(38, 18)),
+        ("account", pa.string()),
+        ("scope", pa.string()),
+        ("bot", pa.string()),
+        ("session_date", pa.date32()),
+        ("net", pa.decimal128(38, 18)),
         ("carried", pa.decimal128(38, 18)),
     ]
-)  # fmt: skip
+)
 TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
 TOLD_SINCE = pa.schema([("account", pa.string()), ("since", pa.date32())])
-DERIVED = ("staging", "changes", "evidence", "touched", "lots", "pnl", "claimed", "restated",
-           "proofs", "breaks", "causes")  # fmt: skip
+DERIVED = (
+    "staging",
+    "changes",
+    "evidence",
+    "touched",
+    "lots",
+    "pnl",
+    "claimed",
+    "restated",
+    "proofs",
+    "breaks",
+    "causes",
+)
 
 
 def configure(

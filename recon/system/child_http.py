@@ -41,7 +41,7 @@ def exchanged(request: Mapping[str, Any], most_bytes: int) -> tuple[int, bytes]:
     """
     headers = {"Content-Type": "application/json", "User-Agent": "recon", **request["headers"]}
     payload = request["payload"]
-    asked = Request(  # noqa: S310 - http or https, as understood() has seen to
+    asked = Request(
         request["url"],
         None if payload is None else json.dumps(payload).encode(),
         headers,

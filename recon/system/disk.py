@@ -24,17 +24,26 @@ FULL = 1024 * 1024
 """Bytes free on a file system below which a write that failed without a reason had no space."""
 
 _NAMED = (
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EFBIG,
-)  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EFBIG,
+)
 """What is said of a disk whatever the file; where a library gives its text alone, it is sought."""
 _OF_SQLITE = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
 }
 _OF_DUCKDB = {
-    "IOException", "FatalException", "InternalException", "SerializationException",
+    "IOException",
+    "FatalException",
+    "InternalException",
+    "SerializationException",
     "OutOfMemoryException",
-}  # fmt: skip
+}
 """Errors of DuckDB that come from a disk, or say that nothing more can be done with a file."""
 _NO_TEMPORARY_FOLDER = "No usable temporary directory"
 _PATH = re.compile(r'"(/[^"\n]+)"')

@@ -44,8 +44,8 @@ def console(*, err: bool = False, highlight: bool = True) -> Console:
 
     With `highlight` it colours numbers and names on a terminal.
     """
-    from rich.console import Console  # noqa: PLC0415 - only once there is something to show
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.text import Text
 
     class CleanConsole(Console):
         def render_str(self, text: str, *more: Any, **options: Any) -> Text:
@@ -70,15 +70,15 @@ class CleanFormatter(logging.Formatter):
         """Return the record's text."""
         return redact(super().format(record))
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the record's line: a line feed in it is visible, and begins no line."""
         return visible(redact(super().formatMessage(record)), keeps="")
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802 - the library's name
+    def formatException(self, ei: Any) -> str:
         """Return a traceback's lines."""
         return visible(redact(super().formatException(ei)))
 
-    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - the library's name
+    def formatStack(self, stack_info: str) -> str:
         """Return the lines of where a record was made."""
         return visible(redact(super().formatStack(stack_info)))
 

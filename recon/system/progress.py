@@ -49,8 +49,8 @@ def progress() -> Iterator[Progress]:
     if not sys.stderr.isatty():
         yield PlainLines()
         return
-    from rich.progress import Progress as Bars  # noqa: PLC0415 - only where there is a terminal
-    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    from rich.progress import Progress as Bars
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
         SpinnerColumn(),
@@ -64,8 +64,8 @@ def progress() -> Iterator[Progress]:
 
 class _OnTerminal:
     def __init__(self, bars: object) -> None:
-        from rich.progress import Progress as Bars  # noqa: PLC0415
-        from rich.progress import TaskID  # noqa: PLC0415
+        from rich.progress import Progress as Bars
+        from rich.progress import TaskID
 
         if not isinstance(bars, Bars):
             raise TypeError(bars)

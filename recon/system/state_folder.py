@@ -114,9 +114,15 @@ def _holder(handle: int) -> str:
 
 
 OURS = (
-    "*.lock", "lock", "ledger.sqlite*", "warehouse.duckdb*", "reports", "scratch", "backups",
+    "*.lock",
+    "lock",
+    "ledger.sqlite*",
+    "warehouse.duckdb*",
+    "reports",
+    "scratch",
+    "backups",
     "set-aside",
-)  # fmt: skip
+)
 """What a run writes to in the state folder, as glob patterns."""
 
 

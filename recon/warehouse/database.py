@@ -25,10 +25,18 @@ from recon.system.resources import sql_root
 
 Parameters = Sequence[object] | Mapping[str, object]
 TIME = pa.timestamp("us")
-INCOMING = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa.string()),
-                      ("at", TIME)])  # fmt: skip
-AGAIN = pa.schema([("venue", pa.string()), ("account", pa.string()), ("since", TIME),
-                   ("kind", pa.string()), ("id", pa.string())])  # fmt: skip
+INCOMING = pa.schema(
+    [("kind", pa.string()), ("id", pa.string()), ("payload", pa.string()), ("at", TIME)]
+)
+AGAIN = pa.schema(
+    [
+        ("venue", pa.string()),
+        ("account", pa.string()),
+        ("since", TIME),
+        ("kind", pa.string()),
+        ("id", pa.string()),
+    ]
+)
 STOOD = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa.string())])
 """What stands otherwise than before, with what it was before: null where it wasn't there."""
 PRESENT = pa.schema([("kind", pa.string()), ("id", pa.string())])
@@ -471,14 +479,26 @@ class Warehouse:
                 self._db.execute(
                     f"insert into raw.coverage values ({', '.join('?' * 18)})",
                     [
-                        where["run"], where["venue"], where["account"], statement.evidence, kind,
-                        statement.status, _naive(statement.asked_from), _naive(statement.asked_to),
-                        _naive(statement.served_from), _naive(statement.served_to),
-                        statement.pages, statement.rows, statement.is_snapshot, statement.reason,
-                        statement.first_id, statement.last_id, statement.retries,
+                        where["run"],
+                        where["venue"],
+                        where["account"],
+                        statement.evidence,
+                        kind,
+                        statement.status,
+                        _naive(statement.asked_from),
+                        _naive(statement.asked_to),
+                        _naive(statement.served_from),
+                        _naive(statement.served_to),
+                        statement.pages,
+                        statement.rows,
+                        statement.is_snapshot,
+                        statement.reason,
+                        statement.first_id,
+                        statement.last_id,
+                        statement.retries,
                         statement.skew_ms,
                     ],
-                )  # fmt: skip
+                )
 
     @contextmanager
     def registered(self, name: str, table: pa.Table) -> Iterator[None]:

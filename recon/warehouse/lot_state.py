@@ -42,25 +42,48 @@ KEY = [("account", pa.string()), ("instrument", pa.string())]
 OWNER = [("scope", pa.string()), ("bot", pa.string())]
 REALISED = pa.schema(
     [
-        *KEY, *OWNER, ("session_date", DAY), ("fills", pa.int64()), ("closed_qty", MONEY),
-        ("gross", MONEY), ("fees", MONEY), ("funding", MONEY), ("other", MONEY), ("carried", MONEY),
+        *KEY,
+        *OWNER,
+        ("session_date", DAY),
+        ("fills", pa.int64()),
+        ("closed_qty", MONEY),
+        ("gross", MONEY),
+        ("fees", MONEY),
+        ("funding", MONEY),
+        ("other", MONEY),
+        ("carried", MONEY),
         ("closed_lots", pa.int64()),
     ]
-)  # fmt: skip
+)
 BOOKS = pa.schema(
     [
-        *KEY, ("book", pa.int32()), *OWNER, ("position_side", pa.string()), ("session_date", DAY),
-        ("qty", MONEY), ("cost", MONEY), ("funding", MONEY), ("first_lot", pa.int64()),
-        ("is_inverse", pa.bool_()), ("multiplier", MONEY), ("rate", MONEY),
+        *KEY,
+        ("book", pa.int32()),
+        *OWNER,
+        ("position_side", pa.string()),
+        ("session_date", DAY),
+        ("qty", MONEY),
+        ("cost", MONEY),
+        ("funding", MONEY),
+        ("first_lot", pa.int64()),
+        ("is_inverse", pa.bool_()),
+        ("multiplier", MONEY),
+        ("rate", MONEY),
         ("is_valued", pa.bool_()),
     ]
-)  # fmt: skip
+)
 LOTS = pa.schema(
     [
-        *KEY, ("book", pa.int32()), ("lot", pa.int64()), ("session_date", DAY), ("qty", MONEY),
-        ("value", MONEY), ("fee", MONEY), ("consumed", MONEY),
+        *KEY,
+        ("book", pa.int32()),
+        ("lot", pa.int64()),
+        ("session_date", DAY),
+        ("qty", MONEY),
+        ("value", MONEY),
+        ("fee", MONEY),
+        ("consumed", MONEY),
     ]
-)  # fmt: skip
+)
 BYSTANDERS = pa.schema(
     [*KEY, ("bot", pa.string()), ("session_date", DAY), ("event_id", pa.string())]
 )
@@ -136,9 +159,9 @@ def _run_plain(
 
 def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> Told:
     """Run the compiled kernel, and the plain one over the instruments that it hands over."""
-    import numpy as np  # noqa: PLC0415 - the compiled kernel and what it needs are an extra
+    import numpy as np
 
-    from recon.lots import compiled  # noqa: PLC0415
+    from recon.lots import compiled
 
     accounts = warehouse.rows("select account from touched.keys order by key")
     fifo = [methods[row["account"]] == "fifo" for row in accounts]

@@ -32,7 +32,7 @@ COLUMNS = st.one_of(
     st.tuples(st.just(pa.int64()), INTEGERS),
     st.tuples(st.just(pa.string()), TEXTS),
     st.tuples(st.just(pa.null()), st.just([None, None, None])),
-)  # fmt: skip
+)
 
 
 @given(st.lists(COLUMNS, min_size=1, max_size=4))

@@ -76,8 +76,8 @@ class TestFreqtrade:
             "instrument": "ETH/BTC",
             "side": "long",
             "qty": Decimal("0.03"),
-            "opened_at": datetime(2026, 5, 13, 8, 0, 0, 123456),  # noqa: DTZ001  # UTC by contract
-            "closed_at": datetime(2026, 5, 14, 9, 0, 0, 1),  # noqa: DTZ001
+            "opened_at": datetime(2026, 5, 13, 8, 0, 0, 123456),  # UTC by contract
+            "closed_at": datetime(2026, 5, 14, 9, 0, 0, 1),
             "entry_price": Decimal("60000.5"),
             "exit_price": Decimal("61000.5"),
             "gross": Decimal(30),
@@ -183,7 +183,7 @@ class TestFreqtrade:
         ]
         books = freqtrade(tmp_path, TRADES_TODAY, [row, untouched], ORDERS_TODAY, orders)
         (trade,) = books.trades.to_pylist()
-        assert trade["closed_at"] == datetime(2026, 5, 14, 11)  # noqa: DTZ001  # UTC by contract
+        assert trade["closed_at"] == datetime(2026, 5, 14, 11)  # UTC by contract
         assert (trade["qty"], trade["pnl"]) == (Decimal("0.02"), Decimal(20))
         assert (trade["fee"], trade["funding"], trade["gross"]) == (None, None, None)
         assert books.positions is not None

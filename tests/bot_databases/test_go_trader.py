@@ -21,11 +21,20 @@ STRATEGIES: list[Row] = [
 
 def trade(number: int, side: str, **more: object) -> Row:
     return {
-        "rowid": number, "strategy_id": "hl", "timestamp": "2026-05-14T12:00:00.123456789Z",
-        "symbol": "ETH", "position_id": "p1", "side": side, "quantity": 0.3, "price": 2000.5,
-        "value": 600.15, "exchange_order_id": f"x{number}", "exchange_fee": 0.25,
-        "fee_source": "userFills", **more,
-    }  # fmt: skip
+        "rowid": number,
+        "strategy_id": "hl",
+        "timestamp": "2026-05-14T12:00:00.123456789Z",
+        "symbol": "ETH",
+        "position_id": "p1",
+        "side": side,
+        "quantity": 0.3,
+        "price": 2000.5,
+        "value": 600.15,
+        "exchange_order_id": f"x{number}",
+        "exchange_fee": 0.25,
+        "fee_source": "userFills",
+        **more,
+    }
 
 
 def close(number: int, side: str = "sell", pnl: float = 30.0, **more: object) -> Row:
@@ -34,9 +43,12 @@ def close(number: int, side: str = "sell", pnl: float = 30.0, **more: object) ->
 
 def go_trader(folder: Path, *trades: Row, positions: list[Row] | None = None) -> BooksTables:
     path = database(
-        folder / "state.db", GO_TRADER, strategies=STRATEGIES, trades=trades,
+        folder / "state.db",
+        GO_TRADER,
+        strategies=STRATEGIES,
+        trades=trades,
         positions=positions or [],
-    )  # fmt: skip
+    )
     return mapped("go-trader", sqlite_snapshot(path))
 
 
@@ -48,7 +60,7 @@ def test_a_close_is_net_or_says_that_it_is_gross(tmp_path: Path) -> None:
     assert (net["pnl"], net["fee"], net["gross"]) == (10, Decimal("-0.25"), Decimal("10.25"))
     assert (gross["pnl"], gross["gross"]) == (Decimal("29.75"), 30)
     assert (net["side"], net["qty"], net["instrument"]) == ("long", Decimal("0.1"), "ETH/USDC:USDC")
-    assert net["opened_at"] == net["closed_at"] == datetime(2026, 5, 14, 12, 0, 0, 123456)  # noqa: DTZ001
+    assert net["opened_at"] == net["closed_at"] == datetime(2026, 5, 14, 12, 0, 0, 123456)
     assert (net["entry_price"], net["funding"]) == (Decimal("2000.5"), None)
     # Each order stands in one row: the opening one with the first close.
     assert (net["order_ids"], gross["order_ids"]) == (["x1", "x2"], ["x3"])

@@ -197,7 +197,7 @@ def test_every_heavy_query_ends_at_a_limit(desk: Path, number: int) -> None:
 
 
 def test_the_process_has_no_environment_and_no_working_directory(desk: Path) -> None:
-    from recon.bot_databases import mapping_process  # noqa: PLC0415
+    from recon.bot_databases import mapping_process
 
     run(desk, select(QUERY, "from bot.trades"), MappingLimits(time_s=60))
     [process] = mapping_process._running
@@ -209,7 +209,7 @@ def test_the_process_has_no_environment_and_no_working_directory(desk: Path) -> 
 
 
 def test_every_allowed_function_depends_on_its_arguments_alone() -> None:
-    import duckdb  # noqa: PLC0415
+    import duckdb
 
     with duckdb.connect(":memory:") as books:
         found = books.execute(

@@ -23,16 +23,25 @@ from tests.support.bots import (
 )
 
 NO_FEE: Row = {"fee_type": "AddedToCost", "percent": "0", "percent_token": None, "flat_fees": []}
-NOON = datetime(2026, 5, 14, 12)  # noqa: DTZ001 - UTC by contract
+NOON = datetime(2026, 5, 14, 12)
 
 
 def order(name: str) -> Row:
     return {
-        "id": name, "config_file_path": "c.yml", "strategy": "pmm", "market": "okx_perpetual",
-        "symbol": "BTC-USDT", "base_asset": "BTC", "quote_asset": "USDT", "creation_timestamp": 1,
-        "order_type": "LIMIT", "amount": 1, "price": 1, "last_status": "x",
+        "id": name,
+        "config_file_path": "c.yml",
+        "strategy": "pmm",
+        "market": "okx_perpetual",
+        "symbol": "BTC-USDT",
+        "base_asset": "BTC",
+        "quote_asset": "USDT",
+        "creation_timestamp": 1,
+        "order_type": "LIMIT",
+        "amount": 1,
+        "price": 1,
+        "last_status": "x",
         "last_update_timestamp": 1,
-    }  # fmt: skip
+    }
 
 
 def fill(number: int, side: str, amount: str, price: str, fee: str = "0", **more: object) -> Row:
@@ -42,32 +51,62 @@ def fill(number: int, side: str, amount: str, price: str, fee: str = "0", **more
         for name, text in (("amount", amount), ("price", price), ("trade_fee_in_quote", fee))
     }
     return {
-        "config_file_path": "c.yml", "strategy": "pmm", "market": "okx_perpetual",
-        "symbol": "BTC-USDT", "base_asset": "BTC", "quote_asset": "USDT",
-        "timestamp": NOON_MS + number, "order_id": f"o{number}", "trade_type": side,
-        "order_type": "LIMIT", "leverage": 1, "trade_fee": NO_FEE,
-        "exchange_trade_id": f"t{number}", "position": "NIL", **millionths, **more,
-    }  # fmt: skip
+        "config_file_path": "c.yml",
+        "strategy": "pmm",
+        "market": "okx_perpetual",
+        "symbol": "BTC-USDT",
+        "base_asset": "BTC",
+        "quote_asset": "USDT",
+        "timestamp": NOON_MS + number,
+        "order_id": f"o{number}",
+        "trade_type": side,
+        "order_type": "LIMIT",
+        "leverage": 1,
+        "trade_fee": NO_FEE,
+        "exchange_trade_id": f"t{number}",
+        "position": "NIL",
+        **millionths,
+        **more,
+    }
 
 
 def executor(name: str, pnl: float, fees: float, **more: object) -> Row:
     return {
-        "id": name, "timestamp": NOON_MS / 1000 - 60, "type": "position_executor",
-        "close_timestamp": NOON_MS // 1000, "status": 4,
+        "id": name,
+        "timestamp": NOON_MS / 1000 - 60,
+        "type": "position_executor",
+        "close_timestamp": NOON_MS // 1000,
+        "status": 4,
         "config": {"connector_name": "okx_perpetual", "trading_pair": "ETH-USDT", "side": 2},
-        "net_pnl_pct": 0.1, "net_pnl_quote": pnl, "cum_fees_quote": fees,
-        "filled_amount_quote": 100.0, "is_active": False, "is_trading": False, "custom_info": {},
-        "controller_id": "main", **more,
-    }  # fmt: skip
+        "net_pnl_pct": 0.1,
+        "net_pnl_quote": pnl,
+        "cum_fees_quote": fees,
+        "filled_amount_quote": 100.0,
+        "is_active": False,
+        "is_trading": False,
+        "custom_info": {},
+        "controller_id": "main",
+        **more,
+    }
 
 
 def held(name: str, at: int, realised: str) -> Row:
     return {
-        "id": name, "controller_id": "main", "strategy": "v2", "market": "okx_perpetual",
-        "trading_pair": "ETH-USDT", "side": "BUY", "timestamp": at, "volume_traded_quote": 1,
-        "amount": 1, "breakeven_price": 1, "unrealized_pnl_quote": 1, "cum_fees_quote": 1,
-        "realized_pnl_quote": int(Decimal(realised) * 10**6), "filled_orders": {},
-    }  # fmt: skip
+        "id": name,
+        "controller_id": "main",
+        "strategy": "v2",
+        "market": "okx_perpetual",
+        "trading_pair": "ETH-USDT",
+        "side": "BUY",
+        "timestamp": at,
+        "volume_traded_quote": 1,
+        "amount": 1,
+        "breakeven_price": 1,
+        "unrealized_pnl_quote": 1,
+        "cum_fees_quote": 1,
+        "realized_pnl_quote": int(Decimal(realised) * 10**6),
+        "filled_orders": {},
+    }
 
 
 def hummingbot(folder: Path, *fills: Row, **more: list[Row]) -> BooksTables:
@@ -88,8 +127,10 @@ def test_each_fill_shows_what_it_closed_less_its_own_fee(tmp_path: Path) -> None
     )
     trades = by_id(books)
     assert [trade["pnl"] for trade in trades.values()] == [
-        Decimal("-0.9"), Decimal("9.7"), Decimal("19.1")
-    ]  # fmt: skip
+        Decimal("-0.9"),
+        Decimal("9.7"),
+        Decimal("19.1"),
+    ]
     opening, closing, turning = trades.values()
     assert (opening["side"], opening["qty"], opening["gross"]) == ("long", 0, 0)
     assert (closing["side"], closing["qty"], closing["gross"]) == ("long", Decimal("0.01"), 10)
@@ -104,10 +145,16 @@ def test_each_fill_shows_what_it_closed_less_its_own_fee(tmp_path: Path) -> None
     ]
     assert books.fills is not None
     assert books.fills.to_pylist()[1] == {
-        "fill_id": "t2", "order_id": "venue-o2", "instrument": "BTC-USDT-SWAP", "side": "sell",
-        "qty": Decimal("0.01"), "price": Decimal("61000.5"), "fee": Decimal("-0.3"),
-        "fee_currency": "USDT", "at": NOON + timedelta(milliseconds=2),
-    }  # fmt: skip
+        "fill_id": "t2",
+        "order_id": "venue-o2",
+        "instrument": "BTC-USDT-SWAP",
+        "side": "sell",
+        "qty": Decimal("0.01"),
+        "price": Decimal("61000.5"),
+        "fee": Decimal("-0.3"),
+        "fee_currency": "USDT",
+        "at": NOON + timedelta(milliseconds=2),
+    }
 
 
 def test_a_long_and_a_short_at_once_are_two_books(tmp_path: Path) -> None:
@@ -121,8 +168,11 @@ def test_a_long_and_a_short_at_once_are_two_books(tmp_path: Path) -> None:
         )
     )
     assert [(one["side"], one["qty"], one["pnl"]) for one in trades.values()] == [
-        ("long", 0, 0), ("short", 0, 0), ("short", 1, 5), ("long", 1, 3)
-    ]  # fmt: skip
+        ("long", 0, 0),
+        ("short", 0, 0),
+        ("short", 1, 5),
+        ("long", 1, 3),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +208,15 @@ def test_executors_stand_for_their_fills(tmp_path: Path) -> None:
             executor("e2", 0.0, 0.0, filled_amount_quote=0.0),
             executor("e3", 1.0, 0.0, close_timestamp=None),
             executor(
-                "e4", -1.0, 0.5, close_timestamp=NOON_MS,
+                "e4",
+                -1.0,
+                0.5,
+                close_timestamp=NOON_MS,
                 config={"buying_market": {"connector_name": "kucoin", "trading_pair": "A-USDT"}},
             ),
         ],
         Position=[held("p1", NOON_MS - 5, "7"), held("p2", NOON_MS, "8.5")],
-    )  # fmt: skip
+    )
     trades = by_id(books)
     assert {name: trade["pnl"] for name, trade in trades.items()} == {
         "e1": Decimal("4.5"),

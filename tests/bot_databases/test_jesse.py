@@ -33,7 +33,7 @@ JESSE = (
       leverage integer not null, created_at bigint not null, updated_at bigint not null,
       session_mode varchar(255) not null, soft_deleted_at bigint)""",
 )
-NOON = datetime(2026, 5, 14, 12)  # noqa: DTZ001 - UTC by contract
+NOON = datetime(2026, 5, 14, 12)
 
 
 def uuid(number: int) -> str:
@@ -42,21 +42,44 @@ def uuid(number: int) -> str:
 
 def trade(number: int, **more: object) -> Row:
     return {
-        "id": uuid(number), "session_id": uuid(1), "strategy_name": "s", "symbol": "BTC-USDT",
-        "exchange": "Bybit USDT Perpetual", "type": "long", "timeframe": "1h",
-        "opened_at": NOON_MS - 60_000, "closed_at": NOON_MS, "leverage": 2, "created_at": 1,
-        "updated_at": 1, "session_mode": "livetrade", **more,
-    }  # fmt: skip
+        "id": uuid(number),
+        "session_id": uuid(1),
+        "strategy_name": "s",
+        "symbol": "BTC-USDT",
+        "exchange": "Bybit USDT Perpetual",
+        "type": "long",
+        "timeframe": "1h",
+        "opened_at": NOON_MS - 60_000,
+        "closed_at": NOON_MS,
+        "leverage": 2,
+        "created_at": 1,
+        "updated_at": 1,
+        "session_mode": "livetrade",
+        **more,
+    }
 
 
 def order(number: int, of: int, qty: float, price: float | None, **more: object) -> Row:
     return {
-        "id": uuid(100 + number), "trade_id": uuid(of), "session_id": uuid(1),
-        "exchange_id": f"x{number}", "symbol": "BTC-USDT", "exchange": "Bybit USDT Perpetual",
-        "side": "buy" if qty > 0 else "sell", "type": "LIMIT", "reduce_only": False, "qty": qty,
-        "filled_qty": qty, "price": price, "status": "EXECUTED", "created_at": 1,
-        "executed_at": NOON_MS + number, "session_mode": "livetrade", "fee": 0.1, **more,
-    }  # fmt: skip
+        "id": uuid(100 + number),
+        "trade_id": uuid(of),
+        "session_id": uuid(1),
+        "exchange_id": f"x{number}",
+        "symbol": "BTC-USDT",
+        "exchange": "Bybit USDT Perpetual",
+        "side": "buy" if qty > 0 else "sell",
+        "type": "LIMIT",
+        "reduce_only": False,
+        "qty": qty,
+        "filled_qty": qty,
+        "price": price,
+        "status": "EXECUTED",
+        "created_at": 1,
+        "executed_at": NOON_MS + number,
+        "session_mode": "livetrade",
+        "fee": 0.1,
+        **more,
+    }
 
 
 def written(

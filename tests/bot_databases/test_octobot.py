@@ -10,28 +10,50 @@ from pathlib import Path
 from recon.bot_databases.run_mapping import BooksTables
 from tests.support.bots import NOON_MS, Row, by_id, json_snapshot, mapped
 
-NOON = datetime(2026, 5, 14, 12)  # noqa: DTZ001 - UTC by contract
+NOON = datetime(2026, 5, 14, 12)
 
 
 def trade(name: str, side: str, amount: float, price: float, **more: object) -> Row:
     fee = more.pop("fee", {"cost": 0.5, "currency": "USDT", "rate": 0.001})
     origin = {
-        "order_id": f"o{name}", "exchange_id": f"x{name}", "exchange_trade_id": name,
-        "symbol": "BTC/USDT", "price": price, "status": "filled", "timestamp": NOON_MS / 1000,
-        "type": "limit", "side": side, "amount": amount, "cost": amount * price,
-        "takerOrMaker": "maker", "fee": fee, "tag": None, **more,
-    }  # fmt: skip
+        "order_id": f"o{name}",
+        "exchange_id": f"x{name}",
+        "exchange_trade_id": name,
+        "symbol": "BTC/USDT",
+        "price": price,
+        "status": "filled",
+        "timestamp": NOON_MS / 1000,
+        "type": "limit",
+        "side": side,
+        "amount": amount,
+        "cost": amount * price,
+        "takerOrMaker": "maker",
+        "fee": fee,
+        "tag": None,
+        **more,
+    }
     return {"origin_value": origin, "x": NOON_MS, "fees_amount": 0.5, "fees_currency": "USDT"}
 
 
 def transaction(name: str, pnl: float | None, **more: object) -> Row:
     return {
-        "x": NOON_MS + 0.0, "type": "realised_pnl", "id": name, "symbol": "BTC/USDT:USDT",
-        "trading_mode": "m", "currency": "USDT", "order_id": f"o{name}", "funding_rate": None,
-        "realised_pnl": pnl, "transaction_fee": None, "closed_quantity": -0.03,
-        "first_entry_time": NOON_MS - 60_000.0, "average_entry_price": 60000.5,
-        "average_exit_price": 61000.5, "side": "both", **more,
-    }  # fmt: skip
+        "x": NOON_MS + 0.0,
+        "type": "realised_pnl",
+        "id": name,
+        "symbol": "BTC/USDT:USDT",
+        "trading_mode": "m",
+        "currency": "USDT",
+        "order_id": f"o{name}",
+        "funding_rate": None,
+        "realised_pnl": pnl,
+        "transaction_fee": None,
+        "closed_quantity": -0.03,
+        "first_entry_time": NOON_MS - 60_000.0,
+        "average_entry_price": 60000.5,
+        "average_exit_price": 61000.5,
+        "side": "both",
+        **more,
+    }
 
 
 def octobot(folder: Path, **tables: list[Row]) -> BooksTables:
@@ -90,12 +112,14 @@ def test_transactions_tell_what_was_realised(tmp_path: Path) -> None:
     assert books.variant.name == "transactions"
     trades = by_id(books)
     assert [(one["side"], one["pnl"]) for one in trades.values()] == [
-        ("long", 30), ("short", -30), ("short", Decimal("1.25"))
-    ]  # fmt: skip
+        ("long", 30),
+        ("short", -30),
+        ("short", Decimal("1.25")),
+    ]
     one = trades["t1"]
     assert (one["qty"], one["entry_price"]) == (Decimal("0.03"), Decimal("60000.5"))
     assert (one["closed_at"], one["fee"], one["funding"]) == (NOON, None, None)
-    assert (one["opened_at"], one["gross"]) == (datetime(2026, 5, 14, 11, 59), 30)  # noqa: DTZ001
+    assert (one["opened_at"], one["gross"]) == (datetime(2026, 5, 14, 11, 59), 30)
 
 
 def test_the_other_spelling_is_read_too(tmp_path: Path) -> None:

@@ -16,12 +16,26 @@ from tests.support.bots import NOON_MS, Row, by_id, json_snapshot, mapped
 
 def fill(name: str, side: str, pnl: float, fee: float, **more: object) -> Row:
     return {
-        "id": name, "timestamp": NOON_MS, "datetime": "2026-05-14T12:00:00",
-        "symbol": "BTC/USDT:USDT", "side": side, "qty": 0.003, "price": 60000.5, "pnl": pnl,
-        "fee_paid": fee, "pnl_status": "complete", "fee_source": "reported_quote",
-        "fee_quality": "exact", "fee_currency": "USDT", "position_side": "long",
-        "client_order_id": f"c{name}", "psize": 0.003, "pprice": 60000.5, "c_mult": 1.0, **more,
-    }  # fmt: skip
+        "id": name,
+        "timestamp": NOON_MS,
+        "datetime": "2026-05-14T12:00:00",
+        "symbol": "BTC/USDT:USDT",
+        "side": side,
+        "qty": 0.003,
+        "price": 60000.5,
+        "pnl": pnl,
+        "fee_paid": fee,
+        "pnl_status": "complete",
+        "fee_source": "reported_quote",
+        "fee_quality": "exact",
+        "fee_currency": "USDT",
+        "position_side": "long",
+        "client_order_id": f"c{name}",
+        "psize": 0.003,
+        "pprice": 60000.5,
+        "c_mult": 1.0,
+        **more,
+    }
 
 
 def passivbot(folder: Path, *days: list[Row]) -> BooksTables:
@@ -45,7 +59,7 @@ def test_each_fill_shows_its_profit_and_its_fee(tmp_path: Path) -> None:
     assert (opening["side"], opening["exit_price"], opening["funding"]) == ("long", None, None)
     assert (closing["qty"], closing["pnl"]) == (Decimal("0.003"), Decimal("1.51"))
     assert (closing["fee"], closing["exit_price"]) == (Decimal("0.01"), Decimal("60000.5"))
-    assert closing["closed_at"] == datetime(2026, 5, 14, 12, 0, 0, 1000)  # noqa: DTZ001
+    assert closing["closed_at"] == datetime(2026, 5, 14, 12, 0, 0, 1000)
     assert books.fills is not None
     assert books.fills["fee_currency"].to_pylist() == ["USDT", "USDT"]
     assert books.positions is not None
@@ -61,8 +75,10 @@ def test_shorts_close_by_buying_and_are_held_negative(tmp_path: Path) -> None:
     )
     trades = by_id(books)
     assert [(one["side"], one["qty"] > 0) for one in trades.values()] == [
-        ("short", False), ("short", True), ("long", False)
-    ]  # fmt: skip
+        ("short", False),
+        ("short", True),
+        ("long", False),
+    ]
     assert books.positions is not None
     assert books.positions.to_pylist() == [
         {"instrument": "BTC/USDT:USDT", "qty": Decimal("0.001"), "avg_price": None}

@@ -94,8 +94,10 @@ def test_an_order_that_still_rests_is_attributed_and_known_once_it_has_ended(
     book, late = account(), OPENING + timedelta(days=12)
     book.trade(BTC, "buy", 10, 60_000, late, fee=0, cl_ord_id="alpha1")
     order: dict[str, Any] = {
-        "ord_id": "1400000000000000001", "algo_cl_ord_id": "alpha1tp", "fee": 0,
-    }  # fmt: skip
+        "ord_id": "1400000000000000001",
+        "algo_cl_ord_id": "alpha1tp",
+        "fee": 0,
+    }
     book.trade(BTC, "sell", 4, 61_000, late + HOUR, is_resting=True, **order)
     document = one_night(tmp_path, book, bots=[trader("alpha", "40")])
     assert statuses(document) == {"alpha": "agreed"}
@@ -167,8 +169,12 @@ def test_a_person_says_whose_an_order_is_and_may_say_so_again(
         [fill] = json.loads(out)["unowned"]
         assert status == 0
         assert {name: fill[name] for name in ("side", "qty", "price", "order", "tag")} == {
-            "side": "sell", "qty": "100.00", "price": "59000.00", "order": order, "tag": None,
-        }  # fmt: skip
+            "side": "sell",
+            "qty": "100.00",
+            "price": "59000.00",
+            "order": order,
+            "tag": None,
+        }
         words = ("assign", order, "--reason", "its stop", "--by", "ann")
         assert typed(capsys, tmp_path, *words, "--bot", "beta")[0] == 0
         mistaken = run(tmp_path, server, bots=bots)
@@ -184,8 +190,9 @@ def test_a_person_says_whose_an_order_is_and_may_say_so_again(
     status, out, _ = typed(capsys, tmp_path, "unowned", "--all", "--json")
     [fill] = json.loads(out)["unowned"]
     assert [(one["bot"], one["by"], one["reason"]) for one in fill["assignments"]] == [
-        ("beta", "ann", "its stop"), ("alpha", "ann", "its stop"),
-    ]  # fmt: skip
+        ("beta", "ann", "its stop"),
+        ("alpha", "ann", "its stop"),
+    ]
     status, out, _ = typed(capsys, tmp_path, "explain", "alpha", "--json")
     assert json.loads(out)["assignments"][0]["bot"] == "alpha"
     assert "ann" in typed(capsys, tmp_path, "unowned", "--all")[1]

@@ -31,18 +31,25 @@ NOW = START + timedelta(days=DAYS + 1)
 KEPT = ("evidence", "lots", "pnl", "proofs")
 FACES = {"BTC-USDT-SWAP": Fraction(1, 100), "ETH-USDT-SWAP": Fraction(1, 10)}
 ACCOUNT = OkxAccount.model_construct(
-    id="okx", venue="okx", currency="USDT", lots="average", calendar=None,
-    instrument_types=("SWAP",), since=FIRST,
-)  # fmt: skip
+    id="okx",
+    venue="okx",
+    currency="USDT",
+    lots="average",
+    calendar=None,
+    instrument_types=("SWAP",),
+    since=FIRST,
+)
 TAGS = {"alpha": "a", "alphax": "ax", "beta": "b"}
 OWNED = {"owner": "ETH-USDT-SWAP"}
 BOTS = [
     Bot.model_construct(
-        id=name, account="okx", order_tag=TAGS.get(name),
+        id=name,
+        account="okx",
+        order_tag=TAGS.get(name),
         instruments=(OWNED[name],) if name in OWNED else (),
     )
     for name in (*TAGS, *OWNED)
-]  # fmt: skip
+]
 
 
 @dataclass
@@ -62,25 +69,50 @@ class Life:
             repeated = bool(self.fills and self.fills[-1]["ordId"]) and self.rng.random() < 0.1
             order = self.fills[-1]["ordId"] if repeated else str(5_000 + number)
             client, algo = self.rng.choice(
-                [("a1", ""), ("ax1", ""), ("b1", ""), ("", "a1sl"), ("", "b1sl"), ("zz", "ax1sl"),
-                 ("", ""), ("hand", "")]
-            )  # fmt: skip
+                [
+                    ("a1", ""),
+                    ("ax1", ""),
+                    ("b1", ""),
+                    ("", "a1sl"),
+                    ("", "b1sl"),
+                    ("zz", "ax1sl"),
+                    ("", ""),
+                    ("hand", ""),
+                ]
+            )
             known = self.orders.get(order, {"clOrdId": client, "algoClOrdId": algo})
             instrument = self.fills[-1]["instId"] if repeated else self.rng.choice(list(FACES))
             self.orders[order] = {
-                "ordId": order, "instId": instrument, "cTime": str(ms(at) - 100),
-                "state": "filled", "tag": "", "algoId": "", "source": "", "category": "normal",
+                "ordId": order,
+                "instId": instrument,
+                "cTime": str(ms(at) - 100),
+                "state": "filled",
+                "tag": "",
+                "algoId": "",
+                "source": "",
+                "category": "normal",
                 **known,
-            }  # fmt: skip
+            }
             has_order = self.rng.random() < 0.95
-            self.fills.append({
-                "billId": str(9_000 + number), "instId": instrument, "instType": "SWAP",
-                "ts": str(ms(at)), "tradeId": str(number), "ordId": order if has_order else "",
-                "clOrdId": self.orders[order]["clOrdId"] if has_order else "",
-                "side": self.rng.choice(["buy", "sell"]), "fillSz": str(self.rng.randint(1, 4)),
-                "fillPx": str(self.rng.randint(50, 150)), "fee": f"-0.{self.rng.randint(0, 99):02}",
-                "feeCcy": "USDT", "posSide": "net", "fillPnl": "0", "subType": "1",
-            })  # fmt: skip
+            self.fills.append(
+                {
+                    "billId": str(9_000 + number),
+                    "instId": instrument,
+                    "instType": "SWAP",
+                    "ts": str(ms(at)),
+                    "tradeId": str(number),
+                    "ordId": order if has_order else "",
+                    "clOrdId": self.orders[order]["clOrdId"] if has_order else "",
+                    "side": self.rng.choice(["buy", "sell"]),
+                    "fillSz": str(self.rng.randint(1, 4)),
+                    "fillPx": str(self.rng.randint(50, 150)),
+                    "fee": f"-0.{self.rng.randint(0, 99):02}",
+                    "feeCcy": "USDT",
+                    "posSide": "net",
+                    "fillPnl": "0",
+                    "subType": "1",
+                }
+            )
         names = [one["ordId"] or one["billId"] for one in self.fills]
         for name in self.rng.sample(names, count // 8):
             self.assigned[name] = self.rng.choice([*TAGS, *OWNED, None])
@@ -108,12 +140,22 @@ def night(
 ) -> None:
     """Land and build one night, as `recon.run.nightly` does, in one transaction."""
     items = [
-        Record("instrument", name, json.dumps({
-            "instId": name, "instType": "SWAP", "ctVal": str(float(face)), "ctMult": "1",
-            "ctType": "linear", "settleCcy": "USDT",
-        }))
+        Record(
+            "instrument",
+            name,
+            json.dumps(
+                {
+                    "instId": name,
+                    "instType": "SWAP",
+                    "ctVal": str(float(face)),
+                    "ctMult": "1",
+                    "ctType": "linear",
+                    "settleCcy": "USDT",
+                }
+            ),
+        )
         for name, face in FACES.items()
-    ]  # fmt: skip
+    ]
     items += [Record("fill", one["billId"], json.dumps(one), when(one["ts"])) for one in fills]
     items += [Record("order", one["ordId"], json.dumps(one), when(one["cTime"])) for one in orders]
     days = calendar(None)

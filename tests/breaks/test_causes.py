@@ -115,11 +115,21 @@ def causes_of(bot: dict[str, Any]) -> dict[str, Fraction]:
 def booked(name: str, *orders: str, **columns: str) -> Row:
     """A long trade of BTC that says it earned 100."""
     return {
-        "trade_id": name, "instrument": BTC, "side": "long", "qty": "10", "pnl": "100",
-        "opened_at": "2026-05-03 01:00:00", "closed_at": "2026-05-03 02:00:00",
-        "entry_price": "60000", "exit_price": "61000", "gross": "100", "fee": "0", "funding": "0",
-        "order_ids": ",".join(orders), **columns,
-    }  # fmt: skip
+        "trade_id": name,
+        "instrument": BTC,
+        "side": "long",
+        "qty": "10",
+        "pnl": "100",
+        "opened_at": "2026-05-03 01:00:00",
+        "closed_at": "2026-05-03 02:00:00",
+        "entry_price": "60000",
+        "exit_price": "61000",
+        "gross": "100",
+        "fee": "0",
+        "funding": "0",
+        "order_ids": ",".join(orders),
+        **columns,
+    }
 
 
 def restate(book: OkxAccount, bill: int, fee: str) -> None:
@@ -177,9 +187,16 @@ def test_an_order_that_closes_one_trade_and_opens_the_next_is_both(tmp_path: Pat
     book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
     book.trade(BTC, "sell", 14, 61_000, AT + HOUR, fee="-1.4", ord_id="2")
     book.trade(BTC, "buy", 4, 60_500, AT + 2 * HOUR, fee=0, ord_id="3")
-    short = {"side": "short", "qty": "4", "entry_price": "61000", "exit_price": "60500",
-             "gross": "20", "pnl": "20", "opened_at": "2026-05-03 02:00:00",
-             "closed_at": "2026-05-03 03:00:00"}  # fmt: skip
+    short = {
+        "side": "short",
+        "qty": "4",
+        "entry_price": "61000",
+        "exit_price": "60500",
+        "gross": "20",
+        "pnl": "20",
+        "opened_at": "2026-05-03 02:00:00",
+        "closed_at": "2026-05-03 03:00:00",
+    }
     trades = [booked("t", "1", "2"), booked("u", "2", "3", **short)]
     [bot] = one_night(tmp_path, book, bots=[Trader(trades=trades)])["bots"]
     assert causes_of(bot) == {"fee_missing": Fraction("1.4"), "unexplained": 0}
@@ -189,10 +206,13 @@ def test_an_order_that_no_bot_placed_is_not_called_adopted(tmp_path: Path) -> No
     """Of one trade a part is another bot's, and a part is nobody's: each is called what it is."""
     book = account()
     for order, tag, side, qty, price in (
-        ("1", "", "buy", 10, 60_000), ("2", "", "sell", 10, 61_000),
-        ("3", "", "buy", 10, 60_000), ("4", "", "sell", 10, 62_000),
-        ("5", "a5", "buy", 10, 60_000), ("6", "a6", "sell", 10, 61_000),
-    ):  # fmt: skip
+        ("1", "", "buy", 10, 60_000),
+        ("2", "", "sell", 10, 61_000),
+        ("3", "", "buy", 10, 60_000),
+        ("4", "", "sell", 10, 62_000),
+        ("5", "a5", "buy", 10, 60_000),
+        ("6", "a6", "sell", 10, 61_000),
+    ):
         at = AT + int(order) * HOUR
         book.trade(BTC, side, qty, price, at, fee=0, ord_id=order, cl_ord_id=tag)  # type: ignore[arg-type]
     honest = Trader(id="a", instruments=(), order_tag="a", trades=[booked("t", "5", "6")])
@@ -278,8 +298,13 @@ def test_trades_that_overlap_are_paired_otherwise_than_the_lots(tmp_path: Path) 
     ):
         day = AT + timedelta(days=name)
         book.trade(BTC, side, 10, price, day, fee=0, ord_id=f"{name}")  # type: ignore[arg-type]
-    last = {"entry_price": "62000", "exit_price": "61000", "gross": "-100", "pnl": "-100",
-            "closed_at": "2026-05-06 01:00:00"}  # fmt: skip
+    last = {
+        "entry_price": "62000",
+        "exit_price": "61000",
+        "gross": "-100",
+        "pnl": "-100",
+        "closed_at": "2026-05-06 01:00:00",
+    }
     first = {
         "exit_price": "63000",
         "gross": "300",

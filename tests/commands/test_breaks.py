@@ -57,12 +57,22 @@ DOCUMENT = {
     "status": "diverged",
     "accounts": [{"account": "okx", "status": "proven", "session": "2026-05-14"}],
     "bots": [
-        {"bot": "btc", "account": "okx", "status": "diverged", "total": {"amount": "1682.00"},
-         "day": {"amount": "-2.50"}},
-        {"bot": "eth", "account": "okx", "status": "unproven", "total": {"amount": None},
-         "day": {"amount": None}},
+        {
+            "bot": "btc",
+            "account": "okx",
+            "status": "diverged",
+            "total": {"amount": "1682.00"},
+            "day": {"amount": "-2.50"},
+        },
+        {
+            "bot": "eth",
+            "account": "okx",
+            "status": "unproven",
+            "total": {"amount": None},
+            "day": {"amount": None},
+        },
     ],
-}  # fmt: skip
+}
 
 
 class Desk:
@@ -152,12 +162,23 @@ def test_breaks_are_listed_with_all_that_is_known_of_them(desk: Desk) -> None:
         (FOUND[0].id, "btc", "total"),
     ]
     assert listed[2] == {
-        "break": FOUND[0].id, "bot": "btc", "account": "okx", "kind": "total", "session": None,
-        "amount": "1682.00", "first_seen": "2026-05-14", "last_seen": "2026-05-14",
-        "age_sessions": 0, "severity": "critical", "status": "open", "reopened": False,
-        "who": "run r1", "at": "2026-05-15T11:00:00+00:00",
-        "why": "off by 1682.00, where 1.87 may be", "assignments": [],
-    }  # fmt: skip
+        "break": FOUND[0].id,
+        "bot": "btc",
+        "account": "okx",
+        "kind": "total",
+        "session": None,
+        "amount": "1682.00",
+        "first_seen": "2026-05-14",
+        "last_seen": "2026-05-14",
+        "age_sessions": 0,
+        "severity": "critical",
+        "status": "open",
+        "reopened": False,
+        "who": "run r1",
+        "at": "2026-05-15T11:00:00+00:00",
+        "why": "off by 1682.00, where 1.87 may be",
+        "assignments": [],
+    }
     assert listed[1]["session"] == "2026-05-14"
 
 
@@ -178,8 +199,9 @@ def test_of_one_bot_and_of_all_time(desk: Desk) -> None:
     ]
     everything = desk.json("breaks", "--all", "--bot", "btc")["breaks"]
     assert [(row["kind"], row["status"]) for row in everything] == [
-        ("day", "open"), ("total", "resolved"),
-    ]  # fmt: skip
+        ("day", "open"),
+        ("total", "resolved"),
+    ]
     assert len(desk.json("breaks", "--bot", "[retired]")["breaks"]) == 1
     assert desk.json("breaks", "--bot", "eth")["breaks"] == []
     assert desk.type("breaks", "--bot", "eth")[1] == "no breaks\n"
@@ -235,9 +257,15 @@ def test_a_sign_off_says_whether_it_counts(desk: Desk) -> None:
     )
     said = desk.json(*command, "--by", "ben")["sign_off"]
     assert said == {
-        "bot": "btc", "account": "okx", "as_of": "2026-05-14", "amount": "1682.00",
-        "day": "-2.50", "signers": ["anna", "ben"], "needed": 2, "counts": True,
-    }  # fmt: skip
+        "bot": "btc",
+        "account": "okx",
+        "as_of": "2026-05-14",
+        "amount": "1682.00",
+        "day": "-2.50",
+        "signers": ["anna", "ben"],
+        "needed": 2,
+        "counts": True,
+    }
 
 
 def test_an_altered_journal_is_three_and_says_where(bare: Desk) -> None:
@@ -245,8 +273,11 @@ def test_an_altered_journal_is_three_and_says_where(bare: Desk) -> None:
     bare.type("ack", FOUND[0].id, "--note", "known")
     whole = bare.json("audit")
     assert (whole["ok"], whole["entries"], whole["altered"], whole["problems"]) == (
-        True, 4, None, [],
-    )  # fmt: skip
+        True,
+        4,
+        None,
+        [],
+    )
     assert f"4 entries, head {whole['head']}" in bare.type("audit")[1]
     with closing(sqlite3.connect(bare.ledger)) as db:
         db.execute("drop trigger journal_keeps_what_it_has")

@@ -110,8 +110,12 @@ def test_breaks_say_how_they_stand_and_sign_offs_stay_in_sight() -> None:
     document = json.loads(json.dumps(DOCUMENT))
     document["breaks"][0] |= {"severity": "critical", "reopened": True}
     document["bots"][0]["signed_off"] = {
-        "amount": "1682.00", "beyond": "0", "as_of": "2026-05-10", "by": "[anna]", "reason": "old",
-    }  # fmt: skip
+        "amount": "1682.00",
+        "beyond": "0",
+        "as_of": "2026-05-10",
+        "by": "[anna]",
+        "reason": "old",
+    }
     document["journal"] = {"entries": 7, "head": "ab12"}
     out = StringIO()
     print_document(document, verbosity=1, console=Console(file=out, width=120))

@@ -351,9 +351,14 @@ def test_equal_tags_are_refused_and_tags_that_begin_alike_are_warned_of(path: Pa
 )
 @pytest.mark.parametrize("command", ["check", "run"])
 def test_one_mistake_is_one_message(
-    path: Path, command: str, old: str, new: str, expected: str, capsys: pytest.CaptureFixture[str],
+    path: Path,
+    command: str,
+    old: str,
+    new: str,
+    expected: str,
+    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     options = ["--no-page"] if command == "run" else []
     code = run_cli([command, "--config", str(write(path, old, new)), *options])
@@ -478,8 +483,11 @@ def test_any_exchange_that_ccxt_knows_is_a_venue(path: Path) -> None:
     desk = config.accounts[-1]
     assert isinstance(desk, CcxtAccount)
     assert (desk.venue, desk.mode, desk.lots, desk.symbols) == (
-        "bybit", "live", "average", ("BTC/USDT:USDT",)
-    )  # fmt: skip
+        "bybit",
+        "live",
+        "average",
+        ("BTC/USDT:USDT",),
+    )
     assert "canary" not in repr(config)
 
 
@@ -596,12 +604,12 @@ def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
         ('{ env = "A_KEY" }', '{ env = "" }', "env = '' names no secret"),
         ('{ env = "A_KEY" }', '{ env = "A=B" }', "env = 'A=B' names no secret"),
         ('{ file = "secret" }', '{ file = "." }', "(a folder): write the secret there"),
-        ('id = "btc-quantum"', 'id = ".."', "bots....id: use letters" ),
+        ('id = "btc-quantum"', 'id = ".."', "bots....id: use letters"),
         ("sqlite:///vaults/btc-quantum.sqlite", "sqlite:///a%00b", "has a control character"),
         ("sqlite:///vaults/btc-quantum.sqlite", "postgresql://[a/b", "is no URL"),
         ('mapping = "freqtrade"', 'mapping = ""', "bots.btc-quantum.mapping: String should have"),
     ],
-)  # fmt: skip
+)
 def test_a_value_of_the_wrong_kind_names_its_key(
     path: Path, old: str, new: str, expected: str
 ) -> None:

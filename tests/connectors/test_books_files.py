@@ -156,7 +156,7 @@ class TestParquet:
             "half": (pa.array([0.5], pa.float16()), "DECIMAL(38,1)", ["0.5"]),
             "bool": (pa.array([True, None]), "BOOLEAN", ["true", None]),
             "naive": (
-                pa.array([datetime(2026, 5, 14, 1, 2, 3)]),  # noqa: DTZ001
+                pa.array([datetime(2026, 5, 14, 1, 2, 3)]),
                 "TIMESTAMP",
                 ["2026-05-14 01:02:03.000000"],
             ),

@@ -40,8 +40,14 @@ HASTY = Patience(
     is_rate_limited=False,
 )
 FAULTS: tuple[FaultKind, ...] = (
-    "busy", "status_500", "empty", "html", "truncated", "no_rows", "null",
-)  # fmt: skip
+    "busy",
+    "status_500",
+    "empty",
+    "html",
+    "truncated",
+    "no_rows",
+    "null",
+)
 
 
 def trades(records: list[Record]) -> list[dict[str, Any]]:
@@ -340,8 +346,10 @@ def test_a_page_that_is_smaller_than_declared_is_noticed() -> None:
 def test_binance_s_futures_are_known_by_both_names() -> None:
     plain, futures = (exchange_facts(name, "swap", None) for name in ("binance", "binanceusdm"))
     assert (plain.trades, plain.funding, plain.stated) == (
-        futures.trades, futures.funding, futures.stated,
-    )  # fmt: skip
+        futures.trades,
+        futures.funding,
+        futures.stated,
+    )
     spot = exchange_facts("binance", None, None)
     assert (spot.trades.longest, spot.funding, spot.has_positions) == (DAY, None, False)
 

@@ -91,9 +91,13 @@ def okx(*faults: tuple[str, FaultKind], book: Callable[[], OkxAccount] = account
             for path, kind in faults:
                 server.fault(path, Fault(kind, None))
             yield OkxConnector(
-                "okx", OkxKey(server.api_key, server.secret, server.passphrase), is_demo=True,
-                base_url=server.url, now=lambda: NOW, patience=HASTY,
-            )  # fmt: skip
+                "okx",
+                OkxKey(server.api_key, server.secret, server.passphrase),
+                is_demo=True,
+                base_url=server.url,
+                now=lambda: NOW,
+                patience=HASTY,
+            )
             assert server.violations == []
 
     return opened
@@ -127,9 +131,15 @@ def flex_service(*faults: FlexFault) -> Opening:
     async def opened(folder: Path) -> AsyncIterator[Connector]:
         async with FlexServer({"1": STATEMENT}, token=TOKEN, faults=list(faults)) as server:
             yield IbkrFlex(
-                "ib", token=TOKEN, query_id="1", state_dir=folder, calendar=XNYS,
-                base_url=server.url, patience=HASTY, pauses=RHYTHM,
-            )  # fmt: skip
+                "ib",
+                token=TOKEN,
+                query_id="1",
+                state_dir=folder,
+                calendar=XNYS,
+                base_url=server.url,
+                patience=HASTY,
+                pauses=RHYTHM,
+            )
 
     return opened
 

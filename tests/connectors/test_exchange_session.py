@@ -24,10 +24,16 @@ from tests.support.fleet import AS_OF, NOW, QUICK, SINCE, account, round_trips
 @pytest.mark.parametrize(
     "date",
     [
-        None, "", "garbage", "Thu, 14 May 2026 02:00:00 -0000", "Tue, 99 Abc 2026 99:99:99 GMT",
-        "Thursday, 14-May-26 02:00:00 GMT", "Thu, 14 May 2026 02:00:00 GMT, " * 2, "9" * 10_000,
+        None,
+        "",
+        "garbage",
+        "Thu, 14 May 2026 02:00:00 -0000",
+        "Tue, 99 Abc 2026 99:99:99 GMT",
+        "Thursday, 14-May-26 02:00:00 GMT",
+        "Thu, 14 May 2026 02:00:00 GMT, " * 2,
+        "9" * 10_000,
     ],
-)  # fmt: skip
+)
 def test_a_date_that_is_none_leaves_the_clock_unknown(date: str | None) -> None:
     assert check_clock({} if date is None else {"date": date}) is None
 

@@ -123,16 +123,19 @@ def test_a_document_cut_anywhere_is_an_error(percent: int) -> None:
 
 
 @given(
-    st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(  # noqa: DTZ001 - local times
+    st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(
         lambda at: at.replace(microsecond=0)
     ),
     st.sampled_from(
         [
-            "%Y%m%d;%H%M%S", "%Y-%m-%d;%H:%M:%S", "%Y%m%d %H:%M:%S", "%Y-%m-%d, %H:%M:%S",
+            "%Y%m%d;%H%M%S",
+            "%Y-%m-%d;%H:%M:%S",
+            "%Y%m%d %H:%M:%S",
+            "%Y-%m-%d, %H:%M:%S",
             "%Y-%m-%dT%H:%M:%S",
         ]
     ),
-)  # fmt: skip
+)
 def test_every_format_reads_back_as_written(at: datetime, pattern: str) -> None:
     text = at.strftime(pattern)
     assert day(text) == at.date()
@@ -170,14 +173,19 @@ def test_a_zone_settles_the_hour_that_exists_twice() -> None:
 @pytest.mark.parametrize(
     ("most", "too_much", "says"),
     [
-        ("<a " + " ".join(f'a{n}="1"' for n in range(1_000)) + "/>",
-         "<a " + " ".join(f'a{n}="1"' for n in range(1_001)) + "/>",
-         "of <a>'s attributes is 1001, more than the 1000"),
+        (
+            "<a " + " ".join(f'a{n}="1"' for n in range(1_000)) + "/>",
+            "<a " + " ".join(f'a{n}="1"' for n in range(1_001)) + "/>",
+            "of <a>'s attributes is 1001, more than the 1000",
+        ),
         (f'<a a="{"x" * 65_536}"/>', f'<a a="{"x" * 65_537}"/>', "is 65537, more than the 65536"),
-        ("<!--" + "x" * 1_000_000 + "-->", "<!--" + "x" * 1_200_000 + "-->",
-         "more than the 1048576 bytes"),
+        (
+            "<!--" + "x" * 1_000_000 + "-->",
+            "<!--" + "x" * 1_200_000 + "-->",
+            "more than the 1048576 bytes",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_limit_is_named_with_the_value(most: str, too_much: str, says: str) -> None:
     read_statements(document(f"<Novelty>{most}</Novelty>"), "f.xml")
     with pytest.raises(StatementError, match=says):

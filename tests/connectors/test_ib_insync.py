@@ -29,8 +29,19 @@ def python(pytestconfig: pytest.Config) -> Path:
     if not stamp.exists() or stamp.read_text(encoding="ascii") != made_from:
         run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(folder)])
         options = ["--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"]
-        run([sys.executable, "-m", "pip", "--python", str(program), "install", *options,
-             "--requirement", str(LOCKED)])  # fmt: skip
+        run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "--python",
+                str(program),
+                "install",
+                *options,
+                "--requirement",
+                str(LOCKED),
+            ]
+        )
         stamp.write_text(made_from, encoding="ascii")
     return program
 
@@ -44,9 +55,14 @@ def run(command: list[str]) -> str:
         if name not in hidden and not name.startswith("PYTEST_")
     }
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S,
+        command,
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -64,9 +64,16 @@ def document(*statements: str) -> str:
 
 def served(tmp_path: Path, server: FlexServer, patience: Patience = FAST) -> IbkrFlex:
     return IbkrFlex(
-        "ib", token=TOKEN, query_id="1", state_dir=tmp_path, calendar=XNYS, base_url=server.url,
-        now=lambda: datetime.now(UTC), patience=patience, pauses=QUICK,
-    )  # fmt: skip
+        "ib",
+        token=TOKEN,
+        query_id="1",
+        state_dir=tmp_path,
+        calendar=XNYS,
+        base_url=server.url,
+        now=lambda: datetime.now(UTC),
+        patience=patience,
+        pauses=QUICK,
+    )
 
 
 async def everything(source: IbkrFlex | IbkrFlexFiles) -> list[Record | Coverage]:
@@ -116,8 +123,10 @@ def test_the_whole_conversation_ends_in_rows_and_complete_coverage(tmp_path: Pat
         items = await everything(served(tmp_path, server))
         assert list(records(items, "Trade")) == ["11"]
         assert [(c.evidence, c.status, c.rows) for c in coverage(items)] == [
-            ("fills", "complete", 1), ("ledger", "complete", 0), ("positions", "complete", 0),
-        ]  # fmt: skip
+            ("fills", "complete", 1),
+            ("ledger", "complete", 0),
+            ("positions", "complete", 0),
+        ]
         assert {(c.served_from, c.served_to) for c in coverage(items)} == {
             (WINDOW.start, WINDOW.end)
         }
@@ -145,13 +154,24 @@ def test_the_past_is_asked_for_by_its_days(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("status", "502"), Fault("status", "500", "SendRequest"), Fault("html"),
-        Fault("truncated"), Fault("empty"), Fault("dropped"), Fault("code", "1001"),
-        Fault("code", "1004"), Fault("code", "1009", "SendRequest"), Fault("code", "1017"),
-        Fault("code", "1021"), Fault("status", "429"), Fault("code", "1018"), Fault("hang"),
-        Fault("drip"), Fault("empty", step="SendRequest"),
+        Fault("status", "502"),
+        Fault("status", "500", "SendRequest"),
+        Fault("html"),
+        Fault("truncated"),
+        Fault("empty"),
+        Fault("dropped"),
+        Fault("code", "1001"),
+        Fault("code", "1004"),
+        Fault("code", "1009", "SendRequest"),
+        Fault("code", "1017"),
+        Fault("code", "1021"),
+        Fault("status", "429"),
+        Fault("code", "1018"),
+        Fault("hang"),
+        Fault("drip"),
+        Fault("empty", step="SendRequest"),
     ],
-)  # fmt: skip
+)
 def test_what_passes_is_asked_again(tmp_path: Path, fault: Fault) -> None:
     assert list(records(fetched(tmp_path, fault), "Trade")) == ["11"]
 
@@ -170,8 +190,10 @@ def test_what_does_not_pass_is_failed_coverage_and_never_no_trades(
     )
     assert [item for item in items if isinstance(item, Record)] == []
     assert [(c.evidence, c.status) for c in coverage(items)] == [
-        ("fills", "failed"), ("ledger", "failed"), ("positions", "failed"),
-    ]  # fmt: skip
+        ("fills", "failed"),
+        ("ledger", "failed"),
+        ("positions", "failed"),
+    ]
     assert all(c.reason for c in coverage(items))
 
 
@@ -216,11 +238,15 @@ def test_a_document_type_is_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "https://evil.example/x", "http://ndcdyn.interactivebrokers.com/x",
-        "https://ndcdyn.interactivebrokers.com.evil.example/x", "http://127.0.0.1:1/x",
-        "https://u:p@ndcdyn.interactivebrokers.com/x", "nonsense", "https://[::1",
+        "https://evil.example/x",
+        "http://ndcdyn.interactivebrokers.com/x",
+        "https://ndcdyn.interactivebrokers.com.evil.example/x",
+        "http://127.0.0.1:1/x",
+        "https://u:p@ndcdyn.interactivebrokers.com/x",
+        "nonsense",
+        "https://[::1",
     ],
-)  # fmt: skip
+)
 def test_the_token_goes_to_no_other_host(tmp_path: Path, kind: str, target: str) -> None:
     async def work(server: FlexServer) -> int:
         with pytest.raises(VenueRefused):
@@ -267,9 +293,19 @@ def test_the_server_throttles_as_it_is_told(tmp_path: Path) -> None:
 
 
 FAULTS = [
-    "html", "truncated", "empty", "dropped", "hang", "drip", "dtd", "bomb", "redirect",
-    "other_host", "status", "code",
-]  # fmt: skip
+    "html",
+    "truncated",
+    "empty",
+    "dropped",
+    "hang",
+    "drip",
+    "dtd",
+    "bomb",
+    "redirect",
+    "other_host",
+    "status",
+    "code",
+]
 
 
 @pytest.mark.parametrize("step", ["SendRequest", "GetStatement"])
@@ -302,9 +338,15 @@ def test_the_token_is_in_no_log_message_cause_or_repr(
 
 def test_repr_and_an_unreachable_host_do_not_show_the_token(tmp_path: Path) -> None:
     source = IbkrFlex(
-        "ib", token=TOKEN, query_id="1", state_dir=tmp_path, calendar=XNYS,
-        base_url="http://127.0.0.1:9", patience=FAST, pauses=QUICK,
-    )  # fmt: skip
+        "ib",
+        token=TOKEN,
+        query_id="1",
+        state_dir=tmp_path,
+        calendar=XNYS,
+        base_url="http://127.0.0.1:9",
+        patience=FAST,
+        pauses=QUICK,
+    )
     assert TOKEN not in repr(source) + repr(source._service)
     reasons = [c.reason for c in coverage(asyncio.run(everything(source)))]
     assert all("could not be reached" in reason and TOKEN not in reason for reason in reasons)
@@ -340,9 +382,13 @@ def test_check_of_files_names_the_missing_sections(tmp_path: Path) -> None:
     source = IbkrFlexFiles("ib", patterns=[str(tmp_path / "*.xml")], calendar=XNYS)
     items = asyncio.run(source.check())
     assert [(item.is_ok, item.subject) for item in items] == [
-        (True, "ib"), (False, "ib: ledger"), (False, "ib: positions"), (True, "ib: cash"),
-        (True, "ib: equity"), (True, "ib: corporate actions"),
-    ]  # fmt: skip
+        (True, "ib"),
+        (False, "ib: ledger"),
+        (False, "ib: positions"),
+        (True, "ib: cash"),
+        (True, "ib: equity"),
+        (True, "ib: corporate actions"),
+    ]
 
 
 def test_check_of_files_says_which_proofs_there_cannot_be(tmp_path: Path) -> None:
@@ -439,7 +485,8 @@ def test_identical_rows_without_an_id_are_two_and_stay_two(tmp_path: Path) -> No
 
 def test_a_lot_with_its_opening_trades_number_does_not_replace_that_trade(tmp_path: Path) -> None:
     lot = TRADE.replace("EXECUTION", "CLOSED_LOT").replace('quantity="1"', 'quantity="7"')
-    trades = records(from_files(tmp_path, document(statement(f"<Trades>{TRADE}{lot}</Trades>"))),
-                     "Trade")  # fmt: skip
+    trades = records(
+        from_files(tmp_path, document(statement(f"<Trades>{TRADE}{lot}</Trades>"))), "Trade"
+    )
     assert len(trades) == 2
     assert trades["11"]["quantity"] == "1"

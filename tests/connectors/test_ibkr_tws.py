@@ -226,9 +226,11 @@ def test_nothing_is_complete_over_a_midnight() -> None:
 def test_a_question_without_an_answer_fails_its_own_evidence_alone(
     number: int, evidence: str, how: str
 ) -> None:
-    faults = Faults(mute=frozenset({number})) if how == "mute" else Faults(
-        refused={number: ("322", "Error processing request")}, mute=frozenset()
-    )  # fmt: skip
+    faults = (
+        Faults(mute=frozenset({number}))
+        if how == "mute"
+        else Faults(refused={number: ("322", "Error processing request")}, mute=frozenset())
+    )
     account = TwsAccount([fill(ONE)], positions=[(SPY, "100", "500.25")])
     items = fetched(TwsServer({"DU1": account}), faults=faults)
     found = statuses(items)

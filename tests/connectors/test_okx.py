@@ -109,10 +109,19 @@ def sent(rows: Sequence[Row]) -> dict[str, Row]:
 @pytest.mark.parametrize(
     ("fills", "group"),
     [
-        (0, 1), (1, 1), (99, 4), (100, 4), (101, 4), (99, 99), (100, 100), (101, 101),
-        (3_500, 250), (3_500, 3_500), (10_050, 7),
+        (0, 1),
+        (1, 1),
+        (99, 4),
+        (100, 4),
+        (101, 4),
+        (99, 99),
+        (100, 100),
+        (101, 101),
+        (3_500, 250),
+        (3_500, 3_500),
+        (10_050, 7),
     ],
-)  # fmt: skip
+)
 def test_every_fill_and_every_bill_comes_back_once_and_verbatim(fills: int, group: int) -> None:
     book = account()
     book_all(book, deals(fills, group=group))
@@ -329,14 +338,20 @@ def test_a_redirect_is_never_followed() -> None:
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("account/config", "status_401"), ("account/config", "code_50119"),
-        ("account/config", "html_200"), ("account/config", "null_fields"),
-        ("account/config", "redirect"), ("account/config", "dropped_connection"),
-        ("trade/fills-history", "hang"), ("trade/fills-history", "truncated_json"),
-        ("trade/fills-history", "redirect"), ("account/bills", "reset_midway"),
-        ("account/balance", "code_50120"), ("account/positions", "gzip_bomb"),
+        ("account/config", "status_401"),
+        ("account/config", "code_50119"),
+        ("account/config", "html_200"),
+        ("account/config", "null_fields"),
+        ("account/config", "redirect"),
+        ("account/config", "dropped_connection"),
+        ("trade/fills-history", "hang"),
+        ("trade/fills-history", "truncated_json"),
+        ("trade/fills-history", "redirect"),
+        ("account/bills", "reset_midway"),
+        ("account/balance", "code_50120"),
+        ("account/positions", "gzip_bomb"),
     ],
-)  # fmt: skip
+)
 def test_no_secret_is_ever_told(
     path: str, kind: FaultKind, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -348,9 +363,13 @@ def test_no_secret_is_ever_told(
 
     key, secret, passphrase = CANARIES
     given = fetch(
-        book, (path, Fault(kind, None)), patience=IMPATIENT,
-        api_key=key, secret=secret, passphrase=passphrase,
-    )  # fmt: skip
+        book,
+        (path, Fault(kind, None)),
+        patience=IMPATIENT,
+        api_key=key,
+        secret=secret,
+        passphrase=passphrase,
+    )
 
     told = [caplog.text, *(record.getMessage() for record in caplog.records), repr(given.items)]
     if given.error is not None:
@@ -450,11 +469,15 @@ def test_a_cursor_without_end_is_a_failure() -> None:
             server.fault("trade/fills-history", Fault("page_missing", times=None))
             key = OkxKey(server.api_key, server.secret, server.passphrase)
             source = OkxConnector(
-                "okx", key, is_demo=True, base_url=server.url, now=lambda: NOW,
+                "okx",
+                key,
+                is_demo=True,
+                base_url=server.url,
+                now=lambda: NOW,
                 patience=Patience(
                     request_timeout_s=1.0, attempts=2, total_s=2.0, is_rate_limited=False
                 ),
-            )  # fmt: skip
+            )
             found = [item async for item in source.fetch(window(UtcDays(), SINCE, AS_OF))]
             return [c for c in found if isinstance(c, Coverage) and c.kinds == ("fill/SWAP",)]
 
@@ -505,9 +528,18 @@ def test_orders_are_read_where_bots_are_told_apart_by_them_and_nowhere_else() ->
 
 @pytest.mark.parametrize(
     "kind",
-    ["code_50001", "code_50120", "page_missing", "page_reordered", "page_doubled", "stuck_cursor",
-     "data_null", "html_200", "null_fields"],
-)  # fmt: skip
+    [
+        "code_50001",
+        "code_50120",
+        "page_missing",
+        "page_reordered",
+        "page_doubled",
+        "stuck_cursor",
+        "data_null",
+        "html_200",
+        "null_fields",
+    ],
+)
 @pytest.mark.parametrize("path", [ARCHIVE, ENDED])
 def test_orders_that_cannot_be_had_are_failed_and_nothing_else_is(
     path: str, kind: FaultKind

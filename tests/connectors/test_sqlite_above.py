@@ -81,12 +81,25 @@ TEXTS: list[tuple[Any, bool]] = [
     ("2026-05-06 00:00:00 and more", True),
 ]
 SECONDS: list[tuple[Any, bool]] = [
-    (None, True), (S - 1, False), (S - 0.001, False), (S, True), (S + 0.5, True), (0, True),
-    (-1, True), ("2026-05-06 00:00:00", True), (str(S - 1), True), ((S - 1) * 1_000, True),
-]  # fmt: skip
+    (None, True),
+    (S - 1, False),
+    (S - 0.001, False),
+    (S, True),
+    (S + 0.5, True),
+    (0, True),
+    (-1, True),
+    ("2026-05-06 00:00:00", True),
+    (str(S - 1), True),
+    ((S - 1) * 1_000, True),
+]
 MILLISECONDS: list[tuple[Any, bool]] = [
-    (None, True), (S * 1_000 - 1, False), (S * 1_000, True), (S - 1, True), (0, True), (b"1", True),
-]  # fmt: skip
+    (None, True),
+    (S * 1_000 - 1, False),
+    (S * 1_000, True),
+    (S - 1, True),
+    (0, True),
+    (b"1", True),
+]
 
 
 @pytest.mark.parametrize(
@@ -128,8 +141,10 @@ def test_each_statement_says_what_was_read_how(tmp_path: Path) -> None:
     whole, above = coverage(items)
     assert (whole.kinds, whole.is_snapshot, whole.rows) == (("schema", "table:notes"), True, 4)
     assert (above.kinds, above.is_snapshot, above.rows) == (
-        ("table:Trades", "table:orders"), False, 7,
-    )  # fmt: skip
+        ("table:Trades", "table:orders"),
+        False,
+        7,
+    )
     for one in (whole, above):
         assert (one.status, one.served_from, one.served_to) == ("complete", START, NOW)
     assert items[-2:] == [whole, above]
@@ -186,9 +201,12 @@ def test_types_are_those_of_the_whole_table(tmp_path: Path) -> None:
     )
     (schema,) = [one for one in books(path, "-- watermark: t(at) text") if isinstance(one, Record)]
     assert json.loads(schema.payload)["columns"] == [
-        ["id", "BIGINT"], ["at", "VARCHAR"], ["a", "VARCHAR"], ["b", "BIGINT"],
+        ["id", "BIGINT"],
+        ["at", "VARCHAR"],
+        ["a", "VARCHAR"],
+        ["b", "BIGINT"],
         ["c", "DECIMAL(38,0)"],
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(

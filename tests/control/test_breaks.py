@@ -124,8 +124,10 @@ def test_what_a_person_resolved_and_a_night_does_not_see_is_cleared(ledger: Ledg
     ledger.see_breaks(sighting(TUESDAY, []))
     [item] = ledger.breaks(is_all=True)
     assert (item["status"], item["who"], item["why"]) == (
-        "cleared", "run of-2026-05-12", "the evidence agrees",
-    )  # fmt: skip
+        "cleared",
+        "run of-2026-05-12",
+        "the evidence agrees",
+    )
 
 
 def test_a_session_s_own_break_ends_with_it_and_says_why(ledger: Ledger) -> None:
@@ -310,8 +312,11 @@ def _check(ledger: Ledger, reckoned: dict[Key, Reckoned]) -> None:
     for key, one in reckoned.items():
         row = shown[key]
         assert (row["status"], row["first_seen"], row["reopened"], row["amount"]) == (
-            one.status, one.first_seen.isoformat(), one.reopened, one.amount,
-        )  # fmt: skip
+            one.status,
+            one.first_seen.isoformat(),
+            one.reopened,
+            one.amount,
+        )
         if one.status in {"open", "acknowledged"}:
             assert row["severity"] == ("minor", "major", "critical")[one.grade]
             assert row["age_sessions"] == one.age

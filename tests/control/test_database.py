@@ -72,11 +72,15 @@ def test_what_was_taken_over_lives_on(first: Path) -> None:
         found = [off_by("5.00"), off_by("7.00", bot="eth")]
         one, other = ledger.see_breaks(sighting(date(2026, 5, 12), found))
         assert (one["first_seen"], one["severity"], one["reopened"]) == (
-            "2026-05-04", "major", False,
-        )  # fmt: skip
+            "2026-05-04",
+            "major",
+            False,
+        )
         assert (other["first_seen"], other["severity"], other["reopened"]) == (
-            "2026-05-12", "minor", True,
-        )  # fmt: skip
+            "2026-05-12",
+            "minor",
+            True,
+        )
 
 
 def test_what_was_acknowledged_before_its_severity_was_known_counts_once_it_is(
@@ -87,8 +91,9 @@ def test_what_was_acknowledged_before_its_severity_was_known_counts_once_it_is(
         ledger.acknowledge(item["break"], who="anna", user="ops", note="known", at=AT)
         [item] = ledger.see_breaks(sighting(date(2026, 5, 12), [off_by("5.00")]))
         assert (item["status"], item["why"]) == (
-            "open", "its severity has risen from unknown to major",
-        )  # fmt: skip
+            "open",
+            "its severity has risen from unknown to major",
+        )
 
 
 def test_many_that_open_an_old_ledger_at_once_take_it_over_once(first: Path) -> None:

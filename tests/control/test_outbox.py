@@ -68,9 +68,13 @@ class Service:
     def send(self, after: timedelta = timedelta()) -> Delivered:
         self.now += after
         return deliver(
-            self.folder, self.ledger, self.channels, lambda: self.now, self.notes.append,
+            self.folder,
+            self.ledger,
+            self.channels,
+            lambda: self.now,
+            self.notes.append,
             deadline_s=10,
-        )  # fmt: skip
+        )
 
     def run(
         self,
@@ -89,16 +93,23 @@ class Service:
         span = {"claimed": "1", "truth": TRUTH, "amount": "5.00", "pct": None}
         account = {"account": "okx", "currency": "USDT", "reasons": list(holes)}
         document = {
-            "run": seen.run, "as_of": day.isoformat(),
+            "run": seen.run,
+            "as_of": day.isoformat(),
             "status": "unproven" if holes else "diverged" if off else "agreed",
             "accounts": [account | {"status": "failed" if holes else "proven"}],
             "bots": [
-                {"bot": bot, "account": "okx", "total": span, "day": span, "causes": [],
-                 "reasons": ["its account okx is failed"] if holes else [],
-                 "status": "unproven" if holes else "diverged" if bot in wrong else "agreed"}
+                {
+                    "bot": bot,
+                    "account": "okx",
+                    "total": span,
+                    "day": span,
+                    "causes": [],
+                    "reasons": ["its account okx is failed"] if holes else [],
+                    "status": "unproven" if holes else "diverged" if bot in wrong else "agreed",
+                }
                 for bot in bots
             ],
-        }  # fmt: skip
+        }
         with self.ledger.step():
             self.ledger.see_breaks(seen)
             paged = decide(self.ledger, document, off, "recon.toml", self.now, configured)
@@ -131,9 +142,7 @@ def test_a_night_of_twelve_hours(service: Service) -> None:
         handler.reply(503 if is_down else 200)
 
     with receiver(sometimes) as chat, receiver(pagerduty) as duty, receiver(says(200)) as second:
-        service.channels = [
-            outlet(chat), incident_outlet(duty), outlet(second, is_second=True)
-        ]  # fmt: skip
+        service.channels = [outlet(chat), incident_outlet(duty), outlet(second, is_second=True)]
         times: dict[int, list[int]] = {chat.port: [], duty.port: [], second.port: []}
         both = [off_by("5.00"), off_by("5.00", bot="eth")]
         for minute in range(12 * 60):
@@ -176,8 +185,9 @@ def test_two_hundred_bots_that_fail_are_one_page(service: Service) -> None:
     bots = [f"bot-{n}" for n in range(200)]
     with receiver(says(200)) as chat, receiver(telegram) as group:
         service.channels = [
-            outlet(chat), Outlet("telegram", understood(telegram_url(), group.base), "minor")
-        ]  # fmt: skip
+            outlet(chat),
+            Outlet("telegram", understood(telegram_url(), group.base), "minor"),
+        ]
         [told] = service.run([off_by("5.00", bot=bot) for bot in bots], bots=bots)
         assert told["status"] == "delivered"
         assert (len(chat.took), len(group.took)) == (1, 1)
@@ -294,8 +304,13 @@ def test_the_incident_of_an_account_that_is_removed_ends_as_no_longer_watched(
         service.run([], holes=["no evidence"])
         with service.ledger.step():
             accounts = [{"account": "ibkr", "status": "proven"}]
-            document = {"run": "later", "as_of": "2026-05-15", "status": "agreed",
-                        "accounts": accounts, "bots": []}  # fmt: skip
+            document = {
+                "run": "later",
+                "as_of": "2026-05-15",
+                "status": "agreed",
+                "accounts": accounts,
+                "bots": [],
+            }
             decide(service.ledger, document, [], "recon.toml", service.now, Watched({"ibkr"}, {}))
         service.send()
     [_, end] = chat.took
@@ -382,8 +397,9 @@ def test_each_channel_is_tried_until_it_has_taken_it_and_no_longer(service: Serv
         service.ledger.enqueue(page(), service.now)
         assert service.send().failed == [(service.channels[1].channel.name, "HTTP 500")]
         assert {each["status"] for each in service.ledger.told_pages("bot")} == {
-            "delivered", "failed",
-        }  # fmt: skip
+            "delivered",
+            "failed",
+        }
         assert service.send().failed == []  # not due yet
         assert service.send(MINUTE).failed != []
         assert service.send(2 * MINUTE) == Delivered(1, 0, [])
@@ -443,9 +459,10 @@ def test_no_channel_is_a_page_that_waits(service: Service) -> None:
 def test_channels_hear_from_their_severity_on_and_nobody_is_never_the_answer() -> None:
     channel = understood("json://127.0.0.1:9")
     every = [
-        Outlet("all", channel, "minor"), Outlet("loud", channel, "critical"),
+        Outlet("all", channel, "minor"),
+        Outlet("loud", channel, "critical"),
         Outlet("boss", channel, "major", is_second=True),
-    ]  # fmt: skip
+    ]
 
     def ids(reached: Sequence[Outlet]) -> list[str]:
         return [one.id for one in reached]

@@ -37,8 +37,11 @@ def sign(
     account: str = "okx",
 ) -> list[str]:
     difference = {
-        "account": account, "as_of": as_of.isoformat(), "amount": amount, "day": "2.00",
-    }  # fmt: skip
+        "account": account,
+        "as_of": as_of.isoformat(),
+        "amount": amount,
+        "day": "2.00",
+    }
     return ledger.sign_off("btc", difference, Signature(by, "ops", f"{by} says so", AT))
 
 
@@ -132,16 +135,24 @@ def document(status: str = "diverged", off: str | None = "40.00") -> dict[str, A
         "as_of": "2026-05-10",
         "accounts": [{"account": "okx", "session": "2026-05-08"}],
         "bots": [
-            {"bot": "btc", "account": "okx", "status": status, "total": {"amount": off},
-             "day": {"amount": "2.00"}}
+            {
+                "bot": "btc",
+                "account": "okx",
+                "status": status,
+                "total": {"amount": off},
+                "day": {"amount": "2.00"},
+            }
         ],
-    }  # fmt: skip
+    }
 
 
 def test_what_is_signed_is_what_was_told_of_the_account_s_own_session() -> None:
     assert told_difference(document(), "btc") == {
-        "account": "okx", "as_of": "2026-05-08", "amount": "40.00", "day": "2.00",
-    }  # fmt: skip
+        "account": "okx",
+        "as_of": "2026-05-08",
+        "amount": "40.00",
+        "day": "2.00",
+    }
 
 
 @pytest.mark.parametrize(("status", "off"), [("unproven", "40.00"), ("unproven", None)])

@@ -13,7 +13,7 @@ from recon.errors import ConfigError
 
 XNYS = calendar("XNYS")
 UTC_DAYS = calendar(None)
-FROM, TO = datetime(2024, 1, 3), datetime(2026, 10, 1)  # noqa: DTZ001 - the strategy adds UTC
+FROM, TO = datetime(2024, 1, 3), datetime(2026, 10, 1)
 instants = st.datetimes(FROM, TO, timezones=st.just(UTC))
 
 
@@ -55,12 +55,12 @@ def test_trade_dates_follow_new_york_and_the_exchange(at: str, session: date) ->
 
 def test_local_times_that_do_not_exist_or_exist_twice_are_refused() -> None:
     with pytest.raises(ValueError, match="does not exist"):
-        to_utc(datetime(2026, 3, 8, 2, 30), NEW_YORK)  # noqa: DTZ001
+        to_utc(datetime(2026, 3, 8, 2, 30), NEW_YORK)
     with pytest.raises(ValueError, match="exists twice"):
-        to_utc(datetime(2026, 11, 1, 1, 30), NEW_YORK)  # noqa: DTZ001
+        to_utc(datetime(2026, 11, 1, 1, 30), NEW_YORK)
     with pytest.raises(ValueError, match="already has a zone"):
         to_utc(datetime(2026, 1, 1, tzinfo=UTC), ZoneInfo("Europe/Berlin"))
-    assert to_utc(datetime(2026, 11, 1, 3, 0), NEW_YORK) == datetime(2026, 11, 1, 8, tzinfo=UTC)  # noqa: DTZ001
+    assert to_utc(datetime(2026, 11, 1, 3, 0), NEW_YORK) == datetime(2026, 11, 1, 8, tzinfo=UTC)
 
 
 def test_an_empty_window_and_an_unknown_calendar_say_what_to_do() -> None:
@@ -77,7 +77,7 @@ def test_a_window_begins_and_ends_with_sessions() -> None:
 
 @pytest.mark.parametrize("name", ["XNYS", "XHKG", "CMES"])
 @given(
-    st.datetimes(datetime(2026, 1, 5), datetime(2026, 12, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+    st.datetimes(datetime(2026, 1, 5), datetime(2026, 12, 1), timezones=st.just(UTC)),
     st.integers(0, 20_000),
 )
 @settings(max_examples=50)

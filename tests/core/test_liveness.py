@@ -276,8 +276,10 @@ def test_a_loop_that_turns_and_does_no_work_is_noticed(case: Case) -> None:
 
 
 def test_a_bot_that_names_no_bar_is_held_to_that_only_where_its_bars_are_configured() -> None:
-    looks = [Look(Beat("b", n, START + n * PERIOD * SECOND), START + n * PERIOD * SECOND)
-             for n in range(100)]  # fmt: skip
+    looks = [
+        Look(Beat("b", n, START + n * PERIOD * SECOND), START + n * PERIOD * SECOND)
+        for n in range(100)
+    ]
     assert not any(judged(looks))
     configured = judged(looks, Rhythm(PERIOD, 600, AlwaysOpen()))
     assert [trouble and trouble.kind for trouble in configured[:24]] == [None] * 24
@@ -292,8 +294,13 @@ def test_a_bot_that_counts_anew_is_believed_with_its_second_beat() -> None:
     seqs = [7, 8, 1, 1, 2, 3]
     found = judged([Look(Beat("b", seq, at(n)), at(n)) for n, seq in enumerate(seqs)])
     assert [trouble and trouble.kind for trouble in found] == [
-        None, None, "back", "back", None, None,
-    ]  # fmt: skip
+        None,
+        None,
+        "back",
+        "back",
+        None,
+        None,
+    ]
 
 
 def test_a_beat_of_the_future_is_not_what_later_ones_are_held_against() -> None:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from recon.core.numbers import EXACT, from_units, percentage, rounded, text, to_units
 
-amounts = st.decimals(allow_nan=False, allow_infinity=False, places=18, min_value=-(10**19),
-                      max_value=10**19)  # fmt: skip
+amounts = st.decimals(
+    allow_nan=False, allow_infinity=False, places=18, min_value=-(10**19), max_value=10**19
+)
 
 
 @given(amounts)
@@ -28,10 +29,15 @@ def test_text_loses_nothing(amount: Decimal) -> None:
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [
-        ("1309", "1309.00"), ("-373.000", "-373.00"), ("0", "0"), ("-0.00", "0"), ("1.5", "1.50"),
-        ("1E+3", "1000.00"), ("0.000000000000000001", "0.000000000000000001"),
+        ("1309", "1309.00"),
+        ("-373.000", "-373.00"),
+        ("0", "0"),
+        ("-0.00", "0"),
+        ("1.5", "1.50"),
+        ("1E+3", "1000.00"),
+        ("0.000000000000000001", "0.000000000000000001"),
     ],
-)  # fmt: skip
+)
 def test_text_is_plain_with_at_least_two_places(amount: str, shown: str) -> None:
     assert text(Decimal(amount)) == shown
 

@@ -34,7 +34,7 @@ money = st.decimals(-10_000, 10_000, places=4)
         ("1682.00", "-373.00", True),
     ],
 )
-def test_exactly_at_the_bound_is_not_divergent(amount: str, truth: str, is_too_much: bool) -> None:  # noqa: FBT001
+def test_exactly_at_the_bound_is_not_divergent(amount: str, truth: str, is_too_much: bool) -> None:
     assert diverges(Decimal(amount), Decimal(truth), HALF_PERCENT) is is_too_much
 
 

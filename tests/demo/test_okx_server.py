@@ -258,7 +258,7 @@ def test_a_wrong_credential_is_refused_with_its_own_code(spoil: dict[str, str], 
 
 
 @pytest.mark.parametrize("is_demo", [True, False])
-def test_a_key_works_in_its_own_environment_only(is_demo: bool) -> None:  # noqa: FBT001 — a case
+def test_a_key_works_in_its_own_environment_only(is_demo: bool) -> None:
     async def story(_server: OkxServer, exchange: Exchange) -> None:
         await exchange.privateGetAccountConfig()
         if is_demo:
@@ -272,7 +272,7 @@ def test_a_key_works_in_its_own_environment_only(is_demo: bool) -> None:  # noqa
 
 
 @pytest.mark.parametrize(("off_s", "is_refused"), [(28, False), (32, True), (-32, True)])
-def test_a_clock_more_than_thirty_seconds_off_is_refused(off_s: int, is_refused: bool) -> None:  # noqa: FBT001 — a case
+def test_a_clock_more_than_thirty_seconds_off_is_refused(off_s: int, is_refused: bool) -> None:
     async def story(_server: OkxServer, exchange: Exchange) -> None:
         if is_refused:
             with pytest.raises(ccxt.InvalidNonce, match="50102"):

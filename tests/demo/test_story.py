@@ -71,8 +71,13 @@ class TestTheStory:
         assert run_cli(["demo", "--folder", "the demo"]) == 0
         said = capsys.readouterr().out
         day = story_day(datetime.now(UTC))
-        for part in ("DIVERGED btc-quantum, sol-forgetful", "claimed 1309.00 USDT, truth -373.00",
-                     "divergence 1682.00 (450.94%)", "-1,650.00", "delivered"):  # fmt: skip
+        for part in (
+            "DIVERGED btc-quantum, sol-forgetful",
+            "claimed 1309.00 USDT, truth -373.00",
+            "divergence 1682.00 (450.94%)",
+            "-1,650.00",
+            "delivered",
+        ):
             assert part in said
 
         document = json.loads(Path("the demo", "state", "reports", f"{day}.json").read_text())
@@ -88,8 +93,22 @@ class TestTheStory:
                 assert again["status"] == "diverged"
                 assert again["bots"] == document["bots"]
         config = Path("the demo", "recon.toml")
-        assert run_cli(["run", "--config", str(config), "--account", "ibkr-demo", "--as-of",
-                        str(day), "--no-fetch", "--no-page"]) == 0  # fmt: skip
+        assert (
+            run_cli(
+                [
+                    "run",
+                    "--config",
+                    str(config),
+                    "--account",
+                    "ibkr-demo",
+                    "--as-of",
+                    str(day),
+                    "--no-fetch",
+                    "--no-page",
+                ]
+            )
+            == 0
+        )
 
     def test_a_second_time_in_the_same_folder_with_json(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -117,18 +136,24 @@ class TestTheStory:
         quantum = bots["btc-quantum"]["total"]
         assert quantum["claimed"] == "1309.00"
         assert quantum["truth"] == {
-            "gross": "1277.00", "fees": "-1650.00", "funding": "0", "other": "0",
-            "net": "-373.00", "carried": "0",
-        }  # fmt: skip
+            "gross": "1277.00",
+            "fees": "-1650.00",
+            "funding": "0",
+            "other": "0",
+            "net": "-373.00",
+            "carried": "0",
+        }
         assert (quantum["amount"], quantum["pct"]) == ("1682.00", "450.94")
         forgetful = bots["sol-forgetful"]["total"]
         assert Decimal(forgetful["amount"]) == -Decimal(forgetful["truth"]["funding"])
         assert 80 < Decimal(forgetful["amount"]) < 110
         assert forgetful["truth"]["carried"] != "0"
         assert {name: bot["status"] for name, bot in bots.items()} == {
-            "btc-quantum": "diverged", "eth-honest": "agreed", "sol-forgetful": "diverged",
+            "btc-quantum": "diverged",
+            "eth-honest": "agreed",
+            "sol-forgetful": "diverged",
             "basket": "agreed",
-        }  # fmt: skip
+        }
         assert [bots[name]["total"]["amount"] for name in ("eth-honest", "basket")] == ["0", "0"]
         assert bots["eth-honest"]["day"]["claimed"] != "0"
         accounts = {item["account"]: item for item in document["accounts"]}
@@ -140,11 +165,19 @@ class TestTheStory:
 
     def test_what_differs_from_the_plan_is_said(self, fleet: Fleet) -> None:
         bots = [
-            {"bot": name, "status": "unproven", "reasons": ["because"], "causes": [],
-             "total": {"claimed": None, "amount": None,
-                       "truth": dict.fromkeys(("gross", "fees", "funding", "net"))}}
+            {
+                "bot": name,
+                "status": "unproven",
+                "reasons": ["because"],
+                "causes": [],
+                "total": {
+                    "claimed": None,
+                    "amount": None,
+                    "truth": dict.fromkeys(("gross", "fees", "funding", "net")),
+                },
+            }
             for name in fleet.planted()
-        ]  # fmt: skip
+        ]
         document = {"accounts": [], "bots": bots, "pages": []}
         played = play._Played(document, [], ["POST /"])
         with pytest.raises(ReconError, match=r"claimed is None, and not 1309\.00") as caught:
@@ -156,8 +189,12 @@ class TestTheStory:
 def test_the_channel_takes_pages_and_nothing_else() -> None:
     with in_background(Channel()) as channel:
         url = channel.url.replace("json:", "http:")
-        for body, status in ((b"{}", 400), (b"[1]", 400), (b"not json", 400),
-                             (b'{"title": "t", "message": "m"}', 200)):  # fmt: skip
+        for body, status in (
+            (b"{}", 400),
+            (b"[1]", 400),
+            (b"not json", 400),
+            (b'{"title": "t", "message": "m"}', 200),
+        ):
             asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
             try:
                 with urllib.request.urlopen(asked, timeout=5) as answer:
@@ -260,9 +297,12 @@ class TestTheSwaps:
 
     @pytest.mark.parametrize(
         ("bot", "instrument"),
-        [("btc-quantum", "BTC-USDT-SWAP"), ("eth-honest", "ETH-USDT-SWAP"),
-         ("sol-forgetful", "SOL-USDT-SWAP")],
-    )  # fmt: skip
+        [
+            ("btc-quantum", "BTC-USDT-SWAP"),
+            ("eth-honest", "ETH-USDT-SWAP"),
+            ("sol-forgetful", "SOL-USDT-SWAP"),
+        ],
+    )
     def test_the_venue_holds_what_is_planted(
         self,
         fleet: Fleet,
@@ -363,8 +403,15 @@ class TestTheBasket:
     def test_each_row_adds_up(self, trades: list[dict[str, str]]) -> None:
         assert 25 <= len(trades) <= 30
         for row in trades:
-            names = ("quantity", "tradePrice", "proceeds", "ibCommission", "netCash", "cost",
-                     "fifoPnlRealized")  # fmt: skip
+            names = (
+                "quantity",
+                "tradePrice",
+                "proceeds",
+                "ibCommission",
+                "netCash",
+                "cost",
+                "fifoPnlRealized",
+            )
             qty, price, proceeds, commission, net, cost, pnl = (Fraction(row[n]) for n in names)
             assert proceeds == -qty * price
             assert net == proceeds + commission

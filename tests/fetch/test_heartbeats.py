@@ -53,14 +53,29 @@ def test_a_beat_is_read_as_it_was_written() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        "", "{", "[]", "{}", "null", '"beat"', "[" * 100_000,
-        {**SAID, "bot": "eth"}, {**SAID, "seq": None}, {**SAID, "seq": "81234"},
-        {**SAID, "seq": 1.5}, {**SAID, "seq": True}, {**SAID, "seq": -1}, {**SAID, "seq": 2**63},
-        {**SAID, "at": None}, {**SAID, "at": 7}, {**SAID, "at": "soon"},
-        {**SAID, "at": "2026-05-14T23:59:31"}, {**SAID, "at": "0001-01-01T00:00:00+14:00"},
-        {**SAID, "last_bar_at": "2026-05-14"}, {**SAID, "last_bar_at": 0},
+        "",
+        "{",
+        "[]",
+        "{}",
+        "null",
+        '"beat"',
+        "[" * 100_000,
+        {**SAID, "bot": "eth"},
+        {**SAID, "seq": None},
+        {**SAID, "seq": "81234"},
+        {**SAID, "seq": 1.5},
+        {**SAID, "seq": True},
+        {**SAID, "seq": -1},
+        {**SAID, "seq": 2**63},
+        {**SAID, "at": None},
+        {**SAID, "at": 7},
+        {**SAID, "at": "soon"},
+        {**SAID, "at": "2026-05-14T23:59:31"},
+        {**SAID, "at": "0001-01-01T00:00:00+14:00"},
+        {**SAID, "last_bar_at": "2026-05-14"},
+        {**SAID, "last_bar_at": 0},
     ],
-)  # fmt: skip
+)
 def test_what_is_no_beat_says_why(said: Any, tmp_path: Path) -> None:
     text = said if isinstance(said, str) else json.dumps(said)
     (tmp_path / "beat.json").write_text(text)
@@ -100,7 +115,7 @@ def test_a_file_that_cannot_be_read_holds_nobody(
 
 
 def test_the_night_takes_what_can_be_read(tmp_path: Path) -> None:
-    from tests.support.watching import configured  # noqa: PLC0415
+    from tests.support.watching import configured
 
     config = configured(tmp_path, btc={"file": "btc.json"}, eth={"file": "eth.json"}, sol=None)
     (tmp_path / "btc.json").write_text(json.dumps(SAID))
@@ -264,7 +279,7 @@ def test_a_beat_comes_out_of_redis(redis: str, tmp_path: Path) -> None:
         (b"*900000000\r\n", b"*1\r\n" * 16384, "it cannot be read"),
         (b"+", b" " * 65536, "Redis: "),
     ],
-)  # fmt: skip
+)
 def test_a_redis_that_never_ends_is_not_read_on(
     answer: bytes, more: bytes, why: str, tmp_path: Path
 ) -> None:

@@ -81,17 +81,19 @@ class Spoiling:
 
     def _bytes(self, body: bytes) -> bytes:
         place = self.chance.randrange(len(body) + 1)
-        return self.chance.choice([
-            body[:place],
-            body[:place] + b"\xff\xfe" + body[place:],
-            b"\xef\xbb\xbf" + body,
-            body + body,
-            body + b"\x00",
-            b"",
-            body.decode().encode("utf-16"),
-            b"<html>" + body,
-            body[place:],
-        ])  # fmt: skip
+        return self.chance.choice(
+            [
+                body[:place],
+                body[:place] + b"\xff\xfe" + body[place:],
+                b"\xef\xbb\xbf" + body,
+                body + body,
+                body + b"\x00",
+                b"",
+                body.decode().encode("utf-16"),
+                b"<html>" + body,
+                body[place:],
+            ]
+        )
 
     def _value(self, body: bytes) -> bytes:
         tree = {"top": json.loads(body)}

@@ -45,13 +45,40 @@ VALUES = (
     "&#x1F600;", "&lt;", "&e;", "\x00", "\x1b[2J", "<", '" a="1', "2026-01-05, 10:00:00 EST",
 )  # fmt: skip
 PIECES = (
-    "<!DOCTYPE x [<!ENTITY e 'ha'>]>", "<!-- " + "x" * 3_000_000 + " -->", "<![CDATA[x]]>", "x",
-    "<?pi x?>", "<a>" * 30, "<a " + " ".join(f'a{n}="1"' for n in range(1_500)) + "/>",
-    "<a" + " " * 3_000_000 + "/>", "<Trade/>", "<Trades/>", "<FlexStatement/>", "</Trades>",
-    "<Trade a='1' a='2'/>", "<\u00e9 \u00e9='1'/>", "&e;", "\x00", "\ufeff", "<a:b xmlns:a=''/>",
-)  # fmt: skip
-ENCODINGS = ("UTF-16", "latin-1", "ascii", "utf-7", "zlib", "idna", "undefined", "cp037", "x" * 999,
-             "utf-32", "rot13", "unicode_escape", "big5")  # fmt: skip
+    "<!DOCTYPE x [<!ENTITY e 'ha'>]>",
+    "<!-- " + "x" * 3_000_000 + " -->",
+    "<![CDATA[x]]>",
+    "x",
+    "<?pi x?>",
+    "<a>" * 30,
+    "<a " + " ".join(f'a{n}="1"' for n in range(1_500)) + "/>",
+    "<a" + " " * 3_000_000 + "/>",
+    "<Trade/>",
+    "<Trades/>",
+    "<FlexStatement/>",
+    "</Trades>",
+    "<Trade a='1' a='2'/>",
+    "<\u00e9 \u00e9='1'/>",
+    "&e;",
+    "\x00",
+    "\ufeff",
+    "<a:b xmlns:a=''/>",
+)
+ENCODINGS = (
+    "UTF-16",
+    "latin-1",
+    "ascii",
+    "utf-7",
+    "zlib",
+    "idna",
+    "undefined",
+    "cp037",
+    "x" * 999,
+    "utf-32",
+    "rot13",
+    "unicode_escape",
+    "big5",
+)
 
 
 def spoilt(  # noqa: PLR0911 - one for each way

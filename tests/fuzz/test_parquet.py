@@ -20,7 +20,7 @@ from tests.fuzz.books import Change, Rows, changes, read_file, rows
 from tests.fuzz.door import fuzzed
 
 WORDS = st.text(st.characters(codec="utf-8"), max_size=6)
-TIMES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31))  # noqa: DTZ001
+TIMES = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31))
 WIDE = Context(prec=80)
 
 

@@ -179,12 +179,15 @@ def test_a_split_sums_to_the_whole(amount: int, weights: list[int]) -> None:
 
 
 @given(
-    st.lists(st.tuples(st.integers(1, 10**20), st.integers(0, 10**22), st.integers(-(10**18), 0)),
-             min_size=1, max_size=6),
+    st.lists(
+        st.tuples(st.integers(1, 10**20), st.integers(0, 10**22), st.integers(-(10**18), 0)),
+        min_size=1,
+        max_size=6,
+    ),
     st.integers(-(10**20), 10**21),
     st.sampled_from(["fifo", "average"]),
     st.integers(1, 10**20),
-)  # fmt: skip
+)
 def test_a_split_changes_the_quantity_and_nothing_else(
     fills: list[tuple[int, int, int]], change: int, method: Method, sold: int
 ) -> None:

@@ -22,11 +22,24 @@ from recon.lots.realise import (
     realise_each,
 )
 
-START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
+START = datetime(2026, 5, 1)
 FILL = Event(
-    "okx", "BTC", "fill", "0", START, date(2026, 5, 1), "a", "net",
-    Decimal(1), Decimal(100), Decimal(1), False, Decimal(0), "settlement", Decimal(1),  # noqa: FBT003
-)  # fmt: skip
+    "okx",
+    "BTC",
+    "fill",
+    "0",
+    START,
+    date(2026, 5, 1),
+    "a",
+    "net",
+    Decimal(1),
+    Decimal(100),
+    Decimal(1),
+    False,
+    Decimal(0),
+    "settlement",
+    Decimal(1),
+)
 
 
 def fill(number: int, bot: str | None, qty: str, price: str, **more: Any) -> Event:
@@ -42,9 +55,15 @@ def fill(number: int, bot: str | None, qty: str, price: str, **more: Any) -> Eve
 
 def cash(number: int, kind: str, amount: str, owner: str | None = "a", **more: Any) -> Event:
     return fill(number, owner, "0", "0")._replace(
-        kind=kind, qty=None, price=None, multiplier=None, is_inverse=None, fee_in=None,
-        amount=Decimal(amount), **more,
-    )  # fmt: skip
+        kind=kind,
+        qty=None,
+        price=None,
+        multiplier=None,
+        is_inverse=None,
+        fee_in=None,
+        amount=Decimal(amount),
+        **more,
+    )
 
 
 def realised(
@@ -72,10 +91,15 @@ def test_under_one_bot_a_pair_the_account_is_the_bot() -> None:
         events = [
             cash(n, "funding", f"{rng.randint(-500, 500)}")
             if rng.random() < 0.2
-            else fill(n, "a", f"{rng.choice([-3, -1, 2, 5])}", f"{rng.randint(50, 150)}",
-                      amount=Decimal(rng.randint(-9, 1)))
+            else fill(
+                n,
+                "a",
+                f"{rng.choice([-3, -1, 2, 5])}",
+                f"{rng.randint(50, 150)}",
+                amount=Decimal(rng.randint(-9, 1)),
+            )
             for n in range(rng.randint(1, 30))
-        ]  # fmt: skip
+        ]
         rows, _ = realised(events, rng.choice(["average", "fifo"]))
         for name in ("gross", "fees", "funding", "carried"):
             both = sums(rows, name)
@@ -83,27 +107,41 @@ def test_under_one_bot_a_pair_the_account_is_the_bot() -> None:
 
 
 def test_two_bots_on_one_instrument_net_each_other() -> None:
-    rows, _ = realised([
-        fill(1, "a", "1", "100"), fill(2, "b", "-1", "110"),
-        fill(3, "a", "-1", "120"), fill(4, "b", "1", "130"),
-    ])  # fmt: skip
+    rows, _ = realised(
+        [
+            fill(1, "a", "1", "100"),
+            fill(2, "b", "-1", "110"),
+            fill(3, "a", "-1", "120"),
+            fill(4, "b", "1", "130"),
+        ]
+    )
     # a gains 20 and b loses 20; the account sold at 110 what it bought at 100, then 120 - 130.
     assert sums(rows, "gross") == {"a": 20, "b": -20, "account": 0}
 
 
 def test_funding_follows_who_holds_the_position_in_proportion() -> None:
-    rows, _ = realised([
-        fill(1, "a", "3", "100"), fill(2, None, "1", "100"), cash(3, "funding", "-8", "owner"),
-        fill(4, "a", "-3", "100"), fill(5, None, "-1", "100"),
-    ])  # fmt: skip
+    rows, _ = realised(
+        [
+            fill(1, "a", "3", "100"),
+            fill(2, None, "1", "100"),
+            cash(3, "funding", "-8", "owner"),
+            fill(4, "a", "-3", "100"),
+            fill(5, None, "-1", "100"),
+        ]
+    )
     assert sums(rows, "funding") == {"a": -6, "None": -2, "account": -8}
 
 
 def test_a_short_receives_what_a_long_pays() -> None:
-    rows, _ = realised([
-        fill(1, "a", "3", "100"), fill(2, "b", "-1", "100"), cash(3, "funding", "-8"),
-        fill(4, "a", "-3", "100"), fill(5, "b", "1", "100"),
-    ])  # fmt: skip
+    rows, _ = realised(
+        [
+            fill(1, "a", "3", "100"),
+            fill(2, "b", "-1", "100"),
+            cash(3, "funding", "-8"),
+            fill(4, "a", "-3", "100"),
+            fill(5, "b", "1", "100"),
+        ]
+    )
     assert sums(rows, "funding") == {"a": -12, "b": 4, "account": -8}
 
 
@@ -120,10 +158,13 @@ def test_interest_and_the_like_are_other_and_count_at_once() -> None:
 
 
 def test_what_is_paid_is_net_and_carried() -> None:
-    rows, still_open = realised([
-        fill(1, "a", "4", "100", amount=Decimal(-4)), cash(2, "funding", "-2"),
-        fill(3, "a", "-1", "110", amount=Decimal(-1)),
-    ])  # fmt: skip
+    rows, still_open = realised(
+        [
+            fill(1, "a", "4", "100", amount=Decimal(-4)),
+            cash(2, "funding", "-2"),
+            fill(3, "a", "-1", "110", amount=Decimal(-1)),
+        ]
+    )
     own = [row for row in rows if row.scope == "bot"]
     net = sum((row.gross or 0) + (row.fees or 0) + (row.funding or 0) for row in own)
     carried = sum(row.carried or 0 for row in own)
@@ -137,27 +178,35 @@ def test_what_is_paid_is_net_and_carried() -> None:
 
 
 def test_a_fee_taken_in_the_base_coin_leaves_that_much_less_to_sell() -> None:
-    rows, still_open = realised([
-        fill(1, "a", "1", "100", amount=Decimal("-0.01"), fee_in="base"),
-        fill(2, "a", "-0.99", "200"),
-    ])  # fmt: skip
+    rows, still_open = realised(
+        [
+            fill(1, "a", "1", "100", amount=Decimal("-0.01"), fee_in="base"),
+            fill(2, "a", "-0.99", "200"),
+        ]
+    )
     assert sums(rows, "gross")["a"] == 99
     assert sums(rows, "fees")["a"] == -1
     assert still_open == []
 
 
 def test_another_currency_is_converted_at_the_event_s_own_rate() -> None:
-    rows, _ = realised([
-        fill(1, "a", "1", "100", rate=Decimal("1.1")),
-        fill(2, "a", "-1", "110", rate=Decimal("1.2")),
-    ])  # fmt: skip
+    rows, _ = realised(
+        [
+            fill(1, "a", "1", "100", rate=Decimal("1.1")),
+            fill(2, "a", "-1", "110", rate=Decimal("1.2")),
+        ]
+    )
     assert sums(rows, "gross") == {"a": 12, "account": 12}
 
 
 @pytest.mark.parametrize(
-    "unknown", [{"rate": None}, {"fee_in": "unknown"}, {"multiplier": Decimal("1e-18"),
-                                                       "price": Decimal("0.1")}]
-)  # fmt: skip
+    "unknown",
+    [
+        {"rate": None},
+        {"fee_in": "unknown"},
+        {"multiplier": Decimal("1e-18"), "price": Decimal("0.1")},
+    ],
+)
 def test_what_cannot_be_valued_is_unknown_and_never_zero(unknown: dict[str, Any]) -> None:
     events = [fill(1, "a", "1", "100")._replace(**unknown)]
     rows, still_open = realised(events)
@@ -342,11 +391,20 @@ def test_an_option_s_premium_goes_into_what_it_delivers(
     back = str(-Decimal(option[0]))
     events = [
         fill(1, "a", *option, multiplier=Decimal(10), amount=Decimal(-1), **family),
-        fill(2, "a", back, "0", multiplier=Decimal(10), kind="exercise", to_instrument="S",
-             exercise_id="x", **family),
+        fill(
+            2,
+            "a",
+            back,
+            "0",
+            multiplier=Decimal(10),
+            kind="exercise",
+            to_instrument="S",
+            exercise_id="x",
+            **family,
+        ),
         fill(2, "a", stock, price, instrument="S", exercise_id="x", family="S", amount=Decimal(-2)),
         fill(3, "a", str(-Decimal(stock)), "60", instrument="S", family="S"),
-    ]  # fmt: skip
+    ]
     items = list(realise(events, {"okx": "fifo"}, brokers={"okx": "fifo"}))
     for scope in ("bot", "account", "broker"):
         assert by(items, scope, "gross") == {"S C": Decimal(0), "S": realised["bought"]}
@@ -356,10 +414,11 @@ def test_an_option_s_premium_goes_into_what_it_delivers(
 
 def test_an_exercise_of_more_than_is_held_is_not_valued() -> None:
     events = [
-        fill(1, "a", "-1", "0", instrument="O", family="O", to_instrument="S", exercise_id="x")
-        ._replace(kind="exercise"),
+        fill(
+            1, "a", "-1", "0", instrument="O", family="O", to_instrument="S", exercise_id="x"
+        )._replace(kind="exercise"),
         fill(1, "a", "1", "50", instrument="S", exercise_id="x", family="O"),
-    ]  # fmt: skip
+    ]
     items = list(realise(events, {"okx": "fifo"}))
     rows = [item for item in items if isinstance(item, SessionPnl) and item.instrument == "O"]
     assert {row.gross for row in rows} == {None}
@@ -372,18 +431,30 @@ def test_splits_and_other_names_conserve_cost_for_every_owner() -> None:
     events = [
         fill(1, "a", "3", "10", family="BTC", amount=Decimal(-1)),
         fill(2, "b", "1", "20", family="BTC"),
-        change._replace(kind="split", event_id="s", at=START + timedelta(minutes=3),
-                        qty=Decimal(8), family="BTC"),
-        change._replace(kind="move", event_id="m", at=START + timedelta(minutes=4),
-                        qty=Decimal(-12), to_instrument="NEW", family="BTC"),
+        change._replace(
+            kind="split",
+            event_id="s",
+            at=START + timedelta(minutes=3),
+            qty=Decimal(8),
+            family="BTC",
+        ),
+        change._replace(
+            kind="move",
+            event_id="m",
+            at=START + timedelta(minutes=4),
+            qty=Decimal(-12),
+            to_instrument="NEW",
+            family="BTC",
+        ),
         fill(5, "a", "-9", "5", instrument="NEW", family="BTC"),
         fill(6, "b", "-3", "5", instrument="NEW", family="BTC"),
-    ]  # fmt: skip
+    ]
     items = list(realise(events, {"okx": "fifo"}, brokers={"okx": "fifo"}))
     rows = [item for item in items if isinstance(item, SessionPnl) and item.instrument == "NEW"]
     assert sums([row for row in rows if row.scope == "bot"], "gross") == {
-        "a": Decimal(15), "b": Decimal(-5),
-    }  # fmt: skip
+        "a": Decimal(15),
+        "b": Decimal(-5),
+    }
     assert (
         by(items, "account", "gross")["NEW"] == by(items, "broker", "gross")["NEW"] == Decimal(10)
     )
@@ -396,9 +467,10 @@ def test_splits_and_other_names_conserve_cost_for_every_owner() -> None:
 def test_what_does_not_fit_what_is_held_is_not_valued(kind: str) -> None:
     events = [
         fill(1, "a", "3", "10", family="BTC"),
-        fill(2, None, "0", "0", family="BTC", to_instrument="NEW" if kind == "move" else None)
-        ._replace(kind=kind, qty=Decimal(-4)),
+        fill(
+            2, None, "0", "0", family="BTC", to_instrument="NEW" if kind == "move" else None
+        )._replace(kind=kind, qty=Decimal(-4)),
         fill(3, "a", "-1", "12", family="BTC"),
-    ]  # fmt: skip
+    ]
     rows = [item for item in realise(events, {"okx": "fifo"}) if isinstance(item, SessionPnl)]
     assert rows[-1].gross is None

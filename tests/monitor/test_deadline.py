@@ -181,9 +181,10 @@ MIDNIGHT = 'crypto_opens = "00:00"'
 
 
 YEARS = [
-    (("okx",), MIDNIGHT), (("okx", "XNYS", "XLON"), ""),
+    (("okx",), MIDNIGHT),
+    (("okx", "XNYS", "XLON"), ""),
     *((names, "") for names in DESKS if len(names) < 3),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("year", slow_after(2, YEARS), ids=lambda year: "+".join(year[0]))

@@ -165,7 +165,7 @@ def test_a_recovery_is_told_after_what_it_recovers_from(
     beat(here.folder / "btc.json", 1, here.now)
     here.look()
     known = here.watch.ledger.watched()["btc"]
-    from recon.core.liveness import Trouble  # noqa: PLC0415
+    from recon.core.liveness import Trouble
 
     here.watch.ledger.see_beats({"btc": (known, Trouble("frozen", "-"))}, here.now)
     here.watch.ledger.see_beats({"btc": (known, None)}, here.now)
@@ -271,8 +271,10 @@ def test_a_watch_that_stays_hears_an_answer_and_waits_for_none(
     assert sorted(looks)[-2] < 1, "but for the one that pages, no look waits"
     [standing] = here.watch.ledger.incidents()
     assert (standing["status"], standing["who"], standing["note"]) == (
-        "acknowledged", "@anna", "on my way",
-    )  # fmt: skip
+        "acknowledged",
+        "@anna",
+        "on my way",
+    )
 
 
 def test_a_look_that_is_the_only_one_hears_an_answer_too(desk: Callable[..., Desk]) -> None:
@@ -396,7 +398,7 @@ def test_a_real_bot_that_hangs_on_a_dead_socket_is_paged_while_its_process_lives
 
 
 def _incidents(folder: Path, columns: str) -> list[tuple[Any, ...]]:
-    import sqlite3  # noqa: PLC0415
+    import sqlite3
 
     with closing(sqlite3.connect(folder / "state" / "ledger.sqlite")) as db:
         return db.execute(f"select {columns} from watched_incidents order by number").fetchall()
@@ -461,7 +463,7 @@ def test_a_watch_that_is_killed_at_any_moment_loses_no_page_and_doubles_no_incid
 def test_a_second_watch_says_that_the_first_is_there(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from recon.system.state_folder import locked_state  # noqa: PLC0415
+    from recon.system.state_folder import locked_state
 
     config = configured(tmp_path, btc={"file": "btc.json"})
     arguments = ["watch", "--once", "--config", str(config.path)]

@@ -128,9 +128,15 @@ class Story:
         price = Fraction(self.rng.randint(200_000, 300_000), 10)
         fee = Fraction(self.rng.randint(-900, 90), 10**4)
         self.account.trade(
-            instrument, "buy" if qty > 0 else "sell", abs(qty), f"{float(price):.1f}", at,
-            fee=f"{float(fee):.4f}", cl_ord_id=tag, pos_side=side,
-        )  # fmt: skip
+            instrument,
+            "buy" if qty > 0 else "sell",
+            abs(qty),
+            f"{float(price):.1f}",
+            at,
+            fee=f"{float(fee):.4f}",
+            cl_ord_id=tag,
+            pos_side=side,
+        )
         fill = Fill(Fraction(qty), price, fee)
         self.owners[owner].trade(at, (instrument, side), fill)
         self.whole.trade(at, (instrument, side), fill)
@@ -163,10 +169,12 @@ def night(stories: Mapping[Mode, Story], folder: Path) -> dict[Mode, Played]:
     """Run one night of all these accounts, each with bots of its own."""
     with ExitStack() as stack:
         desks = [
-            (Desk(id=mode, currency="BTC" if mode == "inverse" else "USDT"),
-             stack.enter_context(serving(story.account)))
+            (
+                Desk(id=mode, currency="BTC" if mode == "inverse" else "USDT"),
+                stack.enter_context(serving(story.account)),
+            )
             for mode, story in stories.items()
-        ]  # fmt: skip
+        ]
         bots = [
             trader
             for mode in stories

@@ -118,8 +118,9 @@ def test_another_break_of_the_same_bot_pages_all_the_same(desk: Desk) -> None:
     desk.claims += [(TONIGHT + DAY, "3.00"), (EARLY, "-3.00")]
     document = desk.night(1)
     assert [(one["kind"], one["status"]) for one in document["breaks"]] == [
-        ("day", "open"), ("total", "acknowledged"),
-    ]  # fmt: skip
+        ("day", "open"),
+        ("total", "acknowledged"),
+    ]
     assert len(document["pages"]) == 1
 
 
@@ -142,9 +143,12 @@ def test_what_was_signed_off_stops_counting_and_is_shown_for_ever(desk: Desk) ->
         assert (document["status"], document["breaks"], document["pages"]) == ("agreed", [], [])
         assert bot(document)["total"]["amount"] == "500.00"
         assert bot(document)["signed_off"] == {
-            "amount": "500.00", "beyond": "0", "as_of": "2026-05-14", "by": "anna",
+            "amount": "500.00",
+            "beyond": "0",
+            "as_of": "2026-05-14",
+            "by": "anna",
             "reason": "an old sin",
-        }  # fmt: skip
+        }
     explained = desk.said("explain", "btc", "--as-of", str(AS_OF + 7 * DAY))
     assert (explained["status"], explained["total"]["amount"]) == ("agreed", "500.00")
     [gone] = desk.said("breaks", "--all")["breaks"]
@@ -161,8 +165,9 @@ def test_what_comes_on_top_of_it_counts(desk: Desk) -> None:
     document = desk.night(1)
     assert document["status"] == "diverged"
     assert (bot(document)["total"]["amount"], bot(document)["signed_off"]["beyond"]) == (
-        "501.01", "1.01",
-    )  # fmt: skip
+        "501.01",
+        "1.01",
+    )
     assert [item["amount"] for item in document["breaks"]] == ["1.01"]
 
 

@@ -47,13 +47,30 @@ CANARIES = {
 PART = re.compile(r"(?=[0-9]*[A-Za-z])[A-Za-z0-9]{6,}")
 """What of a canary is found where only a part of it is left. A Telegram bot's number is public."""
 MODES = (
-    "refused", "busy", "html", "redirect", "not_whole", "status_line", "chunks", "cut_off",
-    "headers", "flex_error", "tls", "row",
-)  # fmt: skip
+    "refused",
+    "busy",
+    "html",
+    "redirect",
+    "not_whole",
+    "status_line",
+    "chunks",
+    "cut_off",
+    "headers",
+    "flex_error",
+    "tls",
+    "row",
+)
 COMMANDS = (
-    ["check"], ["run"], ["backfill"], ["watch", "--once"], ["page", "send"], ["page", "test"],
-    ["explain", "vault"], ["explain", "vault", "--json"], ["run", "--no-fetch", "--json"],
-)  # fmt: skip
+    ["check"],
+    ["run"],
+    ["backfill"],
+    ["watch", "--once"],
+    ["page", "send"],
+    ["page", "test"],
+    ["explain", "vault"],
+    ["explain", "vault", "--json"],
+    ["run", "--no-fetch", "--json"],
+)
 
 CONFIG = """
 [recon]
@@ -139,8 +156,12 @@ class Desk(NamedTuple):
         )
         done = subprocess.run(
             [sys.executable, "-c", program],
-            cwd=ROOT, env=self.env, capture_output=True, check=False, timeout=600,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            check=False,
+            timeout=600,
+        )
         said = done.stdout + done.stderr
         assert done.returncode == 0, said.decode()
         return said
@@ -189,10 +210,16 @@ def write_desk(folder: Path, port: int, database: int, *, is_tls: bool) -> None:
     base = f"{'https' if is_tls else 'http'}://127.0.0.1:{port}"
     secret = CANARIES["OKX_PASSPHRASE"]
     trades = [
-        {"trade_id": f"{number} {coded}", "instrument": BTC, "side": "long", "pnl": "1.5",
-         "closed_at": f"{since}T05:00:00Z", "order_ids": secret}
+        {
+            "trade_id": f"{number} {coded}",
+            "instrument": BTC,
+            "side": "long",
+            "pnl": "1.5",
+            "closed_at": f"{since}T05:00:00Z",
+            "order_ids": secret,
+        }
         for number, coded in enumerate([*encodings(secret), *CANARIES.values()])
-    ]  # fmt: skip
+    ]
     write_trades(folder / "vault.sqlite", trades)
     (folder / "mapping").mkdir()
     (folder / "mapping" / "trades.sql").write_text(WHOLE_MAPPING)

@@ -61,9 +61,12 @@ def test_a_night_is_proven_and_says_what_the_reckoner_says(exchange: str, tmp_pa
         document = night(tmp_path, server, claims=claim)
     [account], [bot] = document["accounts"], document["bots"]
     assert account["status"] == "proven", reasons(document)
-    assert account["proofs"] == {"positions": "closed", "cash": "absent", "broker_pnl": "absent",
+    assert account["proofs"] == {
+        "positions": "closed",
+        "cash": "absent",
+        "broker_pnl": "absent",
         "equity": "absent",
-    }  # fmt: skip
+    }
     assert set(account["coverage"].values()) == {"complete"}
     for name, amount in truth.items():
         assert money(account["total"], name) == amount, name

@@ -62,8 +62,13 @@ RETRIED = frozenset(
 )  # fmt: skip
 """What is over when it is asked again: one of these costs no night."""
 UNREADABLE = (RETRIED - {"page_doubled", "page_overlapping", "wrong_types"}) | {
-    "status_401", "status_403", "status_451", "code_50119", "code_50120", "redirect",
-}  # fmt: skip
+    "status_401",
+    "status_403",
+    "status_451",
+    "code_50119",
+    "code_50120",
+    "redirect",
+}
 """What no endpoint can be read through."""
 SPOILING: tuple[FaultKind, ...] = ("null_fields", "nan_fields", "huge_numbers")
 FIELDS = {
@@ -135,9 +140,11 @@ def night(folder: Path, servers: Sequence[OkxServer], cells: Sequence[Cell]) -> 
     desks = [Desk(cell.name) for cell in cells] + [Desk(LEFT_ALONE)]
     bots = [Trader(f"bot-{desk.id}", desk.id, claims=CLAIMS) for desk in desks]
     return run_desks(
-        folder, list(zip(desks, servers, strict=False)), bots=bots,
+        folder,
+        list(zip(desks, servers, strict=False)),
+        bots=bots,
         patience=HASTY if is_slow else QUICK,
-    )  # fmt: skip
+    )
 
 
 def verdicts(document: Document) -> dict[str, str]:

@@ -74,11 +74,16 @@ class Hundred:
         days = calendar(None)
         accounts = [
             OkxAccount.model_construct(
-                id=name, venue="okx", currency="USDT", lots="average", calendar=None,
-                instrument_types=TYPES, since=SINCE,
+                id=name,
+                venue="okx",
+                currency="USDT",
+                lots="average",
+                calendar=None,
+                instrument_types=TYPES,
+                since=SINCE,
             )
             for name in NAMES
-        ]  # fmt: skip
+        ]
         stretch = window(days, SINCE, AS_OF)
         configure(self.warehouse, [(one, stretch, days) for one in accounts], [], NOW)
         self.warehouse.land(run, "okx", NAMES[0], [], LATER)
@@ -112,11 +117,13 @@ class Hundred:
         """Land one version of one record in each account: another payload, or none."""
         rows = [
             {
-                "account": name, "id": identity if row is None else str(row["billId"]),
-                "of": identity, "payload": None if row is None else json.dumps(row),
+                "account": name,
+                "id": identity if row is None else str(row["billId"]),
+                "of": identity,
+                "payload": None if row is None else json.dumps(row),
             }
             for name, (identity, row) in zip(NAMES, changes, strict=False)
-        ]  # fmt: skip
+        ]
         with self.warehouse.registered("changed", pa.Table.from_pylist(rows, schema=CHANGED)):
             self.warehouse.run(
                 """

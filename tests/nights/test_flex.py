@@ -35,9 +35,15 @@ OWNED = ("FUT", "CFD", "FND", "BBB", "BBB C", "EEE")
 """What one bot owns; the rest is nobody's."""
 PLACES = Fraction(1, 10**9)
 FAULTS = (
-    Fault("status", "503"), Fault("code", "1001"), Fault("code", "1009", step="SendRequest"),
-    Fault("code", "1017"), Fault("html"), Fault("truncated"), Fault("empty"), Fault("dropped"),
-)  # fmt: skip
+    Fault("status", "503"),
+    Fault("code", "1001"),
+    Fault("code", "1009", step="SendRequest"),
+    Fault("code", "1017"),
+    Fault("html"),
+    Fault("truncated"),
+    Fault("empty"),
+    Fault("dropped"),
+)
 EVENTS = ("Trades", "Trades", "CashTransactions", "CorporateActions", "StmtFunds", "OpenPositions")
 AMOUNTS = {
     "Trade": ("quantity", "proceeds", "ibCommission"),
@@ -45,7 +51,7 @@ AMOUNTS = {
     "CorporateAction": ("quantity",),
     "StatementOfFundsLine": ("amount", "balance"),
     "OpenPosition": ("position",),
-}  # fmt: skip
+}
 """The figures of an event that are altered, each in turn."""
 DATES = ("tradeDate", "dateTime", "reportDate", "date")
 UNDATED = {("OpenPositions", "moved")}
@@ -103,9 +109,11 @@ def test_every_proof_closes_and_every_number_is_reckoned(
     [account], [bot] = document["accounts"], document["bots"]
     assert account["status"] == "proven", account["reasons"]
     assert account["proofs"] == {
-        "positions": "closed", "cash": "closed", "broker_pnl": "closed",
+        "positions": "closed",
+        "cash": "closed",
+        "broker_pnl": "closed",
         "equity": "absent" if "EUR" in desk.cash else "closed",
-    }  # fmt: skip
+    }
     every = {"", *desk.terms}
     standing = {"carried": desk.carried(desk.terms), "unrealised": desk.worth()}
     same(account["total"], desk.due(every) | standing)

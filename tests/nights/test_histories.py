@@ -191,9 +191,17 @@ def trade(
     n: int, qty: int, price: int, *, pnl: int = 0, level: str = "EXECUTION", who: str = "U1"
 ) -> str:
     return TRADE.format(
-        n=n, order=n + 100, qty=qty, price=price, proceeds=-qty * price, net=-qty * price - 1,
-        side="BUY" if qty > 0 else "SELL", level=level, who=who, pnl=pnl,
-    )  # fmt: skip
+        n=n,
+        order=n + 100,
+        qty=qty,
+        price=price,
+        proceeds=-qty * price,
+        net=-qty * price - 1,
+        side="BUY" if qty > 0 else "SELL",
+        level=level,
+        who=who,
+        pnl=pnl,
+    )
 
 
 def statement(trades: str, cash: str = "", *, who: str = "U1", generated: str = "0515") -> str:

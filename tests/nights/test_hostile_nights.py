@@ -198,8 +198,12 @@ def test_page_send_prints_a_document_also_before_the_first_night(
     with paged_folder(tmp_path, account()) as (path, _):
         assert run_cli(["page", "send", "--json", "--config", str(path)]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "schema": 1, "settled": 0, "waiting": 0, "failed": [], "acknowledged": [],
-    }  # fmt: skip
+        "schema": 1,
+        "settled": 0,
+        "waiting": 0,
+        "failed": [],
+        "acknowledged": [],
+    }
 
 
 def test_what_a_clock_that_was_ahead_has_told_silences_no_later_night(

@@ -31,11 +31,16 @@ KEPT = ("evidence", "lots", "pnl", "proofs")
 INSTRUMENTS = {"BTC-USDT-SWAP": "0.01", "ETH-USDT-SWAP": "0.1", "XRP-USDT-SWAP": "100"}
 ACCOUNTS = {
     name: OkxAccount.model_construct(
-        id=name, venue="okx", currency="USDT", lots=lots, calendar=None,
-        instrument_types=("SWAP",), since=FIRST,
+        id=name,
+        venue="okx",
+        currency="USDT",
+        lots=lots,
+        calendar=None,
+        instrument_types=("SWAP",),
+        since=FIRST,
     )
     for name, lots in (("first", "average"), ("second", "fifo"))
-}  # fmt: skip
+}
 BOTS = [
     Bot.model_construct(id="tagged", account="first", order_tag="t", instruments=()),
     Bot.model_construct(
@@ -68,9 +73,12 @@ class World:
     def trade(self, account: str, number: int, at: datetime) -> None:
         instrument = self.rng.choice(list(INSTRUMENTS))
         terms = {
-            "instId": instrument, "instType": "SWAP", "ts": ms(at), "tradeId": str(number),
+            "instId": instrument,
+            "instType": "SWAP",
+            "ts": ms(at),
+            "tradeId": str(number),
             "fee": f"-0.{self.rng.randint(0, 999):03}",
-        }  # fmt: skip
+        }
         size, price = str(self.rng.randint(1, 9)), f"{self.rng.randint(50, 150)}.5"
         if self.rng.random() < 0.1:
             self.close(account, number, instrument, at)
@@ -78,48 +86,80 @@ class World:
         if self.rng.random() < 0.1:  # a settlement, a side of a conversion
             bill_type = self.rng.choice(["34", "4"])
             self.final[account, "bill", str(number)] = {
-                "instId": instrument if bill_type == "34" else "", "instType": "",
-                "ts": terms["ts"], "ccy": self.rng.choice(["USDT", "BTC"]), "type": bill_type,
-                "bal": str(number), "balChg": f"{self.rng.randint(-90, 90)}.25",
-            }  # fmt: skip
+                "instId": instrument if bill_type == "34" else "",
+                "instType": "",
+                "ts": terms["ts"],
+                "ccy": self.rng.choice(["USDT", "BTC"]),
+                "type": bill_type,
+                "bal": str(number),
+                "balChg": f"{self.rng.randint(-90, 90)}.25",
+            }
             return
         if self.rng.random() < 0.2:  # funding, and at times interest of no instrument
             is_funding = self.rng.random() < 0.7
             self.final[account, "bill", str(number)] = {
-                "instId": instrument if is_funding else "", "instType": "", "ts": terms["ts"],
-                "ccy": "USDT", "type": "8" if is_funding else "7", "bal": str(number),
+                "instId": instrument if is_funding else "",
+                "instType": "",
+                "ts": terms["ts"],
+                "ccy": "USDT",
+                "type": "8" if is_funding else "7",
+                "bal": str(number),
                 "balChg": f"{self.rng.randint(-90, 90)}.25",
-            }  # fmt: skip
+            }
             return
         self.final[account, "fill", str(number)] = {
-            **terms, "side": self.rng.choice(["buy", "sell"]), "fillSz": size, "fillPx": price,
-            "feeCcy": "USDT", "clOrdId": self.rng.choice(["", "t1", "zzz"]), "posSide": "net",
+            **terms,
+            "side": self.rng.choice(["buy", "sell"]),
+            "fillSz": size,
+            "fillPx": price,
+            "feeCcy": "USDT",
+            "clOrdId": self.rng.choice(["", "t1", "zzz"]),
+            "posSide": "net",
             "fillPnl": "0",
-        }  # fmt: skip
+        }
         if self.rng.random() < 0.95:
             self.final[account, "bill", str(number)] = {
-                **terms, "ccy": "USDT", "type": "2", "sz": size, "px": price, "pnl": "0",
-                "balChg": terms["fee"], "bal": str(number),
-            }  # fmt: skip
+                **terms,
+                "ccy": "USDT",
+                "type": "2",
+                "sz": size,
+                "px": price,
+                "pnl": "0",
+                "balChg": terms["fee"],
+                "bal": str(number),
+            }
 
     def close(self, account: str, number: int, instrument: str, at: datetime) -> None:
         """Have the venue state a closed position, whether or not its fills are there."""
         opened = at - timedelta(minutes=self.rng.choice([0, 5, 300, 4000]))
         self.final[account, "position-history", str(number)] = {
-            "instId": instrument, "posSide": "net", "ts": ms(at), "uTime": ms(at),
-            "cTime": ms(opened), "closeTotalPos": "3", "type": self.rng.choice(["1", "2", "3"]),
-            "pnl": "4", "fee": "-1", "fundingFee": "0", "liqPenalty": "", "settledPnl": "",
+            "instId": instrument,
+            "posSide": "net",
+            "ts": ms(at),
+            "uTime": ms(at),
+            "cTime": ms(opened),
+            "closeTotalPos": "3",
+            "type": self.rng.choice(["1", "2", "3"]),
+            "pnl": "4",
+            "fee": "-1",
+            "fundingFee": "0",
+            "liqPenalty": "",
+            "settledPnl": "",
             "realizedPnl": self.rng.choice(["3", "2"]),
-        }  # fmt: skip
+        }
 
     def earlier(self, name: Name) -> dict[str, Any]:
         """Return what the venue said of a record before it put it right."""
         row = dict(self.final[name])
         wrong: Sequence[dict[str, str]] = [
-            {"fee": "-7"}, {"instId": "ETH-USDT-SWAP"}, {"ts": row["ts"][:-7] + "0000000"},
-            {"fillSz": "3", "sz": "3"}, {"fee": "?", "balChg": "?"}, {"ccy": "USDC"},
+            {"fee": "-7"},
+            {"instId": "ETH-USDT-SWAP"},
+            {"ts": row["ts"][:-7] + "0000000"},
+            {"fillSz": "3", "sz": "3"},
+            {"fee": "?", "balChg": "?"},
+            {"ccy": "USDC"},
             {"cTime": row.get("cTime", "0")[:-8] + "00000000", "balChg": "7"},
-        ]  # fmt: skip
+        ]
         row.update({k: v for k, v in self.rng.choice(wrong).items() if k in row})
         return row
 
@@ -135,10 +175,16 @@ def record(name: Name, row: dict[str, Any]) -> Record:
 
 def standing() -> list[Record | Coverage]:
     rows = [
-        {"instId": name, "instType": "SWAP", "ctVal": face, "ctMult": "1", "ctType": "linear",
-         "settleCcy": "USDT"}
+        {
+            "instId": name,
+            "instType": "SWAP",
+            "ctVal": face,
+            "ctMult": "1",
+            "ctType": "linear",
+            "settleCcy": "USDT",
+        }
         for name, face in INSTRUMENTS.items()
-    ]  # fmt: skip
+    ]
     return [Record("instrument", row["instId"], json.dumps(row)) for row in rows]
 
 

@@ -33,18 +33,22 @@ ACCOUNTS = {
         id=name, venue="ibkr-flex", currency="USD", lots=lots, calendar="XNYS", since=FIRST
     )
     for name, lots in (("ib", "fifo"), ("jb", "average"))
-}  # fmt: skip
+}
 BOTS = [
     Bot.model_construct(id="tagged", account="ib", order_tag="t", instruments=()),
     Bot.model_construct(id="owner", account="ib", order_tag=None, instruments=("AAA",)),
     Bot.model_construct(id="other", account="jb", order_tag=None, instruments=("BBB",)),
 ]
 SECTION = {
-    "Trade": "Trades", "CashTransaction": "CashTransactions", "TradeConfirm": "TradeConfirms",
-    "OpenPosition": "OpenPositions", "CorporateAction": "CorporateActions",
-    "StatementOfFundsLine": "StmtFunds", "CashReportCurrency": "CashReport",
+    "Trade": "Trades",
+    "CashTransaction": "CashTransactions",
+    "TradeConfirm": "TradeConfirms",
+    "OpenPosition": "OpenPositions",
+    "CorporateAction": "CorporateActions",
+    "StatementOfFundsLine": "StmtFunds",
+    "CashReportCurrency": "CashReport",
     "ConversionRate": "ConversionRates",
-}  # fmt: skip
+}
 UNREAD = {"proofs.trades"}
 """Read of accounts alone whose venue states balances."""
 Period = tuple[str, date, date, frozenset[str]]
@@ -90,17 +94,28 @@ class World:
         qty, price = rng.choice([-9, -3, -2, 2, 3, 7]), rng.randint(50, 150)
         commission = f"-0.{rng.randint(0, 99):02}"
         row = {
-            "levelOfDetail": "EXECUTION", "assetCategory": rng.choices(["STK", "CASH"], [9, 1])[0],
-            "symbol": rng.choice(["AAA", "BBB", "CCC"]), "currency": "USD", "fxRateToBase": "1",
-            "transactionType": "ExchTrade", "notes": rng.choices(["", "A", "P"], [18, 1, 1])[0],
-            "multiplier": "1", "quantity": str(qty), "tradePrice": f"{price}.5",
-            "proceeds": f"{-qty * price - qty / 2}", "ibCommission": commission,
-            "ibCommissionCurrency": "USD", "taxes": "0", "fifoPnlRealized": "0",
-            "tradeID": rng.choices([self.new(), ""], [9, 1])[0], "ibOrderID": self.new(),
+            "levelOfDetail": "EXECUTION",
+            "assetCategory": rng.choices(["STK", "CASH"], [9, 1])[0],
+            "symbol": rng.choice(["AAA", "BBB", "CCC"]),
+            "currency": "USD",
+            "fxRateToBase": "1",
+            "transactionType": "ExchTrade",
+            "notes": rng.choices(["", "A", "P"], [18, 1, 1])[0],
+            "multiplier": "1",
+            "quantity": str(qty),
+            "tradePrice": f"{price}.5",
+            "proceeds": f"{-qty * price - qty / 2}",
+            "ibCommission": commission,
+            "ibCommissionCurrency": "USD",
+            "taxes": "0",
+            "fifoPnlRealized": "0",
+            "tradeID": rng.choices([self.new(), ""], [9, 1])[0],
+            "ibOrderID": self.new(),
             "transactionID": rng.choices([self.new(), ""], [2, 1])[0],
-            "orderReference": rng.choice(["", "t1", "zzz"]), "tradeDate": f"{day:%Y%m%d}",
+            "orderReference": rng.choice(["", "t1", "zzz"]),
+            "tradeDate": f"{day:%Y%m%d}",
             "dateTime": f"{day:%Y%m%d};{rng.choice(['100000', '195900', '200100', '235959'])}",
-        }  # fmt: skip
+        }
         if rng.random() < 0.2:
             rates = ["1.1", ""] if self.has_unvalued else ["1.1"]
             row |= {"currency": "EUR", "fxRateToBase": rng.choice(rates)}
@@ -132,9 +147,12 @@ class World:
 
     def confirm(self, account: str, day: date, row: dict[str, str]) -> None:
         names = {
-            "tradePrice": "price", "ibCommission": "commission", "taxes": "tax",
-            "ibCommissionCurrency": "commissionCurrency", "ibOrderID": "orderID",
-        }  # fmt: skip
+            "tradePrice": "price",
+            "ibCommission": "commission",
+            "taxes": "tax",
+            "ibCommissionCurrency": "commissionCurrency",
+            "ibOrderID": "orderID",
+        }
         said = {names.get(name, name): value for name, value in row.items()}
         said |= {"execID": self.rng.choice(["0.1", "0.2", ""])}
         for name in ("transactionID", "fifoPnlRealized", "fxRateToBase"):
@@ -142,18 +160,24 @@ class World:
         self.add(account, day, "TradeConfirm", said)
         if self.rng.random() < 0.2:
             self.add(
-                account, day + timedelta(days=1), "TradeConfirm",
+                account,
+                day + timedelta(days=1),
+                "TradeConfirm",
                 {**cancelled(said), "tradeID": self.new(), "execID": "0.9"},
-            )  # fmt: skip
+            )
 
     def cash(self, account: str, day: date) -> None:
         rng = self.rng
         row = {
             "type": rng.choice(["Other Fees", "Dividends", "Broker Interest Paid"]),
-            "dateTime": f"{day:%Y%m%d};202000", "amount": f"{rng.randint(-90, 90)}.25",
-            "currency": rng.choice(["USD", "EUR"]), "fxRateToBase": "1", "levelOfDetail": "DETAIL",
-            "symbol": rng.choice(["", "AAA"]), "transactionID": rng.choice([self.new(), ""]),
-        }  # fmt: skip
+            "dateTime": f"{day:%Y%m%d};202000",
+            "amount": f"{rng.randint(-90, 90)}.25",
+            "currency": rng.choice(["USD", "EUR"]),
+            "fxRateToBase": "1",
+            "levelOfDetail": "DETAIL",
+            "symbol": rng.choice(["", "AAA"]),
+            "transactionID": rng.choice([self.new(), ""]),
+        }
         self.add(account, day, "CashTransaction", row)
         if rng.random() < 0.2:
             whole = {**row, "levelOfDetail": "SUMMARY", "transactionID": ""}
@@ -171,9 +195,14 @@ class World:
         """Add a split, another name, a merger for cash, or what nobody understands."""
         rng = self.rng
         row = {
-            "assetCategory": "STK", "currency": "USD", "multiplier": "1", "proceeds": "0",
-            "fxRateToBase": "1", "fifoPnlRealized": "0", "dateTime": f"{day:%Y%m%d};093000",
-        }  # fmt: skip
+            "assetCategory": "STK",
+            "currency": "USD",
+            "multiplier": "1",
+            "proceeds": "0",
+            "fxRateToBase": "1",
+            "fifoPnlRealized": "0",
+            "dateTime": f"{day:%Y%m%d};093000",
+        }
         kind, qty = rng.choice(["FS", "IC", "TC", "SO"]), rng.choice(["2", "5", "9"])
         said = f"AAA(US{self.new()}) {kind}"
         old = row | {"symbol": "AAA", "type": kind, "description": f"{said} (AAA, A, US1)"}
@@ -191,27 +220,57 @@ class World:
         """Add what IBKR says of cash and of rates, right or wrong."""
         rng = self.rng
         for _ in range(rng.randint(1, 3)):
-            self.add(account, day, "StatementOfFundsLine", {
-                "currency": rng.choice(["USD", "EUR"]), "levelOfDetail": "Currency",
-                "activityCode": rng.choice(["BUY", "DIV", "WITH", "ODD"]),
-                "amount": str(rng.randint(-9, 9)), "balance": str(rng.randint(-9, 9)),
-                "date": f"{day:%Y%m%d}", "transactionID": self.new(),
-            })  # fmt: skip
-        self.add(account, day, "CashReportCurrency", {
-            "currency": "USD", "levelOfDetail": "Currency", "startingCash": "0",
-            "endingCash": str(rng.randint(1, 9)), "commissions": "-1",
-            "fromDate": f"{day - timedelta(3):%Y%m%d}", "toDate": f"{day:%Y%m%d}",
-        })  # fmt: skip
-        self.add(account, day, "ConversionRate", {
-            "fromCurrency": "EUR", "toCurrency": "USD", "rate": f"1.{day:%m%d}",
-        })  # fmt: skip
+            self.add(
+                account,
+                day,
+                "StatementOfFundsLine",
+                {
+                    "currency": rng.choice(["USD", "EUR"]),
+                    "levelOfDetail": "Currency",
+                    "activityCode": rng.choice(["BUY", "DIV", "WITH", "ODD"]),
+                    "amount": str(rng.randint(-9, 9)),
+                    "balance": str(rng.randint(-9, 9)),
+                    "date": f"{day:%Y%m%d}",
+                    "transactionID": self.new(),
+                },
+            )
+        self.add(
+            account,
+            day,
+            "CashReportCurrency",
+            {
+                "currency": "USD",
+                "levelOfDetail": "Currency",
+                "startingCash": "0",
+                "endingCash": str(rng.randint(1, 9)),
+                "commissions": "-1",
+                "fromDate": f"{day - timedelta(3):%Y%m%d}",
+                "toDate": f"{day:%Y%m%d}",
+            },
+        )
+        self.add(
+            account,
+            day,
+            "ConversionRate",
+            {
+                "fromCurrency": "EUR",
+                "toCurrency": "USD",
+                "rate": f"1.{day:%m%d}",
+            },
+        )
 
     def publish(self, account: str) -> None:
         """Cut the days into statements; some days lie in two, and some confirmations in none."""
-        evident = frozenset({
-            "Trade", "CashTransaction", "CorporateAction", "StatementOfFundsLine",
-            "CashReportCurrency", "ConversionRate",
-        })  # fmt: skip
+        evident = frozenset(
+            {
+                "Trade",
+                "CashTransaction",
+                "CorporateAction",
+                "StatementOfFundsLine",
+                "CashReportCurrency",
+                "ConversionRate",
+            }
+        )
         day = FIRST - timedelta(days=7)
         while day <= LAST:
             length = self.rng.choice([1, 1, 5, 20])
@@ -237,30 +296,45 @@ class World:
             for name in ("AAA", "BBB"):
                 stated = str(self.rng.randint(1, 9)) if not is_final else str(last.day)
                 position = {
-                    "levelOfDetail": "SUMMARY", "symbol": name, "conid": name, "currency": "USD",
-                    "assetCategory": "STK", "position": stated, "markPrice": "3", "multiplier": "1",
+                    "levelOfDetail": "SUMMARY",
+                    "symbol": name,
+                    "conid": name,
+                    "currency": "USD",
+                    "assetCategory": "STK",
+                    "position": stated,
+                    "markPrice": "3",
+                    "multiplier": "1",
                     "costBasisPrice": "2.5",
-                }  # fmt: skip
+                }
                 sections["OpenPositions"].append(("OpenPosition", position))
         generated = datetime.combine(last + timedelta(days=1), time(5), UTC)
         attributes = {
-            "accountId": f"U{account}", "fromDate": f"{first:%Y%m%d}", "toDate": f"{last:%Y%m%d}",
+            "accountId": f"U{account}",
+            "fromDate": f"{first:%Y%m%d}",
+            "toDate": f"{last:%Y%m%d}",
             "whenGenerated": f"{generated:%Y%m%d};050000" if is_final else "",
-        }  # fmt: skip
+        }
         return Statement(f"U{account}", first, last, generated, sections, attributes)
 
     def earlier(self, row: dict[str, str]) -> dict[str, str] | None:
         """Return what IBKR said of a row before it put it right: perhaps nothing at all."""
         wrong: list[dict[str, str] | None] = [
-            None, {"ibCommission": "-7", "commission": "-7"}, {"fxRateToBase": "2"},
-            {"multiplier": ""}, {"notes": "A"}, {"netCash": "99"},
-        ]  # fmt: skip
+            None,
+            {"ibCommission": "-7", "commission": "-7"},
+            {"fxRateToBase": "2"},
+            {"multiplier": ""},
+            {"notes": "A"},
+            {"netCash": "99"},
+        ]
         if row.get("transactionID"):
             wrong += [
-                {"symbol": "CCC"}, {"amount": "7"}, {"quantity": "4", "proceeds": ""},
-                {"ibCommissionCurrency": "EUR", "currency": "EUR"}, {"tradeID": "7"},
+                {"symbol": "CCC"},
+                {"amount": "7"},
+                {"quantity": "4", "proceeds": ""},
+                {"ibCommissionCurrency": "EUR", "currency": "EUR"},
+                {"tradeID": "7"},
                 {"origTradeID": "7"},
-            ]  # fmt: skip
+            ]
         change = self.rng.choice(wrong)
         return None if change is None else row | {k: v for k, v in change.items() if k in row}
 
@@ -269,15 +343,22 @@ def cancelled(row: dict[str, str]) -> dict[str, str]:
     """Return what takes a trade back."""
     qty, proceeds = -int(row["quantity"]), -float(row["proceeds"])
     return row | {
-        "quantity": str(qty), "proceeds": str(proceeds), "notes": "Ca", "tradeID": "",
-        "origTradeID": row["tradeID"], "transactionType": "TradeCancel",
-    }  # fmt: skip
+        "quantity": str(qty),
+        "proceeds": str(proceeds),
+        "notes": "Ca",
+        "tradeID": "",
+        "origTradeID": row["tradeID"],
+        "transactionType": "TradeCancel",
+    }
 
 
 def night(
-    warehouse: Warehouse, run: str, as_of: date, statements: Iterable[tuple[str, Statement]],
+    warehouse: Warehouse,
+    run: str,
+    as_of: date,
+    statements: Iterable[tuple[str, Statement]],
     accounts: Sequence[str] = tuple(ACCOUNTS),
-) -> None:  # fmt: skip
+) -> None:
     """Land and build one night, as `recon.run.nightly` does, in one transaction."""
     came = list(statements)
     plans = [(ACCOUNTS[name], window(NEW_YORK, FIRST, as_of), NEW_YORK) for name in accounts]

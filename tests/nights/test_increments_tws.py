@@ -26,9 +26,15 @@ FIRST = date(2026, 1, 5)
 LAST = FIRST + timedelta(days=30)
 NOW = datetime.combine(LAST + timedelta(days=1), time(12), UTC)
 ACCOUNT = TwsAccount.model_construct(
-    id="tws", venue="ibkr-tws", currency="USD", lots="fifo", calendar="XNYS", since=FIRST,
-    timezone="America/New_York", confirmed_by=None,
-)  # fmt: skip
+    id="tws",
+    venue="ibkr-tws",
+    currency="USD",
+    lots="fifo",
+    calendar="XNYS",
+    since=FIRST,
+    timezone="America/New_York",
+    confirmed_by=None,
+)
 BOTS = [Bot.model_construct(id="owner", account="tws", order_tag=None, instruments=("AAA",))]
 UNREAD = {"proofs.trades"}
 """Read of accounts alone whose venue states balances after each entry."""
@@ -44,12 +50,15 @@ def everything(rng: random.Random, families: int) -> dict[Message, dict[str, str
         clock = rng.choice(["10:30:00", "20:19:59", "20:20:00"])
         category = rng.choices(["STK", "CASH", "BAG", "BOND"], [16, 1, 2, 1])[0]
         first = {
-            **dict(zip(EXECUTION, FILL.values(), strict=False)), "secType": category,
+            **dict(zip(EXECUTION, FILL.values(), strict=False)),
+            "secType": category,
             "time": f"{day:%Y%m%d} {clock}{rng.choice(['', ' US/Eastern'])}",
-            "symbol": rng.choice(["AAA", "BBB"]), "localSymbol": "leg",
-            "side": rng.choice(["BOT", "SLD"]), "shares": str(rng.randint(1, 9)),
+            "symbol": rng.choice(["AAA", "BBB"]),
+            "localSymbol": "leg",
+            "side": rng.choice(["BOT", "SLD"]),
+            "shares": str(rng.randint(1, 9)),
             "permId": str(rng.randrange(families // 2 + 1)),
-        }  # fmt: skip
+        }
         for correction in range(1, rng.choice([2, 2, 3, 4])):
             exec_id = f"0000.{number:04x}.01.{correction:02}"
             price = f"{rng.randint(50, 150)}.5" if rng.random() < 0.95 else "?"
@@ -57,8 +66,10 @@ def everything(rng: random.Random, families: int) -> dict[Message, dict[str, str
             if rng.random() < 0.85:
                 fee = f"0.{rng.randint(0, 99):02}"
                 said["commission", exec_id] = {
-                    "execId": exec_id, "commission": fee, "currency": "USD"
-                }  # fmt: skip
+                    "execId": exec_id,
+                    "commission": fee,
+                    "currency": "USD",
+                }
     return said
 
 
@@ -69,15 +80,22 @@ def earlier(rng: random.Random, payload: dict[str, str]) -> dict[str, str]:
 
 
 def night(
-    warehouse: Warehouse, run: str, as_of: date, said: dict[Message, dict[str, str]],
+    warehouse: Warehouse,
+    run: str,
+    as_of: date,
+    said: dict[Message, dict[str, str]],
     whole: dict[Message, dict[str, str]],
-) -> None:  # fmt: skip
+) -> None:
     """Land and build one night, as `recon.run.nightly` does, in one transaction."""
     records = [
-        Record(kind, exec_id, json.dumps(payload),
-               happened_at(whole["execution", exec_id]["time"], NEW_YORK))
+        Record(
+            kind,
+            exec_id,
+            json.dumps(payload),
+            happened_at(whole["execution", exec_id]["time"], NEW_YORK),
+        )
         for (kind, exec_id), payload in said.items()
-    ]  # fmt: skip
+    ]
     with warehouse.transaction():
         warehouse.land(run, "ibkr-tws", "tws", records, NOW)
         configure(warehouse, [(ACCOUNT, window(DAYS, FIRST, as_of), DAYS)], BOTS, NOW)
@@ -100,8 +118,9 @@ def test_any_order_of_messages_is_one_full_recomputation(seed: int, tmp_path: Pa
         for number, part in enumerate(chunks(rng, list(final))):
             as_of = FIRST + timedelta(days=rng.randrange(31))
             first = [name for name in part if rng.random() < 0.2]
-            came = {name: earlier(rng, final[name]) if name in first else final[name]
-                    for name in part}  # fmt: skip
+            came = {
+                name: earlier(rng, final[name]) if name in first else final[name] for name in part
+            }
             night(warehouse, f"run{number}", as_of, came, final)
             wrong += first
         night(warehouse, "last", LAST, {name: final[name] for name in wrong}, final)

@@ -39,8 +39,11 @@ CALL = "BTC-USD-260529-90000-C"
 INVERSE, SPOT = "BTC-USD-SWAP", "LTC-USDT"
 TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT", "MARGIN")
 INSTRUMENTS: tuple[Instrument, ...] = (
-    future(DATED, 100), future(DATED_LINEAR, "0.01"), option(CALL), spot("BTC-USDT"),
-)  # fmt: skip
+    future(DATED, 100),
+    future(DATED_LINEAR, "0.01"),
+    option(CALL),
+    spot("BTC-USDT"),
+)
 
 
 def life(**funds: str) -> OkxLife:

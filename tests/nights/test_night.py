@@ -122,9 +122,7 @@ def test_a_session_that_evidence_does_not_reach_is_unproven_without_fetching(
     later = NOW + 2 * DAY
     with serving(traded) as server:
         run(tmp_path, server)
-        document = run(
-            tmp_path, server, is_fetching=False, as_of=AS_OF + DAY, now=lambda: later
-        )  # fmt: skip
+        document = run(tmp_path, server, is_fetching=False, as_of=AS_OF + DAY, now=lambda: later)
     assert document["accounts"][0]["status"] == "unproven"
     assert set(document["accounts"][0]["coverage"].values()) == {"partial"}
 
@@ -146,8 +144,10 @@ def test_books_older_than_the_session_are_no_claim_for_it(tmp_path: Path) -> Non
         vault.rename(vault.with_suffix(".away"))
         book.now = lambda: later
         options: dict[str, Any] = {
-            "bots": (Trader(claims=None),), "as_of": AS_OF + DAY, "now": lambda: later
-        }  # fmt: skip
+            "bots": (Trader(claims=None),),
+            "as_of": AS_OF + DAY,
+            "now": lambda: later,
+        }
         without_books = run(tmp_path, server, **options)
         assert without_books["status"] == "unproven"
         again = run(tmp_path, server, is_fetching=False, **options)
@@ -271,9 +271,13 @@ def test_the_longest_order_tag_comes_first_then_the_owner_then_nobody(tmp_path: 
         "join evidence.fills f on f.fill_id = e.event_id order by f.seq"
     )
     assert rows(tmp_path, query) == [
-        ("btcq1", BTC, "aa"), ("btcqx1", BTC, "ab"), ("btcqx2", BTC, "ab"), ("btcq2", BTC, "aa"),
-        ("hand", BTC, "owner"), ("hand", SOL, None),
-    ]  # fmt: skip
+        ("btcq1", BTC, "aa"),
+        ("btcqx1", BTC, "ab"),
+        ("btcqx2", BTC, "ab"),
+        ("btcq2", BTC, "aa"),
+        ("hand", BTC, "owner"),
+        ("hand", SOL, None),
+    ]
     assert document["accounts"][0]["unowned"] == {"net": "0", "fills": 1}
 
 
@@ -383,14 +387,16 @@ def test_total_agrees_and_the_day_does_not(tmp_path: Path) -> None:
             "0.5",
             "1.00",
             {
-                "101.00": "agreed", "101.000000000000000001": "diverged",
-                "99.00": "agreed", "98.999999999999999999": "diverged",
+                "101.00": "agreed",
+                "101.000000000000000001": "diverged",
+                "99.00": "agreed",
+                "98.999999999999999999": "diverged",
             },
         ),
         ("2", "1.00", {"102.00": "agreed", "102.000000000000000001": "diverged"}),
         ("0", "0", {"100.00": "agreed", "100.000000000000000001": "diverged"}),
     ],
-)  # fmt: skip
+)
 def test_exactly_at_the_bound_is_not_divergent(
     pct: str, absolute: str, claims: dict[str, str], tmp_path: Path
 ) -> None:
@@ -442,9 +448,13 @@ def vault_without_a_time(path: Path) -> None:
 
 
 SPOILT = [
-    no_vault, corrupt_vault, text_for_a_vault, vault_with_another_table, vault_with_a_null,
+    no_vault,
+    corrupt_vault,
+    text_for_a_vault,
+    vault_with_another_table,
+    vault_with_a_null,
     vault_without_a_time,
-]  # fmt: skip
+]
 ILL = [*(spoil.__name__ for spoil in SPOILT), "locked"]
 
 
@@ -668,22 +678,43 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
     document = one_night(tmp_path, traded, is_paging=True)
 
     assert set(document) == {
-        "schema", "run", "as_of", "status", "accounts", "bots", "restated", "breaks", "journal",
+        "schema",
+        "run",
+        "as_of",
+        "status",
+        "accounts",
+        "bots",
+        "restated",
+        "breaks",
+        "journal",
         "pages",
-    }  # fmt: skip
+    }
     assert document["schema"] == 1
     [entry] = document["accounts"]
     assert set(entry) - WORDS == {
-        "account", "status", "currency", "coverage", "proofs", "total", "unowned", "netting",
-    }  # fmt: skip
+        "account",
+        "status",
+        "currency",
+        "coverage",
+        "proofs",
+        "total",
+        "unowned",
+        "netting",
+    }
     assert set(entry["coverage"]) == {"fills", "ledger", "positions"}
     assert set(entry["proofs"]) == {"positions", "cash", "broker_pnl", "equity"}
     assert set(entry["total"]) == TRUTH | {"unrealised"}
     assert set(entry["unowned"]) == {"net", "fills"}
     [bot] = document["bots"]
     assert set(bot) - WORDS == {
-        "bot", "account", "status", "total", "day", "signed_off", "causes",
-    }  # fmt: skip
+        "bot",
+        "account",
+        "status",
+        "total",
+        "day",
+        "signed_off",
+        "causes",
+    }
     for span in ("total", "day"):
         assert set(bot[span]) - {"causes"} == SPAN
         assert set(bot[span]["truth"]) == TRUTH
@@ -691,9 +722,22 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         assert all(set(cause) == {"cause", "amount", "trades"} for cause in causes)
     [item] = document["breaks"]
     assert set(item) == {
-        "break", "bot", "account", "kind", "session", "amount", "first_seen", "last_seen",
-        "age_sessions", "severity", "status", "reopened", "who", "at", "why",
-    }  # fmt: skip
+        "break",
+        "bot",
+        "account",
+        "kind",
+        "session",
+        "amount",
+        "first_seen",
+        "last_seen",
+        "age_sessions",
+        "severity",
+        "status",
+        "reopened",
+        "who",
+        "at",
+        "why",
+    }
     [page] = document["pages"]
     assert {"page", "status"} <= set(page)
 

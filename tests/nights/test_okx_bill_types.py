@@ -71,10 +71,15 @@ def test_the_page_shows_the_table() -> None:
         if re.match(r"\| \d", line)
     ]
     assert shown == [
-        (one.bill_type, one.type_name, one.sub_type, one.name,
-         *(("", f"finding: {one.finding}") if one.finding else (one.kind, "computed")))
+        (
+            one.bill_type,
+            one.type_name,
+            one.sub_type,
+            one.name,
+            *(("", f"finding: {one.finding}") if one.finding else (one.kind, "computed")),
+        )
         for one in PAIRS
-    ]  # fmt: skip
+    ]
 
 
 def test_a_pair_is_declared_once_and_a_type_has_one_name() -> None:

@@ -329,7 +329,7 @@ def verdicts(changes: Sequence[Change], document: Document) -> dict[str, str]:
     return found
 
 
-def _without_owners(entry: Mapping[str, Any], has_bot: bool) -> Mapping[str, Any]:  # noqa: FBT001
+def _without_owners(entry: Mapping[str, Any], has_bot: bool) -> Mapping[str, Any]:
     """Return an account's figures; without a bot nobody owns what it traded."""
     return entry if has_bot else {**entry, "unowned": None, "netting": None}
 
@@ -339,11 +339,23 @@ def _names(name: str, reasons: Sequence[str]) -> bool:
 
 
 ORDER = Record(
-    "order", ("trade/orders-history", "trade/orders-history-archive"),
+    "order",
+    ("trade/orders-history", "trade/orders-history-archive"),
     lambda row: row.get("algoClOrdId") == STOP,
-    ("ordId", "cTime", "clOrdId", "algoClOrdId", "algoId", "tag", "source", "category", "state",
-     "instId", "side"),
-)  # fmt: skip
+    (
+        "ordId",
+        "cTime",
+        "clOrdId",
+        "algoClOrdId",
+        "algoId",
+        "tag",
+        "source",
+        "category",
+        "state",
+        "instId",
+        "side",
+    ),
+)
 
 
 def stopped() -> OkxLife:
@@ -382,11 +394,14 @@ def test_a_spoilt_field_of_an_order_never_gives_a_fill_to_another(
     claim = ((OPENING + 3 * DAY, "-100"),)
     with ExitStack() as stack:
         desks = [
-            (Desk(one.name), stack.enter_context(in_background(
-                ChangingServer(stopped(), throttle=0, change=one)
-            )))
+            (
+                Desk(one.name),
+                stack.enter_context(
+                    in_background(ChangingServer(stopped(), throttle=0, change=one))
+                ),
+            )
             for one in changes
-        ]  # fmt: skip
+        ]
         bots = [
             bot
             for desk, _ in desks
@@ -409,8 +424,9 @@ def test_a_spoilt_field_of_an_order_never_gives_a_fill_to_another(
             for one in found.values():
                 assert one["status"] == "unproven", (change.name, one)
                 assert any(re.search(rf"\b{name}\b", reason) for reason in one["reasons"]), (
-                    change.name, one["reasons"],
-                )  # fmt: skip
+                    change.name,
+                    one["reasons"],
+                )
         count["same" if is_same else "named"] += 1
     record_property(TRIED, f"{len(changes)} variations of an order: {dict(count)}")
     assert count["same"]

@@ -498,11 +498,20 @@ def test_it_is_the_only_reason(entries: list[dict[str, Any]], number: int) -> No
 
 
 QUERIES = (
-    "staging/okx/parsed_fills", "staging/okx/parsed_ledger", "staging/okx/parsed_positions",
-    "staging/okx/parsed_closed_positions", "staging/okx/instruments", "staging/okx/quarantine",
-    "staging/okx/findings", "staging/findings", "proofs/findings", "proofs/trades", "proofs/cash",
-    "proofs/okx_broker_pnl", "proofs/okx_equity",
-)  # fmt: skip
+    "staging/okx/parsed_fills",
+    "staging/okx/parsed_ledger",
+    "staging/okx/parsed_positions",
+    "staging/okx/parsed_closed_positions",
+    "staging/okx/instruments",
+    "staging/okx/quarantine",
+    "staging/okx/findings",
+    "staging/findings",
+    "proofs/findings",
+    "proofs/trades",
+    "proofs/cash",
+    "proofs/okx_broker_pnl",
+    "proofs/okx_equity",
+)
 """The queries that give the reasons of an OKX account; those of proofs.py are in `CASES`, too."""
 ELSEWHERE = {
     "billId is not a number": "the connector refuses the answer (tests/connectors/test_okx.py)",
@@ -514,12 +523,11 @@ ELSEWHERE = {
     "): give each an [[accounts]] entry of its own": "IBKR alone",
     "the key belongs to another OKX account than before (uid": "tests/nights/test_histories.py",
     "): give that account an [[accounts]] entry of its own": "tests/nights/test_histories.py",
-    "its contract value has changed: fills before and after are not told apart yet":
-        "tests/nights/test_histories.py",
+    "its contract value has changed: fills before and after are not told apart yet": "tests/nights/test_histories.py",
     "cannot be valued exactly": "a number of more digits than the tables hold",
     "the value of what is held in": "a number of more digits than the tables hold",
     "has more digits than recon keeps": "a number of more digits than the tables hold",
-}  # fmt: skip
+}
 
 
 def prose(query: str) -> list[str]:

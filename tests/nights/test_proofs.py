@@ -78,10 +78,12 @@ def night(folder: Path, books: dict[str, OkxAccount], **desk: Any) -> Document:
     claim = earned(sixty())
     with ExitStack() as stack:
         desks = [
-            (replace(Desk(name), **({} if name == INTACT else desk)),
-             stack.enter_context(serving(book)))
+            (
+                replace(Desk(name), **({} if name == INTACT else desk)),
+                stack.enter_context(serving(book)),
+            )
             for name, book in {**books, INTACT: sixty()}.items()
-        ]  # fmt: skip
+        ]
         bots = [
             Trader(f"bot-{one.id}", one.id, claims=((OPENING + DAY, claim),)) for one, _ in desks
         ]
@@ -108,9 +110,9 @@ def unproven(document: Document, name: str, *, bot: str = "unproven") -> Entry:
     return entry
 
 
-def each_at_once(folder: Path, places: range, disturb: Callable[[OkxAccount, int], object]) -> (
-    dict[str, Entry]
-):  # fmt: skip
+def each_at_once(
+    folder: Path, places: range, disturb: Callable[[OkxAccount, int], object]
+) -> dict[str, Entry]:
     books = {}
     for place in places:
         book = deepcopy(sixty())
@@ -261,7 +263,8 @@ CASES: dict[str, tuple[Disturb, str]] = {
     "the price of a fill is not what the ledger took": (changed("fillPx", "9000"), "cash"),
     "the price of an opening fill is off": (changed("fillPx", "1999", place=0), "cash"),
     "a fill is dated a day later than the ledger has it": (
-        changed("ts", str(int((OPENING + 9 * DAY).timestamp() * 1000))), "",
+        changed("ts", str(int((OPENING + 9 * DAY).timestamp() * 1000))),
+        "",
     ),
     "the size of a fill": (changed("fillSz", "5"), "positions"),
     "the side of a fill": (changed("side", "sell", place=28), "positions"),
@@ -293,7 +296,7 @@ CASES: dict[str, tuple[Disturb, str]] = {
     "a fill of the year 33658": (changed("ts", "9" * 15), ""),
     "a funding of the year 33658": (changed("ts", "9" * 15, of="bills", place=43), ""),
     "a funding of the year 1970": (changed("ts", "1", of="bills", place=3), ""),
-}  # fmt: skip
+}
 
 NOT_THE_BOTS = {
     "interest in another coin": interest_in_another_coin,
@@ -410,8 +413,9 @@ def test_the_document_says_since_when_the_evidence_is_whole(tmp_path: Path) -> N
         document = run_desks(tmp_path, [(Desk(), server)])
     [entry] = document["accounts"]
     assert entry["proven_window"] == {
-        "from": f"{OPENING:%Y-%m-%dT00:00:00Z}", "to": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
-    }  # fmt: skip
+        "from": f"{OPENING:%Y-%m-%dT00:00:00Z}",
+        "to": f"{NOW:%Y-%m-%dT%H:%M:%SZ}",
+    }
 
 
 def test_each_statement_keeps_what_it_saw(tmp_path: Path) -> None:

@@ -63,9 +63,12 @@ def test_each_value_says_how_it_was_come_by(tmp_path: Path) -> None:
         run(tmp_path, server, desk=DESK)
     found = rows(tmp_path, "select instrument, valued from evidence.fills order by seq")
     assert found == [
-        (INVERSE, "estimated"), (INVERSE, "estimated"), (BTC, "estimated"), (ETH, "exact"),
+        (INVERSE, "estimated"),
+        (INVERSE, "estimated"),
+        (BTC, "estimated"),
+        (ETH, "exact"),
         ("LTC-USDT", "converted"),
-    ]  # fmt: skip
+    ]
 
 
 def test_a_rate_that_cannot_be_had_is_named_and_found_when_it_can(tmp_path: Path) -> None:

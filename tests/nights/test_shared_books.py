@@ -41,15 +41,28 @@ def trip(book: OkxAccount, name: str, instrument: str, gain: int, tag: str = "")
     for place, (side, price) in enumerate(zip(sides, prices, strict=True)):
         orders.append(f"7{len(book.fills.rows):03}")
         book.trade(
-            instrument, side, 10, price, day + place * HOUR, fee=-1, ord_id=orders[-1],
+            instrument,
+            side,
+            10,
+            price,
+            day + place * HOUR,
+            fee=-1,
+            ord_id=orders[-1],
             cl_ord_id=f"{tag}{orders[-1]}" if tag else "",
-        )  # fmt: skip
+        )
     pnl = 10 * MULTIPLIERS[instrument] * gain - 2
     return {
-        "trade_id": name, "instrument": instrument, "side": "long", "qty": "10", "pnl": str(pnl),
-        "opened_at": f"{day:%Y-%m-%d %H:%M:%S}", "closed_at": f"{day + HOUR:%Y-%m-%d %H:%M:%S}",
-        "entry_price": "1000", "exit_price": str(1_000 + gain), "order_ids": ",".join(orders),
-    }  # fmt: skip
+        "trade_id": name,
+        "instrument": instrument,
+        "side": "long",
+        "qty": "10",
+        "pnl": str(pnl),
+        "opened_at": f"{day:%Y-%m-%d %H:%M:%S}",
+        "closed_at": f"{day + HOUR:%Y-%m-%d %H:%M:%S}",
+        "entry_price": "1000",
+        "exit_price": str(1_000 + gain),
+        "order_ids": ",".join(orders),
+    }
 
 
 def sharing(rows: list[Row], *more: Trader, **first: Any) -> list[Trader]:
@@ -71,14 +84,18 @@ def test_a_claim_counts_what_a_bot_owns_or_has_orders_of(tmp_path: Path) -> None
     book = account()
     rows = [trip(book, "1", BTC, 50), trip(book, "2", ETH, 70), trip(book, "3", BTC, 90, "fast")]
     bots = sharing(
-        rows, Trader(id="b", instruments=(ETH,)), Trader(id="c", instruments=(), order_tag="fast"),
+        rows,
+        Trader(id="b", instruments=(ETH,)),
+        Trader(id="c", instruments=(), order_tag="fast"),
         instruments=(BTC,),
-    )  # fmt: skip
+    )
     with serving(book) as server:
         document = run(tmp_path, server, bots=bots)
         assert claims(document) == {
-            "a": ("3.00", "agreed"), "b": ("68.00", "agreed"), "c": ("7.00", "agreed")
-        }  # fmt: skip
+            "a": ("3.00", "agreed"),
+            "b": ("68.00", "agreed"),
+            "c": ("7.00", "agreed"),
+        }
         # What is wrong with one bot's share is that bot's alone.
         rows[1]["pnl"] = "70"
         rows[2] |= {"order_ids": "", "pnl": "8"}
@@ -112,18 +129,22 @@ def test_a_trade_of_none_of_them_is_named_and_no_claim_is_known(tmp_path: Path) 
 def test_what_changes_between_nights_leaves_the_numbers_of_a_fresh_build(tmp_path: Path) -> None:
     book = account()
     rows = [
-        trip(book, "1", BTC, 50), trip(book, "2", ETH, 70, "fast"), trip(book, "3", SOL, 30),
+        trip(book, "1", BTC, 50),
+        trip(book, "2", ETH, 70, "fast"),
+        trip(book, "3", SOL, 30),
         trip(book, "4", BTC, 90, "fast"),
-    ]  # fmt: skip
+    ]
     own = [{**rows[2], "trade_id": "own"}]
     nights = [
         sharing(rows, Trader(id="b", instruments=(ETH, SOL)), instruments=(BTC,)),
         sharing(rows, Trader(id="b", instruments=(SOL,), order_tag="fast"), instruments=(BTC, ETH)),
         sharing(rows, Trader(id="b", instruments=(ETH,)), instruments=(BTC, SOL)),
-        [Trader(id="a", trades=rows, instruments=(BTC, ETH)),
-         Trader(id="b", trades=own, instruments=(SOL,))],
+        [
+            Trader(id="a", trades=rows, instruments=(BTC, ETH)),
+            Trader(id="b", trades=own, instruments=(SOL,)),
+        ],
         sharing(rows[:3], Trader(id="b", instruments=(BTC,)), instruments=(ETH, SOL)),
-    ]  # fmt: skip
+    ]
     with serving(book) as server:
         for number, bots in enumerate(nights):
             kept = run(tmp_path / "kept", server, bots=bots)
@@ -147,7 +168,7 @@ def test_what_changes_between_nights_leaves_the_numbers_of_a_fresh_build(tmp_pat
 def test_a_database_is_the_same_however_it_is_spelt(
     one: str,
     other: str,
-    is_same: bool,  # noqa: FBT001 - a parameter of the test
+    is_same: bool,
     tmp_path: Path,
 ) -> None:
     bots = [

@@ -117,9 +117,13 @@ class World:
         if (config.state / LEDGER).exists():
             with Ledger(config.state / LEDGER) as ledger:
                 deliver(
-                    config.state, ledger, outlets(config.paging), lambda: at, lambda _: None,
+                    config.state,
+                    ledger,
+                    outlets(config.paging),
+                    lambda: at,
+                    lambda _: None,
                     deadline_s=10,
-                )  # fmt: skip
+                )
 
     def off(self, bot: str, as_of: date, since: date = SINCE) -> bool:
         """Whether a bot is off by more than is tolerated, from a day through a session."""

@@ -28,33 +28,68 @@ TRADES = [
 ]
 NET = "97.999"  # 100 · (501.25 − 500.25) − 2 · 1.0005
 STOCK = {
-    "levelOfDetail": "EXECUTION", "assetCategory": "STK", "symbol": "SPY", "conid": "756733",
-    "currency": "USD", "fxRateToBase": "1", "transactionType": "ExchTrade", "notes": "",
-    "multiplier": "1", "taxes": "0", "ibCommission": "-1.0005", "ibCommissionCurrency": "USD",
-    "tradeDate": "20260514", "reportDate": "20260514",
-}  # fmt: skip
-BOUGHT = {
-    **STOCK, "transactionID": "11", "tradeID": "1", "ibExecID": BUY, "ibOrderID": "77",
-    "dateTime": "20260514;103000", "quantity": "100", "tradePrice": "500.25",
-    "proceeds": "-50025", "netCash": "-50026.0005", "fifoPnlRealized": "0",
-}  # fmt: skip
-SOLD = {
-    **STOCK, "transactionID": "12", "tradeID": "2", "ibExecID": SELL, "ibOrderID": "77",
-    "dateTime": "20260514;150000", "quantity": "-100", "tradePrice": "501.25",
-    "proceeds": "50125", "netCash": "50123.9995", "fifoPnlRealized": "97.999",
-}  # fmt: skip
-DIVIDEND = {
-    "type": "Dividends", "dateTime": "20260514", "reportDate": "20260514", "amount": "3.5",
-    "currency": "USD", "fxRateToBase": "1", "levelOfDetail": "DETAIL", "transactionID": "21",
+    "levelOfDetail": "EXECUTION",
+    "assetCategory": "STK",
     "symbol": "SPY",
-}  # fmt: skip
+    "conid": "756733",
+    "currency": "USD",
+    "fxRateToBase": "1",
+    "transactionType": "ExchTrade",
+    "notes": "",
+    "multiplier": "1",
+    "taxes": "0",
+    "ibCommission": "-1.0005",
+    "ibCommissionCurrency": "USD",
+    "tradeDate": "20260514",
+    "reportDate": "20260514",
+}
+BOUGHT = {
+    **STOCK,
+    "transactionID": "11",
+    "tradeID": "1",
+    "ibExecID": BUY,
+    "ibOrderID": "77",
+    "dateTime": "20260514;103000",
+    "quantity": "100",
+    "tradePrice": "500.25",
+    "proceeds": "-50025",
+    "netCash": "-50026.0005",
+    "fifoPnlRealized": "0",
+}
+SOLD = {
+    **STOCK,
+    "transactionID": "12",
+    "tradeID": "2",
+    "ibExecID": SELL,
+    "ibOrderID": "77",
+    "dateTime": "20260514;150000",
+    "quantity": "-100",
+    "tradePrice": "501.25",
+    "proceeds": "50125",
+    "netCash": "50123.9995",
+    "fifoPnlRealized": "97.999",
+}
+DIVIDEND = {
+    "type": "Dividends",
+    "dateTime": "20260514",
+    "reportDate": "20260514",
+    "amount": "3.5",
+    "currency": "USD",
+    "fxRateToBase": "1",
+    "levelOfDetail": "DETAIL",
+    "transactionID": "21",
+    "symbol": "SPY",
+}
 Row = Mapping[str, str]
 
 
 def statement(*trades: Row, cash: tuple[Row, ...] = (), without: str = "") -> str:
     """Return the statement of the 14th, generated when it ended; `without` one of its sections."""
-    sections = {"Trades": ("Trade", trades), "CashTransactions": ("CashTransaction", cash),
-                "OpenPositions": ("OpenPosition", ())}  # fmt: skip
+    sections = {
+        "Trades": ("Trade", trades),
+        "CashTransactions": ("CashTransaction", cash),
+        "OpenPositions": ("OpenPosition", ()),
+    }
     inside = "".join(
         f"<{name}>{''.join(_element(tag, row) for row in of)}</{name}>"
         for name, (tag, of) in sections.items()
@@ -149,10 +184,13 @@ def night_of(folder: Path, config: str, now: datetime, **options: Any) -> Docume
     (folder / "recon.toml").write_text(config, encoding="utf-8")
     return run_night(
         Night(
-            load(folder / "recon.toml"), as_of=AS_OF, now=lambda: now, patience=QUICK,
+            load(folder / "recon.toml"),
+            as_of=AS_OF,
+            now=lambda: now,
+            patience=QUICK,
             **{"is_paging": False, **options},
         )
-    )  # fmt: skip
+    )
 
 
 def entry(document: Document) -> dict[str, Any]:
@@ -219,10 +257,18 @@ def test_nothing_is_confirmed_where_no_account_is_named(tmp_path: Path) -> None:
 def cancelled(row: Row) -> list[Row]:
     """Return a trade and its cancel, as statements have them."""
     reversal = {
-        **row, "transactionType": "TradeCancel", "notes": "Ca", "quantity": f"-{row['quantity']}",
-        "proceeds": "50025", "netCash": "50026.0005", "ibCommission": "1.0005", "tradeID": "",
-        "ibExecID": "", "origTradeID": row["tradeID"], "transactionID": "13",
-    }  # fmt: skip
+        **row,
+        "transactionType": "TradeCancel",
+        "notes": "Ca",
+        "quantity": f"-{row['quantity']}",
+        "proceeds": "50025",
+        "netCash": "50026.0005",
+        "ibCommission": "1.0005",
+        "tradeID": "",
+        "ibExecID": "",
+        "origTradeID": row["tradeID"],
+        "transactionID": "13",
+    }
     return [row, reversal]
 
 
@@ -297,11 +343,14 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     with ExitStack() as stack:
         config = "".join(
             desk(
-                folder, stack.enter_context(tws(*TRADES)), str(number),
-                flex=flex, settings=f'confirmed_by = "ib{number}"',
+                folder,
+                stack.enter_context(tws(*TRADES)),
+                str(number),
+                flex=flex,
+                settings=f'confirmed_by = "ib{number}"',
             )
             for number, flex in enumerate(statements.values())
-        )  # fmt: skip
+        )
         document = night_of(folder, config, EVENING)
     accounts = {one["account"]: one for one in document["accounts"]}
     return {
@@ -373,8 +422,9 @@ def test_a_commission_that_comes_with_a_later_run_heals_it(tmp_path: Path) -> No
 def test_a_correction_that_comes_with_a_later_run_replaces_what_was(tmp_path: Path) -> None:
     with tws(*TRADES) as server:
         night(tmp_path, server)
-    corrected = fill("0000e0d5.66a5.01.02", side="SLD", price="502.25",
-                     time="20260514 15:00:00 US/Eastern")  # fmt: skip
+    corrected = fill(
+        "0000e0d5.66a5.01.02", side="SLD", price="502.25", time="20260514 15:00:00 US/Eastern"
+    )
     with tws(*TRADES, corrected) as server:
         first = entry(night(tmp_path, server))
     assert first["total"]["net"] == "197.999"
@@ -421,8 +471,9 @@ def test_no_number_of_it_was_a_float(tmp_path: Path) -> None:
     """0.1 + 0.2 is 0.30000000000000004 in floats, and these digits are more than a float has."""
     price = "500.123456789012345"
     trade = fill(BUY, shares="0.3", price=price)
-    with tws(trade, commissions={BUY: ("0.100000000000000001", "USD")},
-             positions=[(SPY, "0.3", price)]) as server:  # fmt: skip
+    with tws(
+        trade, commissions={BUY: ("0.100000000000000001", "USD")}, positions=[(SPY, "0.3", price)]
+    ) as server:
         night(tmp_path, server)
     [found] = rows(tmp_path, "select qty, price, fee from evidence.fills where account = 'tws'")
     assert found == (Decimal("0.3"), Decimal(price), Decimal("-0.100000000000000001"))

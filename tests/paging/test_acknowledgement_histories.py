@@ -56,8 +56,10 @@ def life(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Start a process that listens without end; kill it at the end of the block."""
     child = subprocess.Popen(
         [sys.executable, "-c", LIFE, *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
     try:
         yield child
     finally:

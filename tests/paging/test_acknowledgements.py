@@ -160,9 +160,20 @@ def test_a_reply_to_a_page_that_is_over_is_told_so(desk: Desk) -> None:
 def test_any_other_text_does_nothing(desk: Desk) -> None:
     desk.page()
     for text in (
-        "", "back", "hack night-a", "not ack", "ackerman says hi", "'; drop table incidents; --",
-        "a\x00ck night-a", "<b>ack</b>", "ok", "👍", "💥" * 2000, "\ud800", "ackack",
-    ):  # fmt: skip
+        "",
+        "back",
+        "hack night-a",
+        "not ack",
+        "ackerman says hi",
+        "'; drop table incidents; --",
+        "a\x00ck night-a",
+        "<b>ack</b>",
+        "ok",
+        "👍",
+        "💥" * 2000,
+        "\ud800",
+        "ackack",
+    ):
         desk.bot.write(text, to=desk.bot.page())
     desk.bot.write("ack %", by={"id": 8, "first_name": "\x1b[31mB\n", "last_name": "'; --"})
     assert desk.hear() == []
@@ -422,8 +433,10 @@ def test_check_says_whether_answers_can_be_read(both: Desk) -> None:
     found = check_answers(both.channels)
     assert [one.is_ok for one in found] == [True, False, False]
     assert [one.detail[:25] for one in found] == [
-        "not read: it has no api_t", "Telegram gives what is wr", "PagerDuty refuses the api",
-    ]  # fmt: skip
+        "not read: it has no api_t",
+        "Telegram gives what is wr",
+        "PagerDuty refuses the api",
+    ]
     assert both.bot.asked("getUpdates") == []
     assert "canary" not in str([one[:2] for one in map(repr, found)])
 

@@ -113,12 +113,14 @@ def test_pagerduty_without_an_answer_is_a_note(desk: Desk, fault: Fault, said: s
         {"incident_key": "another"},
         {"acknowledgements": [], "last_status_change_by": None},
         {"acknowledgements": "Anna", "last_status_change_at": None},
-        {"acknowledgements": [{"at": "yesterday", "acknowledger": {"summary": "A"}}, None],
-         "last_status_change_by": {"type": "user_reference"}},
+        {
+            "acknowledgements": [{"at": "yesterday", "acknowledger": {"summary": "A"}}, None],
+            "last_status_change_by": {"type": "user_reference"},
+        },
         {"status": "triggered"},
         {"status": None},
     ],
-)  # fmt: skip
+)
 def test_no_evidence_is_no_acknowledgement(desk: Desk, change: dict[str, Any]) -> None:
     desk.page()
     desk.duty.change(desk.duty.incidents[0], "acknowledged")
@@ -132,10 +134,15 @@ def test_no_evidence_is_no_acknowledgement(desk: Desk, change: dict[str, Any]) -
     [
         {"incident_key": {"a": 1}, "status": "acknowledged"},
         {"incident_key": ["night-a"], "status": {"a": []}},
-        {"incident_key": "night-a", "status": "acknowledged", "acknowledgements": [{}] * 9_000,
-         "last_status_change_at": "2030-01-01T00:00:00Z", "last_status_change_by": {"id": [[]]}},
+        {
+            "incident_key": "night-a",
+            "status": "acknowledged",
+            "acknowledgements": [{}] * 9_000,
+            "last_status_change_at": "2030-01-01T00:00:00Z",
+            "last_status_change_by": {"id": [[]]},
+        },
     ],
-)  # fmt: skip
+)
 def test_an_incident_of_any_shape_stands_in_nobody_s_way(desk: Desk, incident: Any) -> None:
     desk.page()
     desk.duty.faults = [says(200, {"incidents": [incident]})]

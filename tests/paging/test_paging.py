@@ -36,12 +36,20 @@ from tests.support.servers.channels import (
     telegram_url,
 )
 
-TRUTH = {"gross": "1277.00", "fees": "-1650.00", "funding": "0", "other": "0", "net": "-373.00",
-         "carried": "0"}  # fmt: skip
+TRUTH = {
+    "gross": "1277.00",
+    "fees": "-1650.00",
+    "funding": "0",
+    "other": "0",
+    "net": "-373.00",
+    "carried": "0",
+}
 SPAN = {"claimed": "1309.00", "truth": TRUTH, "amount": "1682.00", "pct": "450.94"}
-CAUSES = [{"cause": "fee_missing", "amount": "1650.00", "trades": 104},
-          {"cause": "price", "amount": "32.00", "trades": 1},
-          {"cause": "unexplained", "amount": "0", "trades": 0}]  # fmt: skip
+CAUSES = [
+    {"cause": "fee_missing", "amount": "1650.00", "trades": 104},
+    {"cause": "price", "amount": "32.00", "trades": 1},
+    {"cause": "unexplained", "amount": "0", "trades": 0},
+]
 
 
 def document(status: str = "diverged", bots: int = 1) -> dict[str, Any]:
@@ -54,12 +62,19 @@ def document(status: str = "diverged", bots: int = 1) -> dict[str, Any]:
             {"account": "ib", "status": "failed", "currency": "USD", "reasons": ["1012: expired"]},
         ],
         "bots": [
-            {"bot": f"btc-{n}", "account": "okx", "status": "diverged", "total": SPAN, "day": SPAN,
-             "causes": CAUSES, "reasons": []}
+            {
+                "bot": f"btc-{n}",
+                "account": "okx",
+                "status": "diverged",
+                "total": SPAN,
+                "day": SPAN,
+                "causes": CAUSES,
+                "reasons": [],
+            }
             for n in range(bots)
         ]
         + [{"bot": "basket", "account": "ib", "status": "unproven", "reasons": ["no books"]}],
-    }  # fmt: skip
+    }
 
 
 def test_a_page_says_what_an_operator_needs() -> None:
@@ -68,13 +83,22 @@ def test_a_page_says_what_an_operator_needs() -> None:
     title, body = written
     assert title == "recon 2026-05-14: DIVERGED btc-0"
     for part in (
-        "btc-0 (okx) DIVERGED", "claimed 1309.00 USDT", "truth -373.00", "gross 1277.00",
-        "fees -1650.00", "funding 0", "net -373.00", "divergence 1682.00 (450.94%)",
-        "as of 2026-05-14", "recon run --config /etc/recon.toml --as-of 2026-05-14 --no-fetch",
+        "btc-0 (okx) DIVERGED",
+        "claimed 1309.00 USDT",
+        "truth -373.00",
+        "gross 1277.00",
+        "fees -1650.00",
+        "funding 0",
+        "net -373.00",
+        "divergence 1682.00 (450.94%)",
+        "as of 2026-05-14",
+        "recon run --config /etc/recon.toml --as-of 2026-05-14 --no-fetch",
         "because: fee_missing 1650.00 (104 trades), price 32.00 (1 trade)",
         "recon explain btc-0 --config /etc/recon.toml --as-of 2026-05-14",
-        "account ib: FAILED", "1012: expired", "basket: UNPROVEN: no books",
-    ):  # fmt: skip
+        "account ib: FAILED",
+        "1012: expired",
+        "basket: UNPROVEN: no books",
+    ):
         assert part in body
 
 
@@ -118,10 +142,14 @@ def test_two_hundred_bots_are_one_page_with_the_numbers_first() -> None:
 def test_bots_of_an_account_that_is_down_are_not_told_of_one_by_one() -> None:
     down = document("unproven", bots=0)
     down["bots"] = [
-        {"bot": f"ib-{n}", "account": "ib", "status": "unproven",
-         "reasons": ["its account ib is failed"]}
+        {
+            "bot": f"ib-{n}",
+            "account": "ib",
+            "status": "unproven",
+            "reasons": ["its account ib is failed"],
+        }
         for n in range(200)
-    ]  # fmt: skip
+    ]
     written = write_page(down, "recon.toml")
     assert written is not None
     assert written[0] == "recon 2026-05-14: UNPROVEN ib"
@@ -255,11 +283,14 @@ sys.exit(main())
 """
     done = subprocess.run(
         [sys.executable, "-c", plugin % json.dumps(job)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (
-        1, "nothing was sent: the channel was never connected to",
-    )  # fmt: skip
+        1,
+        "nothing was sent: the channel was never connected to",
+    )
 
 
 def test_another_service_goes_through_apprise_and_counts_by_its_answer() -> None:
@@ -346,11 +377,16 @@ def test_a_secret_is_in_no_word_about_a_failure(
 def test_a_child_ends_itself_where_nobody_waits_for_it() -> None:
     with receiver(hangs) as one:
         job = {
-            **Message("k", "t", "b")._asdict(), "url": "", "deadline_s": 0.5,
+            **Message("k", "t", "b")._asdict(),
+            "url": "",
+            "deadline_s": 0.5,
             "requests": [Request(one.base, "POST", {}, {}, "status")._asdict()],
-        }  # fmt: skip
+        }
         done = subprocess.run(
             [sys.executable, "-m", "recon.paging.send"],
-            input=json.dumps(job), text=True, timeout=10, check=False,
-        )  # fmt: skip
+            input=json.dumps(job),
+            text=True,
+            timeout=10,
+            check=False,
+        )
     assert done.returncode == -signal.SIGALRM

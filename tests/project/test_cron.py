@@ -24,8 +24,14 @@ ROOT = Path(__file__).resolve().parents[2]
 CRON = ROOT / "cron"
 SERVICES = ("recon.service", "recon-page.service", "recon-drill.service")
 WATCH = "recon-watch.service"
-UNITS = (*SERVICES, WATCH, "recon.timer", "recon-page.timer", "recon-drill.timer",
-         "recon-failed@.service")  # fmt: skip
+UNITS = (
+    *SERVICES,
+    WATCH,
+    "recon.timer",
+    "recon-page.timer",
+    "recon-drill.timer",
+    "recon-failed@.service",
+)
 NEW_YORK = ZoneInfo("America/New_York")
 YEAR = 2026
 
@@ -262,8 +268,11 @@ def test_the_crontabs_command_is_one_that_recon_understands(line: int, name: str
     assert of_service in command
     done = subprocess.run(
         [sys.executable, "-m", "recon", *of_service.split()[1:], "--help"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0
 
 

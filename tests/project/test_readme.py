@@ -161,8 +161,9 @@ def test_every_command_of_the_readme_does_what_it_says(
     assert "FAIL" not in done.stdout, said
     titles = [page["title"] for page in channel.pages]
     assert [title.partition(": ")[2] for title in titles] == [
-        "DIVERGED btc-trend", "nothing is wrong",
-    ]  # fmt: skip
+        "DIVERGED btc-trend",
+        "nothing is wrong",
+    ]
     assert "claimed 100.00 USDT, truth 90.85" in channel.pages[0]["message"]
     assert len(list((checkout / "desk" / "state").glob("backups/*/warehouse.duckdb"))) == 1
     assert len(list((checkout / "desk" / "state").glob("set-aside/*/warehouse.duckdb"))) == 1

@@ -78,8 +78,11 @@ def test_the_bill_of_materials_lists_what_is_locked(monkeypatch: pytest.MonkeyPa
         assert entry["purl"] == f"pkg:pypi/{package.name}@{package.version}"
     scopes = {one["name"]: one["scope"] for one in bill["components"]}
     assert [scopes[name] for name in ("duckdb", "pandas", "psycopg", "pytest")] == [
-        "required", "required", "optional", "excluded"
-    ]  # fmt: skip
+        "required",
+        "required",
+        "optional",
+        "excluded",
+    ]
     wanted = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
     [root] = [ref for ref in wanted if ref.startswith("recon@")]
     assert any(canonicalize_name("duckdb") in ref for ref in wanted[root])
@@ -119,8 +122,12 @@ def wheel_of(folder: Path, umask: int, more: dict[str, str]) -> tuple[str, bytes
     environment = {**os.environ, **more, "SOURCE_DATE_EPOCH": EPOCH}
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel"],
-        cwd=folder, env=environment, umask=umask, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=environment,
+        umask=umask,
+        check=True,
+        capture_output=True,
+    )
     [wheel] = (folder / "dist").glob("*.whl")
     return wheel.name, wheel.read_bytes()
 

@@ -38,8 +38,18 @@ TAGS = {"one": "alpha-", "two": "beta-"}
 OWNED = {"one": ("FUT",), "two": ("BBB", "BBB C")}
 EMPTY = {
     "Trade": (
-        "accountId", "tradeID", "origTradeID", "ibExecID", "orderReference", "buySell", "strike",
-        "putCall", "underlyingSymbol", "underlyingConid", "openCloseIndicator", "description",
+        "accountId",
+        "tradeID",
+        "origTradeID",
+        "ibExecID",
+        "orderReference",
+        "buySell",
+        "strike",
+        "putCall",
+        "underlyingSymbol",
+        "underlyingConid",
+        "openCloseIndicator",
+        "description",
         "conid",
     ),
     "CashTransaction": ("accountId", "tradeID", "description"),
@@ -48,25 +58,37 @@ EMPTY = {
     "OpenPosition": ("accountId", "costBasisPrice"),
     "CashReportCurrency": ("paymentInLieu", "withholding871m", "bondInterest", "advisorFees"),
     "ChangeInNAV": ("accountId", "internalCashTransfers"),
-}  # fmt: skip
+}
 """Fields that a query ticks and that these rows have no value of."""
 SECTIONS = {
-    "Trades": "Trades", "CashTransactions": "Cash Transactions", "OpenPositions": "Open Positions",
-    "CorporateActions": "Corporate Actions", "StmtFunds": "Statement of Funds",
-    "AccountInformation": "Account Information", "ConversionRates": "Conversion Rates",
-    "CashReport": "Cash Report", "ChangeInNAV": "Change in NAV",
-    "EquitySummaryInBase": "Net Asset Value", "Transfers": "Transfers",
-}  # fmt: skip
+    "Trades": "Trades",
+    "CashTransactions": "Cash Transactions",
+    "OpenPositions": "Open Positions",
+    "CorporateActions": "Corporate Actions",
+    "StmtFunds": "Statement of Funds",
+    "AccountInformation": "Account Information",
+    "ConversionRates": "Conversion Rates",
+    "CashReport": "Cash Report",
+    "ChangeInNAV": "Change in NAV",
+    "EquitySummaryInBase": "Net Asset Value",
+    "Transfers": "Transfers",
+}
 """The sections of the statement, and what IBKR calls them where a query is made."""
 LEVELS = {
     "Trades": (
-        "EXECUTION", "ORDER", "CLOSED_LOT", "SYMBOL_SUMMARY", "ASSET_SUMMARY", "WASH_SALE", "LOT",
+        "EXECUTION",
+        "ORDER",
+        "CLOSED_LOT",
+        "SYMBOL_SUMMARY",
+        "ASSET_SUMMARY",
+        "WASH_SALE",
+        "LOT",
     ),
     "CashTransactions": ("DETAIL", "SUMMARY"),
     "OpenPositions": ("SUMMARY", "LOT"),
     "StmtFunds": ("Currency", "BaseCurrency"),
     "CashReport": ("Currency", "BaseCurrency"),
-}  # fmt: skip
+}
 """The levels of a section's rows. Each row is also given one that IBKR does not know, and none."""
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("Trades", "AccountInformation"),
@@ -153,24 +175,46 @@ def correct(desk: Desk, following: date) -> None:
         desk.pay("USD", "commissions", sign * fee)
         desk.pay("USD", "netTradesPurchases", sign * Fraction(-90))
         code = "BUY" if sign == 1 else "SELL"
-        desk.line("USD", code, sign * Fraction(-91), assetCategory="STK",
-                  tradeCommission=written(sign * fee), tradeTax="0")  # fmt: skip
+        desk.line(
+            "USD",
+            code,
+            sign * Fraction(-91),
+            assetCategory="STK",
+            tradeCommission=written(sign * fee),
+            tradeTax="0",
+        )
     desk.execute("CCC", Fraction(3), Fraction(29))
     _, booked = desk.rows["Trades"].pop()
     booked |= {
-        "orderReference": "alpha-7", "tradeDate": f"{day:%Y%m%d}", "notes": "Co",
-        "dateTime": f"{day:%Y%m%d};150000", "transactionType": "ExchTrade",
-    }  # fmt: skip
+        "orderReference": "alpha-7",
+        "tradeDate": f"{day:%Y%m%d}",
+        "notes": "Co",
+        "dateTime": f"{day:%Y%m%d};150000",
+        "transactionType": "ExchTrade",
+    }
     original = {
-        **booked, **wrong, "netCash": "-91", "fifoPnlRealized": "0", "notes": "",
-        "reportDate": f"{day:%Y%m%d}", "transactionID": desk.new(),
-    }  # fmt: skip
+        **booked,
+        **wrong,
+        "netCash": "-91",
+        "fifoPnlRealized": "0",
+        "notes": "",
+        "reportDate": f"{day:%Y%m%d}",
+        "transactionID": desk.new(),
+    }
     cancel = {
-        **original, "quantity": "-3", "proceeds": "90", "ibCommission": "1", "netCash": "91",
-        "tradeID": "", "origTradeID": original["tradeID"], "transactionID": desk.new(),
-        "transactionType": "TradeCancel", "notes": "Ca", "reportDate": booked["reportDate"],
+        **original,
+        "quantity": "-3",
+        "proceeds": "90",
+        "ibCommission": "1",
+        "netCash": "91",
+        "tradeID": "",
+        "origTradeID": original["tradeID"],
+        "transactionID": desk.new(),
+        "transactionType": "TradeCancel",
+        "notes": "Ca",
+        "reportDate": booked["reportDate"],
         "orderReference": "",
-    }  # fmt: skip
+    }
     rebooked = booked | {"transactionID": desk.new()}
     desk.rows["Trades"] += [("Trade", row) for row in (original, cancel, rebooked)]
 
@@ -179,12 +223,17 @@ def whole(desk: Desk) -> dict[str, list[Row]]:
     """Return the desk's statement with every field ticked, and every level beside the one read."""
     sections = {name: list(rows) for name, rows in statement(desk).sections.items()}
     sections["ConversionRates"] = [
-        ("ConversionRate", {
-            "reportDate": f"{day:%Y%m%d}", "fromCurrency": "EUR", "toCurrency": "USD",
-            "rate": written(RATES["EUR"]),
-        })
+        (
+            "ConversionRate",
+            {
+                "reportDate": f"{day:%Y%m%d}",
+                "fromCurrency": "EUR",
+                "toCurrency": "USD",
+                "rate": written(RATES["EUR"]),
+            },
+        )
         for day in DAYS
-    ]  # fmt: skip
+    ]
     for rows in sections.values():
         rows[:] = [(kind, {**dict.fromkeys(EMPTY.get(kind, ()), ""), **row}) for kind, row in rows]
     trades, cash = sections["Trades"], sections["CashTransactions"]
@@ -269,11 +318,15 @@ def nights(folder: Path, found: Sequence[str], claims: Mapping[str, str]) -> Ite
             )
             bots += [
                 Trader(
-                    id=f"{bot}{number}", account=f"a{number}", order_tag=TAGS[bot],
-                    instruments=OWNED[bot], claims=None, books=f"sqlite:///{bot}{number}.sqlite",
+                    id=f"{bot}{number}",
+                    account=f"a{number}",
+                    order_tag=TAGS[bot],
+                    instruments=OWNED[bot],
+                    claims=None,
+                    books=f"sqlite:///{bot}{number}.sqlite",
                 )
                 for bot in TAGS
-            ]  # fmt: skip
+            ]
         path = write_folder(here, [], bots, accounts)
         told = run_night(Night(load(path), as_of=LAST, now=lambda: NOW, is_paging=False))
         for number, account in enumerate(told["accounts"]):
@@ -349,19 +402,37 @@ def test_every_section_of_the_statement_is_lost_once(sections: dict[str, list[Ro
 
 
 SUMMARY = {
-    "levelOfDetail": "ASSET_SUMMARY", "assetCategory": "STK", "symbol": "", "tradeDate": "",
-    "reportDate": "", "fifoPnlRealized": "98",
-}  # fmt: skip
+    "levelOfDetail": "ASSET_SUMMARY",
+    "assetCategory": "STK",
+    "symbol": "",
+    "tradeDate": "",
+    "reportDate": "",
+    "fifoPnlRealized": "98",
+}
 """What IBKR writes of all stocks together; it is of no day."""
 MOVED_IN = {
-    "symbol": "ZZZ", "assetCategory": "STK", "currency": "USD", "type": "ACATS", "direction": "IN",
-    "quantity": "10", "date": f"{DAYS[4]:%Y%m%d}", "reportDate": f"{DAYS[4]:%Y%m%d}",
-    "conid": "77", "transactionID": "88", "accountId": "U1",
-}  # fmt: skip
+    "symbol": "ZZZ",
+    "assetCategory": "STK",
+    "currency": "USD",
+    "type": "ACATS",
+    "direction": "IN",
+    "quantity": "10",
+    "date": f"{DAYS[4]:%Y%m%d}",
+    "reportDate": f"{DAYS[4]:%Y%m%d}",
+    "conid": "77",
+    "transactionID": "88",
+    "accountId": "U1",
+}
 HELD = {
-    "symbol": "ZZZ", "assetCategory": "STK", "currency": "USD", "levelOfDetail": "SUMMARY",
-    "position": "10", "markPrice": "5", "conid": "77", "multiplier": "1",
-}  # fmt: skip
+    "symbol": "ZZZ",
+    "assetCategory": "STK",
+    "currency": "USD",
+    "levelOfDetail": "SUMMARY",
+    "position": "10",
+    "markPrice": "5",
+    "conid": "77",
+    "multiplier": "1",
+}
 
 
 def without(sections: Sections, *names: str) -> dict[str, Sequence[Row]]:
@@ -373,11 +444,12 @@ def changed(sections: Sections, kind: str, **fields: str) -> dict[str, Sequence[
     return {
         name: [
             (tag, {key: text for key, text in (row | fields).items() if text != "-"})
-            if tag == kind else (tag, row)
+            if tag == kind
+            else (tag, row)
             for tag, row in rows
         ]
         for name, rows in sections.items()
-    }  # fmt: skip
+    }
 
 
 def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
@@ -391,13 +463,16 @@ def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
     held = sections | {"OpenPositions": [*sections["OpenPositions"], ("OpenPosition", HELD)]}
     bare = [
         (tag, {name: text for name, text in row.items() if name != "multiplier"})
-        if row["assetCategory"] == "STK" else (tag, row)
+        if row["assetCategory"] == "STK"
+        else (tag, row)
         for tag, row in trades
-    ]  # fmt: skip
+    ]
     empty: dict[str, Sequence[Row]] = {
-        "AccountInformation": sections["AccountInformation"], "CashTransactions": [],
-        "OpenPositions": [], "Trades": [],
-    }  # fmt: skip
+        "AccountInformation": sections["AccountInformation"],
+        "CashTransactions": [],
+        "OpenPositions": [],
+        "Trades": [],
+    }
     orders = [row for row in trades if row[1]["levelOfDetail"] == "ORDER"]
     lots = [row for row in trades if row[1]["levelOfDetail"] == "CLOSED_LOT"]
     summary = ("AssetSummary", SUMMARY)
@@ -415,14 +490,16 @@ def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
         "base by rates": (stated(without(sections, "AccountInformation")), ""),
         "base by NAV": (stated(changed(quiet, "ChangeInNAV", currency="USD")), ""),
         "base by equity": (
-            stated(changed(quiet, "EquitySummaryByReportDateInBase", currency="USD")), "",
+            stated(changed(quiet, "EquitySummaryByReportDateInBase", currency="USD")),
+            "",
         ),
         "other base by rates": (
             stated(changed(sections, "ConversionRate", toCurrency="CHF")),
             "base currency is CHF (their section Conversion Rates says so)",
         ),
         "other base by NAV": (
-            stated(changed(quiet, "ChangeInNAV", currency="CHF")), "base currency is CHF",
+            stated(changed(quiet, "ChangeInNAV", currency="CHF")),
+            "base currency is CHF",
         ),
         "base of a part": (
             stated({"Trades": [], "CashTransactions": [], "OpenPositions": []}, sections),
@@ -442,12 +519,14 @@ def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
             "ZZZ: 10 of it came by a transfer (ACATS IN)",
         ),
         "transferred, and not ticked": (
-            stated(without(held, "Transfers")), "the section Transfers is not in the statements",
+            stated(without(held, "Transfers")),
+            "the section Transfers is not in the statements",
         ),
         "no tags of orders": (
-            stated(changed(sections, "Trade", orderReference="-")), "tick Order Reference",
+            stated(changed(sections, "Trade", orderReference="-")),
+            "tick Order Reference",
         ),
-    }  # fmt: skip
+    }
 
 
 def test_each_kind_of_missing_evidence_has_its_words(

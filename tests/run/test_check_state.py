@@ -56,8 +56,11 @@ def check_in_process(command: list[str], before: Callable[[], None] | None) -> t
     """Type a command in a process of its own, that has done `before` first."""
     done = subprocess.run(
         [sys.executable, "-m", "recon", *command],
-        capture_output=True, text=True, check=False, preexec_fn=before,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=before,
+    )
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 

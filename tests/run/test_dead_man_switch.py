@@ -140,9 +140,7 @@ def test_nobody_is_told_where_nobody_asked_for_it() -> None:
 def test_a_query_stays_behind_the_path() -> None:
     with switch() as (url, received):
         run_with(f"{url}/?create=1", document())
-    assert [path for path, _ in received] == [
-        f"/{CANARY}/start?create=1", f"/{CANARY}?create=1"
-    ]  # fmt: skip
+    assert [path for path, _ in received] == [f"/{CANARY}/start?create=1", f"/{CANARY}?create=1"]
 
 
 def test_a_ping_is_tried_three_times() -> None:
@@ -152,8 +150,9 @@ def test_a_ping_is_tried_three_times() -> None:
     with switch(statuses=[500] * 6) as (url, received):
         notes = run_with(url, document())
     assert notes == [
-        "PING NOT SENT: start: HTTP status 500", "PING NOT SENT: success: HTTP status 500"
-    ]  # fmt: skip
+        "PING NOT SENT: start: HTTP status 500",
+        "PING NOT SENT: success: HTTP status 500",
+    ]
     assert len(received) == 6
 
 
@@ -257,9 +256,7 @@ def night(tmp_path: Path) -> Iterator[tuple[list[str], list[tuple[str, str]], Pa
     with switch() as (url, received), serving(book, demo=False) as server:
         (tmp_path / "ping").write_text(url, encoding="utf-8")
         (tmp_path / "ping").chmod(0o600)
-        path = write_folder(
-            tmp_path, [(desk, server)], [Trader()], 'ping = { file = "ping" }'
-        )  # fmt: skip
+        path = write_folder(tmp_path, [(desk, server)], [Trader()], 'ping = { file = "ping" }')
         yield ["run", "--config", str(path)], received, tmp_path
 
 

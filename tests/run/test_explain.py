@@ -184,8 +184,9 @@ def test_a_cause_has_one_sign_everywhere(
     explained(tmp_path, *arguments, "--json")
     told = json.loads(capsys.readouterr().out)
     assert {one["cause"]: Decimal(one["amount"]) for one in told["causes"]} == {
-        **due, "unexplained": 0
-    }  # fmt: skip
+        **due,
+        "unexplained": 0,
+    }
     with csv_path.open(newline="") as file:
         written = list(csv.DictReader(file))
     for rows_of_it in (written, told["evidence"]):
@@ -215,18 +216,32 @@ def test_a_trade_that_is_off_by_nothing_is_not_listed(
         orders = (f"8{number}1", f"8{number}2")
         for place, name in enumerate(orders):
             book.trade(
-                BTC, "sell" if place else "buy", 1, 1_000, at + timedelta(hours=number),
-                fee=0, ord_id=name,
-            )  # fmt: skip
+                BTC,
+                "sell" if place else "buy",
+                1,
+                1_000,
+                at + timedelta(hours=number),
+                fee=0,
+                ord_id=name,
+            )
         closed = f"{at + timedelta(hours=number):%Y-%m-%d %H:%M:%S}"
         rows_of_books.append(
             {
-                "trade_id": str(number), "instrument": BTC, "side": "long", "qty": "1",
-                "opened_at": closed, "closed_at": closed, "entry_price": "1000",
-                "exit_price": "1000", "gross": gross, "fee": fee, "funding": "0", "pnl": pnl,
+                "trade_id": str(number),
+                "instrument": BTC,
+                "side": "long",
+                "qty": "1",
+                "opened_at": closed,
+                "closed_at": closed,
+                "entry_price": "1000",
+                "exit_price": "1000",
+                "gross": gross,
+                "fee": fee,
+                "funding": "0",
+                "pnl": pnl,
                 "order_ids": ",".join(orders),
             }
-        )  # fmt: skip
+        )
     one_night(tmp_path, book, bots=[Trader(id="bot1", trades=rows_of_books)])
     explained(tmp_path, "--as-of", str(AS_OF), "--json")
     told = json.loads(capsys.readouterr().out)

@@ -152,8 +152,7 @@ def test_a_state_of_another_user_is_refused_by_every_command(
     before = owners(tmp_path)
     answer = typed(*call(command, path))
     assert answer.status == ExitCode.USAGE, answer
-    assert re.fullmatch(rf"recon: state belongs to {owner}: run as that user \(.*\)\n",
-                        answer.err)  # fmt: skip
+    assert re.fullmatch(rf"recon: state belongs to {owner}: run as that user \(.*\)\n", answer.err)
     assert answer.out == ""
     assert owners(tmp_path) == before, "nothing is left in another user's folder"
 
@@ -304,7 +303,7 @@ def ledger_is_gone(path: Path) -> str:
 def test_an_error_is_printed_once(
     breaks: Callable[[Path], str],
     status: int,
-    is_paged: bool,  # noqa: FBT001 - pytest passes it by name
+    is_paged: bool,
     more: tuple[str, ...],
     typed: Typing,
     tmp_path: Path,

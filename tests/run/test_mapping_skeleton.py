@@ -57,8 +57,11 @@ def test_it_says_what_the_books_hold_and_runs_as_it_is(tmp_path: Path) -> None:
     answers = read_books(find_mapping(str(folder), tmp_path), *unpack(sqlite_snapshot(path)))
     assert answers.trades.num_rows == 2
     assert {one.reason for one in answers.problems if one.query == "trades"} >= {
-        "trade_id is null", "instrument is null", "closed_at is null", "pnl is null"
-    }  # fmt: skip
+        "trade_id is null",
+        "instrument is null",
+        "closed_at is null",
+        "pnl is null",
+    }
 
 
 def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,9 +113,12 @@ def test_of_a_configured_bot_until_check_is_content(
             (mine / f"{query}.sql").unlink()
         text = (mine / "trades.sql").read_text()
         for column, said in {
-            "trade_id": "id::varchar", "instrument": "'X'", "side": "'long'", "pnl": "pnl",
+            "trade_id": "id::varchar",
+            "instrument": "'X'",
+            "side": "'long'",
+            "pnl": "pnl",
             "closed_at": "closed",
-        }.items():  # fmt: skip
+        }.items():
             text = text.replace(f"  null as {column},", f"  {said} as {column},")
         (mine / "trades.sql").write_text(text)
         code, items = check(path, capsys)

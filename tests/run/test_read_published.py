@@ -198,11 +198,17 @@ def test_copies_that_killed_processes_have_left_are_removed(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "statuses"),
     [
-        ("explain btc", {3}), ("restore --by anna", {3}), ("backfill", {3}), ("check", {3}),
-        ("run --no-fetch --no-page", {3}), ("watch --once", {0, 3}), ("page send", {0, 3}),
-        ("breaks", {0, 3}), ("unowned", {0, 3}),
+        ("explain btc", {3}),
+        ("restore --by anna", {3}),
+        ("backfill", {3}),
+        ("check", {3}),
+        ("run --no-fetch --no-page", {3}),
+        ("watch --once", {0, 3}),
+        ("page send", {0, 3}),
+        ("breaks", {0, 3}),
+        ("unowned", {0, 3}),
     ],
-)  # fmt: skip
+)
 def test_no_command_calls_a_full_disk_a_bug(
     words: str, statuses: set[int], folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -182,7 +182,7 @@ def test_crypto_has_a_set_hour(tmp_path: Path) -> None:
             config(tmp_path, OKX, settings=f"crypto_opens = {wrong}")
 
 
-@given(st.datetimes(datetime(2026, 1, 1), datetime(2026, 9, 1), timezones=st.just(UTC)), minutes)  # noqa: DTZ001
+@given(st.datetimes(datetime(2026, 1, 1), datetime(2026, 9, 1), timezones=st.just(UTC)), minutes)
 @settings(max_examples=30)
 def test_the_next_run_is_the_first_one_after_now(now: datetime, daily: time) -> None:
     path = Path("/nowhere/recon.toml")

@@ -158,14 +158,18 @@ def test_an_account_is_caught_up_from_its_since_on(traded: OkxAccount, tmp_path:
         desks = [(Desk(), server), (Desk("young", since=AS_OF), server)]
         done = nightly(night(write_folder(tmp_path, desks, (Trader(),), "")))
         assert [[one["account"] for one in each["accounts"]] for each in done.documents] == [
-            ["okx"], ["okx"], ["okx", "young"],
-        ]  # fmt: skip
+            ["okx"],
+            ["okx"],
+            ["okx", "young"],
+        ]
         assert all(is_told for _, is_told in told(tmp_path))
         later = [(Desk(since=AS_OF + DAY), server)]
         moved = night(write_folder(tmp_path, later, (Trader(),), ""), NOW + 3 * DAY)
         assert [str(day) for day in due(moved.config, moved.now)] == [
-            "2026-05-15", "2026-05-16", "2026-05-17",
-        ]  # fmt: skip
+            "2026-05-15",
+            "2026-05-16",
+            "2026-05-17",
+        ]
         youngest = [(Desk(since=AS_OF + 3 * DAY), server)]
         moved = night(write_folder(tmp_path, youngest, (Trader(),), ""), NOW + 3 * DAY)
         assert [str(day) for day in due(moved.config, moved.now)] == ["2026-05-17"]
@@ -187,8 +191,10 @@ def test_a_session_that_fails_stays_due_and_the_later_ones_are_told(
             with pytest.raises(IdentityError):
                 nightly(night(path))
         assert told(tmp_path)[-3:] == [
-            ("2026-05-12", False), ("2026-05-13", True), ("2026-05-14", True),
-        ]  # fmt: skip
+            ("2026-05-12", False),
+            ("2026-05-13", True),
+            ("2026-05-14", True),
+        ]
         with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
             assert published.execute("select as_of from told").fetchall() == [("2026-05-14",)]
         done = nightly(night(path))
@@ -212,9 +218,13 @@ def test_what_is_published_adds_up_to_what_is_told(traded: OkxAccount, tmp_path:
     [entry], [bot] = document["accounts"], document["bots"]
     assert sums == [
         ("account", None, Decimal(entry["total"]["net"]), Decimal(entry["total"]["carried"])),
-        ("bot", "btc", Decimal(bot["total"]["truth"]["net"]),
-         Decimal(bot["total"]["truth"]["carried"])),
-    ]  # fmt: skip
+        (
+            "bot",
+            "btc",
+            Decimal(bot["total"]["truth"]["net"]),
+            Decimal(bot["total"]["truth"]["carried"]),
+        ),
+    ]
 
 
 def test_a_check_says_what_is_published_backed_up_and_missed(
@@ -264,15 +274,25 @@ def cron(path: Path, capfd: pytest.CaptureFixture[str], *more: str) -> tuple[int
 @pytest.mark.parametrize(
     ("breaks", "status", "says_so"),
     [
-        (lambda path: path.write_text(path.read_text() + "\n[unknown]\nkey = 1\n"),
-         ExitCode.USAGE, "an unknown key"),
-        (lambda path: path.write_text(path.read_text().replace("channels = [", "channels = [ "
-         '{ url = { file = "bad" } }, { url = { file = "none" } },')),
-         ExitCode.USAGE, "paging.channels"),
+        (
+            lambda path: path.write_text(path.read_text() + "\n[unknown]\nkey = 1\n"),
+            ExitCode.USAGE,
+            "an unknown key",
+        ),
+        (
+            lambda path: path.write_text(
+                path.read_text().replace(
+                    "channels = [",
+                    'channels = [ { url = { file = "bad" } }, { url = { file = "none" } },',
+                )
+            ),
+            ExitCode.USAGE,
+            "paging.channels",
+        ),
         (lambda path: (path.parent / "okx.api_key").unlink(), ExitCode.USAGE, "the secret file"),
         (lambda path: (path.parent / "state").write_text("no folder"), ExitCode.USAGE, "state"),
     ],
-)  # fmt: skip
+)
 def test_a_run_that_cannot_begin_is_paged(
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],

@@ -96,18 +96,27 @@ def test_proceeds_are_the_product() -> None:
 
 def test_realised_includes_both_legs_commission() -> None:
     found = broken(
-        executions(), "fifoPnlRealized", "proceeds", "ibCommission", "taxes", "cost",
+        executions(),
+        "fifoPnlRealized",
+        "proceeds",
+        "ibCommission",
+        "taxes",
+        "cost",
         unless=frozenset({"CASH"}),
-    )  # fmt: skip
+    )
     assert found == NOT_FIFO
 
 
 def test_net_cash_by_category() -> None:
     rows = executions()
     found = broken(
-        rows, "netCash", "proceeds", "ibCommission", "taxes",
+        rows,
+        "netCash",
+        "proceeds",
+        "ibCommission",
+        "taxes",
         unless=frozenset({"CASH", "FUT", "CFD", "FUND"}),
-    )  # fmt: skip
+    )
     assert found == NOT_NET_CASH
     kinds = frozenset({"STK", "OPT", "FOP", "WAR", "IOPT", "FUND", "FUT", "CFD", "CASH"})
     assert broken(rows, "netCash", "mtmPnl", "ibCommission", unless=kinds - {"FUT"}) == set()
@@ -130,12 +139,17 @@ def test_every_real_file_lands_and_is_conserved(stem: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("stem", "table", "rows"),
     [
-        ("conduit-trade-confirmations", "fills", 39), ("conduit-cash-transactions", "ledger", 3),
-        ("reader-activity", "fills", 15), ("portfolio-01", "fills", 15),
-        ("portfolio-20", "fills", 1), ("portfolio-14", "fills", 6), ("portfolio-24", "ledger", 10),
-        ("portfolio-09", "fills", 0), ("portfolio-03", "ledger", 1),
+        ("conduit-trade-confirmations", "fills", 39),
+        ("conduit-cash-transactions", "ledger", 3),
+        ("reader-activity", "fills", 15),
+        ("portfolio-01", "fills", 15),
+        ("portfolio-20", "fills", 1),
+        ("portfolio-14", "fills", 6),
+        ("portfolio-24", "ledger", 10),
+        ("portfolio-09", "fills", 0),
+        ("portfolio-03", "ledger", 1),
     ],
-)  # fmt: skip
+)
 def test_what_they_hold(stem: str, table: str, rows: int, tmp_path: Path) -> None:
     with staged(DATA / "flex" / f"{stem}.xml", tmp_path) as warehouse:
         assert len(warehouse.rows(f"select * from staging.flex_{table}")) == rows

@@ -19,12 +19,24 @@ if "RECON_SHARED_DATA" not in os.environ:
 FLEX = Path(os.environ["RECON_SHARED_DATA"]) / "flex"
 SINCE, AS_OF = date(2012, 12, 3), date(2026, 4, 9)
 BASE = {
-    "portfolio-01": "CHF", "portfolio-02": "EUR", "portfolio-04": "CHF", "portfolio-05": "EUR",
-    "portfolio-06": "EUR", "portfolio-07": "EUR", "portfolio-08": "EUR", "portfolio-09": "EUR",
-    "portfolio-10": "EUR", "portfolio-13": "CHF", "portfolio-14": "CHF", "portfolio-15": "EUR",
-    "portfolio-20": "EUR", "portfolio-21": "EUR", "portfolio-23": "EUR",
-    "reader-activity": "EUR", "reader-statement-of-funds": "EUR",
-}  # fmt: skip
+    "portfolio-01": "CHF",
+    "portfolio-02": "EUR",
+    "portfolio-04": "CHF",
+    "portfolio-05": "EUR",
+    "portfolio-06": "EUR",
+    "portfolio-07": "EUR",
+    "portfolio-08": "EUR",
+    "portfolio-09": "EUR",
+    "portfolio-10": "EUR",
+    "portfolio-13": "CHF",
+    "portfolio-14": "CHF",
+    "portfolio-15": "EUR",
+    "portfolio-20": "EUR",
+    "portfolio-21": "EUR",
+    "portfolio-23": "EUR",
+    "reader-activity": "EUR",
+    "reader-statement-of-funds": "EUR",
+}
 """The account's currency, where it isn't USD."""
 
 NOTHING_STATED = {

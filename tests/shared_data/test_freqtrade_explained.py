@@ -106,9 +106,15 @@ class Planter:
             qty -= sold
 
     def fill(
-        self, row: Row, side: Any, qty: Fraction, price: Fraction, fee: Fraction, when: datetime,
+        self,
+        row: Row,
+        side: Any,
+        qty: Fraction,
+        price: Fraction,
+        fee: Fraction,
+        when: datetime,
         order: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Fill one order; what is bought pays its fee in coin, and `qty` is what is left of it."""
         name = row["pair"].replace("/", "-")
         if side == "buy":
@@ -145,9 +151,14 @@ def test_what_is_planted_is_explained_and_nothing_else(name: str, tmp_path: Path
     desk = Desk(since=since, instrument_types=("SPOT",), currency=pairs[0].split("-")[1])
     bot = Trader(id="bot", instruments=pairs, claims=None, mapping="freqtrade")
     document = one_night(
-        tmp_path, book, desk=desk, bots=[bot], now=lambda: now, as_of=now.date() - DAY,
+        tmp_path,
+        book,
+        desk=desk,
+        bots=[bot],
+        now=lambda: now,
+        as_of=now.date() - DAY,
         settings='tolerance_abs = "0.00000001"',
-    )  # fmt: skip
+    )
     [account] = document["accounts"]
     assert account["status"] == "proven", account["reasons"]
     causes = {one["cause"]: Fraction(one["amount"]) for one in document["bots"][0]["causes"]}

@@ -170,8 +170,13 @@ def test_the_okx_bodies_stage_without_a_quarantined_row(tmp_path: Path) -> None:
     }
     counted = {kind: sum(1 for k, _ in records if k == kind) for kind, _ in records}
     assert counted == {
-        "fill": 1, "bill": 2, "position": 2, "position-history": 3, "balance": 1, "instrument": 16,
-    } | {"instrument": counted["instrument"]}  # fmt: skip
+        "fill": 1,
+        "bill": 2,
+        "position": 2,
+        "position-history": 3,
+        "balance": 1,
+        "instrument": 16,
+    } | {"instrument": counted["instrument"]}
     with Warehouse(tmp_path / "warehouse.duckdb") as warehouse, warehouse.transaction():
         now = datetime(2026, 1, 1, tzinfo=UTC)
         items: list[Record | Coverage] = [*records.values(), *statements(stretch, now)]
@@ -187,8 +192,11 @@ def test_the_okx_bodies_stage_without_a_quarantined_row(tmp_path: Path) -> None:
         assert warehouse.rows(dict(warehouse.queries("audits"))["okx_conservation"]) == []
         [fill] = warehouse.rows("select f.qty, f.price, f.fee, f.fee_currency from staging.fills f")
         assert (fill["qty"], fill["price"], fill["fee"], fill["fee_currency"]) == (
-            Decimal("0.1"), Decimal("67.84"), Decimal("-0.0001"), "LTC",
-        )  # fmt: skip
+            Decimal("0.1"),
+            Decimal("67.84"),
+            Decimal("-0.0001"),
+            "LTC",
+        )
         assert_no_float(warehouse)
 
 

@@ -41,16 +41,34 @@ MARKETS: Mapping[str, Mapping[str, Any]] = {
                "inverse": False, "base": "BTC", "quote": "USDT", "settle": "USDT"},
 }  # fmt: skip
 TRADE: Mapping[str, Any] = {
-    "id": "77", "order": "o1", "symbol": LINEAR, "side": "buy", "amount": "3", "price": "100.5",
-    "timestamp": STAMP, "fees": [{"cost": "0.25", "currency": "USDT"}], "info": {},
-}  # fmt: skip
+    "id": "77",
+    "order": "o1",
+    "symbol": LINEAR,
+    "side": "buy",
+    "amount": "3",
+    "price": "100.5",
+    "timestamp": STAMP,
+    "fees": [{"cost": "0.25", "currency": "USDT"}],
+    "info": {},
+}
 PAYMENT: Mapping[str, Any] = {
-    "id": "9", "symbol": LINEAR, "code": "USDT", "amount": "-0.5", "timestamp": STAMP, "info": {},
-}  # fmt: skip
+    "id": "9",
+    "symbol": LINEAR,
+    "code": "USDT",
+    "amount": "-0.5",
+    "timestamp": STAMP,
+    "info": {},
+}
 POSITION: Mapping[str, Any] = {
-    "symbol": LINEAR, "side": "long", "contracts": "3", "entryPrice": "100.5",
-    "markPrice": "101", "hedged": False, "marginMode": "cross", "info": {},
-}  # fmt: skip
+    "symbol": LINEAR,
+    "side": "long",
+    "contracts": "3",
+    "entryPrice": "100.5",
+    "markPrice": "101",
+    "hedged": False,
+    "marginMode": "cross",
+    "info": {},
+}
 
 
 @pytest.fixture
@@ -96,11 +114,23 @@ def land_apart(
     """Land records as those of an account each, `desk` and `desk1` and so on, and stage them."""
     span = window(UtcDays(), date(2026, 5, 1), date(2026, 5, 14))
     statements = [
-        Coverage(evidence, (kind,), "complete", span.start, NOW, span.start, NOW,  # type: ignore[arg-type]
-                 is_snapshot=kind in {"position", "coin"})
-        for evidence, kind in (("fills", "trade"), ("ledger", "funding"), ("positions", "position"),
-                               ("positions", "coin"))
-    ]  # fmt: skip
+        Coverage(
+            evidence,
+            (kind,),
+            "complete",
+            span.start,
+            NOW,
+            span.start,
+            NOW,  # type: ignore[arg-type]
+            is_snapshot=kind in {"position", "coin"},
+        )
+        for evidence, kind in (
+            ("fills", "trade"),
+            ("ledger", "funding"),
+            ("positions", "position"),
+            ("positions", "coin"),
+        )
+    ]
     desks = [
         CcxtAccount(id=name_of(number), venue=exchange, currency=currency, since=date(2026, 5, 1))
         for number, _ in enumerate(accounts)
@@ -168,18 +198,28 @@ FILLS: list[tuple[Changes, Mapping[str, object]]] = [
     ({"fees": [{"cost": "-0.1", "currency": "USDT"}]}, {"fee": "0.1"}),
     ({"fees": [{"cost": "0", "currency": None}]}, {"fee": "0", "fee_currency": "USDT"}),
     ({"fees": [{"cost": "0.1", "currency": "BNB"}]}, {"fee": "-0.1", "fee_currency": "BNB"}),
-    ({"symbol": INVERSE}, {"multiplier": "100", "is_inverse": True, "currency": "BTC",
-                           "rate": None}),
-    ({"symbol": COIN, "fees": [{"cost": "0.003", "currency": "BTC"}]},
-     {"multiplier": "1", "currency": "USDT", "base_currency": "BTC", "fee": "-0.003",
-      "fee_currency": "BTC", "instrument_kind": "spot"}),
+    (
+        {"symbol": INVERSE},
+        {"multiplier": "100", "is_inverse": True, "currency": "BTC", "rate": None},
+    ),
+    (
+        {"symbol": COIN, "fees": [{"cost": "0.003", "currency": "BTC"}]},
+        {
+            "multiplier": "1",
+            "currency": "USDT",
+            "base_currency": "BTC",
+            "fee": "-0.003",
+            "fee_currency": "BTC",
+            "instrument_kind": "spot",
+        },
+    ),
     ({"info": {"positionSide": "SHORT"}}, {"position_side": "short"}),
     ({"info": {"positionSide": "BOTH"}}, {"position_side": "net"}),
     ({"info": {"seq": "5", "orderLinkId": "btcq-1"}}, {"seq": 5, "order_tag": "btcq-1"}),
     ({"info": {"liquidation": {"method": "market"}}}, {"is_system": True}),
     ({"info": {"ordertype": "liquidation market"}}, {"is_system": True}),
     ({"amount": "1e-8", "price": "1E+2"}, {"qty": "0.00000001", "price": "100"}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("changes", "expected"), FILLS)
@@ -193,8 +233,9 @@ def test_a_fill(among: Among, changes: dict[str, Any], expected: Mapping[str, ob
         assert row[name] == wanted, name
 
 
-TEXTS = frozenset({"currency", "fee_currency", "base_currency", "instrument_kind", "position_side",
-                   "order_tag"})  # fmt: skip
+TEXTS = frozenset(
+    {"currency", "fee_currency", "base_currency", "instrument_kind", "position_side", "order_tag"}
+)
 
 
 UNREADABLE: list[tuple[Changes, str]] = [
@@ -292,8 +333,10 @@ def test_positions(warehouse: Warehouse) -> None:
         "select instrument, position_side, qty from staging.positions order by instrument"
     )
     assert [tuple(row.values()) for row in rows] == [
-        (INVERSE, "net", Decimal(-3)), (LINEAR, "net", Decimal(3)), ("odd", "long", Decimal(3)),
-    ]  # fmt: skip
+        (INVERSE, "net", Decimal(-3)),
+        (LINEAR, "net", Decimal(3)),
+        ("odd", "long", Decimal(3)),
+    ]
     assert "contracts is not a quantity" in one(warehouse, "staging.quarantine")["reason"]
 
 

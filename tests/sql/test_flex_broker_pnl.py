@@ -17,9 +17,15 @@ FIRST = date(2026, 1, 5)
 LAST = FIRST + timedelta(3)
 MILLIONTH = Fraction(1, 10**6)
 CASES = {
-    "AA": (1, 0, True), "AB": (1, 1, True), "AC": (1, 2, False), "AD": (1, -2, False),
-    "BA": (9, 9, True), "BB": (9, -9, True), "BC": (9, 10, False), "BD": (9, -10, False),
-}  # fmt: skip
+    "AA": (1, 0, True),
+    "AB": (1, 1, True),
+    "AC": (1, 2, False),
+    "AD": (1, -2, False),
+    "BA": (9, 9, True),
+    "BB": (9, -9, True),
+    "BC": (9, 10, False),
+    "BD": (9, -10, False),
+}
 """By symbol: the lots that one sale closes, by how many millionths IBKR's figure differs from the
 exact one, and whether the proof closes."""
 

@@ -16,19 +16,31 @@ WEEK = timedelta(days=7)
 def cash_report(first: date, currency: str, change: str, commissions: str, sales: str) -> Row:
     last = first + timedelta(days=4)
     return "CashReportCurrency", {
-        "currency": currency, "fromDate": f"{first:%Y%m%d}", "toDate": f"{last:%Y%m%d}",
+        "currency": currency,
+        "fromDate": f"{first:%Y%m%d}",
+        "toDate": f"{last:%Y%m%d}",
         "levelOfDetail": "BaseCurrency" if currency == "BASE_SUMMARY" else "Currency",
-        "startingCash": "0", "endingCash": change, "commissions": commissions,
-        "netTradesSales": sales, "netTradesPurchases": "0",
-    }  # fmt: skip
+        "startingCash": "0",
+        "endingCash": change,
+        "commissions": commissions,
+        "netTradesSales": sales,
+        "netTradesPurchases": "0",
+    }
 
 
 def conversion(day: date) -> Row:
     """Sell 100 dollars for 80 euros at a commission of 2 dollars, worth 1.60 euros."""
     return trade(
-        "USD.EUR", day, Fraction(-100), Fraction(4, 5), Fraction(-2), assetCategory="CASH",
-        currency="EUR", ibCommissionCurrency="USD", conid="99",
-    )  # fmt: skip
+        "USD.EUR",
+        day,
+        Fraction(-100),
+        Fraction(4, 5),
+        Fraction(-2),
+        assetCategory="CASH",
+        currency="EUR",
+        ibCommissionCurrency="USD",
+        conid="99",
+    )
 
 
 def proven(path: Path, base_commissions: str | None) -> dict[tuple[str, str], tuple[bool, str]]:
@@ -41,18 +53,22 @@ def proven(path: Path, base_commissions: str | None) -> dict[tuple[str, str], tu
         rows.append(cash_report(FIRST, "BASE_SUMMARY", "0", base_commissions, "0"))
     rate = {"reportDate": f"{FIRST:%Y%m%d}", "fromCurrency": "USD", "toCurrency": "EUR"}
     statement = one_statement(
-        FIRST, FIRST + timedelta(days=4), Trades=[conversion(FIRST)], CashReport=rows,
+        FIRST,
+        FIRST + timedelta(days=4),
+        Trades=[conversion(FIRST)],
+        CashReport=rows,
         ConversionRates=[("ConversionRate", rate | {"rate": "0.8"})],
-    )  # fmt: skip
+    )
     account = flex_account(FIRST, "EUR")
     with nights(path, account, FIRST + timedelta(days=4), [statement]) as warehouse:
         found = warehouse.rows("from proofs.flex_cash")
     return {
         (row["name"], row["place"].split(":")[1].split()[0].strip(",")): (
-            row["is_closed"], row["place"],
+            row["is_closed"],
+            row["place"],
         )
         for row in found
-    }  # fmt: skip
+    }
 
 
 def test_it_closes_in_the_base_currency_and_says_which_currency_was_charged(tmp_path: Path) -> None:

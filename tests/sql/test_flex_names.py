@@ -24,9 +24,14 @@ def bot(name: str, *instruments: str) -> Bot:
 
 
 BOTS = [
-    bot("renamed", "OLDNAME"), bot("reused", "SAME"), bot("split", "GCM"), bot("left", "METV"),
-    bot("came", "META"), bot("one", "AA"), bot("two", "BB"),
-]  # fmt: skip
+    bot("renamed", "OLDNAME"),
+    bot("reused", "SAME"),
+    bot("split", "GCM"),
+    bot("left", "METV"),
+    bot("came", "META"),
+    bot("one", "AA"),
+    bot("two", "BB"),
+]
 
 
 def later(days: int) -> date:
@@ -48,12 +53,22 @@ def round_trip(
 
 def action(symbol: str, conid: str, qty: int, headline: str) -> Row:
     return "CorporateAction", {
-        "levelOfDetail": "DETAIL", "symbol": symbol, "conid": conid, "assetCategory": "STK",
-        "currency": "USD", "fxRateToBase": "1", "multiplier": "1", "type": "RS", "code": "",
-        "quantity": str(qty), "proceeds": "0", "fifoPnlRealized": "0",
-        "dateTime": f"{ACTED:%Y%m%d};202500", "reportDate": f"{ACTED:%Y%m%d}",
+        "levelOfDetail": "DETAIL",
+        "symbol": symbol,
+        "conid": conid,
+        "assetCategory": "STK",
+        "currency": "USD",
+        "fxRateToBase": "1",
+        "multiplier": "1",
+        "type": "RS",
+        "code": "",
+        "quantity": str(qty),
+        "proceeds": "0",
+        "fifoPnlRealized": "0",
+        "dateTime": f"{ACTED:%Y%m%d};202500",
+        "reportDate": f"{ACTED:%Y%m%d}",
         "description": f"{headline} ({symbol}, A COMPANY, US{conid})",
-    }  # fmt: skip
+    }
 
 
 def statements() -> list[Statement]:
@@ -70,9 +85,16 @@ def statements() -> list[Statement]:
         *round_trip(("FB", "META"), "5", (0, 16), 60),
         *round_trip(("AA", "BB"), "6", (1, 15), 70),
         trade("GCM", FIRST, Fraction(10), Fraction(10), Fraction(0), conid="8"),
-        trade("GCM", later(16), Fraction(-2), Fraction(60), Fraction(0), conid="9",
-              realised=Fraction(20)),
-    ]  # fmt: skip
+        trade(
+            "GCM",
+            later(16),
+            Fraction(-2),
+            Fraction(60),
+            Fraction(0),
+            conid="9",
+            realised=Fraction(20),
+        ),
+    ]
     actions = [action("GCM.OLD", "8", -10, split), action("GCM", "9", 2, split)]
     held = [position("SAME", Fraction(10), Fraction(70), conid="2")]
     ends = [FIRST, *(later(days) for days in (6, 13, 18, 25))]
@@ -80,12 +102,16 @@ def statements() -> list[Statement]:
     for first, last in pairwise(ends):
         begins = first if first == FIRST else first + timedelta(days=1)
         days = {f"{begins + timedelta(days=n):%Y%m%d}" for n in range((last - begins).days + 1)}
-        found.append(one_statement(
-            begins, last,
-            Trades=[row for row in rows if row[1]["tradeDate"] in days],
-            CorporateActions=actions if f"{ACTED:%Y%m%d}" in days else [],
-            OpenPositions=held, AccountInformation=[("AccountInformation", {"currency": "USD"})],
-        ))  # fmt: skip
+        found.append(
+            one_statement(
+                begins,
+                last,
+                Trades=[row for row in rows if row[1]["tradeDate"] in days],
+                CorporateActions=actions if f"{ACTED:%Y%m%d}" in days else [],
+                OpenPositions=held,
+                AccountInformation=[("AccountInformation", {"currency": "USD"})],
+            )
+        )
     return found
 
 
@@ -118,8 +144,13 @@ def test_an_instrument_is_its_conid_whatever_it_is_called(
     nets = {row["bot"]: Fraction(row["net"]) for row in found["net"]}
     # Each round trip paid 2; the 10 SAME of conid 2 that are held have realised nothing.
     assert nets == {
-        "renamed": 98, "reused": 28 - 22, "split": 20, "left": 38, "came": 58, "one": 68,
-    }  # fmt: skip
+        "renamed": 98,
+        "reused": 28 - 22,
+        "split": 20,
+        "left": 38,
+        "came": 58,
+        "one": 68,
+    }
     # META has been the symbol of two papers: METV's bot owns the one that is METV now.
     # Two bots own one paper under different symbols: nobody can tell whose it is.
     assert [(row["instrument"], "one and two" in row["reason"]) for row in found["findings"]] == [

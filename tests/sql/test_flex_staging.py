@@ -26,20 +26,39 @@ STOCK = {
     "dateTime": "20260105;100000", "tradeDate": "20260105", "reportDate": "20260105",
 }  # fmt: skip
 CANCEL = {
-    "quantity": "-10", "proceeds": "25", "netCash": "25", "ibCommission": "0", "notes": "Ca",
-    "transactionType": "TradeCancel", "tradeID": "", "origTradeID": "T1", "transactionID": "2",
+    "quantity": "-10",
+    "proceeds": "25",
+    "netCash": "25",
+    "ibCommission": "0",
+    "notes": "Ca",
+    "transactionType": "TradeCancel",
+    "tradeID": "",
+    "origTradeID": "T1",
+    "transactionID": "2",
     "reportDate": "20260106",
-}  # fmt: skip
+}
 REBOOK = {"transactionID": "3", "reportDate": "20260106"}
 CASH = {
-    "type": "Other Fees", "dateTime": "20260105", "reportDate": "20260105", "amount": "-3",
-    "currency": "USD", "fxRateToBase": "1", "levelOfDetail": "DETAIL", "transactionID": "1",
-}  # fmt: skip
+    "type": "Other Fees",
+    "dateTime": "20260105",
+    "reportDate": "20260105",
+    "amount": "-3",
+    "currency": "USD",
+    "fxRateToBase": "1",
+    "levelOfDetail": "DETAIL",
+    "transactionID": "1",
+}
 POSITION = {
-    "levelOfDetail": "SUMMARY", "assetCategory": "STK", "symbol": "X", "conid": "7",
-    "currency": "USD", "multiplier": "1", "position": "10", "markPrice": "3",
+    "levelOfDetail": "SUMMARY",
+    "assetCategory": "STK",
+    "symbol": "X",
+    "conid": "7",
+    "currency": "USD",
+    "multiplier": "1",
+    "position": "10",
+    "markPrice": "3",
     "costBasisPrice": "2.6",
-}  # fmt: skip
+}
 Changes = Mapping[str, str | None]
 
 
@@ -340,10 +359,12 @@ def test_conversions_are_no_positions_but_their_commission_is_paid(
     assert table(warehouse, "fills") == []
     rows = [(row["kind"], row["currency"], row["amount"]) for row in table(warehouse, "ledger")]
     assert sorted(rows) == [
-        ("conversion", "EUR", Decimal(10)), ("conversion", "EUR", Decimal(10)),
-        ("conversion", "USD", Decimal(-25)), ("conversion", "USD", Decimal(-25)),
+        ("conversion", "EUR", Decimal(10)),
+        ("conversion", "EUR", Decimal(10)),
+        ("conversion", "USD", Decimal(-25)),
+        ("conversion", "USD", Decimal(-25)),
         ("fee", "USD", Decimal(-2)),
-    ]  # fmt: skip
+    ]
     assert table(warehouse, "findings") == []
 
 
@@ -485,17 +506,39 @@ def test_any_other_corporate_action_is_named(among: Among, rows: list[str]) -> N
 
 
 OPTION = {
-    "assetCategory": "OPT", "symbol": "X P50", "multiplier": "100", "quantity": "1",
-    "tradePrice": "0", "proceeds": "0", "netCash": "0", "ibCommission": "0", "notes": "A",
-    "transactionType": "BookTrade", "putCall": "P", "strike": "50", "underlyingSymbol": "X",
-    "transactionID": "9", "tradeID": "T9", "dateTime": "20260106;162000", "tradeDate": "20260106",
+    "assetCategory": "OPT",
+    "symbol": "X P50",
+    "multiplier": "100",
+    "quantity": "1",
+    "tradePrice": "0",
+    "proceeds": "0",
+    "netCash": "0",
+    "ibCommission": "0",
+    "notes": "A",
+    "transactionType": "BookTrade",
+    "putCall": "P",
+    "strike": "50",
+    "underlyingSymbol": "X",
+    "transactionID": "9",
+    "tradeID": "T9",
+    "dateTime": "20260106;162000",
+    "tradeDate": "20260106",
     "reportDate": "20260106",
-}  # fmt: skip
+}
 DELIVERED = {
-    "quantity": "100", "tradePrice": "50", "proceeds": "-5000", "netCash": "-5000", "notes": "A",
-    "ibCommission": "-2", "transactionType": "BookTrade", "transactionID": "8", "tradeID": "T8",
-    "dateTime": "20260106;162000", "tradeDate": "20260106", "reportDate": "20260106",
-}  # fmt: skip
+    "quantity": "100",
+    "tradePrice": "50",
+    "proceeds": "-5000",
+    "netCash": "-5000",
+    "notes": "A",
+    "ibCommission": "-2",
+    "transactionType": "BookTrade",
+    "transactionID": "8",
+    "tradeID": "T8",
+    "dateTime": "20260106;162000",
+    "tradeDate": "20260106",
+    "reportDate": "20260106",
+}
 
 
 def test_an_assignment_is_two_legs(warehouse: Warehouse, tmp_path: Path) -> None:
@@ -541,9 +584,11 @@ def test_a_rate_is_the_trades_own_then_the_days_and_never_guessed(
     staged(warehouse, tmp_path, statement(*trades, of_the_session, extra=rates))
     rows = {row["fill_id"]: (row["rate"], row["valued"]) for row in table(warehouse, "fills")}
     assert rows == {
-        "1": (Decimal("1.1"), "converted"), "2": (Decimal("1.08"), "converted"),
-        "3": (None, None), "4": (Decimal("1.08"), "estimated"),
-    }  # fmt: skip
+        "1": (Decimal("1.1"), "converted"),
+        "2": (Decimal("1.08"), "converted"),
+        "3": (None, None),
+        "4": (Decimal("1.08"), "estimated"),
+    }
 
 
 CONFIRM = (
@@ -562,19 +607,27 @@ def test_confirmations_are_fills_until_an_activity_statement_covers_the_day(
     staged(warehouse, tmp_path, confirms)
     (fill,) = table(warehouse, "fills")
     assert (fill["fill_id"], fill["fee"], fill["order_id"], fill["broker_pnl"]) == (
-        "T1/E.01", Decimal(-1), "O1", None,
-    )  # fmt: skip
+        "T1/E.01",
+        Decimal(-1),
+        "O1",
+        None,
+    )
     staged(warehouse, tmp_path, confirms, statement({}))
     assert [row["fill_id"] for row in table(warehouse, "fills")] == ["1"]
 
 
 CASH_KINDS = [
-    ("dividend", "Dividends"), ("dividend", "Payment In Lieu Of Dividends"),
-    ("tax", "Withholding Tax"), ("tax", "871(m) Withholding"),
-    ("interest", "Broker Interest Paid"), ("interest", "Bond Interest Received"),
-    ("fee", "Advisor Fees"), ("fee", "Commission Adjustments"),
-    ("transfer", "Deposits/Withdrawals"), ("transfer", "Deposits &amp; Withdrawals"),
-]  # fmt: skip
+    ("dividend", "Dividends"),
+    ("dividend", "Payment In Lieu Of Dividends"),
+    ("tax", "Withholding Tax"),
+    ("tax", "871(m) Withholding"),
+    ("interest", "Broker Interest Paid"),
+    ("interest", "Bond Interest Received"),
+    ("fee", "Advisor Fees"),
+    ("fee", "Commission Adjustments"),
+    ("transfer", "Deposits/Withdrawals"),
+    ("transfer", "Deposits &amp; Withdrawals"),
+]
 
 
 @pytest.mark.parametrize(("kind", "type_"), CASH_KINDS)
@@ -629,8 +682,10 @@ def test_positions_are_the_latest_statements(warehouse: Warehouse, tmp_path: Pat
     staged(warehouse, tmp_path, statement(positions=({}, {"levelOfDetail": "LOT"})))
     (position,) = table(warehouse, "positions")
     assert (position["qty"], position["avg_price"], position["mark_price"]) == (
-        Decimal(10), Decimal("2.6"), Decimal(3),
-    )  # fmt: skip
+        Decimal(10),
+        Decimal("2.6"),
+        Decimal(3),
+    )
     assert position["taken_at"] == utc(2026, 1, 7, 10)
     assert position["session_date"] == date(2026, 1, 6)
     staged(warehouse, tmp_path, statement(positions=(), generated="20260108;050000"))

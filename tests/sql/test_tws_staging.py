@@ -29,9 +29,12 @@ ACCOUNT = "tws"
 ONE, TWO = "0000e0d5.66a4.01.01", "0000e0d5.66a4.01.02"
 OTHER = "0000e0d5.66a5.01.01"
 OPTION = {
-    "secType": "OPT", "symbol": "SPY", "localSymbol": "SPY   260619C00500000", "multiplier": "100",
+    "secType": "OPT",
+    "symbol": "SPY",
+    "localSymbol": "SPY   260619C00500000",
+    "multiplier": "100",
     "conId": "9",
-}  # fmt: skip
+}
 Item = Record | Coverage
 
 
@@ -96,12 +99,16 @@ def staged_apart(
     with warehouse.transaction():
         rows = [
             {
-                "account": account, "venue": "ibkr-tws", "currency": currency, "lots": "fifo",
-                "is_by_trade_date": True, "first_date": WHOLE.first.date,
+                "account": account,
+                "venue": "ibkr-tws",
+                "currency": currency,
+                "lots": "fifo",
+                "is_by_trade_date": True,
+                "first_date": WHOLE.first.date,
                 "last_date": WHOLE.last.date,
             }
             for account in accounts
-        ]  # fmt: skip
+        ]
         zones = [
             {"account": account, "timezone": fetch.zone, "confirmed_by": "ib"}
             for account, fetch in accounts.items()

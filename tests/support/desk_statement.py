@@ -22,44 +22,69 @@ def statement(desk: Desk) -> Statement:
         for name in ("Trades", "CashTransactions", "CorporateActions", "StmtFunds")
     }
     sections["OpenPositions"] = [
-        ("OpenPosition", {
-            "levelOfDetail": "SUMMARY", "assetCategory": desk.terms[name][0], "symbol": name,
-            "conid": name, "currency": desk.terms[name][1], "position": written(book.position),
-            "multiplier": str(desk.terms[name][2]), "markPrice": written(desk.marks[name]),
-        })
-        for name, book in held.items()
-    ]  # fmt: skip
-    sections["CashReport"] = [
-        ("CashReportCurrency", {
-            "levelOfDetail": "Currency", "currency": currency, **span,
-            "startingCash": written(START_CASH if currency == "USD" else Fraction(0)),
-            "endingCash": written(desk.cash[currency]),
-            **{
-                name: written(amount)
-                for (told_in, name), amount in desk.report.items() if told_in == currency
+        (
+            "OpenPosition",
+            {
+                "levelOfDetail": "SUMMARY",
+                "assetCategory": desk.terms[name][0],
+                "symbol": name,
+                "conid": name,
+                "currency": desk.terms[name][1],
+                "position": written(book.position),
+                "multiplier": str(desk.terms[name][2]),
+                "markPrice": written(desk.marks[name]),
             },
-        })
+        )
+        for name, book in held.items()
+    ]
+    sections["CashReport"] = [
+        (
+            "CashReportCurrency",
+            {
+                "levelOfDetail": "Currency",
+                "currency": currency,
+                **span,
+                "startingCash": written(START_CASH if currency == "USD" else Fraction(0)),
+                "endingCash": written(desk.cash[currency]),
+                **{
+                    name: written(amount)
+                    for (told_in, name), amount in desk.report.items()
+                    if told_in == currency
+                },
+            },
+        )
         for currency in desk.cash
-    ]  # fmt: skip
+    ]
     value = sum(
-        (book.position * desk.marks[name] * desk.terms[name][2] * RATES[desk.terms[name][1]]
-         for name, book in held.items() if desk.terms[name][0] not in SETTLED_DAILY),
+        (
+            book.position * desk.marks[name] * desk.terms[name][2] * RATES[desk.terms[name][1]]
+            for name, book in held.items()
+            if desk.terms[name][0] not in SETTLED_DAILY
+        ),
         Fraction(0),
-    )  # fmt: skip
+    )
     value += sum((amount * RATES[currency] for currency, amount in desk.cash.items()), Fraction(0))
     before = FIRST - timedelta(days=3)
     sections["EquitySummaryInBase"] = [
         ("EquitySummaryByReportDateInBase", {"reportDate": f"{day:%Y%m%d}", "total": total})
         for day, total in ((before, written(START_CASH)), (LAST, written(value)))
     ]
-    sections["ChangeInNAV"] = [("ChangeInNAV", {
-        **span, "startingValue": written(START_CASH), "endingValue": written(value),
-        "depositsWithdrawals": _in_base(desk, "depositWithdrawals"),
-        "dividends": _in_base(desk, "dividends", "paymentInLieu"),
-        "withholdingTax": _in_base(desk, "withholdingTax"),
-        "interest": _in_base(desk, "brokerInterest"), "otherFees": _in_base(desk, "otherFees"),
-        "commissions": _in_base(desk, "commissions"),
-    })]  # fmt: skip
+    sections["ChangeInNAV"] = [
+        (
+            "ChangeInNAV",
+            {
+                **span,
+                "startingValue": written(START_CASH),
+                "endingValue": written(value),
+                "depositsWithdrawals": _in_base(desk, "depositWithdrawals"),
+                "dividends": _in_base(desk, "dividends", "paymentInLieu"),
+                "withholdingTax": _in_base(desk, "withholdingTax"),
+                "interest": _in_base(desk, "brokerInterest"),
+                "otherFees": _in_base(desk, "otherFees"),
+                "commissions": _in_base(desk, "commissions"),
+            },
+        )
+    ]
     generated = datetime(2026, 4, 1, tzinfo=UTC)
     attributes = {"accountId": "U1", **span, "whenGenerated": "20260331;200000"}
     return Statement("U1", FIRST, LAST, generated, sections, attributes)

@@ -91,9 +91,15 @@ class Diary:
                 fee = Fraction(-rng.randint(100, 900), 1000)
                 when = at + timedelta(seconds=part)
                 self.book.trade(
-                    f"{self.coin}-USDT-SWAP", "buy" if sign > 0 else "sell", int(abs(qty)),
-                    text(price), when, fee=text(fee), ord_id=name, cl_ord_id=f"c{name}",
-                )  # fmt: skip
+                    f"{self.coin}-USDT-SWAP",
+                    "buy" if sign > 0 else "sell",
+                    int(abs(qty)),
+                    text(price),
+                    when,
+                    fee=text(fee),
+                    ord_id=name,
+                    cl_ord_id=f"c{name}",
+                )
                 trade_id = str(self.book.fills.rows[-1]["tradeId"])
                 held += qty
                 self.fills.append(Done(name, trade_id, when, qty, price, fee))
@@ -116,8 +122,13 @@ class Diary:
         elif lie == "missing":
             rows.pop(place)
         elif lie == "phantom":
-            ghost = replace(one, order=f"7{one.order}", name=f"7{one.name}", price=one.price + 3,
-                            at=one.at + timedelta(minutes=20))  # fmt: skip
+            ghost = replace(
+                one,
+                order=f"7{one.order}",
+                name=f"7{one.name}",
+                price=one.price + 3,
+                at=one.at + timedelta(minutes=20),
+            )
             rows.insert(place + 1, ghost)
         return rows
 
@@ -125,12 +136,19 @@ class Diary:
         """Write its books, and return it as recon.toml has it."""
         place = folder / f"books{self.number}"
         place.mkdir(parents=True)
-        books = {"hummingbot": self._hummingbot, "octobot": self._octobot,
-                 "passivbot": self._passivbot}[self.kind](place)  # fmt: skip
+        books = {
+            "hummingbot": self._hummingbot,
+            "octobot": self._octobot,
+            "passivbot": self._passivbot,
+        }[self.kind](place)
         return Trader(
-            id=f"bot{self.number}", instruments=(f"{self.coin}-USDT-SWAP",), claims=None,
-            books=books, mapping=self.kind, recognises=self.recognises,
-        )  # fmt: skip
+            id=f"bot{self.number}",
+            instruments=(f"{self.coin}-USDT-SWAP",),
+            claims=None,
+            books=books,
+            mapping=self.kind,
+            recognises=self.recognises,
+        )
 
     def _coins(self, qty: Fraction) -> Fraction:
         return abs(qty) * self.multiplier
@@ -138,12 +156,18 @@ class Diary:
     def _hummingbot(self, place: Path) -> str:
         rows = [
             fill(
-                0, "BUY" if one.qty > 0 else "SELL", text(self._coins(one.qty)), text(one.price),
-                text(-one.fee), symbol=f"{self.coin}-USDT", order_id=f"h{one.order}",
-                exchange_trade_id=one.name, timestamp=ms(one.at),
+                0,
+                "BUY" if one.qty > 0 else "SELL",
+                text(self._coins(one.qty)),
+                text(one.price),
+                text(-one.fee),
+                symbol=f"{self.coin}-USDT",
+                order_id=f"h{one.order}",
+                exchange_trade_id=one.name,
+                timestamp=ms(one.at),
             )
             for one in self.told
-        ]  # fmt: skip
+        ]
         orders = {
             one.order: {**order(f"h{one.order}"), "exchange_order_id": one.order, "leverage": 1}
             for one in self.told
@@ -155,13 +179,17 @@ class Diary:
     def _octobot(self, place: Path) -> str:
         rows = [
             trade(
-                one.name, "buy" if one.qty > 0 else "sell", float(self._coins(one.qty)),
-                float(one.price), symbol=f"{self.coin}/USDT:USDT", exchange_id=one.order,
+                one.name,
+                "buy" if one.qty > 0 else "sell",
+                float(self._coins(one.qty)),
+                float(one.price),
+                symbol=f"{self.coin}/USDT:USDT",
+                exchange_id=one.order,
                 timestamp=one.at.timestamp(),
                 fee={"cost": float(-one.fee), "currency": "USDT", "rate": 0.001},
             )
             for one in self.told
-        ]  # fmt: skip
+        ]
         if not self.names_orders:
             for row in rows:
                 row["origin_value"].update(exchange_id=None, order_id=None)
@@ -183,15 +211,20 @@ class Diary:
             days.setdefault(f"{one.at:%Y-%m-%d}", []).append(
                 {
                     "id": one.name if self.names_orders else f"x{number}",
-                    "timestamp": ms(one.at), "symbol": f"{self.coin}/USDT:USDT",
+                    "timestamp": ms(one.at),
+                    "symbol": f"{self.coin}/USDT:USDT",
                     "side": "buy" if one.qty > 0 else "sell",
-                    "qty": float(self._coins(one.qty)), "price": float(one.price),
-                    "pnl": float(gross.get(name, 0)), "fee_paid": float(one.fee),
-                    "position_side": side.get(name, "long"), "pnl_status": "complete",
+                    "qty": float(self._coins(one.qty)),
+                    "price": float(one.price),
+                    "pnl": float(gross.get(name, 0)),
+                    "fee_paid": float(one.fee),
+                    "position_side": side.get(name, "long"),
+                    "pnl_status": "complete",
                     "client_order_id": f"c{one.order}" if self.names_orders else "",
-                    "psize": 0, "pprice": 0,
+                    "psize": 0,
+                    "pprice": 0,
                 }
-            )  # fmt: skip
+            )
         for day, rows in days.items():
             (place / f"{day}.json").write_text(json.dumps(rows))
         return f"json:///{place.name}"

@@ -51,8 +51,21 @@ select
 from bot.trades
 """
 
-COLUMNS = ("trade_id", "instrument", "side", "qty", "opened_at", "closed_at", "entry_price",
-           "exit_price", "gross", "fee", "funding", "pnl", "order_ids")  # fmt: skip
+COLUMNS = (
+    "trade_id",
+    "instrument",
+    "side",
+    "qty",
+    "opened_at",
+    "closed_at",
+    "entry_price",
+    "exit_price",
+    "gross",
+    "fee",
+    "funding",
+    "pnl",
+    "order_ids",
+)
 WHOLE_MAPPING = f"""
 select {", ".join(COLUMNS[:-1])}, string_split(order_ids, ',') as order_ids from bot.trades
 """
@@ -212,8 +225,10 @@ def write_folder(
     parts = [f'[recon]\nstate = "state"\n{settings}\n']
     for desk, server in desks:
         secrets = {
-            "api_key": server.api_key, "api_secret": server.secret, "passphrase": server.passphrase
-        }  # fmt: skip
+            "api_key": server.api_key,
+            "api_secret": server.secret,
+            "passphrase": server.passphrase,
+        }
         for name, value in secrets.items():
             path = folder / f"{desk.id}.{name}"
             path.write_text(value, encoding="utf-8")
@@ -273,10 +288,13 @@ def run_desks(
     config = load(write_folder(folder, desks, bots, settings))
     return run_night(
         Night(
-            config, as_of=as_of, now=now, patience=patience,
+            config,
+            as_of=as_of,
+            now=now,
+            patience=patience,
             **{"is_paging": False, **night_options},
         )
-    )  # fmt: skip
+    )
 
 
 def one_night(folder: Path, book: OkxAccount, **options: Any) -> Document:

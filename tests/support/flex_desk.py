@@ -39,16 +39,23 @@ EVENTS = (
 )
 SETTLED_DAILY = ("FUT", "CFD")
 CODES = {
-    "Dividends": "DIV", "Payment In Lieu Of Dividends": "PIL", "Withholding Tax": "FRTAX",
-    "Broker Interest Paid": "DINT", "Broker Interest Received": "CINT", "Other Fees": "OFEE",
+    "Dividends": "DIV",
+    "Payment In Lieu Of Dividends": "PIL",
+    "Withholding Tax": "FRTAX",
+    "Broker Interest Paid": "DINT",
+    "Broker Interest Received": "CINT",
+    "Other Fees": "OFEE",
     "Deposits/Withdrawals": "DEP",
-}  # fmt: skip
+}
 OF = {
-    "Dividends": "dividends", "Payment In Lieu Of Dividends": "paymentInLieu",
-    "Withholding Tax": "withholdingTax", "Broker Interest Paid": "brokerInterest",
-    "Broker Interest Received": "brokerInterest", "Other Fees": "otherFees",
+    "Dividends": "dividends",
+    "Payment In Lieu Of Dividends": "paymentInLieu",
+    "Withholding Tax": "withholdingTax",
+    "Broker Interest Paid": "brokerInterest",
+    "Broker Interest Received": "brokerInterest",
+    "Other Fees": "otherFees",
     "Deposits/Withdrawals": "depositWithdrawals",
-}  # fmt: skip
+}
 
 
 def written(amount: Fraction) -> str:
@@ -88,8 +95,14 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.cash["USD"] = START_CASH
-        names = {"AAA": ("STK", 1), "BBB": ("STK", 1), "FND": ("FUND", 1), "FUT": ("FUT", 50),
-                 "CFD": ("CFD", 1), "BBB C": ("OPT", 100)}  # fmt: skip
+        names = {
+            "AAA": ("STK", 1),
+            "BBB": ("STK", 1),
+            "FND": ("FUND", 1),
+            "FUT": ("FUT", 50),
+            "CFD": ("CFD", 1),
+            "BBB C": ("OPT", 100),
+        }
         for name, (category, multiplier) in names.items():
             self.list(name, category, "USD", multiplier)
         if self.has_euros:
@@ -129,9 +142,15 @@ class Desk:
         self.execute(name, qty, Fraction(self.rng.randint(4000, 6000), 100))
 
     def execute(
-        self, name: str, qty: Fraction, price: Fraction, *, notes: str = "", strike: str = "50",
+        self,
+        name: str,
+        qty: Fraction,
+        price: Fraction,
+        *,
+        notes: str = "",
+        strike: str = "50",
         premium: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0)),
-    ) -> None:  # fmt: skip
+    ) -> None:
         category, currency, multiplier = self.terms[name]
         fee = (
             Fraction(-self.rng.randint(10, 400), 100) if "A" not in notes or price else Fraction(0)
@@ -150,13 +169,26 @@ class Desk:
         self.book_row(name, qty, price, proceeds, fee, outcome.gross + outcome.fees, notes, strike)
         code = "BUY" if qty > 0 else "SELL"
         moved = fee if category in SETTLED_DAILY else proceeds + fee
-        self.line(currency, code, moved, assetCategory=category, tradeCommission=written(fee),
-                  tradeTax="0")  # fmt: skip
+        self.line(
+            currency,
+            code,
+            moved,
+            assetCategory=category,
+            tradeCommission=written(fee),
+            tradeTax="0",
+        )
 
     def book_row(
-        self, name: str, qty: Fraction, price: Fraction, proceeds: Fraction, fee: Fraction,
-        pnl: Fraction, notes: str, strike: str,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        qty: Fraction,
+        price: Fraction,
+        proceeds: Fraction,
+        fee: Fraction,
+        pnl: Fraction,
+        notes: str,
+        strike: str,
+    ) -> None:
         category, currency, multiplier = self.terms[name]
         net = proceeds + fee if category not in SETTLED_DAILY else fee
         self.rows["Trades"].append(("Trade", {
@@ -199,13 +231,22 @@ class Desk:
 
     def move(self, kind: str, amount: Fraction, currency: str) -> None:
         """Book a movement of cash of this type."""
-        self.rows["CashTransactions"].append(("CashTransaction", {
-            "levelOfDetail": "DETAIL", "type": kind, "amount": written(amount),
-            "currency": currency, "fxRateToBase": written(RATES[currency]),
-            "symbol": "AAA" if kind in {"Dividends", "Withholding Tax"} else "",
-            "dateTime": f"{self.day:%Y%m%d}", "reportDate": f"{self.day:%Y%m%d}",
-            "transactionID": self.new(),
-        }))  # fmt: skip
+        self.rows["CashTransactions"].append(
+            (
+                "CashTransaction",
+                {
+                    "levelOfDetail": "DETAIL",
+                    "type": kind,
+                    "amount": written(amount),
+                    "currency": currency,
+                    "fxRateToBase": written(RATES[currency]),
+                    "symbol": "AAA" if kind in {"Dividends", "Withholding Tax"} else "",
+                    "dateTime": f"{self.day:%Y%m%d}",
+                    "reportDate": f"{self.day:%Y%m%d}",
+                    "transactionID": self.new(),
+                },
+            )
+        )
         self.pay(currency, OF[kind], amount)
         self.line(currency, CODES[kind], amount)
         if kind != "Deposits/Withdrawals":
@@ -253,16 +294,34 @@ class Desk:
         self.line("USD", "CORP", qty * price, assetCategory="STK")
 
     def action(
-        self, symbol: str, qty: Fraction, text: str, kind: str,
-        proceeds: Fraction = Fraction(0), pnl: Fraction = Fraction(0),
-    ) -> None:  # fmt: skip
-        self.rows["CorporateActions"].append(("CorporateAction", {
-            "symbol": symbol, "assetCategory": "STK", "currency": "USD", "fxRateToBase": "1",
-            "type": kind, "quantity": written(qty), "proceeds": written(proceeds),
-            "multiplier": "1", "fifoPnlRealized": written(round(pnl * 10**6) / Fraction(10**6)),
-            "description": f"{text} ({symbol}, A COMPANY {self.day:%d%b}, US01)",
-            "dateTime": self.stamp(), "reportDate": f"{self.day:%Y%m%d}", "actionID": text,
-        }))  # fmt: skip
+        self,
+        symbol: str,
+        qty: Fraction,
+        text: str,
+        kind: str,
+        proceeds: Fraction = Fraction(0),
+        pnl: Fraction = Fraction(0),
+    ) -> None:
+        self.rows["CorporateActions"].append(
+            (
+                "CorporateAction",
+                {
+                    "symbol": symbol,
+                    "assetCategory": "STK",
+                    "currency": "USD",
+                    "fxRateToBase": "1",
+                    "type": kind,
+                    "quantity": written(qty),
+                    "proceeds": written(proceeds),
+                    "multiplier": "1",
+                    "fifoPnlRealized": written(round(pnl * 10**6) / Fraction(10**6)),
+                    "description": f"{text} ({symbol}, A COMPANY {self.day:%d%b}, US01)",
+                    "dateTime": self.stamp(),
+                    "reportDate": f"{self.day:%Y%m%d}",
+                    "actionID": text,
+                },
+            )
+        )
         self.number += 1
 
     def convert(self) -> None:
@@ -327,12 +386,23 @@ class Desk:
 
     def line(self, currency: str, code: str, amount: Fraction, **more: str) -> None:
         self.cash[currency] += amount
-        self.rows["StmtFunds"].append(("StatementOfFundsLine", {
-            "levelOfDetail": "Currency", "currency": currency, "activityCode": code,
-            "amount": written(amount), "balance": written(self.cash[currency]),
-            "date": f"{self.day:%Y%m%d}", "reportDate": f"{self.day:%Y%m%d}",
-            "activityDescription": "", "transactionID": self.new(), **more,
-        }))  # fmt: skip
+        self.rows["StmtFunds"].append(
+            (
+                "StatementOfFundsLine",
+                {
+                    "levelOfDetail": "Currency",
+                    "currency": currency,
+                    "activityCode": code,
+                    "amount": written(amount),
+                    "balance": written(self.cash[currency]),
+                    "date": f"{self.day:%Y%m%d}",
+                    "reportDate": f"{self.day:%Y%m%d}",
+                    "activityDescription": "",
+                    "transactionID": self.new(),
+                    **more,
+                },
+            )
+        )
 
     def unrealised(self, name: str) -> Fraction:
         book, multiplier = self.books[name], self.terms[name][2]
@@ -346,9 +416,13 @@ class Desk:
             if category not in SETTLED_DAILY:
                 continue
             paid = sum(
-                (Fraction(row["ibCommission"]) for _, row in self.rows["Trades"]
-                 if row["symbol"] == name), Fraction(0),
-            )  # fmt: skip
+                (
+                    Fraction(row["ibCommission"])
+                    for _, row in self.rows["Trades"]
+                    if row["symbol"] == name
+                ),
+                Fraction(0),
+            )
             gain = self.pnl[name] - (paid - self.open_fees(name)) + self.unrealised(name)
             if gain:
                 self.pay(currency, "cashSettlingMtm", gain)

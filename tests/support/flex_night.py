@@ -33,32 +33,59 @@ def flex_account(since: date, currency: str = "USD", lots: Method = "fifo") -> F
 
 
 def trade(
-    symbol: str, day: date, qty: Fraction, price: Fraction, fee: Fraction = Fraction(0), *,
-    realised: Fraction = Fraction(0), clock: str = "100000", **fields: str,
-) -> Row:  # fmt: skip
+    symbol: str,
+    day: date,
+    qty: Fraction,
+    price: Fraction,
+    fee: Fraction = Fraction(0),
+    *,
+    realised: Fraction = Fraction(0),
+    clock: str = "100000",
+    **fields: str,
+) -> Row:
     """Return an execution as IBKR writes it; `fields` take the place of what it would say."""
     proceeds = -qty * price * Fraction(fields.get("multiplier", "1"))
     currency = fields.get("currency", "USD")
     return "Trade", {
-        "levelOfDetail": "EXECUTION", "assetCategory": "STK", "symbol": symbol,
-        "currency": currency, "fxRateToBase": "1", "multiplier": "1", "notes": "",
-        "transactionType": "ExchTrade", "tradeID": "", "origTradeID": "",
-        "quantity": written(qty), "tradePrice": written(price),
-        "proceeds": written(proceeds), "taxes": "0", "ibCommission": written(fee),
-        "ibCommissionCurrency": currency, "netCash": written(proceeds + fee),
-        "fifoPnlRealized": written(realised), "transactionID": str(next(NUMBERS)),
-        "dateTime": f"{day:%Y%m%d};{clock}", "tradeDate": f"{day:%Y%m%d}",
-        "reportDate": f"{day:%Y%m%d}", **fields,
-    }  # fmt: skip
+        "levelOfDetail": "EXECUTION",
+        "assetCategory": "STK",
+        "symbol": symbol,
+        "currency": currency,
+        "fxRateToBase": "1",
+        "multiplier": "1",
+        "notes": "",
+        "transactionType": "ExchTrade",
+        "tradeID": "",
+        "origTradeID": "",
+        "quantity": written(qty),
+        "tradePrice": written(price),
+        "proceeds": written(proceeds),
+        "taxes": "0",
+        "ibCommission": written(fee),
+        "ibCommissionCurrency": currency,
+        "netCash": written(proceeds + fee),
+        "fifoPnlRealized": written(realised),
+        "transactionID": str(next(NUMBERS)),
+        "dateTime": f"{day:%Y%m%d};{clock}",
+        "tradeDate": f"{day:%Y%m%d}",
+        "reportDate": f"{day:%Y%m%d}",
+        **fields,
+    }
 
 
 def position(symbol: str, qty: Fraction, mark: Fraction, **fields: str) -> Row:
     """Return an open position as IBKR writes it."""
     return "OpenPosition", {
-        "levelOfDetail": "SUMMARY", "assetCategory": "STK", "symbol": symbol, "currency": "USD",
-        "multiplier": "1", "position": written(qty), "markPrice": written(mark),
-        "costBasisPrice": written(mark), **fields,
-    }  # fmt: skip
+        "levelOfDetail": "SUMMARY",
+        "assetCategory": "STK",
+        "symbol": symbol,
+        "currency": "USD",
+        "multiplier": "1",
+        "position": written(qty),
+        "markPrice": written(mark),
+        "costBasisPrice": written(mark),
+        **fields,
+    }
 
 
 def one_statement(first: date, last: date, **sections: Sequence[Row]) -> Statement:
@@ -68,9 +95,13 @@ def one_statement(first: date, last: date, **sections: Sequence[Row]) -> Stateme
     }
     made = datetime.combine(last + timedelta(days=1), time(11), UTC)
     return Statement(
-        "U1", first, last, made, usual | {name: list(rows) for name, rows in sections.items()},
+        "U1",
+        first,
+        last,
+        made,
+        usual | {name: list(rows) for name, rows in sections.items()},
         {"accountId": "U1", "whenGenerated": f"{last + timedelta(days=1):%Y%m%d};060000"},
-    )  # fmt: skip
+    )
 
 
 def stated(statements: Sequence[Statement]) -> Iterator[Coverage]:

@@ -61,12 +61,16 @@ def stage(
     with warehouse.transaction():
         rows = [
             {
-                "account": account, "venue": "ibkr-flex", "currency": currency, "lots": "fifo",
-                "is_by_trade_date": True, "first_date": whole.first.date,
+                "account": account,
+                "venue": "ibkr-flex",
+                "currency": currency,
+                "lots": "fifo",
+                "is_by_trade_date": True,
+                "first_date": whole.first.date,
                 "last_date": whole.last.date,
             }
             for account in accounts
-        ]  # fmt: skip
+        ]
         warehouse.store("config", "accounts", pa.Table.from_pylist(rows))
         warehouse.store("config", "sessions", _sessions(whole, accounts))
         for name in ("tws", "owners", "opening"):

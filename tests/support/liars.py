@@ -21,8 +21,17 @@ from recon.demo.venues.okx_instruments import swap
 from recon.demo.venues.okx_position import Side
 from tests.support.fleet import NOW, OPENING, Row, Trader
 
-IN_THE_ROW = ("side", "multiplier", "quantity", "price", "fee_missing", "fee_rate_guessed",
-              "funding_missing", "funding_misplaced", "arithmetic")  # fmt: skip
+IN_THE_ROW = (
+    "side",
+    "multiplier",
+    "quantity",
+    "price",
+    "fee_missing",
+    "fee_rate_guessed",
+    "funding_missing",
+    "funding_misplaced",
+    "arithmetic",
+)
 ABOUT_THE_ROW = ("duplicate", "phantom", "unrecorded", "timing")
 LIES = (*IN_THE_ROW, *ABOUT_THE_ROW)
 MULTIPLIERS = ("0.01", "0.1", "10")
@@ -102,10 +111,14 @@ class Liar:
                 fee = Fraction(-rng.randint(1, 900), 1000)
                 side: Side = "buy" if sign * (1 if place == 0 else -1) > 0 else "sell"
                 self.book.trade(
-                    self.instrument, side, size, written(price),
+                    self.instrument,
+                    side,
+                    size,
+                    written(price),
                     at + step * place / 2 + timedelta(seconds=index),
-                    fee=written(fee), ord_id=order,
-                )  # fmt: skip
+                    fee=written(fee),
+                    ord_id=order,
+                )
                 fees += fee
                 fills.append((size, price))
             legs.append(fills)

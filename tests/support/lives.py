@@ -24,13 +24,24 @@ CALLS = ("BTC-USD-260529-90000-C", "BTC-USD-260529-95000-C")
 COIN = "LTC-USDT"
 TYPES = ("SWAP", "FUTURES", "OPTION", "SPOT", "MARGIN")
 FACES = {
-    BTC: Fraction(1, 100), ETH: Fraction(1, 10), SOL: Fraction(1), INVERSE: Fraction(100),
-    DATED: Fraction(1, 100), DATED_COIN: Fraction(100), COIN: Fraction(1),
+    BTC: Fraction(1, 100),
+    ETH: Fraction(1, 10),
+    SOL: Fraction(1),
+    INVERSE: Fraction(100),
+    DATED: Fraction(1, 100),
+    DATED_COIN: Fraction(100),
+    COIN: Fraction(1),
     **dict.fromkeys(CALLS, Fraction(1, 100)),
-}  # fmt: skip
+}
 PRICES = {
-    BTC: 60_000, ETH: 3_000, SOL: 150, INVERSE: 60_000, DATED: 60_500, DATED_COIN: 60_500, COIN: 80,
-}  # fmt: skip
+    BTC: 60_000,
+    ETH: 3_000,
+    SOL: 150,
+    INVERSE: 60_000,
+    DATED: 60_500,
+    DATED_COIN: 60_500,
+    COIN: 80,
+}
 IN_COIN = frozenset({INVERSE, DATED_COIN, *CALLS})
 OKB = Fraction(101, 2)
 
@@ -51,8 +62,11 @@ class Life:
 
     def __post_init__(self) -> None:
         for instrument in (
-            future(DATED, "0.01"), future(DATED_COIN, 100), *map(option, CALLS), spot(COIN),
-        ):  # fmt: skip
+            future(DATED, "0.01"),
+            future(DATED_COIN, 100),
+            *map(option, CALLS),
+            spot(COIN),
+        ):
             self.book.add_instrument(instrument)
         self.book.closes["BTC-USDT"] = btc_price
         self.book.closes["OKB-USDT"] = lambda _: Decimal("50.5")

@@ -22,8 +22,10 @@ def why_none() -> str:
     try:
         done = subprocess.run(
             ["unshare", "-rm", "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/mnt"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     except OSError as error:
         return f"the command unshare of util-linux: {error.strerror}"
     return "" if done.returncode == 0 else f"the right to mount a tmpfs: {done.stderr.strip()}"

@@ -45,7 +45,7 @@ def test_what_is_within_the_limits_comes_back_exactly(tree: Any) -> None:
         ('{"a":1,"b":1}', '{"a":1,"a":1}', "'a' stands twice"),
         ("[null]", "[NaN]", "NaN is no JSON number"),
     ],
-)  # fmt: skip
+)
 def test_each_limit_is_named_with_the_value(most: str, too_much: str, says: str) -> None:
     decoded(most)
     with pytest.raises(UnreadableJson, match=says):

@@ -134,8 +134,11 @@ def on_a_full_disk(folder: Path, stream: int, *words: str) -> subprocess.Complet
         pytest.skip(f"a small disk needs {lacks}")
     return subprocess.run(
         [sys.executable, "-c", ON_A_FULL_DISK, str(folder), str(stream), *words],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_output_that_a_full_disk_does_not_take_is_no_bug(tmp_path: Path) -> None:

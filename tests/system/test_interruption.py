@@ -58,9 +58,12 @@ class Night:
         """Start a command in a session of its own, by which its processes are found again."""
         return subprocess.Popen(
             [*CALL, *(words or ("run",)), "--config", str(self.work / "recon.toml")],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
             start_new_session=True,
-        )  # fmt: skip
+        )
 
     def interrupted(
         self, number: int, after_s: float, *, again_s: float | None = None
@@ -234,8 +237,11 @@ def test_a_backfill_that_a_signal_ends_leaves_a_whole_state(
 def test_the_demo_ends_with_the_status_of_its_signal(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [*CALL, "demo", "--folder", str(tmp_path / "demo")],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)
@@ -268,8 +274,11 @@ with heeding(lambda: None):
 def test_what_duckdb_makes_of_a_signal_is_neither_an_error_nor_committed(outcome: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", IN_DUCKDB, outcome],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout in {"RuntimeError\n", "Interrupted\n"}, done
     ended = [line for line in done.stderr.splitlines() if line.startswith("recon.errors.")]
     assert ended, done
@@ -291,9 +300,13 @@ with recon.system.interruption.heeding(lambda: print("children", flush=True)):
 
 def test_a_clean_up_that_never_ends_is_ended() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", STUCK], cwd=ROOT, capture_output=True, text=True, check=False,
+        [sys.executable, "-c", STUCK],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
         timeout=30,
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stdout) == (STATUS[signal.SIGINT], "children\n")
 
 

@@ -35,10 +35,20 @@ CHILDREN = {"recon/paging/send.py", "recon/paging/poll_child.py", "recon/run/pin
 """They write to their parent, which cleans what it reads."""
 DOOR = "recon/system/output.py"
 FORBIDDEN = {
-    "print", "click.echo", "click.secho", "Console", "rich.print", "sys.stdout.write",
-    "sys.stderr.write", "traceback.print_exc", "traceback.print_exception",
-    "logging.basicConfig", "logging.StreamHandler", "StreamHandler", "warnings.showwarning",
-}  # fmt: skip
+    "print",
+    "click.echo",
+    "click.secho",
+    "Console",
+    "rich.print",
+    "sys.stdout.write",
+    "sys.stderr.write",
+    "traceback.print_exc",
+    "traceback.print_exception",
+    "logging.basicConfig",
+    "logging.StreamHandler",
+    "StreamHandler",
+    "warnings.showwarning",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -111,7 +121,7 @@ def test_text_from_outside_begins_no_line_of_its_own(capsys: pytest.CaptureFixtu
 
 
 def test_a_table_is_as_wide_as_what_it_shows(capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
     table = Table("a", "b")
     table.add_row("\x1b\u202e", "1")

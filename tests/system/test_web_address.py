@@ -16,8 +16,16 @@ from recon.paging.channels import outlet
 from recon.run.dead_man_switch import address
 from recon.system.web_address import is_loopback, read_address
 
-OURS = ["127.0.0.1", "127.0.0.1:8080", "127.255.255.254", "[::1]", "[::1]:80", "localhost",
-        "LOCALHOST:80", "[0:0:0:0:0:0:0:1]"]  # fmt: skip
+OURS = [
+    "127.0.0.1",
+    "127.0.0.1:8080",
+    "127.255.255.254",
+    "[::1]",
+    "[::1]:80",
+    "localhost",
+    "LOCALHOST:80",
+    "[0:0:0:0:0:0:0:1]",
+]
 OTHERS = [
     "192.0.2.1", "0.0.0.0", "[::]", "example.com", "evil.localhost", "localhost.", "127.0.0.1.",
     "localhost.evil.com", "127.0.0.1.evil.com", "127.1", "2130706433", "0x7f000001", "0177.0.0.1",
@@ -168,21 +176,33 @@ def test_a_ping_needs_tls(tmp_path: Path) -> None:
 
 
 PLAIN = [
-    "json://pages.example/s3cret", "http://pages.example/s3cret", "JSON://u:s3cret@pages.example",
-    "xml://pages.example/s3cret", "gotify://pages.example/s3crettoken",
-    "mailto://u:s3cret@pages.example", "mailto://u:s3cret@localhost?from=a@b.example&smtp=pages.example",
-    "ntfy://pages.example/s3cret", "matrix://u:s3cret@pages.example/#room",
-]  # fmt: skip
+    "json://pages.example/s3cret",
+    "http://pages.example/s3cret",
+    "JSON://u:s3cret@pages.example",
+    "xml://pages.example/s3cret",
+    "gotify://pages.example/s3crettoken",
+    "mailto://u:s3cret@pages.example",
+    "mailto://u:s3cret@localhost?from=a@b.example&smtp=pages.example",
+    "ntfy://pages.example/s3cret",
+    "matrix://u:s3cret@pages.example/#room",
+]
 SECURE = [
-    "jsons://pages.example/s3cret", "https://pages.example/s3cret", "json://127.0.0.1/s3cret",
-    "json://[::1]:80/s3cret", "http://localhost/s3cret", "mailtos://u:s3cret@pages.example",
-    "mailto://u:s3cret@gmail.com", "mailto://u:s3cret@x.example?mode=starttls", "ntfy://s3cret",
+    "jsons://pages.example/s3cret",
+    "https://pages.example/s3cret",
+    "json://127.0.0.1/s3cret",
+    "json://[::1]:80/s3cret",
+    "http://localhost/s3cret",
+    "mailtos://u:s3cret@pages.example",
+    "mailto://u:s3cret@gmail.com",
+    "mailto://u:s3cret@x.example?mode=starttls",
+    "ntfy://s3cret",
     "mailto://relay.example?from=a@b.example&to=c@d.example&smtp=relay.example",
-    "tgram://123456789:abcdefghijklmnopqrstuvwxyz123456789/123", "syslog://",
+    "tgram://123456789:abcdefghijklmnopqrstuvwxyz123456789/123",
+    "syslog://",
     "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
     "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/",
     "pagerduty://A1BRTD4JD@TIiajkdnlazkcOXrIdevi7FQ",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("url", PLAIN)

@@ -184,8 +184,8 @@ def test_a_log_of_an_earlier_build_is_taken_over(tmp_path: Path) -> None:
         with Warehouse(path) as warehouse:
             rows = warehouse.rows("select r.id, r.at from raw.records r order by all")
             assert rows == [
-                {"id": "1", "at": datetime(2026, 5, 1)},  # noqa: DTZ001 - UTC by agreement
-                {"id": "2", "at": datetime(2026, 5, 1)},  # noqa: DTZ001
+                {"id": "1", "at": datetime(2026, 5, 1)},
+                {"id": "2", "at": datetime(2026, 5, 1)},
                 {"id": "p", "at": None},
             ]
             assert [row["id"] for row in warehouse.rows("from raw.standing")] == ["p"]

@@ -27,18 +27,25 @@ from recon.warehouse.lot_state import IN_ORDER
 logger = logging.getLogger(__name__)
 FOUND = pa.schema(
     [
-        ("bot", pa.string()), ("session_date", pa.date32()), ("trade_id", pa.string()),
-        ("instrument", pa.string()), ("cause", pa.string()),
-        ("amount", pa.decimal128(38, PLACES)), ("says", pa.string()),
+        ("bot", pa.string()),
+        ("session_date", pa.date32()),
+        ("trade_id", pa.string()),
+        ("instrument", pa.string()),
+        ("cause", pa.string()),
+        ("amount", pa.decimal128(38, PLACES)),
+        ("says", pa.string()),
     ]
-)  # fmt: skip
+)
 """Every cause that was found; `trade_id` is null for what no trade has."""
 NOISE = 10**6
 """What rounding may leave of a session, in units of 10^-18: it goes to its largest cause."""
 ENTRIES: Mapping[str, Cause] = {
-    "dividend": "dividend", "tax": "tax", "interest": "interest", "fee": "fee_missing",
+    "dividend": "dividend",
+    "tax": "tax",
+    "interest": "interest",
+    "fee": "fee_missing",
     "funding": "funding_missing",
-}  # fmt: skip
+}
 """What an entry of the ledger is called that no trade of the books has, by its kind."""
 
 RESTATED = ("price", "quantity", "fee_rate_guessed")

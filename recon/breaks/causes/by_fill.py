@@ -26,8 +26,13 @@ Named = tuple[Cause, Fraction, str]
 
 
 _GONE: tuple[Cause, ...] = (
-    "duplicate", "phantom", "unexplained", "adopted", "unowned", "timing",
-)  # fmt: skip
+    "duplicate",
+    "phantom",
+    "unexplained",
+    "adopted",
+    "unowned",
+    "timing",
+)
 """What a row may be that has no fill of its own, in the order in which such rows are left out."""
 
 

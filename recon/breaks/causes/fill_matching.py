@@ -156,7 +156,7 @@ def _has_same_id(entry: Entry, fill: Execution) -> bool:
 
 def _whole_order(entry: Entry, fills: Sequence[Execution]) -> Sequence[Execution]:
     """Take all that is left of an order for a row that has the quantity of all of it."""
-    if len(fills) < 2:  # noqa: PLR2004 - of several fills
+    if len(fills) < 2:
         return ()
     whole = sum((one.qty for one in fills), Fraction(0))
     return fills if is_same_qty(entry.qty, whole, fills[0].multiplier) else ()

@@ -74,13 +74,17 @@ def _note(
     warehouse.run("delete from causes.matched where bot = ?", [bot])
     rows = [
         {
-            "bot": bot, "account": booked[0]["account"], "trade_id": trade_id,
-            "instrument": fill.instrument, "order_id": fill.order_id, "event_id": fill.event_id,
+            "bot": bot,
+            "account": booked[0]["account"],
+            "trade_id": trade_id,
+            "instrument": fill.instrument,
+            "order_id": fill.order_id,
+            "event_id": fill.event_id,
             "rule": rules.get(trade_id, BY_LOOKS),
         }
         for trade_id, fills in paired.fills_of.items()
         for fill in fills
-    ]  # fmt: skip
+    ]
     warehouse.append("causes", "matched", pa.Table.from_pylist(rows, schema=MATCHED))
 
 

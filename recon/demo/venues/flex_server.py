@@ -153,8 +153,13 @@ class FlexServer:
     async def _fail(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         document = next(iter(self.statements.values()), b"")
         whole = document.encode() if isinstance(document, str) else document
-        bodies = {"html": PAGE, "truncated": whole[: len(whole) // 2], "empty": b"", "dtd": DTD,
-                  "bomb": BOMB}  # fmt: skip
+        bodies = {
+            "html": PAGE,
+            "truncated": whole[: len(whole) // 2],
+            "empty": b"",
+            "dtd": DTD,
+            "bomb": BOMB,
+        }
         if fault.kind in bodies:
             return _xml(bodies[fault.kind])
         if fault.kind == "status":

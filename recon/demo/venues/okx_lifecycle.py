@@ -28,9 +28,14 @@ class OkxLife(OkxAccount):
         with localcontext(WIDE):
             gain = position.settle(exact(price), to_ms(at))
         facts = {
-            "instId": inst_id, "instType": "FUTURES", "mgnMode": "cross", "pnl": text(gain),
-            "fee": "0", "px": text(exact(price)), "sz": text(abs(position.qty)),
-        }  # fmt: skip
+            "instId": inst_id,
+            "instType": "FUTURES",
+            "mgnMode": "cross",
+            "pnl": text(gain),
+            "fee": "0",
+            "px": text(exact(price)),
+            "sz": text(abs(position.qty)),
+        }
         return self._book(Entry(position.instrument.settle, gain, to_ms(at), "34", "355", facts))
 
     def deliver(self, inst_id: str, price: Number, at: datetime, *, fee: Number = 0) -> int:
@@ -77,8 +82,9 @@ class OkxLife(OkxAccount):
             pnl = position.close(deal, abs(position.qty), ZERO)
             position.liq_penalty += -position.margin - pnl
         facts = deal_facts(deal, pnl, ZERO) | {
-            "posBalChg": text(-position.margin), "mgnMode": "isolated",
-        }  # fmt: skip
+            "posBalChg": text(-position.margin),
+            "mgnMode": "isolated",
+        }
         settle = position.instrument.settle
         bill_id = self._book(Entry(settle, ZERO, deal.at_ms, "5", deal.sub_type, facts))
         self._filled(deal, bill_id, pnl)

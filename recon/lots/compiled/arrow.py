@@ -153,7 +153,7 @@ def _columns(batch: Any, keys: int) -> Given:
         raise ValueError(f"keys are 0 to {keys - 1}, as there are methods")
     return Given(
         **columns,
-        is_inverse=_flags(batch["is_inverse"].fill_null(False)),  # noqa: FBT003 - Arrow's own
+        is_inverse=_flags(batch["is_inverse"].fill_null(False)),
         is_incomplete=~(
             _is_valid(batch["qty"]) & _is_valid(batch["price"]) & _is_valid(batch["multiplier"])
         ),

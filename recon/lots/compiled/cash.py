@@ -61,8 +61,8 @@ def _count(
     pnl: Any,
     kind: int,
     amount: Money,
-    is_known: bool,  # noqa: FBT001
-    is_open: bool,  # noqa: FBT001
+    is_known: bool,
+    is_open: bool,
 ) -> None:
     """Add a cash entry, or a part of it, to its owner's session."""
     pnl.is_known &= is_known

@@ -22,7 +22,7 @@ _MUCH_TOLD = 2**16
 
 
 @compiled
-def run(held: Held, given: Given, start: int, is_last: bool) -> tuple[int, int]:  # noqa: FBT001
+def run(held: Held, given: Given, start: int, is_last: bool) -> tuple[int, int]:
     """Book a batch's events from row `start`; return how it ended, and the row to go on from.
 
     All that can stop it is looked at before an event changes anything, so that it can be asked

@@ -83,7 +83,7 @@ def is_negative(a: Money) -> bool:
 
 
 @inlined
-def signed(size: Money, is_negative: bool) -> Money:  # noqa: FBT001 - compiled: positions only
+def signed(size: Money, is_negative: bool) -> Money:
     """Return `size`, or -`size`."""
     return minus(NOUGHT, size) if is_negative else size
 

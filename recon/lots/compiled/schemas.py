@@ -9,13 +9,22 @@ from recon.core.numbers import PLACES
 MONEY = pa.decimal128(38, PLACES)
 EVENTS = pa.schema(
     [
-        ("key", pa.int32()), ("kind", pa.int8()), ("session_date", pa.date32()),
-        ("at", pa.timestamp("us")), ("seq", pa.int64()),
-        ("bot", pa.int32()), ("side", pa.int8()), ("qty", MONEY),
-        ("price", MONEY), ("multiplier", MONEY), ("is_inverse", pa.bool_()), ("amount", MONEY),
-        ("fee_in", pa.int8()), ("rate", MONEY),
+        ("key", pa.int32()),
+        ("kind", pa.int8()),
+        ("session_date", pa.date32()),
+        ("at", pa.timestamp("us")),
+        ("seq", pa.int64()),
+        ("bot", pa.int32()),
+        ("side", pa.int8()),
+        ("qty", MONEY),
+        ("price", MONEY),
+        ("multiplier", MONEY),
+        ("is_inverse", pa.bool_()),
+        ("amount", MONEY),
+        ("fee_in", pa.int8()),
+        ("rate", MONEY),
     ]
-)  # fmt: skip
+)
 """One event a row, ordered by key, session_date, at and seq, as `realise.Event` has it.
 
 `key` numbers account and instrument, ascending; `seq` says which of two events at one instant was
@@ -27,28 +36,51 @@ kind happened to it, and where something of it cannot be valued.
 """
 REALISED = pa.schema(
     [
-        ("key", pa.int32()), ("scope", pa.int8()), ("bot", pa.int32()),
-        ("session_date", pa.date32()), ("fills", pa.int64()), ("closed_qty", MONEY),
-        ("gross", MONEY), ("fees", MONEY), ("funding", MONEY), ("other", MONEY), ("carried", MONEY),
+        ("key", pa.int32()),
+        ("scope", pa.int8()),
+        ("bot", pa.int32()),
+        ("session_date", pa.date32()),
+        ("fills", pa.int64()),
+        ("closed_qty", MONEY),
+        ("gross", MONEY),
+        ("fees", MONEY),
+        ("funding", MONEY),
+        ("other", MONEY),
+        ("carried", MONEY),
     ]
-)  # fmt: skip
+)
 """`realise.SessionPnl`, in its order; `scope` 0 is bot, 1 account, whose `bot` is -1."""
 BOOKS = pa.schema(
     [
-        ("key", pa.int32()), ("book", pa.int32()), ("scope", pa.int8()), ("bot", pa.int32()),
-        ("side", pa.int8()), ("session_date", pa.date32()), ("qty", MONEY), ("cost", MONEY),
-        ("funding", MONEY), ("first_lot", pa.int64()), ("is_inverse", pa.bool_()),
-        ("multiplier", MONEY), ("rate", MONEY), ("is_valued", pa.bool_()),
+        ("key", pa.int32()),
+        ("book", pa.int32()),
+        ("scope", pa.int8()),
+        ("bot", pa.int32()),
+        ("side", pa.int8()),
+        ("session_date", pa.date32()),
+        ("qty", MONEY),
+        ("cost", MONEY),
+        ("funding", MONEY),
+        ("first_lot", pa.int64()),
+        ("is_inverse", pa.bool_()),
+        ("multiplier", MONEY),
+        ("rate", MONEY),
+        ("is_valued", pa.bool_()),
     ]
-)  # fmt: skip
+)
 """`realise.ClosingBook`."""
 LOTS = pa.schema(
     [
-        ("key", pa.int32()), ("book", pa.int32()), ("lot", pa.int64()),
-        ("session_date", pa.date32()), ("qty", MONEY), ("value", MONEY), ("fee", MONEY),
+        ("key", pa.int32()),
+        ("book", pa.int32()),
+        ("lot", pa.int64()),
+        ("session_date", pa.date32()),
+        ("qty", MONEY),
+        ("value", MONEY),
+        ("fee", MONEY),
         ("consumed", MONEY),
     ]
-)  # fmt: skip
+)
 """`realise.ClosingLot`."""
 
 AVERAGE, FIFO = 0, 1

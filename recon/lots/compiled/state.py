@@ -57,9 +57,7 @@ BOOK = np.dtype(
     ],
     align=True,
 )  # fmt: skip
-LOT = np.dtype(
-    [("qty", "i8"), ("next", "i8"), ("value", *_LIMBS), ("fee", *_LIMBS)], align=True
-)  # fmt: skip
+LOT = np.dtype([("qty", "i8"), ("next", "i8"), ("value", *_LIMBS), ("fee", *_LIMBS)], align=True)
 
 
 def _rows_of(schema: pa.Schema, *more: tuple[str, str]) -> np.dtype[np.void]:

@@ -141,7 +141,7 @@ def units_of(state: Any, qty: int) -> Money:
 
 
 @inlined
-def rate_parts(state: Any, rate: Money, is_rated: bool) -> Money:  # noqa: FBT001
+def rate_parts(state: Any, rate: Money, is_rated: bool) -> Money:
     """Return part and whole of the fraction that a rate is; 1 where there is none."""
     if not is_rated or (rate[0] == _SCALE_LIMB and rate[1] == _NOUGHT_LIMB):
         return _ONE_LIMB, _ONE_LIMB

@@ -19,9 +19,22 @@ START = datetime(2026, 5, 1, tzinfo=UTC)
 def fill(number: int, qty: int, *, bot: str | None = "b", fee: str = "-0.003") -> Event:
     at = START + timedelta(minutes=number)
     return Event(
-        "a", "I", "fill", f"f{number}", at, at.date(), bot, "net", Decimal(qty), Decimal(100),
-        Decimal(1), False, Decimal(fee), "settlement", Decimal(1),  # noqa: FBT003 - linear
-    )  # fmt: skip
+        "a",
+        "I",
+        "fill",
+        f"f{number}",
+        at,
+        at.date(),
+        bot,
+        "net",
+        Decimal(qty),
+        Decimal(100),
+        Decimal(1),
+        False,
+        Decimal(fee),
+        "settlement",
+        Decimal(1),
+    )
 
 
 def owners(events: list[Event], trades_of: dict[str, list[Trade]]) -> list[tuple[str, str, int]]:
@@ -52,8 +65,10 @@ def test_what_closes_the_rest_of_a_trade_is_its_though_the_books_do_not_know() -
     events = [fill(1, 5), fill(2, -3), fill(3, -2)]
     owned = own(events, {("b", "f1"): [trade], ("b", "f2"): [trade]}, ["b"])
     assert [(one.event.bot, one.is_recorded) for one in owned] == [
-        (f"b{SEPARATOR}1", True), (f"b{SEPARATOR}1", True), (f"b{SEPARATOR}1", False),
-    ]  # fmt: skip
+        (f"b{SEPARATOR}1", True),
+        (f"b{SEPARATOR}1", True),
+        (f"b{SEPARATOR}1", False),
+    ]
 
 
 def test_what_is_another_s_stays_another_s() -> None:

@@ -22,9 +22,13 @@ def actual(*parts: Part, fees: str = "0", funding: str = "0", multiplier: str = 
     paid = (int(Fraction(one) * SCALE) for one in (gross, fees, funding))
     gross_units, fee_units, funding_units = paid
     return Actual(
-        parts, Fraction(multiplier), is_inverse=False, gross=gross_units, fees=fee_units,
+        parts,
+        Fraction(multiplier),
+        is_inverse=False,
+        gross=gross_units,
+        fees=fee_units,
         funding=funding_units,
-    )  # fmt: skip
+    )
 
 
 def booked(pnl: str, **columns: str) -> Booked:
@@ -45,8 +49,10 @@ TERMS = {"side": "long", "qty": "1", "entry_price": "100", "exit_price": "110"}
         (booked("9", **TERMS), {"funding_missing": "0.5"}),
         (booked("9.5", **TERMS), {"fee_missing": "1"}),
         (booked("7.3", **TERMS, funding="-0.5"), {"fee_rate_guessed": "-1.2"}),
-        (booked("10", **TERMS, fee="-1", funding="-0.5"),
-         {"fee_missing": "1", "funding_missing": "0.5"}),
+        (
+            booked("10", **TERMS, fee="-1", funding="-0.5"),
+            {"fee_missing": "1", "funding_missing": "0.5"},
+        ),
         (booked("18.5", **{**TERMS, "qty": "2"}, fee="-1", funding="-0.5"), {"quantity": "10"}),
         (booked("98.5", **{**TERMS, "qty": "10"}, fee="-1", funding="-0.5"), {"multiplier": "90"}),
         (booked("-11.5", **{**TERMS, "side": "short"}, fee="-1", funding="-0.5"), {"side": "-20"}),
@@ -55,7 +61,7 @@ TERMS = {"side": "long", "qty": "1", "entry_price": "100", "exit_price": "110"}
         (booked("10"), {"fee_missing": "1", "funding_missing": "0.5"}),
         (booked("12.34"), {"unexplained": "3.84"}),
     ],
-)  # fmt: skip
+)
 def test_each_thing_that_is_wrong_is_named(row: Booked, due: dict[str, str]) -> None:
     steps = {one.cause: Fraction(one.amount, SCALE) for one in walk(row, LONG)}
     assert steps == {cause: Fraction(amount) for cause, amount in due.items()}
@@ -87,19 +93,30 @@ def test_the_steps_add_up_whatever_the_books_say(seed: int) -> None:
         return rng.choice([None, value, value, Decimal(0)])
 
     row = Booked(
-        amount(), rng.choice([None, "long", "short"]), some(amount()), some(abs(amount())),
-        some(abs(amount())), some(amount()), some(amount(100)), some(amount(100)),
-    )  # fmt: skip
+        amount(),
+        rng.choice([None, "long", "short"]),
+        some(amount()),
+        some(abs(amount())),
+        some(abs(amount())),
+        some(amount()),
+        some(amount(100)),
+        some(amount(100)),
+    )
     parts = [
         Part(Fraction(rng.choice([-3, -1, 1, 2, 5])), Fraction(rng.randint(1, 9_999), 100))
         for _ in range(rng.randint(0, 5))
     ]
     gross, fees, funding = (int(Fraction(amount()) * SCALE) + rng.randint(-9, 9) for _ in range(3))
     there = Actual(
-        parts, Fraction(rng.choice(["0.01", "1", "100"])), is_inverse=rng.random() < 0.3,
-        gross=gross, fees=fees, funding=funding, has_other_fees=rng.random() < 0.5,
+        parts,
+        Fraction(rng.choice(["0.01", "1", "100"])),
+        is_inverse=rng.random() < 0.3,
+        gross=gross,
+        fees=fees,
+        funding=funding,
+        has_other_fees=rng.random() < 0.5,
         is_in_account_currency=rng.random() < 0.8,
-    )  # fmt: skip
+    )
     assert sum(one.amount for one in walk(row, there)) == int(Fraction(row.pnl) * SCALE) - there.net
 
 

@@ -24,7 +24,7 @@ from recon.lots.compiled import BOOKS, EVENTS, LOTS, Opening, Outcome, realise_c
 Row = SessionPnl | ClosingBook | ClosingLot | Bystander
 Rows = tuple[list[SessionPnl], list[ClosingBook], list[ClosingLot]]
 
-START = datetime(2026, 5, 1)  # noqa: DTZ001 - staging's times are UTC without a zone
+START = datetime(2026, 5, 1)
 KINDS = {"fill": 0, "funding": 1, "fee": 2, "opening": 4}
 SIDES = ["net", "long", "short"]
 FEES_IN = {"base": 1, "unknown": 2, "account": 3}
@@ -49,14 +49,16 @@ def other_rate(rng: random.Random) -> Decimal:
 
 def style(rng: random.Random) -> dict[str, Any]:
     """What an instrument is like: how its quantities and prices look."""
-    return rng.choice([
-        {"qty": (2, 0), "price": (6, 2)},  # contracts, shares
-        {"qty": (9, 8), "price": (7, 2)},  # BTC
-        {"qty": (15, 0), "price": (6, 10)},  # SHIB
-        {"qty": (3, 18), "price": (9, 4)},  # dust
-        {"qty": (12, 12), "price": (12, 12)},  # values that need too many places
-        {"qty": (18, 2), "price": (2, 0), "is_large": True},
-    ])  # fmt: skip
+    return rng.choice(
+        [
+            {"qty": (2, 0), "price": (6, 2)},  # contracts, shares
+            {"qty": (9, 8), "price": (7, 2)},  # BTC
+            {"qty": (15, 0), "price": (6, 10)},  # SHIB
+            {"qty": (3, 18), "price": (9, 4)},  # dust
+            {"qty": (12, 12), "price": (12, 12)},  # values that need too many places
+            {"qty": (18, 2), "price": (2, 0), "is_large": True},
+        ]
+    )
 
 
 def history(rng: random.Random, key: Key, events: int, **terms: Any) -> list[Event]:
@@ -138,12 +140,23 @@ def batch_of(events: Sequence[Event], keys: Sequence[Key]) -> pa.RecordBatch:
     code = {key: number for number, key in enumerate(keys)}
     columns = [
         [
-            code[e.account, e.instrument], KINDS.get(e.kind, 3), e.session_date, e.at, seq,
-            bot_code(e.bot), SIDES.index(e.position_side), e.qty, e.price, e.multiplier,
-            e.is_inverse, e.amount, FEES_IN.get(e.fee_in or "", 0), e.rate,
+            code[e.account, e.instrument],
+            KINDS.get(e.kind, 3),
+            e.session_date,
+            e.at,
+            seq,
+            bot_code(e.bot),
+            SIDES.index(e.position_side),
+            e.qty,
+            e.price,
+            e.multiplier,
+            e.is_inverse,
+            e.amount,
+            FEES_IN.get(e.fee_in or "", 0),
+            e.rate,
         ]
         for seq, e in enumerate(events)
-    ]  # fmt: skip
+    ]
     arrays = [
         pa.array(values, field.type)
         for values, field in zip(zip(*columns, strict=True), EVENTS, strict=True)
@@ -267,9 +280,22 @@ def left_before(whole: Rows, session: date) -> dict[Key, PlainOpening]:
 def fill(minute: int, qty: str = "1", price: str = "100", **more: Any) -> Event:
     at = START + timedelta(minutes=minute)
     event = Event(
-        "okx", "BTC", "fill", str(minute), at, at.date(), "a", "net",
-        Decimal(qty), Decimal(price), Decimal(1), False, Decimal(0), "settlement", Decimal(1),  # noqa: FBT003
-    )  # fmt: skip
+        "okx",
+        "BTC",
+        "fill",
+        str(minute),
+        at,
+        at.date(),
+        "a",
+        "net",
+        Decimal(qty),
+        Decimal(price),
+        Decimal(1),
+        False,
+        Decimal(0),
+        "settlement",
+        Decimal(1),
+    )
     return event._replace(**more)
 
 

@@ -48,15 +48,18 @@ def test_every_row_is_the_plain_program_s(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("terms", [
-    {"qty": (2, 0), "price": (6, 2)},
-    {"qty": (9, 8), "price": (7, 2)},
-    {"qty": (9, 8), "price": (7, 2), "is_finer": True, "odd": 0.0},
-    {"qty": (12, 0), "price": (6, 10), "odd": 0.0, "is_inverse": False},
-    {"qty": (3, 18), "price": (9, 4)},
-    {"qty": (6, 4), "price": (6, 2), "is_base": True},
-    {"qty": (5, 0), "price": (6, 1), "is_inverse": True},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"qty": (2, 0), "price": (6, 2)},
+        {"qty": (9, 8), "price": (7, 2)},
+        {"qty": (9, 8), "price": (7, 2), "is_finer": True, "odd": 0.0},
+        {"qty": (12, 0), "price": (6, 10), "odd": 0.0, "is_inverse": False},
+        {"qty": (3, 18), "price": (9, 4)},
+        {"qty": (6, 4), "price": (6, 2), "is_base": True},
+        {"qty": (5, 0), "price": (6, 1), "is_inverse": True},
+    ],
+)
 def test_what_is_ordinary_is_not_handed_over(method: Method, terms: dict[str, Any]) -> None:
     rng = random.Random(2)
     events = histories(rng, 40, **{"odd": 0.0, **terms})
@@ -64,22 +67,34 @@ def test_what_is_ordinary_is_not_handed_over(method: Method, terms: dict[str, An
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("terms", [
-    {"other_rates": 0.1, "is_inverse": True, "qty": (5, 0), "price": (6, 1)},
-    {"other_rates": 0.5, "is_base": True, "qty": (6, 4), "price": (6, 2)},
-    {"other_rates": 1.0, "is_inverse": False, "qty": (9, 8), "price": (7, 2)},
-    {"other_rates": 0.8, "in_account": 0.6, "qty": (6, 4), "price": (6, 2)},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"other_rates": 0.1, "is_inverse": True, "qty": (5, 0), "price": (6, 1)},
+        {"other_rates": 0.5, "is_base": True, "qty": (6, 4), "price": (6, 2)},
+        {"other_rates": 1.0, "is_inverse": False, "qty": (9, 8), "price": (7, 2)},
+        {"other_rates": 0.8, "in_account": 0.6, "qty": (6, 4), "price": (6, 2)},
+    ],
+)
 def test_amounts_are_taken_at_their_rates(method: Method, terms: dict[str, Any]) -> None:
     rng = random.Random(10)
     events = histories(rng, 60, odd=0.0, **terms)
     assert set(check(rng, events, method)) <= unknown_in(events, method)
 
 
-@pytest.mark.parametrize("rate", [
-    "0", "0.000000000000000001", "1.000000000000000001", "4.611686018427387905",
-    "9.223372036854775808", "18.446744073709551615", "18.5", "4000000000000",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "rate",
+    [
+        "0",
+        "0.000000000000000001",
+        "1.000000000000000001",
+        "4.611686018427387905",
+        "9.223372036854775808",
+        "18.446744073709551615",
+        "18.5",
+        "4000000000000",
+    ],
+)
 def test_rates_at_the_edges_of_a_word(rate: str) -> None:
     at = Decimal(rate)
     bought = fill(1, "3", "33.33", amount=Decimal("-0.123456789012345678"), rate=at)
@@ -180,14 +195,28 @@ def test_duckdb_feeds_it(method: Method) -> None:
     con = duckdb.connect()
     table = pa.Table.from_pylist(
         [event._asdict() | {"seq": n} for n, event in enumerate(events)],
-        schema=pa.schema([
-            *((name, pa.string()) for name in ("account", "instrument", "kind", "event_id", "bot",
-                                               "position_side", "fee_in")),
-            ("at", pa.timestamp("us")), ("session_date", pa.date32()), ("seq", pa.int64()),
-            *((name, MONEY) for name in ("qty", "price", "multiplier", "amount", "rate")),
-            ("is_inverse", pa.bool_()),
-        ]),
-    )  # fmt: skip
+        schema=pa.schema(
+            [
+                *(
+                    (name, pa.string())
+                    for name in (
+                        "account",
+                        "instrument",
+                        "kind",
+                        "event_id",
+                        "bot",
+                        "position_side",
+                        "fee_in",
+                    )
+                ),
+                ("at", pa.timestamp("us")),
+                ("session_date", pa.date32()),
+                ("seq", pa.int64()),
+                *((name, MONEY) for name in ("qty", "price", "multiplier", "amount", "rate")),
+                ("is_inverse", pa.bool_()),
+            ]
+        ),
+    )
     con.register("given", table)
     con.sql("create schema config; create table config.lot_kinds (kind varchar)")
     con.sql("insert into config.lot_kinds values ('interest')")
@@ -231,12 +260,15 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
         " from (select distinct account, instrument from touched.events)"
     )
     con.sql("create table touched.bots as select 'a' as bot, 0 as code")
-    con.sql("create table config.accounts as select unnest(['okx', 'ibkr']) as account,"
-            " unnest([null, 'fifo']) as broker_lots")  # fmt: skip
+    con.sql(
+        "create table config.accounts as select unnest(['okx', 'ibkr']) as account,"
+        " unnest([null, 'fifo']) as broker_lots"
+    )
     query = (sql_root() / "touched" / "plain.sql").read_text(encoding="utf-8")
     con.sql(f"create table touched.plain as {query}")
     fed = {row[0] for row in con.sql(EVENTS_QUERY).fetchall()}
     names = con.sql("select key, account, instrument from touched.keys").fetchall()
     assert {(account, name) for key, account, name in names if key in fed} == {
-        ("okx", "X"), ("okx", "NO"),
-    }  # fmt: skip
+        ("okx", "X"),
+        ("okx", "NO"),
+    }

@@ -12,11 +12,14 @@ numba = pytest.importorskip("numba", reason="the extra for volume is not install
 
 from recon.lots.compiled import limbs  # noqa: E402
 
-EDGES = sorted({
-    edge
-    for power in (0, 1, 31, 32, 33, 62, 63, 64, 65, 96, 109, 125, 126)
-    for edge in (2**power - 1, 2**power, 2**power + 1)
-} | {10**18, 10**19, 10**33, 10**37})  # fmt: skip
+EDGES = sorted(
+    {
+        edge
+        for power in (0, 1, 31, 32, 33, 62, 63, 64, 65, 96, 109, 125, 126)
+        for edge in (2**power - 1, 2**power, 2**power + 1)
+    }
+    | {10**18, 10**19, 10**33, 10**37}
+)
 LIMBS = [edge for edge in EDGES if edge < 2**64]
 
 
@@ -107,7 +110,7 @@ def test_sums_and_signs() -> None:
         assert whole(plus(money(a), money(b))) == a + b
         assert whole(minus(money(a), money(b))) == a - b
     for a in signs:
-        assert whole(signed(money(a), True)) == -a  # noqa: FBT003
+        assert whole(signed(money(a), True)) == -a
         assert is_negative(money(a)) == (a < 0)
         assert is_too_much(money(a)) == (not -(2**109) <= a < 2**109)
         assert is_nought(money(a)) == (a == 0)

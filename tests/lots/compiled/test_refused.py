@@ -30,12 +30,15 @@ from tests.lots.compiled.histories import (
 )
 
 
-@pytest.mark.parametrize("unordered", [
-    [fill(2), fill(1)],
-    [fill(9999), fill(1)],
-    [fill(1), fill(2, instrument="ABC")],
-    [fill(1), fill(2, rate=Decimal(-2), instrument="X"), fill(3)],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "unordered",
+    [
+        [fill(2), fill(1)],
+        [fill(9999), fill(1)],
+        [fill(1), fill(2, instrument="ABC")],
+        [fill(1), fill(2, rate=Decimal(-2), instrument="X"), fill(3)],
+    ],
+)
 def test_disorder_is_refused_across_batches_too(unordered: list[Event]) -> None:
     with pytest.raises(ValueError, match="events are out of order at"):
         run([unordered])
@@ -48,27 +51,30 @@ def test_a_later_session_may_begin_at_an_earlier_time() -> None:
     assert check(random.Random(0), events, "fifo") == []
 
 
-@pytest.mark.parametrize("event", [
-    fill(1)._replace(qty=None),
-    fill(1)._replace(price=None),
-    fill(1)._replace(multiplier=None),
-    fill(1, qty="0"),
-    fill(1, amount=Decimal(-1), fee_in="base"),
-    fill(1, price="-1"),
-    fill(1, price="0", is_inverse=True),
-    fill(1, rate=Decimal(-1)),
-    fill(1, rate=Decimal("20.000000000000000001")),
-    fill(1, amount=Decimal("1e14"), rate=Decimal(100)),
-    fill(1, "-1", "1e14", rate=Decimal(100)),
-    fill(1, amount=Decimal("1e16")),
-    fill(1, qty="1e19"),
-    fill(1, qty="1e9", price="1e9"),
-    fill(1, qty="1000000000.000000000000000001"),
-    fill(1, price="1000000000.000000000000000001"),
-    fill(1, kind="funding", amount=Decimal("-1e16")),
-    fill(1, kind="fee", rate=Decimal("-0.5")),
-    fill(1, kind="fee", amount=Decimal("-1e14"), rate=Decimal("1e9")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "event",
+    [
+        fill(1)._replace(qty=None),
+        fill(1)._replace(price=None),
+        fill(1)._replace(multiplier=None),
+        fill(1, qty="0"),
+        fill(1, amount=Decimal(-1), fee_in="base"),
+        fill(1, price="-1"),
+        fill(1, price="0", is_inverse=True),
+        fill(1, rate=Decimal(-1)),
+        fill(1, rate=Decimal("20.000000000000000001")),
+        fill(1, amount=Decimal("1e14"), rate=Decimal(100)),
+        fill(1, "-1", "1e14", rate=Decimal(100)),
+        fill(1, amount=Decimal("1e16")),
+        fill(1, qty="1e19"),
+        fill(1, qty="1e9", price="1e9"),
+        fill(1, qty="1000000000.000000000000000001"),
+        fill(1, price="1000000000.000000000000000001"),
+        fill(1, kind="funding", amount=Decimal("-1e16")),
+        fill(1, kind="fee", rate=Decimal("-0.5")),
+        fill(1, kind="fee", amount=Decimal("-1e14"), rate=Decimal("1e9")),
+    ],
+)
 def test_what_does_not_fit_is_handed_over_with_all_of_its_instrument(event: Event) -> None:
     before, after = fill(0), fill(2, session_date=date(2026, 6, 1))
     others = [fill(1, instrument="ABC"), before, event, after, fill(1, instrument="XYZ")]
@@ -80,7 +86,7 @@ def test_what_does_not_fit_is_handed_over_with_all_of_its_instrument(event: Even
         decoded(alone, [("okx", "ABC"), ("okx", "XYZ")]),
         strict=True,
     ):
-        assert ours == theirs  # fmt: skip
+        assert ours == theirs
 
 
 @pytest.mark.parametrize("method", METHODS)

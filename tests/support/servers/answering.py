@@ -28,11 +28,11 @@ class Handler(Replying):
 
     service: Service
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is that of http.server
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer(json.loads(body or b"{}"))
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         self._answer(query)
 
@@ -106,8 +106,12 @@ class BotApi(Service):
         kind = {"id": number, "type": "private" if number > 0 else "supergroup"}
         when = int((at or self.now()).timestamp())
         return {
-            "message_id": self.next_message, "from": by, "chat": kind, "date": when, "text": text,
-        }  # fmt: skip
+            "message_id": self.next_message,
+            "from": by,
+            "chat": kind,
+            "date": when,
+            "text": text,
+        }
 
     def update(self, gap: int = 1, **content: Any) -> int:
         """Have an update wait; some ids are left out now and then. Return its id."""
@@ -163,17 +167,23 @@ class PagerDuty(Service):
         return 202, {"status": "success", "dedup_key": key}
 
     def change(
-        self, incident: dict[str, Any], status: str, who: str = "Anna Abel",
-        kind: str = "user_reference", at: datetime | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        incident: dict[str, Any],
+        status: str,
+        who: str = "Anna Abel",
+        kind: str = "user_reference",
+        at: datetime | None = None,
+    ) -> None:
         """Have somebody change an incident's status."""
         agent = {"id": "PXPGF42", "type": kind, "summary": who}
         when = (at or self.now()).strftime("%Y-%m-%dT%H:%M:%SZ")
         given = [{"at": when, "acknowledger": agent}] if status == "acknowledged" else []
         incident.update(
-            status=status, acknowledgements=given, last_status_change_at=when,
+            status=status,
+            acknowledgements=given,
+            last_status_change_at=when,
             last_status_change_by=agent,
-        )  # fmt: skip
+        )
 
 
 @contextmanager

@@ -53,17 +53,31 @@ class BinanceServer(CcxtServer):
             "timezone": "UTC",
             "symbols": [
                 {
-                    "symbol": _id(symbol), "pair": _id(symbol), "contractType": "PERPETUAL",
-                    "deliveryDate": 4133404800000, "onboardDate": 1569398400000,
-                    "status": "TRADING", "baseAsset": symbol.partition("/")[0],
-                    "quoteAsset": "USDT", "marginAsset": "USDT", "pricePrecision": 2,
-                    "quantityPrecision": 3, "baseAssetPrecision": 8, "quotePrecision": 8,
-                    "filters": [{"filterType": "PRICE_FILTER", "minPrice": "0.1",
-                                 "maxPrice": "1000000", "tickSize": "0.1"}],
+                    "symbol": _id(symbol),
+                    "pair": _id(symbol),
+                    "contractType": "PERPETUAL",
+                    "deliveryDate": 4133404800000,
+                    "onboardDate": 1569398400000,
+                    "status": "TRADING",
+                    "baseAsset": symbol.partition("/")[0],
+                    "quoteAsset": "USDT",
+                    "marginAsset": "USDT",
+                    "pricePrecision": 2,
+                    "quantityPrecision": 3,
+                    "baseAssetPrecision": 8,
+                    "quotePrecision": 8,
+                    "filters": [
+                        {
+                            "filterType": "PRICE_FILTER",
+                            "minPrice": "0.1",
+                            "maxPrice": "1000000",
+                            "tickSize": "0.1",
+                        }
+                    ],
                 }
                 for symbol in self.symbols
             ],
-        }  # fmt: skip
+        }
 
     def _trades(self, query: dict[str, str]) -> Json:
         mine = [deal for deal in self.book.shown if _id(deal.symbol) == query["symbol"]]
@@ -93,20 +107,35 @@ class BinanceServer(CcxtServer):
     def _positions(self, _query: dict[str, str]) -> Json:
         return [
             {
-                "symbol": _id(symbol), "positionSide": "BOTH", "positionAmt": decimal_text(qty),
-                "entryPrice": "100.0", "breakEvenPrice": "100.1", "markPrice": "110.00000000",
-                "unRealizedProfit": "0", "liquidationPrice": "0", "isolatedMargin": "0",
-                "notional": decimal_text(qty * 110), "marginAsset": "USDT",
-                "isolatedWallet": "0", "updateTime": 1722062678998, "initialMargin": "1",
-                "maintMargin": "0.1", "adl": 2,
+                "symbol": _id(symbol),
+                "positionSide": "BOTH",
+                "positionAmt": decimal_text(qty),
+                "entryPrice": "100.0",
+                "breakEvenPrice": "100.1",
+                "markPrice": "110.00000000",
+                "unRealizedProfit": "0",
+                "liquidationPrice": "0",
+                "isolatedMargin": "0",
+                "notional": decimal_text(qty * 110),
+                "marginAsset": "USDT",
+                "isolatedWallet": "0",
+                "updateTime": 1722062678998,
+                "initialMargin": "1",
+                "maintMargin": "0.1",
+                "adl": 2,
             }
             for symbol, qty in self.book.held().items()
-        ]  # fmt: skip
+        ]
 
     def _account(self, _query: dict[str, str]) -> Json:
-        asset = {"asset": "USDT", "walletBalance": "1000.5", "marginBalance": "1000.5",
-                 "availableBalance": "1000.5", "initialMargin": "0",
-                 "updateTime": 1722062678998}  # fmt: skip
+        asset = {
+            "asset": "USDT",
+            "walletBalance": "1000.5",
+            "marginBalance": "1000.5",
+            "availableBalance": "1000.5",
+            "initialMargin": "0",
+            "updateTime": 1722062678998,
+        }
         return {"totalWalletBalance": "1000.5", "assets": [asset], "positions": []}
 
 
@@ -116,15 +145,31 @@ def _id(symbol: str) -> str:
 
 def _trade(deal: Deal) -> Json:
     return {
-        "symbol": _id(deal.symbol), "id": deal.id, "orderId": 5_000_000 + deal.id // 3,
-        "side": deal.side.upper(), "price": deal.price, "qty": deal.qty, "realizedPnl": "0",
-        "quoteQty": "0", "commission": deal.fee, "commissionAsset": deal.fee_currency or "USDT",
-        "time": deal.at_ms, "positionSide": "BOTH", "buyer": deal.side == "buy", "maker": False,
-    }  # fmt: skip
+        "symbol": _id(deal.symbol),
+        "id": deal.id,
+        "orderId": 5_000_000 + deal.id // 3,
+        "side": deal.side.upper(),
+        "price": deal.price,
+        "qty": deal.qty,
+        "realizedPnl": "0",
+        "quoteQty": "0",
+        "commission": deal.fee,
+        "commissionAsset": deal.fee_currency or "USDT",
+        "time": deal.at_ms,
+        "positionSide": "BOTH",
+        "buyer": deal.side == "buy",
+        "maker": False,
+    }
 
 
 def _payment(one: Payment) -> Json:
     return {
-        "symbol": _id(one.symbol), "incomeType": "FUNDING_FEE", "income": one.amount,
-        "asset": "USDT", "time": one.at_ms, "info": "FUNDING_FEE", "tranId": one.id, "tradeId": "",
-    }  # fmt: skip
+        "symbol": _id(one.symbol),
+        "incomeType": "FUNDING_FEE",
+        "income": one.amount,
+        "asset": "USDT",
+        "time": one.at_ms,
+        "info": "FUNDING_FEE",
+        "tranId": one.id,
+        "tradeId": "",
+    }

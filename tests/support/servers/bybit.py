@@ -20,9 +20,11 @@ WEEK_MS = 7 * 24 * 3600 * 1000
 LIMIT = 100
 BTC, ETH, SPOT = "BTC/USDT:USDT", "ETH/USDT:USDT", "LTC/USDT"
 _PERPETUAL = {
-    "contractType": "LinearPerpetual", "settleCoin": "USDT", "launchTime": "1585526400000",
+    "contractType": "LinearPerpetual",
+    "settleCoin": "USDT",
+    "launchTime": "1585526400000",
     "deliveryTime": "0",
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -60,15 +62,17 @@ class BybitServer(CcxtServer):
     def _markets(self, query: dict[str, str]) -> Json:
         rows = [
             {
-                "symbol": _id(symbol), "status": "Trading",
-                "baseCoin": symbol.partition("/")[0], "quoteCoin": "USDT",
+                "symbol": _id(symbol),
+                "status": "Trading",
+                "baseCoin": symbol.partition("/")[0],
+                "quoteCoin": "USDT",
                 "lotSizeFilter": {"qtyStep": "0.001", "minOrderQty": "0.001"},
                 "priceFilter": {"tickSize": "0.10"},
                 **(_PERPETUAL if query["category"] == "linear" else {}),
             }
             for symbol in (*self.symbols, SPOT)
             if query["category"] == _category(symbol) and "status" not in query
-        ]  # fmt: skip
+        ]
         return {"category": query["category"], "list": rows, "nextPageCursor": ""}
 
     def _executions(self, query: dict[str, str]) -> Json:
@@ -107,19 +111,32 @@ class BybitServer(CcxtServer):
         assert (query["category"], query["settleCoin"]) == ("linear", "USDT")
         rows = [
             {
-                "symbol": _id(symbol), "side": "Buy" if qty > 0 else "Sell", "positionIdx": 0,
-                "size": decimal_text(abs(qty)), "avgPrice": "100", "markPrice": "110",
-                "positionValue": decimal_text(abs(qty) * 100), "leverage": "10",
-                "unrealisedPnl": "0", "createdTime": "1657711949928",
-                "updatedTime": "1657711949945", "positionStatus": "Normal", "tradeMode": 0,
+                "symbol": _id(symbol),
+                "side": "Buy" if qty > 0 else "Sell",
+                "positionIdx": 0,
+                "size": decimal_text(abs(qty)),
+                "avgPrice": "100",
+                "markPrice": "110",
+                "positionValue": decimal_text(abs(qty) * 100),
+                "leverage": "10",
+                "unrealisedPnl": "0",
+                "createdTime": "1657711949928",
+                "updatedTime": "1657711949945",
+                "positionStatus": "Normal",
+                "tradeMode": 0,
             }
             for symbol, qty in self.book.held().items()
             if _category(symbol) == "linear"
-        ]  # fmt: skip
+        ]
         flat: dict[str, Any] = {
-            "symbol": "ETHUSDT", "side": "", "size": "0", "positionIdx": 0, "avgPrice": "0",
-            "markPrice": "10", "positionValue": "",
-        }  # fmt: skip
+            "symbol": "ETHUSDT",
+            "side": "",
+            "size": "0",
+            "positionIdx": 0,
+            "avgPrice": "0",
+            "markPrice": "10",
+            "positionValue": "",
+        }
         return {"category": "linear", "list": rows or [flat], "nextPageCursor": ""}
 
     def _wallet(self, query: dict[str, str]) -> Json:
@@ -156,20 +173,44 @@ def _id(symbol: str) -> str:
 
 def _execution(deal: Deal, kind: str) -> Json:
     return {
-        "symbol": _id(deal.symbol), "orderId": f"order-{deal.id // 3}", "orderLinkId": "btcq-1",
-        "side": deal.side.capitalize(), "orderPrice": deal.price, "orderQty": deal.qty,
-        "execId": f"00000000-0000-0000-0000-{deal.id:012d}", "execFee": deal.fee,
-        "execPrice": deal.price, "execQty": deal.qty, "execType": kind, "execValue": "0",
-        "execTime": str(deal.at_ms), "isMaker": False, "feeRate": "0.0006", "leavesQty": "0",
-        "createType": "CreateByUser", "closedSize": "", "blockTradeId": "", "seq": deal.id,
-    }  # fmt: skip
+        "symbol": _id(deal.symbol),
+        "orderId": f"order-{deal.id // 3}",
+        "orderLinkId": "btcq-1",
+        "side": deal.side.capitalize(),
+        "orderPrice": deal.price,
+        "orderQty": deal.qty,
+        "execId": f"00000000-0000-0000-0000-{deal.id:012d}",
+        "execFee": deal.fee,
+        "execPrice": deal.price,
+        "execQty": deal.qty,
+        "execType": kind,
+        "execValue": "0",
+        "execTime": str(deal.at_ms),
+        "isMaker": False,
+        "feeRate": "0.0006",
+        "leavesQty": "0",
+        "createType": "CreateByUser",
+        "closedSize": "",
+        "blockTradeId": "",
+        "seq": deal.id,
+    }
 
 
 def _funding(one: Payment) -> Json:
     paid = one.amount.removeprefix("-") if one.amount.startswith("-") else f"-{one.amount}"
     return {
-        "symbol": _id(one.symbol), "orderId": f"funding-{one.id}", "side": "Sell",
-        "execId": f"11111111-0000-0000-0000-{one.id:012d}", "execFee": paid, "execPrice": "100",
-        "execQty": "1", "execType": "Funding", "execValue": "100", "execTime": str(one.at_ms),
-        "feeRate": "0.0001", "createType": "", "orderType": "UNKNOWN", "seq": one.id,
-    }  # fmt: skip
+        "symbol": _id(one.symbol),
+        "orderId": f"funding-{one.id}",
+        "side": "Sell",
+        "execId": f"11111111-0000-0000-0000-{one.id:012d}",
+        "execFee": paid,
+        "execPrice": "100",
+        "execQty": "1",
+        "execType": "Funding",
+        "execValue": "100",
+        "execTime": str(one.at_ms),
+        "feeRate": "0.0001",
+        "createType": "",
+        "orderType": "UNKNOWN",
+        "seq": one.id,
+    }

@@ -78,8 +78,15 @@ class Book:
     def shown(self) -> list[Deal]:
         return [deal for deal in self.deals if deal.id not in self.hidden]
 
-    def trade(self, symbol: str, side: Literal["buy", "sell"], qty: object, price: object,
-              at: datetime, fee: str = "0.01") -> Deal:  # fmt: skip
+    def trade(
+        self,
+        symbol: str,
+        side: Literal["buy", "sell"],
+        qty: object,
+        price: object,
+        at: datetime,
+        fee: str = "0.01",
+    ) -> Deal:
         deal = Deal(symbol, side, str(qty), str(price), fee, at, 1_000 + 7 * len(self.deals))
         self.deals.append(deal)
         return deal

@@ -67,21 +67,29 @@ class Answer(Replying):
 
     echo: Echo
 
-    def do_POST(self) -> None:  # noqa: N802 - the name is that of http.server
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self._answer(body)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._answer(b"")
 
     def _answer(self, body: bytes) -> None:
         said = self.echo.said(f"{self.requestline} {self.headers} {body.decode(errors='replace')}")
         ways: dict[str, Callable[[str], None]] = {
-            "refused": self._refused, "busy": self._busy, "html": self._html,
-            "redirect": self._redirect, "not_whole": self._not_whole, "status_line": self._raw,
-            "chunks": self._chunks, "cut_off": self._cut_off, "headers": self._headers,
-            "flex_error": self._flex, "tls": self._raw, "row": self._row,
-        }  # fmt: skip
+            "refused": self._refused,
+            "busy": self._busy,
+            "html": self._html,
+            "redirect": self._redirect,
+            "not_whole": self._not_whole,
+            "status_line": self._raw,
+            "chunks": self._chunks,
+            "cut_off": self._cut_off,
+            "headers": self._headers,
+            "flex_error": self._flex,
+            "tls": self._raw,
+            "row": self._row,
+        }
         with suppress(OSError):
             ways[self.echo.mode](said)
 

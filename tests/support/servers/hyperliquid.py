@@ -75,14 +75,23 @@ class HyperliquidServer(CcxtServer):
 
     def _fill(self, deal: Deal, before: Fraction) -> Json:
         row = {
-            "coin": deal.symbol.partition("/")[0], "px": deal.price, "sz": deal.qty,
-            "side": "B" if deal.side == "buy" else "A", "time": deal.at_ms,
-            "startPosition": decimal_text(before), "dir": "Open Long", "closedPnl": "0.0",
-            "hash": NO_HASH, "oid": 700_000 + deal.id // 3, "crossed": True, "fee": deal.fee,
+            "coin": deal.symbol.partition("/")[0],
+            "px": deal.price,
+            "sz": deal.qty,
+            "side": "B" if deal.side == "buy" else "A",
+            "time": deal.at_ms,
+            "startPosition": decimal_text(before),
+            "dir": "Open Long",
+            "closedPnl": "0.0",
+            "hash": NO_HASH,
+            "oid": 700_000 + deal.id // 3,
+            "crossed": True,
+            "fee": deal.fee,
             # An id is a hash, and says nothing of what came first.
-            "tid": 10**12 - deal.id * 7919, "feeToken": "USDC",
+            "tid": 10**12 - deal.id * 7919,
+            "feeToken": "USDC",
             "cloid": "0x00dbc3f8259c01000000000000000000",
-        }  # fmt: skip
+        }
         return row | ({"builderFee": self.builder_fee} if self.builder_fee else {})
 
     def _funding(self, query: dict[str, Any]) -> Json:
@@ -98,10 +107,15 @@ class HyperliquidServer(CcxtServer):
                 {
                     "type": "oneWay",
                     "position": {
-                        "coin": symbol.partition("/")[0], "szi": decimal_text(qty),
-                        "entryPx": "100.0", "positionValue": decimal_text(abs(qty) * 110),
-                        "leverage": {"type": "cross", "value": 20}, "marginUsed": "10.0",
-                        "unrealizedPnl": "0.0", "liquidationPx": None, "maxLeverage": 50,
+                        "coin": symbol.partition("/")[0],
+                        "szi": decimal_text(qty),
+                        "entryPx": "100.0",
+                        "positionValue": decimal_text(abs(qty) * 110),
+                        "leverage": {"type": "cross", "value": 20},
+                        "marginUsed": "10.0",
+                        "unrealizedPnl": "0.0",
+                        "liquidationPx": None,
+                        "maxLeverage": 50,
                     },
                 }
                 for symbol, qty in self.book.held().items()
@@ -109,7 +123,7 @@ class HyperliquidServer(CcxtServer):
             "marginSummary": margin,
             "withdrawable": "1000.5",
             "time": 1704261007014,
-        }  # fmt: skip
+        }
 
 
 def _payment(one: Payment) -> Json:
@@ -117,7 +131,11 @@ def _payment(one: Payment) -> Json:
         "time": one.at_ms,
         "hash": NO_HASH,
         "delta": {
-            "type": "funding", "coin": one.symbol.partition("/")[0], "usdc": one.amount,
-            "szi": "1.0", "fundingRate": "0.0000125", "nSamples": None,
+            "type": "funding",
+            "coin": one.symbol.partition("/")[0],
+            "usdc": one.amount,
+            "szi": "1.0",
+            "fundingRate": "0.0000125",
+            "nSamples": None,
         },
-    }  # fmt: skip
+    }

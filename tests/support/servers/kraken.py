@@ -51,15 +51,26 @@ class KrakenServer(CcxtServer):
     def _markets(self, _query: dict[str, str]) -> Json:
         return {
             NAMES[symbol][0]: {
-                "altname": NAMES[symbol][1], "wsname": symbol, "aclass_base": "currency",
-                "base": NAMES[symbol][2], "aclass_quote": "currency", "quote": "ZUSD",
-                "pair_decimals": 1, "lot_decimals": 8, "lot_multiplier": 1,
-                "leverage_buy": [2, 3], "leverage_sell": [2, 3], "fees": [[0, 0.4]],
-                "fees_maker": [[0, 0.25]], "ordermin": "0.0001", "costmin": "0.5",
-                "tick_size": "0.1", "status": "online",
+                "altname": NAMES[symbol][1],
+                "wsname": symbol,
+                "aclass_base": "currency",
+                "base": NAMES[symbol][2],
+                "aclass_quote": "currency",
+                "quote": "ZUSD",
+                "pair_decimals": 1,
+                "lot_decimals": 8,
+                "lot_multiplier": 1,
+                "leverage_buy": [2, 3],
+                "leverage_sell": [2, 3],
+                "fees": [[0, 0.4]],
+                "fees_maker": [[0, 0.25]],
+                "ordermin": "0.0001",
+                "costmin": "0.5",
+                "tick_size": "0.1",
+                "status": "online",
             }
             for symbol in self.symbols
-        }  # fmt: skip
+        }
 
     def _trades(self, query: dict[str, str]) -> Json:
         start, end = int(query["start"]) * 1000, int(query["end"]) * 1000
@@ -85,8 +96,18 @@ class KrakenServer(CcxtServer):
 
 def _trade(deal: Deal) -> Json:
     return {
-        "ordertxid": f"O{deal.id // 3}-KRAKN", "postxid": "TKH2SE-M7IF5-CFI7LT",
-        "pair": NAMES[deal.symbol][0], "time": deal.at_ms / 1000 + 0.0002, "type": deal.side,
-        "ordertype": "limit", "price": deal.price, "cost": "0", "fee": deal.fee, "vol": deal.qty,
-        "margin": "0.00000", "misc": "", "trade_id": deal.id, "maker": True,
-    }  # fmt: skip
+        "ordertxid": f"O{deal.id // 3}-KRAKN",
+        "postxid": "TKH2SE-M7IF5-CFI7LT",
+        "pair": NAMES[deal.symbol][0],
+        "time": deal.at_ms / 1000 + 0.0002,
+        "type": deal.side,
+        "ordertype": "limit",
+        "price": deal.price,
+        "cost": "0",
+        "fee": deal.fee,
+        "vol": deal.qty,
+        "margin": "0.00000",
+        "misc": "",
+        "trade_id": deal.id,
+        "maker": True,
+    }

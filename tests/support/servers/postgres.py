@@ -91,17 +91,34 @@ class PostgresServer:
         binaries = package / "pginstall"
         data = self.folder / "data"
         self._run(
-            binaries / "bin" / "initdb", "--pgdata", data, "--username=postgres", "--no-sync",
-            "--encoding=UTF8", "--locale=C",
-        )  # fmt: skip
+            binaries / "bin" / "initdb",
+            "--pgdata",
+            data,
+            "--username=postgres",
+            "--no-sync",
+            "--encoding=UTF8",
+            "--locale=C",
+        )
         (data / "pg_hba.conf").write_text(_RULES)
         self._server = subprocess.Popen(
             [
-                binaries / "bin" / "postgres", "-D", data, "-k", self.folder,
-                "-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=20",
+                binaries / "bin" / "postgres",
+                "-D",
+                data,
+                "-k",
+                self.folder,
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_connections=20",
             ],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, **self._as,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            **self._as,
+        )
         self._await_start()
 
     def _await_start(self) -> None:
@@ -118,9 +135,12 @@ class PostgresServer:
 
     def _run(self, *command: object) -> None:
         subprocess.run(
-            [str(part) for part in command], check=True, capture_output=True, cwd=self.folder,
+            [str(part) for part in command],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
             **self._as,
-        )  # fmt: skip
+        )
 
 
 def _installed() -> Path:

@@ -16,20 +16,52 @@ START, POSITIONS, EXECUTIONS, VALUES, SUMMARY = 71, 61, 7, 76, 62
 READS = frozenset({START, POSITIONS, EXECUTIONS, VALUES, SUMMARY})
 """The libraries ask for a summary of their own accord, when a lost connection has come back."""
 CONTRACT = (
-    "conId", "symbol", "secType", "expiry", "strike", "right", "multiplier", "exchange",
-    "currency", "localSymbol", "tradingClass",
-)  # fmt: skip
+    "conId",
+    "symbol",
+    "secType",
+    "expiry",
+    "strike",
+    "right",
+    "multiplier",
+    "exchange",
+    "currency",
+    "localSymbol",
+    "tradingClass",
+)
 SPY: Mapping[str, str] = {
-    "conId": "756733", "symbol": "SPY", "secType": "STK", "expiry": "", "strike": "0.0",
-    "right": "", "multiplier": "", "exchange": "ARCA", "currency": "USD", "localSymbol": "SPY",
+    "conId": "756733",
+    "symbol": "SPY",
+    "secType": "STK",
+    "expiry": "",
+    "strike": "0.0",
+    "right": "",
+    "multiplier": "",
+    "exchange": "ARCA",
+    "currency": "USD",
+    "localSymbol": "SPY",
     "tradingClass": "SPY",
-}  # fmt: skip
+}
 FILL: Mapping[str, str] = {
-    "orderId": "0", **SPY, "execId": "0000e0d5.66a4.01.01", "time": "20260514 10:30:00 US/Eastern",
-    "acctNumber": "DU1", "executedOn": "ARCA", "side": "BOT", "shares": "100", "price": "500.25",
-    "permId": "77", "clientId": "5", "liquidation": "0", "cumQty": "100", "avgPrice": "500.25",
-    "orderRef": "bot-7", "evRule": "", "evMultiplier": "", "modelCode": "", "lastLiquidity": "2",
-}  # fmt: skip
+    "orderId": "0",
+    **SPY,
+    "execId": "0000e0d5.66a4.01.01",
+    "time": "20260514 10:30:00 US/Eastern",
+    "acctNumber": "DU1",
+    "executedOn": "ARCA",
+    "side": "BOT",
+    "shares": "100",
+    "price": "500.25",
+    "permId": "77",
+    "clientId": "5",
+    "liquidation": "0",
+    "cumQty": "100",
+    "avgPrice": "500.25",
+    "orderRef": "bot-7",
+    "evRule": "",
+    "evMultiplier": "",
+    "modelCode": "",
+    "lastLiquidity": "2",
+}
 UNSET = "1.7976931348623157E308"
 
 
