@@ -76,7 +76,7 @@ def test_so_it_is_where_cleaning_up_is_awaited() -> None:
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from recon.control import open_control, transaction
+from recon.control.database import open_control, transaction
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 db = open_control(Path(sys.argv[1]))
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

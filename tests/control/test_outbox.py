@@ -495,11 +495,11 @@ LIFE = """
 import json, sys, time, uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from recon.ledger import Ledger
+from recon.control.ledger import Ledger
 from recon.paging.channels import Outlet
 from recon.paging.delivery import deliver
-from recon.paging.page import Page
-from recon.paging.wire import understood
+from recon.core.page import Page
+from recon.paging.notifiers import understood
 
 state, url, began = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 

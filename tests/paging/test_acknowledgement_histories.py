@@ -32,14 +32,15 @@ LIFE = """
 import sys, time
 from datetime import UTC, datetime
 from pathlib import Path
-from recon.ledger import Ledger
-from recon.paging import listen
+from recon.control.ledger import Ledger
+from recon.paging import acknowledgements
 from recon.paging.channels import Outlet
-from recon.paging.heard import Answer, Mark
-from recon.paging.listen import Listener
-from recon.paging.wire import understood
+from recon.control.reply_cursors import Answer, Mark
+from recon.paging.acknowledgements import Listener
+from recon.paging.notifiers import understood
 
-listen.PACE = listen.PACE_IN_TROUBLE = listen.timedelta(seconds=0.05)
+acknowledgements.PACE = acknowledgements.timedelta(seconds=0.05)
+acknowledgements.PACE_IN_TROUBLE = acknowledgements.PACE
 state, chat, base = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 channels = [Outlet("chat", understood(chat, base), "minor")]
 with Ledger(state / "ledger.sqlite") as ledger:

@@ -40,9 +40,9 @@ OF_THE_WAREHOUSE = ["explain", "unowned"]
 UNDER_WAY = """
 import sys, time
 from pathlib import Path
-from recon.ledger import LEDGER, Ledger
-from recon.publication import opened
-from recon.state import CHUNK, copy_file, locked_state
+from recon.control.ledger import LEDGER, Ledger
+from recon.warehouse.commit import opened
+from recon.system.state_folder import CHUNK, copy_file, locked_state
 with locked_state(Path(sys.argv[1])) as state, Ledger(state / LEDGER) as ledger:
     with opened(state, ledger) as (warehouse, _), warehouse.transaction():
         print("holds", flush=True)

@@ -115,13 +115,13 @@ def land_apart(
     span = window(UtcDays(), date(2026, 5, 1), date(2026, 5, 14))
     statements = [
         Coverage(
-            evidence,
+            evidence,  # type: ignore[arg-type]
             (kind,),
             "complete",
             span.start,
             NOW,
             span.start,
-            NOW,  # type: ignore[arg-type]
+            NOW,
             is_snapshot=kind in {"position", "coin"},
         )
         for evidence, kind in (

@@ -110,7 +110,7 @@ def test_a_lock_for_which_there_is_no_space_is_no_mistake_in_the_configuration(
 ON_A_FULL_DISK = """
 import sys
 from pathlib import Path
-from tests.small_disk import small_disk
+from tests.support.small_disk import small_disk
 folder = Path(sys.argv[1])
 with small_disk(folder, 0):
     from recon.cli import run_cli

@@ -253,9 +253,9 @@ def test_the_demo_ends_with_the_status_of_its_signal(tmp_path: Path) -> None:
 IN_DUCKDB = """
 import signal, sys, threading, os, time
 from pathlib import Path
-from recon.interruption import heeding
-from recon.state import storing
-from recon.warehouse import Warehouse
+from recon.system.interruption import heeding
+from recon.system.state_folder import storing
+from recon.warehouse.database import Warehouse
 def query():
     with storing(Path(".")), Warehouse(Path(":memory:")) as warehouse, warehouse.transaction():
         threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM)).start()

@@ -163,7 +163,7 @@ def test_what_python_itself_prints_passes_the_door() -> None:
     program = f"""
 import logging, sys, threading, warnings
 from recon.commands.options import log
-from recon.output import write_uncaught
+from recon.system.output import write_uncaught
 from recon.outside_text import remember_secret
 remember_secret("key", {SECRET!r})
 log(2); write_uncaught()
