@@ -34,7 +34,9 @@ select
   1::decimal(38, 18) as multiplier, seq::varchar as trade_id,
   (1300000000000000000 + seq)::varchar as order_id, null::varchar as order_tag
 from fills;
-create table books.fills (bot varchar, fill_id varchar, order_id varchar, instrument varchar);
+create table bot_database.fills (
+  bot varchar, fill_id varchar, order_id varchar, instrument varchar
+);
 create table with_orders as
 select
   'bot' as bot, account, trade_id, [order_id] as order_ids, instrument,
@@ -43,7 +45,7 @@ select
 from causes.fills;
 create table without_orders as
 select * replace (null::varchar[] as order_ids) from with_orders;
-create view causes.booked as from with_orders;
+create view causes.bot_trades as from with_orders;
 """
 
 
@@ -107,7 +109,7 @@ def _prepared(path: Path) -> duckdb.DuckDBPyConnection:
 
 
 def _build(database: duckdb.DuckDBPyConnection, booked: str, names: Sequence[str]) -> None:
-    database.execute(f"create or replace view causes.booked as from {booked}")
+    database.execute(f"create or replace view causes.bot_trades as from {booked}")
     for name in names:
         text = (sql_root() / "causes" / f"{name}.sql").read_text(encoding="utf-8")
         database.execute(f"create or replace table causes.{name} as {text}")

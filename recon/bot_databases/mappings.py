@@ -127,7 +127,7 @@ class BooksMapping:
             tables = ", ".join(sorted(schema)) or "none"
             raise BooksError(
                 f"these books (tables: {tables}) fit no shipped mapping: the nearest, "
-                f"{nearest.folder.relative_to(sql_root() / 'books')}, lacks "
+                f"{nearest.folder.relative_to(sql_root() / 'mappings')}, lacks "
                 f"{', '.join(lacking[nearest.folder])}: {OWN_MAPPING}"
             )
         raise BooksError(
@@ -175,7 +175,7 @@ def biases(name_or_folder: str, base: Path = Path()) -> dict[str, str]:
 
 
 def _shipped() -> dict[str, Path]:
-    root = sql_root() / "books"
+    root = sql_root() / "mappings"
     return {folder.name: folder for folder in sorted(root.iterdir()) if folder.is_dir()}
 
 

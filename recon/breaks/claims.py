@@ -86,9 +86,9 @@ def keep_claims(
             _forget(warehouse, bot)
     warehouse.build("claims")
     known = ANSWERS["trades"].append(pa.field("bot", pa.string()))
-    warehouse.keep("known", "trades", known.append(pa.field("recipe", pa.string())))
-    for folder in ("earlier", "known"):  # what is known is what it was, until what changed is noted
-        warehouse.build(folder)
+    warehouse.keep("bot_trades", "current", known.append(pa.field("recipe", pa.string())))
+    for name in ("previous", "current"):  # the current rows are the previous ones until they change
+        warehouse.build("bot_trades", only=name)
     return unreadable
 
 
@@ -103,14 +103,16 @@ def _prepare(warehouse: Warehouse, rules: str) -> None:
     """Make the tables of the answers: anew where another release has made them."""
     columns = warehouse.rows(
         "select column_name from duckdb_columns() "
-        "where schema_name = 'books' and table_name = 'readable' and column_name = 'rules'"
+        "where schema_name = 'bot_database' and table_name = 'readable' and column_name = 'rules'"
     )
-    if not columns or warehouse.rows("from books.readable where rules <> ? limit 1", [rules]):
-        warehouse.drop(["books", "claims"])
-    warehouse.keep("books", "readable", READABLE)
+    if not columns or warehouse.rows(
+        "from bot_database.readable where rules <> ? limit 1", [rules]
+    ):
+        warehouse.drop(["bot_database", "claims"])
+    warehouse.keep("bot_database", "readable", READABLE)
     for query, schema in ANSWERS.items():
-        warehouse.keep("books", query, schema.append(pa.field("bot", pa.string())))
-    warehouse.store("books", "renewed", RENEWED.empty_table())
+        warehouse.keep("bot_database", query, schema.append(pa.field("bot", pa.string())))
+    warehouse.store("bot_database", "renewed", RENEWED.empty_table())
 
 
 def _keep(
@@ -137,7 +139,9 @@ def _keep(
             (account.account.id, account.account.calendar, account.window.first.date, is_shared),
         ),
     )
-    is_kept = warehouse.rows("from books.readable where bot = ? and recipe = ?", [bot.id, recipe])
+    is_kept = warehouse.rows(
+        "from bot_database.readable where bot = ? and recipe = ?", [bot.id, recipe]
+    )
     if is_kept and landed is None:
         return
     if is_kept and landed and _is_in_units(variant, landed):
@@ -150,7 +154,7 @@ def _keep(
     whole = _whole(warehouse, mine, account.account, read_at, schemas)
     _insert(warehouse, bot, whole)
     warehouse.run(
-        "insert into books.readable values (?, ?, ?, ?)",
+        "insert into bot_database.readable values (?, ?, ?, ?)",
         [bot.id, recipe, rules, variant.mapping.name if bot.mapping == "auto" else bot.mapping],
     )
 
@@ -244,7 +248,7 @@ def _renew(warehouse: Warehouse, bot: Bot, before: BooksTables, now: BooksTables
         with warehouse.registered("before", old), warehouse.registered("now", new):
             if warehouse.rows(
                 f"""
-                select 1 from books.{query} k semi join now n on {_same(query, "n")}
+                select 1 from bot_database.{query} k semi join now n on {_same(query, "n")}
                 anti join before b on {_same(query, "b")} where k.bot = ? limit 1
                 """,
                 [bot.id],
@@ -253,7 +257,7 @@ def _renew(warehouse: Warehouse, bot: Bot, before: BooksTables, now: BooksTables
     for query, (old, _) in answers.items():
         with warehouse.registered("before", old):
             warehouse.run(
-                f"delete from books.{query} k using before b "
+                f"delete from bot_database.{query} k using before b "
                 f"where k.bot = ? and {_same(query, 'b')}",
                 [bot.id],
             )
@@ -273,12 +277,12 @@ def _same(query: str, other: str) -> str:
 
 def _insert(warehouse: Warehouse, bot: Bot, tables: BooksTables) -> None:
     for query in ANSWERS:
-        warehouse.append("books", query, _of(bot, _rows(query, tables)))
+        warehouse.append("bot_database", query, _of(bot, _rows(query, tables)))
     _note_renewed(warehouse, bot, tables.trades)
 
 
 def _note_renewed(warehouse: Warehouse, bot: Bot, trades: pa.Table) -> None:
-    warehouse.append("books", "renewed", _of(bot, trades.select(["closed_at"])))
+    warehouse.append("bot_database", "renewed", _of(bot, trades.select(["closed_at"])))
 
 
 def _of(bot: Bot, rows: pa.Table) -> pa.Table:
@@ -288,10 +292,12 @@ def _of(bot: Bot, rows: pa.Table) -> pa.Table:
 def _forget(warehouse: Warehouse, bot: Bot) -> None:
     """Keep nothing of a bot's answers: the next night asks of all its books."""
     warehouse.run(
-        "insert into books.renewed select bot, closed_at from books.trades where bot = ?", [bot.id]
+        "insert into bot_database.renewed "
+        "select bot, closed_at from bot_database.trades where bot = ?",
+        [bot.id],
     )
     for name in ("readable", *ANSWERS):
-        warehouse.run(f"delete from books.{name} where bot = ?", [bot.id])
+        warehouse.run(f"delete from bot_database.{name} where bot = ?", [bot.id])
 
 
 def _whole(
@@ -319,7 +325,7 @@ def _whole(
 def _stored(warehouse: Warehouse, bot: Bot, kind: str, fields: str) -> pa.Table:
     """Return what is kept of a bot's books, of one kind, as it stands."""
     return warehouse.arrow(
-        f"select {fields} from raw.standing "
+        f"select {fields} from raw.latest_state "
         "where venue = 'books' and account = ? and kind = ? and payload is not null",
         [bot.id, kind],
     )

@@ -117,7 +117,9 @@ class _Filler:
             with kept(self._warehouse, self._ledger, self._run, self._now()):
                 self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
                 # What has been made of the account's records is made again by the next night.
-                self._warehouse.run("delete from raw.recipes where account = ?", [plan.account.id])
+                self._warehouse.run(
+                    "delete from raw.build_fingerprints where account = ?", [plan.account.id]
+                )
         except Exception as error:
             if not is_of_one_source(error):
                 raise

@@ -114,7 +114,7 @@ def unread_books(
     known = {
         row["id"]: [name for name, _ in json.loads(row["payload"])["columns"]]
         for row in warehouse.rows(
-            "select id, payload::varchar as payload from raw.standing"
+            "select id, payload::varchar as payload from raw.latest_state"
             " where venue = 'books' and account = ? and kind = 'schema' and payload is not null",
             [bot.bot.id],
         )

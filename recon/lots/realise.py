@@ -38,7 +38,7 @@ TOO_MUCH = SCALE * 10**15
 
 
 class Event(NamedTuple):
-    """One thing that happened to an account's lots, in the columns of `touched.events`.
+    """One thing that happened to an account's lots, in the columns of `affected.events`.
 
     `qty` is signed, bought +; `amount` is the fee of a fill, or a cash entry's amount, paid -.
     `kind` is `fill`, a kind of cash entry, or one of: `exercise`, a fill by which an option leaves
@@ -90,7 +90,7 @@ class SessionPnl(NamedTuple):
     fees: int | None
     funding: int | None
     other: int | None
-    carried: int | None
+    open_costs: int | None
     closed_lots: int = 0
 
 
@@ -345,7 +345,7 @@ def _restored(state: _Instrument, opening: Opening | None) -> _Instrument:
 
 
 def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
-    gross, fees, funding, other, carried = (
+    gross, fees, funding, other, open_costs = (
         None if a is None or b is None else a + b
         for a, b in zip(before[7:12], row[7:12], strict=True)
     )
@@ -353,7 +353,7 @@ def _added(before: SessionPnl, row: SessionPnl) -> SessionPnl:
         *before[:5],
         before.fills + row.fills,
         before.closed_qty + row.closed_qty,
-        *(gross, fees, funding, other, carried),
+        *(gross, fees, funding, other, open_costs),
         before.closed_lots + row.closed_lots,
     )
 
@@ -418,21 +418,21 @@ def _fill(family: _Family, state: _Instrument, event: Event) -> Iterator[Session
         is_paid, worth, is_priced = fill.is_paid and rate is not None, fill.value, fill.is_priced
         if event.exercise_id is not None:
             premium = family.premiums.get((event.exercise_id, scope), _Premium(is_known=False))
-            cash, carried = premium.take(abs(fill.qty))
-            worth, paid = worth - cash if fill.qty > 0 else worth + cash, paid + carried
+            cash, open_costs = premium.take(abs(fill.qty))
+            worth, paid = worth - cash if fill.qty > 0 else worth + cash, paid + open_costs
             is_priced &= premium.is_known
         held = state.of(scope, bot, event.position_side)
         held.touch()
         matches = held.book.matches
         realised = held.book.fill(fill.qty, worth, paid)
-        carried = paid - realised.fees - realised.funding
+        open_costs = paid - realised.fees - realised.funding
         gross, _ = _in_account_currency(realised.gross, rate)
         is_known = is_paid and (not realised.closed_qty or (is_priced and held.is_valued))
         has_turned = bool(realised.closed_qty) and held.book.qty * fill.qty >= 0
         is_cost_known = is_paid and is_priced and (held.is_valued or has_turned)
         held.is_valued = is_cost_known or not held.book.qty
         realised = realised._replace(gross=gross)
-        row = _row(event, scope, bot, realised, carried, is_known=is_known)
+        row = _row(event, scope, bot, realised, open_costs, is_known=is_known)
         closed_lots = held.book.matches - matches if scope == "broker" else 0
         yield row._replace(closed_lots=closed_lots)
 
@@ -484,17 +484,17 @@ def _exercise(family: _Family, state: _Instrument, event: Event) -> Iterator[Ses
         held.touch()
         size = min(abs(fill.qty), abs(held.book.qty)) if held.book.qty * fill.qty < 0 else 0
         is_known = held.is_valued and has_rate and size == abs(fill.qty)
-        cost, carried = held.book.give(size)
+        cost, open_costs = held.book.give(size)
         if size < abs(fill.qty):
             held.book.fill(fill.qty + size if fill.qty < 0 else fill.qty - size, 0, 0)
         held.is_valued = is_known or not held.book.qty
         premium = family.premiums.setdefault((event.exercise_id or "", scope), _Premium())
         premium.cash += cost if fill.qty > 0 else -cost
-        premium.fee += carried + paid
+        premium.fee += open_costs + paid
         premium.left += abs(fill.qty) * multiplier // SCALE
         premium.is_known &= is_known
         yield _row(
-            event, scope, bot, NOTHING._replace(closed_qty=size), -carried, is_known=is_known
+            event, scope, bot, NOTHING._replace(closed_qty=size), -open_costs, is_known=is_known
         )
 
 
@@ -549,12 +549,12 @@ def _cash(
             held.touch()
             held.book.fund(share)
         counted = 0 if shares else amount
-        realised, carried = NOTHING._replace(funding=counted), amount - counted
+        realised, open_costs = NOTHING._replace(funding=counted), amount - counted
     elif event.kind == "fee":
-        realised, carried = NOTHING._replace(fees=amount), 0
+        realised, open_costs = NOTHING._replace(fees=amount), 0
     else:
-        realised, carried = NOTHING._replace(other=amount), 0
-    return _row(event, scope, bot, realised, carried, is_known=is_known)
+        realised, open_costs = NOTHING._replace(other=amount), 0
+    return _row(event, scope, bot, realised, open_costs, is_known=is_known)
 
 
 def _value(state: _Instrument, qty: int, price: Decimal | None) -> tuple[int, bool]:
@@ -575,10 +575,16 @@ def _value(state: _Instrument, qty: int, price: Decimal | None) -> tuple[int, bo
 
 
 def _row(
-    event: Event, scope: Scope, bot: str | None, realised: Realised, carried: int, *, is_known: bool
+    event: Event,
+    scope: Scope,
+    bot: str | None,
+    realised: Realised,
+    open_costs: int,
+    *,
+    is_known: bool,
 ) -> SessionPnl:
     money: tuple[int | None, ...]
-    money = (realised.gross, realised.fees, realised.funding, realised.other, carried)
+    money = (realised.gross, realised.fees, realised.funding, realised.other, open_costs)
     if not is_known or any(abs(amount or 0) >= TOO_MUCH for amount in money):
         money = (None,) * len(money)
     return SessionPnl(

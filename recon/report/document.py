@@ -29,7 +29,7 @@ from recon.warehouse.database import Warehouse
 
 SCHEMA = 1
 SHOWN: tuple[Evidence, ...] = ("fills", "ledger", "positions")
-TRUTH = ("gross", "fees", "funding", "other", "net", "carried")
+TRUTH = ("gross", "fees", "funding", "other", "net", "open_costs")
 RESTATING = ["Order", "Lot", "SymbolSummary", "AssetSummary", "WashSale"]
 """Rows of IBKR's that restate executions: a finding of one says that these did not come."""
 NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
@@ -288,7 +288,7 @@ class DocumentBuilder:
         rows = self._warehouse.rows(
             """
             select coalesce(v.valued, 'unknown') as valued, sum(v.n)::bigint as n
-            from pnl.valued v
+            from pnl.valuation v
             join config.accounts a on a.account = v.account
             where v.account = ? and v.session_date between a.first_date and a.last_date
             group by all order by all
@@ -537,8 +537,8 @@ def _divergence(
     if has_truth:
         truth = {name: Decimal(0) if is_quiet else row[name] for name in TRUTH}
     measure = truth["net"]
-    if bot.recognises == "payment" and measure is not None and truth["carried"] is not None:
-        measure = EXACT.add(measure, truth["carried"])
+    if bot.recognises == "payment" and measure is not None and truth["open_costs"] is not None:
+        measure = EXACT.add(measure, truth["open_costs"])
     claimed: Decimal | None = row["claimed"]
     amount = None if claimed is None or measure is None else EXACT.subtract(claimed, measure)
     pct = None if amount is None or measure is None else percentage(amount, measure)

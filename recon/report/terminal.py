@@ -283,13 +283,13 @@ def _accounts(document: Mapping[str, Any]) -> Table:
     table = _table("Accounts: what the broker's books add up to")
     table.add_column("account", overflow="fold")
     table.add_column("")
-    for name in ("net", "carried", "unrealised", "unowned", "netting"):
+    for name in ("net", "open_costs", "unrealised", "unowned", "netting"):
         table.add_column(name, justify="right", overflow="fold")
     for item in document["accounts"]:
         table.add_row(
             escape(item["account"]),
             _status(item["status"]),
-            *(_number(item["total"][name]) for name in ("net", "carried", "unrealised")),
+            *(_number(item["total"][name]) for name in ("net", "open_costs", "unrealised")),
             _number(item["unowned"]["net"]),
             _number(item["netting"]),
         )

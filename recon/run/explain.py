@@ -122,7 +122,7 @@ def _known(warehouse: Warehouse, bot: str, trade: str) -> str:
 
 def _known_ways(warehouse: Warehouse, bot: str, folder: Path) -> dict[str, str]:
     """Return in which ways a bot of its kind is known to be wrong, by cause."""
-    rows = warehouse.rows("select mapping from books.readable where bot = ?", [bot])
+    rows = warehouse.rows("select mapping from bot_database.readable where bot = ?", [bot])
     return biases(rows[0]["mapping"], folder) if rows else {}
 
 
@@ -174,7 +174,7 @@ def _side_by_side(
         "earlier": [
             {name: _shown(row[name]) for name in ("closed_at", "qty", "pnl")}
             for row in warehouse.rows(
-                "from earlier.trades where bot = ? and trade_id = ? order by all", [bot, trade]
+                "from bot_trades.previous where bot = ? and trade_id = ? order by all", [bot, trade]
             )
         ],
     }

@@ -45,16 +45,16 @@ TOLD = pa.schema(
         ("bot", pa.string()),
         ("session_date", pa.date32()),
         ("net", pa.decimal128(38, 18)),
-        ("carried", pa.decimal128(38, 18)),
+        ("open_costs", pa.decimal128(38, 18)),
     ]
 )
 TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
 TOLD_SINCE = pa.schema([("account", pa.string()), ("since", pa.date32())])
 DERIVED = (
     "staging",
-    "changes",
+    "changed",
     "evidence",
-    "touched",
+    "affected",
     "lots",
     "pnl",
     "claimed",
@@ -171,13 +171,13 @@ def build(
     with stage("stage"):
         _stage(warehouse, run, rules, empty)
     with stage("evidence"):
-        warehouse.build("changes")
+        warehouse.build("changed")
         warehouse.build("evidence")
     with stage("lots"):
         run_lots(warehouse, methods)
     told = (("by_session", TOLD), ("through", TOLD_THROUGH), ("since", TOLD_SINCE))
     for name, columns in told:
-        warehouse.keep("told", name, columns)
+        warehouse.keep("reports", name, columns)
     for folder in ("pnl", "claimed", "restated", "proofs", "breaks"):
         with stage(folder):
             warehouse.build(folder, empty=empty)
@@ -185,13 +185,15 @@ def build(
         find_causes(warehouse, methods)
     with stage("audits"):
         _audit(warehouse, empty)
-    _note_recipes(warehouse, rules)
+    _record_fingerprints(warehouse, rules)
 
 
 def note_told(warehouse: Warehouse, accounts: Collection[str]) -> None:
     """Keep what is told tonight of these accounts: a later night says what of it has moved."""
-    warehouse.store("told", "tonight", _table(("account",), [(account,) for account in accounts]))
-    warehouse.build("told")
+    warehouse.store(
+        "reports", "this_run", _table(("account",), [(account,) for account in accounts])
+    )
+    warehouse.build("reports")
 
 
 def _without(warehouse: Warehouse) -> list[str]:
@@ -203,9 +205,11 @@ def _without(warehouse: Warehouse) -> list[str]:
 
 def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -> None:
     """Stage what came tonight, and what has to be staged again."""
-    if warehouse.rows("select recipe from raw.recipes where account = ''") != [{"recipe": rules}]:
+    if warehouse.rows("select fingerprint from raw.build_fingerprints where account = ''") != [
+        {"fingerprint": rules}
+    ]:
         warehouse.drop(DERIVED)
-        warehouse.run("delete from raw.recipes")
+        warehouse.run("delete from raw.build_fingerprints")
     keep_names(warehouse, run)
     again = _from_the_beginning(warehouse)
     again += _neighbours(warehouse, run, {one.account for one in again})
@@ -246,9 +250,10 @@ def _from_the_beginning(warehouse: Warehouse) -> list[Again]:
     else:
         rows = warehouse.rows(
             f"""
-            select a.venue, a.account from ({_recipes(warehouse)}) r
+            select a.venue, a.account from ({_fingerprints(warehouse)}) r
             join config.accounts a using (account)
-            anti join raw.recipes k on k.account = r.account and k.recipe = r.recipe
+            anti join raw.build_fingerprints k
+              on k.account = r.account and k.fingerprint = r.fingerprint
             """
         )
     found = [Again(row["venue"], row["account"], EVERYTHING) for row in rows]
@@ -357,17 +362,17 @@ def _orphans(warehouse: Warehouse, run: str, again: Collection[Again]) -> list[A
     return [one for one in found if one.account not in whole]
 
 
-def _note_recipes(warehouse: Warehouse, rules: str) -> None:
+def _record_fingerprints(warehouse: Warehouse, rules: str) -> None:
     warehouse.run(
-        "delete from raw.recipes "
+        "delete from raw.build_fingerprints "
         "where account = '' or account in (select account from config.accounts)"
     )
-    warehouse.run(f"insert into raw.recipes {_recipes(warehouse)}")
-    warehouse.run("insert into raw.recipes values ('', ?)", [rules])
+    warehouse.run(f"insert into raw.build_fingerprints {_fingerprints(warehouse)}")
+    warehouse.run("insert into raw.build_fingerprints values ('', ?)", [rules])
 
 
-def _recipes(warehouse: Warehouse) -> str:
-    return dict(warehouse.queries("raw"))["recipes"]
+def _fingerprints(warehouse: Warehouse) -> str:
+    return dict(warehouse.queries("raw"))["build_fingerprints"]
 
 
 def _audit(warehouse: Warehouse, empty: Collection[str]) -> None:

@@ -29,7 +29,7 @@ from recon.warehouse.database import Warehouse
 WAREHOUSE, PUBLISHED = "warehouse.duckdb", "published.duckdb"
 BACKUPS = "backups"
 QUERIES = "published"
-ORIGINAL = ("raw", "told")
+ORIGINAL = ("raw", "reports")
 """Schemas that are made from nothing else: what is lost there is lost."""
 
 

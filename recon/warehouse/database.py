@@ -161,14 +161,14 @@ class Warehouse:
         return [Interval(a.replace(tzinfo=UTC), b.replace(tzinfo=UTC)) for a, b in rows]
 
     def select(self, run: str, again: Collection[Again]) -> None:
-        """Settle what `raw.tonight` is: what stands, what `run` has brought, and `again`."""
+        """Settle what `raw.staged_records` is: what stands, what `run` has brought, and `again`."""
         rows = [one._asdict() | {"since": one.since and _naive(one.since)} for one in again]
-        self._db.execute("delete from raw.again")
+        self._db.execute("delete from raw.restage_requests")
         with self.registered("incoming", pa.Table.from_pylist(rows, schema=AGAIN)):
-            self._db.execute("insert into raw.again by name from incoming")
+            self._db.execute("insert into raw.restage_requests by name from incoming")
         self._db.execute("set variable run = $run", {"run": run})
         self._db.execute("set variable landed_at = $at", {"at": self._landed_at})
-        self._let("again_since = select min(since) from raw.again")
+        self._let("again_since = select min(since) from raw.restage_requests")
 
     def _set_up(self, name: str) -> None:
         self._execute((sql_root() / name).read_text(encoding="utf-8"))
@@ -202,15 +202,15 @@ class Warehouse:
         with self.registered("no_rows", columns.empty_table()):
             self._make_empty(f"{quoted(schema)}.{quoted(name)}", "from no_rows")
 
-    def build(self, folder: str, *, empty: Collection[str] = ()) -> None:
-        """Make each query of `sql/<folder>` a table, in the order in which they need each other.
+    def build(self, folder: str, *, only: str | None = None, empty: Collection[str] = ()) -> None:
+        """Make each query of `sql/<folder>`, or `only` one, a table, in the order of their needs.
 
         A table is made anew, unless its query says which rows it replaces: then the others stay.
         Queries whose names begin with one of `empty` have nothing to read, and are not asked.
         """
         self._db.execute(f"create schema if not exists {quoted(folder)}")
         texts, there = dict(self.queries(folder)), self._tables(folder)
-        for name in build_order(folder, texts):
+        for name in build_order(folder, texts) if only is None else [only]:
             heed()
             table, text = f"{quoted(folder)}.{quoted(name)}", texts[name]
             for variable in _said(text, LETS):
@@ -375,7 +375,7 @@ class Warehouse:
                 with unknown as (
                   select i.kind, i.id
                   from incoming i
-                  anti join raw.standing s
+                  anti join raw.latest_state s
                     on s.venue = $venue and s.account = $account
                     and s.kind = i.kind and s.id = i.id
                 )
@@ -386,7 +386,7 @@ class Warehouse:
                 from incoming i
                 left join (
                   select kind, id, version, sha256, null::timestamp as happened_at
-                  from raw.standing
+                  from raw.latest_state
                   where venue = $venue and account = $account
                   union all
                   select r.kind, r.id, max(r.version) as version,
@@ -422,7 +422,7 @@ class Warehouse:
                 """
                 select kind, id, version + 1 as version, null::varchar as payload,
                   null::varchar as sha256, null::timestamp as "at", false as is_moved
-                from raw.standing s
+                from raw.latest_state s
                 anti join present p on p.kind = s.kind and p.id = s.id
                 where venue = $venue and account = $account and payload is not null
                   and list_contains($kinds, kind)
@@ -446,7 +446,7 @@ class Warehouse:
         place = {name: parameters[name] for name in ("venue", "account")}
         stood = self._db.sql(
             """
-            delete from raw.standing s using added a
+            delete from raw.latest_state s using added a
             where s.venue = $venue and s.account = $account and s.kind = a.kind and s.id = a.id
             returning s.kind, s.id, s.payload
             """,
@@ -459,14 +459,14 @@ class Warehouse:
             )
         self._db.execute(
             """
-            insert into raw.standing
+            insert into raw.latest_state
             select $venue, $account, kind, id, version, payload, sha256, $at
             from added a where a.at is null
             """,
             place | {"at": parameters["at"]},
         )
         self._db.execute(
-            "insert into raw.moved select $venue, $account, kind, id, version from added "
+            "insert into raw.retimed select $venue, $account, kind, id, version from added "
             "where is_moved",
             place,
         )

@@ -51,7 +51,7 @@ REALISED = pa.schema(
         ("fees", MONEY),
         ("funding", MONEY),
         ("other", MONEY),
-        ("carried", MONEY),
+        ("open_costs", MONEY),
         ("closed_lots", pa.int64()),
     ]
 )
@@ -118,8 +118,8 @@ def run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
         ("through", THROUGH),
     ):
         warehouse.keep("lots", name, columns)
-    warehouse.build("touched")
-    [size] = warehouse.rows("select count(*) as events from touched.events")
+    warehouse.build("affected")
+    [size] = warehouse.rows("select count(*) as events from affected.events")
     if size["events"] >= WORTH_COMPILING and find_spec("numba"):
         told = _run_compiled(warehouse, methods)
     else:
@@ -128,8 +128,8 @@ def run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
     _keep(warehouse, "bystanders", told.bystanders)
     _keep_states(warehouse, "closing_books", told.books, ("book",))
     _keep_states(warehouse, "closing_lots", told.lots, ("book", "lot"))
-    warehouse.run("delete from lots.through where account in (select account from touched.spans)")
-    warehouse.run("insert into lots.through select account, last_session from touched.spans")
+    warehouse.run("delete from lots.through where account in (select account from affected.spans)")
+    warehouse.run("insert into lots.through select account, last_session from affected.spans")
 
 
 def _run_plain(
@@ -141,8 +141,8 @@ def _run_plain(
     events = (
         Event(*row)
         for row in warehouse.rows_in_order(
-            f"select {columns} from touched.events e "
-            f"semi join (from touched.keys {some}) k using (account, instrument) {IN_ORDER}"
+            f"select {columns} from affected.events e "
+            f"semi join (from affected.keys {some}) k using (account, instrument) {IN_ORDER}"
         )
     )
     opening = _opening(warehouse)
@@ -163,7 +163,7 @@ def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> Told:
 
     from recon.lots import compiled
 
-    accounts = warehouse.rows("select account from touched.keys order by key")
+    accounts = warehouse.rows("select account from affected.keys order by key")
     fifo = [methods[row["account"]] == "fifo" for row in accounts]
     opening = compiled.Opening(
         _coded(warehouse, "closing_books", compiled.BOOKS, "s.book"),
@@ -195,7 +195,7 @@ def _brokers(warehouse: Warehouse) -> dict[str, Method]:
 def _not_compiled(warehouse: Warehouse) -> list[int]:
     """Return the keys that the compiled kernel is not fed."""
     rows = warehouse.rows(
-        "select key from touched.keys semi join touched.plain using (account, instrument)"
+        "select key from affected.keys semi join affected.plain using (account, instrument)"
     )
     return [row["key"] for row in rows]
 
@@ -211,7 +211,7 @@ def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa
     columns = ", ".join(
         f"{codes.get(column, f's.{column}')} as {column}" for column in schema.names
     )
-    plain = "(select account, instrument from touched.plain)"
+    plain = "(select account, instrument from affected.plain)"
     compiled = f"and (s.account, s.instrument) not in {plain}"
     query = f"select {columns} {_before(name)} {compiled} order by k.key, {order}"
     return warehouse.arrow(query).cast(schema)
@@ -219,7 +219,7 @@ def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa
 
 def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """Return what the compiled kernel told, with names for its codes."""
-    warehouse.store("touched", "coded", rows)
+    warehouse.store("affected", "coded", rows)
     names = {
         "account": "k.account",
         "instrument": "k.instrument",
@@ -231,8 +231,8 @@ def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
     columns = ", ".join(
         f"{names.get(column, f'c.{column}')} as {column}" for column in schema.names
     )
-    bots = "left join touched.bots b on b.code = c.bot" if "bot" in schema.names else ""
-    query = f"select {columns} from touched.coded c join touched.keys k on k.key = c.key {bots}"
+    bots = "left join affected.bots b on b.code = c.bot" if "bot" in schema.names else ""
+    query = f"select {columns} from affected.coded c join affected.keys k on k.key = c.key {bots}"
     return warehouse.arrow(query).cast(schema)
 
 
@@ -268,9 +268,9 @@ def _before(name: str) -> str:
     open_only = "and s.qty <> 0" if name == "closing_lots" else ""
     return f"""
         from lots.{name} s
-        join touched.lots t on t.account = s.account and t.instrument = s.instrument
-        join touched.keys k on k.account = s.account and k.instrument = s.instrument
-        {"left join touched.bots b on b.bot = s.bot" if name == "closing_books" else ""}
+        join affected.lots t on t.account = s.account and t.instrument = s.instrument
+        join affected.keys k on k.account = s.account and k.instrument = s.instrument
+        {"left join affected.bots b on b.bot = s.bot" if name == "closing_books" else ""}
         where s.until_session >= getvariable('lots_from')
           and s.session_date < t.from_session and s.until_session >= t.from_session {open_only}
     """
@@ -280,14 +280,14 @@ def _keep(warehouse: Warehouse, name: str, rows: pa.Table, columns: str = "*") -
     """Put what was run again in the place of what earlier nights had of the same sessions."""
     warehouse.run(
         f"""
-        delete from lots.{name} k using touched.lots t
+        delete from lots.{name} k using affected.lots t
         where k.session_date >= getvariable('lots_from')
           and k.account = t.account and k.instrument = t.instrument
           and k.session_date >= t.from_session
         """
     )
-    warehouse.store("touched", "fresh", rows)
-    warehouse.run(f"insert into lots.{name} by name select {columns} from touched.fresh")
+    warehouse.store("affected", "fresh", rows)
+    warehouse.run(f"insert into lots.{name} by name select {columns} from affected.fresh")
 
 
 def _keep_states(warehouse: Warehouse, name: str, rows: pa.Table, key: Sequence[str]) -> None:
@@ -305,11 +305,11 @@ def _keep_states(warehouse: Warehouse, name: str, rows: pa.Table, key: Sequence[
         f"""
         update lots.{name} k
         set until_session = coalesce(
-          (select min(f.session_date) from touched.fresh f
+          (select min(f.session_date) from affected.fresh f
            where {" and ".join(f"f.{column} = k.{column}" for column in names)}),
           $forever
         )
-        from touched.lots t
+        from affected.lots t
         where t.account = k.account and t.instrument = k.instrument
           and k.until_session >= getvariable('lots_from')
           and k.session_date < t.from_session and k.until_session >= t.from_session

@@ -8,7 +8,7 @@ select
   b.position_side,
   sum(case b.scope when 'bot' then b.qty else -b.qty end) as difference
 from lots.closing_books b
-semi join touched.lots t on t.account = b.account and t.instrument = b.instrument
+semi join affected.lots t on t.account = b.account and t.instrument = b.instrument
 anti join (select account, unnest([instrument, to_instrument]) as instrument from evidence.lot_events) e
   on e.account = b.account and e.instrument = b.instrument
 where b.scope <> 'broker' and b.until_session = date '9999-12-31'

@@ -9,7 +9,7 @@ with places as (
 )
 
 select r.account, r.kind, r.id, count(p.id) as places
-from raw.tonight r
+from raw.staged_records r
 join config.exchanges x on x.account = r.account and x.exchange = r.venue
 left join places p on p.account = r.account and p.kind = r.kind and p.id = r.id
 where r.kind in ('trade', 'funding', 'position', 'coin')

@@ -30,7 +30,7 @@ counted as (
     upper(coalesce(r.payload ->> 'levelOfDetail', '')) as level,
     count(p.place) as n,
     string_agg(p.place, ', ') as found_in
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   left join places p on p.account = r.account and p.kind = r.kind and p.id = r.id
   where r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm', 'CashTransaction')

@@ -7,11 +7,11 @@ with unknown as (
   -- What cannot be valued is null on one side and part of a sum on the other: held against nothing.
   select distinct r.account, coalesce(f.family, r.instrument) as family, r.session_date
   from lots.realised r
-  left join touched.families f on f.account = r.account and f.instrument = r.instrument
+  left join affected.families f on f.account = r.account and f.instrument = r.instrument
   where
     r.session_date >= getvariable('lots_from') and r.scope <> 'broker'
     and (r.gross is null or r.fees is null or r.funding is null or r.other is null
-      or r.carried is null)
+      or r.open_costs is null)
 ),
 
 sums as (
@@ -21,12 +21,12 @@ sums as (
     sum(case r.scope when 'bot' then r.gross else -r.gross end) as gross,
     sum(case r.scope when 'bot' then r.fees else -r.fees end) as fees,
     sum(case r.scope when 'bot' then r.funding else -r.funding end) as funding,
-    sum(case r.scope when 'bot' then 1 else -1 end * (r.fees + r.funding + r.other + r.carried))
+    sum(case r.scope when 'bot' then 1 else -1 end * (r.fees + r.funding + r.other + r.open_costs))
       as paid
   from lots.realised r
-  join touched.lots t
+  join affected.lots t
     on t.account = r.account and t.instrument = r.instrument and r.session_date >= t.from_session
-  left join touched.families f on f.account = r.account and f.instrument = r.instrument
+  left join affected.families f on f.account = r.account and f.instrument = r.instrument
   anti join unknown u
     on u.account = r.account and u.family = coalesce(f.family, r.instrument)
     and u.session_date = r.session_date
@@ -38,8 +38,8 @@ owned as (
   select b.account, coalesce(f.family, b.instrument) as family,
     count(distinct coalesce(b.bot, '')) as owners
   from lots.closing_books b
-  left join touched.families f on f.account = b.account and f.instrument = b.instrument
-  semi join touched.lots t on t.account = b.account and t.instrument = b.instrument
+  left join affected.families f on f.account = b.account and f.instrument = b.instrument
+  semi join affected.lots t on t.account = b.account and t.instrument = b.instrument
   where b.scope = 'bot' and b.until_session = date '9999-12-31'
   group by b.account, coalesce(f.family, b.instrument)
 )

@@ -1,7 +1,7 @@
 -- Every raw fill, order, bill and position is staged or quarantined, once. Returns the kinds where not.
 with raw_rows as (
   select r.account, r.kind, count(*) as n
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind in ('fill', 'order', 'bill', 'position')
   group by all

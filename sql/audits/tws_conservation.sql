@@ -16,7 +16,7 @@ with places as (
 )
 
 select r.account, r.kind, r.id, count(p.place) as places, string_agg(p.place, ', ') as found_in
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 left join places p on p.account = r.account and p.kind = r.kind and p.id = r.id
 where r.venue = 'ibkr-tws' and r.kind in ('execution', 'commission', 'position')

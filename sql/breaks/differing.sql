@@ -9,5 +9,5 @@ where
   or d.claimed is not null
   and d.claimed <> case
     when d.fills is null then 0
-    else d.net + case when b.recognises = 'payment' then d.carried else 0 end
+    else d.net + case when b.recognises = 'payment' then d.open_costs else 0 end
   end

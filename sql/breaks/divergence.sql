@@ -14,7 +14,7 @@ claimed as (
   left join claimed.by_session c
     on c.bot = s.bot and c.session_date between s.first_date and s.last_date
     and (s.span = 'total' or c.session_date = s.last_date)
-  semi join books.readable r on r.bot = s.bot
+  semi join bot_database.readable r on r.bot = s.bot
   group by s.bot, s.span
 )
 
@@ -29,7 +29,7 @@ select
   t.funding,
   t.other,
   t.net,
-  t.carried,
+  t.open_costs,
   t.fills
 from spans s
 left join claimed c on c.bot = s.bot and c.span = s.span

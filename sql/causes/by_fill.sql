@@ -2,7 +2,7 @@
 -- A row that only opened a position closed nothing: its qty is 0. No row says when, and at what price, the
 -- position was opened that it closed. Where costs are booked as they are paid, that alone tells it.
 select b.bot
-from causes.booked b
+from causes.bot_trades b
 join breaks.differing d on d.bot = b.bot
 group by b.bot
 having

@@ -2,9 +2,9 @@
 select distinct e.bot, f.event_id
 from (
   select g.bot, unnest(g.order_ids) as id
-  from earlier.trades g
+  from bot_trades.previous g
   semi join breaks.differing b on b.bot = g.bot
-  anti join books.trades t on t.bot = g.bot and t.trade_id = g.trade_id
+  anti join bot_database.trades t on t.bot = g.bot and t.trade_id = g.trade_id
 ) e
 join breaks.differing b on b.bot = e.bot
 join causes.fills f on f.account = b.account and e.id in (f.order_id, f.order_tag)

@@ -3,8 +3,8 @@
 -- placed the order there; null where nobody knows.
 with ids as (
   select b.bot, b.account, b.trade_id, unnest(b.order_ids) as id
-  from causes.booked b
-  anti join causes.named n on n.bot = b.bot and n.trade_id = b.trade_id
+  from causes.bot_trades b
+  anti join causes.id_matches n on n.bot = b.bot and n.trade_id = b.trade_id
 ),
 
 filled as (

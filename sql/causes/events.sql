@@ -4,5 +4,5 @@ select e.*, m.family
 from evidence.events e
 join causes.instruments i on i.account = e.account and i.instrument = e.instrument
 join config.accounts a on a.account = e.account
-left join touched.families m on m.account = e.account and m.instrument = e.instrument
+left join affected.families m on m.account = e.account and m.instrument = e.instrument
 where e.session_date >= a.first_date

@@ -11,5 +11,5 @@ with traded as (
 
 select distinct t.account, coalesce(o.instrument, t.instrument) as instrument
 from traded t
-left join touched.families f on f.account = t.account and f.instrument = t.instrument
-left join touched.families o on o.account = f.account and o.family = f.family
+left join affected.families f on f.account = t.account and f.instrument = t.instrument
+left join affected.families o on o.account = f.account and o.family = f.family

@@ -3,7 +3,7 @@
 with ids as (
   select d.database, d.bot, t.trade_id, unnest(t.order_ids) as id
   from config.databases d
-  join books.trades t on t.bot = d.bot
+  join bot_database.trades t on t.bot = d.bot
 ),
 
 filled as (

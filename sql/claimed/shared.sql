@@ -7,7 +7,7 @@
 with trades as (
   select d.database, d.bot, d.has_own_mapping, t.trade_id, t.instrument, t.closed_at
   from config.databases d
-  join books.trades t on t.bot = d.bot
+  join bot_database.trades t on t.bot = d.bot
 ),
 
 attributed as (

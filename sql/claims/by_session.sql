@@ -3,7 +3,7 @@
 -- let: claims_from = select coalesce(min(start_at), timestamp '9999-12-31') from claims.sessions
 -- replaces: (k.bot, k.session_date) in (select bot, session_date from claims.sessions)
 select t.bot, s.session_date, whole_sum(t.pnl) as claimed, count(*) as trades
-from books.trades t
+from bot_database.trades t
 join config.bots b on b.bot = t.bot
 asof join config.sessions s on s.account = b.account and s.start_at <= t.closed_at
 anti join config.databases d on d.bot = t.bot

@@ -1,6 +1,6 @@
 -- grain: one session of a bot in which a closed trade came, changed or went; key: bot, session_date
 select distinct r.bot, s.session_date, s.start_at
-from books.renewed r
+from bot_database.renewed r
 join config.bots b on b.bot = r.bot
 asof join config.sessions s on s.account = b.account and s.start_at <= r.closed_at
 where r.closed_at < s.end_at

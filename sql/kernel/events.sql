@@ -1,4 +1,4 @@
--- grain: one row of touched.events, in codes and in the order that the compiled kernel wants
+-- grain: one row of affected.events, in codes and in the order that the compiled kernel wants
 -- Not of those that the plain kernel alone can run.
 -- An id would take the sort as long again: where instant and `seq` leave a tie, the kernel hands over.
 select
@@ -22,8 +22,8 @@ select
   e.amount,
   (case e.fee_in when 'base' then 1 when 'unknown' then 2 when 'account' then 3 else 0 end)::tinyint as fee_in,
   e.rate
-from touched.events e
-join touched.keys k on k.account = e.account and k.instrument = e.instrument
-anti join touched.plain p on p.account = e.account and p.instrument = e.instrument
-left join touched.bots b on b.bot = e.bot
+from affected.events e
+join affected.keys k on k.account = e.account and k.instrument = e.instrument
+anti join affected.plain p on p.account = e.account and p.instrument = e.instrument
+left join affected.bots b on b.bot = e.bot
 order by k.key, e.session_date, e.at, e.seq

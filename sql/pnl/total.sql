@@ -8,7 +8,7 @@ select
   whole_sum(s.funding) as funding,
   whole_sum(s.other) as other,
   whole_sum(s.net) as net,
-  whole_sum(s.carried) as carried,
+  whole_sum(s.open_costs) as open_costs,
   sum(s.fills)::bigint as fills
 from pnl.by_session s
 join config.accounts a on a.account = s.account

@@ -1,7 +1,7 @@
 -- grain: how much cash of a currency a kind of movement moved on a day; key: account, day, currency, kind
 -- `in_base` is null where a rate is not known.
--- let: cash_from = select coalesce(min(day), date '9999-12-31') from changes.cash_moves
--- replaces: (k.account, k.day) in (from changes.cash_moves)
+-- let: cash_from = select coalesce(min(day), date '9999-12-31') from changed.cash_moves
+-- replaces: (k.account, k.day) in (from changed.cash_moves)
 select
   m.account,
   m.day,
@@ -19,6 +19,6 @@ select
   ) as in_base,
   count(*) as moves
 from evidence.cash_moves m
-semi join changes.cash_moves c on c.account = m.account and c.day = m.day
+semi join changed.cash_moves c on c.account = m.account and c.day = m.day
 where m.day >= getvariable('cash_from')
 group by m.account, m.day, m.currency, m.kind

@@ -5,7 +5,7 @@ from (
   select bot, instrument, closed_at as traded_at from claimed.trades
   union all
   select f.bot, f.instrument, f.at as traded_at
-  from books.fills f
+  from bot_database.fills f
   anti join config.databases d on d.bot = f.bot
 ) t
 join config.bots b on b.bot = t.bot

@@ -23,6 +23,6 @@ left join (
     from evidence.quarantine q
     where q.account = k.account and q.kind in ('Trade', 'TradeConfirm', 'CashTransaction')
   ) as is_readable
-  from (select account from config.accounts union select account from raw.recipes) k
+  from (select account from config.accounts union select account from raw.build_fingerprints) k
 ) r on r.account = t.confirmed_by
 where t.confirmed_by is not null

@@ -7,8 +7,8 @@
 with concerned as (
   select f.account, f.instrument as found_in, coalesce(o.instrument, f.instrument) as instrument, f.reason
   from proofs.findings f
-  left join touched.families m on m.account = f.account and m.instrument = f.instrument
-  left join touched.families o on o.account = m.account and o.family = m.family
+  left join affected.families m on m.account = f.account and m.instrument = f.instrument
+  left join affected.families o on o.account = m.account and o.family = m.family
   where f.instrument is not null
 ),
 

@@ -1,5 +1,5 @@
 -- grain: one account of which IBKR says what it was worth at both ends of the window; key: account, name
--- Change in equity = net + what is paid on open lots (`carried`) + change in unrealised + deposits −
+-- Change in equity = net + what is paid on open lots (`open_costs`) + change in unrealised + deposits −
 -- withdrawals + change in accruals, which no cash has moved yet. Equity is the EquitySummary of the
 -- session before the window and of its last one, else ChangeInNAV's starting and ending value. The
 -- window begins flat, so that all of what is unrealised is its change. Open lots are marked by the
@@ -98,7 +98,7 @@ reckoned as (
     k.closing - k.opening as stated,
     coalesce(m.positions, 0) as positions,
     k.lacks,
-    case when t.account is null then 0 else t.net + t.carried end
+    case when t.account is null then 0 else t.net + t.open_costs end
     + case when m.account is null then 0 else m.unrealised end
     + case when r.account is null then 0 else r.amount end
     + k.accrued as ours

@@ -110,7 +110,7 @@ select r.account, null,
   'a row of level ' || (r.payload::json ->> 'levelOfDetail') || ' came of '
   || coalesce(nullif(trim(r.payload::json ->> 'symbol'), ''), 'an asset class')
   || ', and not one execution of it: tick Executions in the Flex query''s section Trades'
-from raw.standing r
+from raw.latest_state r
 semi join (from config.accounts where venue = 'ibkr-flex') a on a.account = r.account
 where r.venue = 'ibkr-flex' and r.kind in ('Order', 'Lot', 'SymbolSummary', 'AssetSummary', 'WashSale')
   and not exists (

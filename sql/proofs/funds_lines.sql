@@ -2,15 +2,15 @@
 -- Sums by kind, in the words of staging/flex/cash.sql, and the balances between which they lie. A
 -- day's `balance_before` and `balance_after` stand at every kind of it. Only what came tonight is
 -- added up: a statement lists its lines, and a line never changes.
--- replaces: (k.account, k.statement_id) in (select account, id from raw.said where kind = 'FlexStatement')
--- let: funds_from = select coalesce(min((payload ->> 'from_date')::date), date '9999-12-31') from raw.said where kind = 'FlexStatement'
+-- replaces: (k.account, k.statement_id) in (select account, id from raw.run_snapshots where kind = 'FlexStatement')
+-- let: funds_from = select coalesce(min((payload ->> 'from_date')::date), date '9999-12-31') from raw.run_snapshots where kind = 'FlexStatement'
 with listed as (
   select account, id as statement_id, unnest(ids) as source_id, generate_subscripts(ids, 1) as place
   from (
     -- As it stands: of an account made again from the beginning every version was said.
     select t.account, t.id, (t.payload -> 'funds')::varchar[] as ids
-    from raw.tonight t
-    semi join raw.said s on s.account = t.account and s.kind = t.kind and s.id = t.id
+    from raw.staged_records t
+    semi join raw.run_snapshots s on s.account = t.account and s.kind = t.kind and s.id = t.id
     where t.venue = 'ibkr-flex' and t.kind = 'FlexStatement' and (t.payload -> 'funds') is not null
   )
 ),

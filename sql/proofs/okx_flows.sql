@@ -1,8 +1,8 @@
 -- grain: what one session did to what an account is worth, by contract and currency; key: account,
 -- session_date, instrument (null: no contract), currency. See okx_legs.
--- replaces: exists (from touched.flows t where t.account = k.account and t.session_date = k.session_date and t.instrument is not distinct from k.instrument)
--- let: flows_from = select coalesce(min(session_date), date '9999-12-31') from touched.flows
--- let: flows_to = select max(session_date) from touched.flows
+-- replaces: exists (from affected.flows t where t.account = k.account and t.session_date = k.session_date and t.instrument is not distinct from k.instrument)
+-- let: flows_from = select coalesce(min(session_date), date '9999-12-31') from affected.flows
+-- let: flows_to = select max(session_date) from affected.flows
 select
   l.account,
   l.session_date,
@@ -13,7 +13,7 @@ select
   sum(l.value_amount)::decimal(38, 18) as value_amount,
   count(*) as legs
 from proofs.okx_legs l
-semi join touched.flows t
+semi join affected.flows t
   on t.account = l.account and t.session_date = l.session_date
   and t.instrument is not distinct from l.instrument
 where l.session_date between getvariable('flows_from') and getvariable('flows_to')

@@ -5,15 +5,15 @@
 -- was held for less is not told apart from what came after it), and a
 -- fill through zero to both, so that its fills do not end flat: there, `ours_amount` is null, and
 -- only the parts are held to the sum. So it is in long/short mode, whose funding names no side.
--- replaces: exists (from touched.instruments t where t.account = k.account and t.instrument = k.instrument and k.closed_at >= t.from_at - interval 1 minute)
--- let: positions_from = select coalesce(min(c.opened_at), timestamp '9999-12-31') from evidence.closed_positions c join touched.instruments t on t.account = c.account and t.instrument = c.instrument and c.closed_at >= t.from_at - interval 1 minute
+-- replaces: exists (from affected.instruments t where t.account = k.account and t.instrument = k.instrument and k.closed_at >= t.from_at - interval 1 minute)
+-- let: positions_from = select coalesce(min(c.opened_at), timestamp '9999-12-31') from evidence.closed_positions c join affected.instruments t on t.account = c.account and t.instrument = c.instrument and c.closed_at >= t.from_at - interval 1 minute
 with neighbours as (
   select
     c.*,
     max(c.closed_at) over (sides rows between unbounded preceding and 1 preceding) as closed_before,
     min(c.opened_at) over (sides rows between 1 following and unbounded following) as opened_after
   from (from evidence.closed_positions where is_closed_whole) c
-  semi join touched.instruments t on t.account = c.account and t.instrument = c.instrument
+  semi join affected.instruments t on t.account = c.account and t.instrument = c.instrument
   window sides as (partition by c.account, c.instrument, c.position_side order by c.closed_at, c.opened_at, c.position_id)
 ),
 
@@ -26,7 +26,7 @@ closed as (
     and coalesce(n.closed_at + interval 2 second < n.opened_after, true)
     and n.closed_at - n.opened_at >= interval 2 second as is_alone
   from neighbours n
-  join touched.instruments t
+  join affected.instruments t
     on t.account = n.account and t.instrument = n.instrument
     and n.closed_at >= t.from_at - interval 1 minute
 ),

@@ -2,7 +2,7 @@
 -- instrument, session_date. In the account's currency; OKX's own at the rate of each fill.
 -- OKX realises by average cost: an account of another lot method has nothing here to be held to,
 -- and spot has no PnL at OKX. `rounding_amount` is what OKX's own rounding may come to.
--- replaces: exists (from touched.lots t where t.account = k.account and t.instrument = k.instrument and k.session_date >= t.from_session)
+-- replaces: exists (from affected.lots t where t.account = k.account and t.instrument = k.instrument and k.session_date >= t.from_session)
 with stated as (
   select
     f.account,
@@ -12,7 +12,7 @@ with stated as (
     whole_sum(f.broker_pnl) as stated_in_settlement,
     sum(case when f.broker_pnl <> 0 then greatest(f.rate, 1) else 0 end) as closings
   from evidence.fills f
-  join touched.lots t on t.account = f.account and t.instrument = f.instrument
+  join affected.lots t on t.account = f.account and t.instrument = f.instrument
   join config.accounts a on a.account = f.account
   where
     a.venue = 'okx' and a.lots = 'average'

@@ -1,6 +1,6 @@
 -- grain: what the broker says an instrument realised in a session; key: account, instrument, currency, session_date
--- let: stated_from = select coalesce(min(session_date), date '9999-12-31') from changes.stated_pnl
--- replaces: (k.account, k.instrument, k.session_date) in (select account, instrument, session_date from changes.stated_pnl)
+-- let: stated_from = select coalesce(min(session_date), date '9999-12-31') from changed.stated_pnl
+-- replaces: (k.account, k.instrument, k.session_date) in (select account, instrument, session_date from changed.stated_pnl)
 select
   s.account,
   s.instrument,
@@ -10,7 +10,7 @@ select
   count(s.broker_pnl) as told,
   count(*) as records
 from evidence.stated_pnl s
-semi join changes.stated_pnl c
+semi join changed.stated_pnl c
   on c.account = s.account and c.instrument = s.instrument and c.session_date = s.session_date
 where s.session_date >= getvariable('stated_from')
 group by s.account, s.instrument, s.currency, s.session_date

@@ -7,8 +7,8 @@
 -- what reaches into the window is told. A trade's parts are looked for within a day of each other.
 -- Of a trade with an entry of an unknown kind nothing is said: that entry is a finding.
 -- A difference is of one currency. Entries without a fill are one row for each of their currencies.
--- replaces: (k.account, k.instrument, k.trade_id) in (select account, instrument, trade_id from touched.trades)
--- let: trades_from = select coalesce(min(first_at), timestamp '9999-12-31') - interval 1 day from touched.trades
+-- replaces: (k.account, k.instrument, k.trade_id) in (select account, instrument, trade_id from affected.trades)
+-- let: trades_from = select coalesce(min(first_at), timestamp '9999-12-31') - interval 1 day from affected.trades
 with filled as (
   select
     f.account,
@@ -32,7 +32,7 @@ with filled as (
     min(f.price) as price,
     min(f.at) as filled_at
   from evidence.fills f
-  join touched.trades t
+  join affected.trades t
     on t.account = f.account and t.instrument = f.instrument and t.trade_id = coalesce(f.trade_id, '')
   where
     f.at >= getvariable('trades_from')
@@ -49,7 +49,7 @@ entries as (
     coalesce(l.currency = f.third_coin, false) as is_fee_alone,
     f.account is not null as has_fill
   from evidence.ledger l
-  join touched.trades t
+  join affected.trades t
     on t.account = l.account and t.instrument = l.instrument and t.trade_id = l.trade_id
   left join filled f
     on f.account = l.account and f.instrument = l.instrument and f.trade_id = l.trade_id

@@ -1,8 +1,8 @@
 -- grain: one position that the venue says was closed, and of which there is no fill at all
--- replaces: exists (from touched.instruments t where t.account = k.account and t.instrument = k.instrument and k.closed_at >= t.from_at - interval 1 minute)
+-- replaces: exists (from affected.instruments t where t.account = k.account and t.instrument = k.instrument and k.closed_at >= t.from_at - interval 1 minute)
 select c.*
 from evidence.closed_positions c
-join touched.instruments t
+join affected.instruments t
   on t.account = c.account and t.instrument = c.instrument
   and c.closed_at >= t.from_at - interval 1 minute
 anti join evidence.fills f

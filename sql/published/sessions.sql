@@ -19,7 +19,7 @@ select
   s.funding,
   s.other,
   s.net,
-  s.carried,
+  s.open_costs,
   s.fills,
   s.claimed,
   s.trades
@@ -34,7 +34,7 @@ from (
     p.funding,
     p.other,
     p.net,
-    p.carried,
+    p.open_costs,
     p.fills,
     c.claimed,
     c.trades

@@ -18,7 +18,7 @@ create table if not exists raw.records (
 );
 
 -- grain: the latest version of a record without a time; key: venue, account, kind, id
-create table if not exists raw.standing as
+create table if not exists raw.latest_state as
 select venue, account, kind, id, version, payload, sha256, fetched_at
 from raw.records
 where "at" is null
@@ -26,7 +26,7 @@ qualify row_number() over (partition by venue, account, kind, id order by versio
 
 -- grain: a version from which on a record has another time than before, or has one no more; key: all
 -- Its earlier versions lie elsewhere in time, and must not be taken for the latest there.
-create table if not exists raw.moved (
+create table if not exists raw.retimed (
   venue varchar not null, account varchar not null, kind varchar not null, id varchar not null,
   version integer not null
 );
@@ -99,11 +99,11 @@ alter table raw.coverage add column if not exists skew_ms integer;
 
 -- grain: what an account's tables were made from beside its records, by name; key: account
 -- Where it is another tonight, everything of the account is made again.
-create table if not exists raw.recipes (account varchar not null, recipe varchar not null);
+create table if not exists raw.build_fingerprints (account varchar not null, fingerprint varchar not null);
 
 -- grain: one record that is staged again because of something else than itself; key: all columns
 -- `since` stands for every timed record of the account from then on, `id` for one alone.
-create table if not exists raw.again (
+create table if not exists raw.restage_requests (
   venue varchar not null, account varchar not null, since timestamp, kind varchar, id varchar
 );
 
@@ -122,14 +122,14 @@ where payload is not null;
 -- What a night stages, and nothing else: what stands now, what this run brought, and what is staged
 -- again. key: venue, account, kind, id. `is_restaged`: it may have been staged on an earlier night;
 -- of an account that is staged from the beginning nothing is left of these.
-create or replace view raw.due as
+create or replace view raw.to_stage as
 select venue, account, kind, id, payload, fetched_at, null::timestamp as "at", true as is_restaged
-from raw.standing
+from raw.latest_state
 union all
 select r.venue, r.account, r.kind, r.id, r.payload, r.fetched_at, r.at, r.version > 1 as is_restaged
 from raw.records r
-anti join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
-anti join raw.again p
+anti join raw.restage_requests g on g.venue = r.venue and g.account = r.account and g.since <= r.at
+anti join raw.restage_requests p
   on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
 where r.run = getvariable('run') and r.fetched_at >= getvariable('landed_at') and r.at is not null
 union all
@@ -137,31 +137,31 @@ select venue, account, kind, id, payload, fetched_at, "at", is_restaged
 from (
   select r.*, g.since >= timestamp '0002-01-01' as is_restaged
   from raw.records r
-  join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
+  join raw.restage_requests g on g.venue = r.venue and g.account = r.account and g.since <= r.at
   where r.at >= getvariable('again_since')
   union all
   select r.*, true as is_restaged
   from raw.records r
-  semi join raw.again p
+  semi join raw.restage_requests p
     on p.venue = r.venue and p.account = r.account and p.kind = r.kind and p.id = r.id
-  anti join raw.again g on g.venue = r.venue and g.account = r.account and g.since <= r.at
+  anti join raw.restage_requests g on g.venue = r.venue and g.account = r.account and g.since <= r.at
   where r.at is not null
 ) r
-anti join raw.moved m
+anti join raw.retimed m
   on m.venue = r.venue and m.account = r.account and m.kind = r.kind and m.id = r.id
   and m.version > r.version
 qualify row_number() over (partition by venue, account, kind, id order by version desc) = 1;
 
 -- the records that a night stages, as they are now
-create or replace view raw.tonight as
+create or replace view raw.staged_records as
 select venue, account, kind, id, payload::json as payload, fetched_at
-from raw.due
+from raw.to_stage
 where payload is not null;
 
 -- the records of which an earlier night's rows are replaced tonight, gone ones included
 create or replace view raw.restaged as
 select account, kind, id
-from raw.due
+from raw.to_stage
 where is_restaged and venue <> 'books';
 
 -- those of them that are staged as fills, orders, movements of cash or closed positions: on most nights none,
@@ -175,7 +175,7 @@ where kind in (
 );
 
 -- what stands as this run was told it, and as every run was for an account staged from the beginning
-create or replace view raw.said as
+create or replace view raw.run_snapshots as
 select r.venue, r.account, r.kind, r.id, r.payload::json as payload
 from raw.records r
 where
@@ -184,6 +184,6 @@ where
 union
 select r.venue, r.account, r.kind, r.id, r.payload::json as payload
 from raw.records r
-semi join raw.again g
+semi join raw.restage_requests g
   on g.venue = r.venue and g.account = r.account and g.since < timestamp '0002-01-01'
 where r.at is null and r.payload is not null;

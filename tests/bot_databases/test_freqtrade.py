@@ -219,7 +219,7 @@ class TestFreqtrade:
         freqtrade(tmp_path, TRADES_TODAY, [LONG_SWAP], ORDERS_TODAY)
         schema, _ = unpack(snapshot(tmp_path / "freqtrade.sqlite"))
         chosen = find_mapping("auto", tmp_path).choose(schema)
-        assert chosen.folder == sql_root() / "books" / "freqtrade" / "with_shorts" / "today"
+        assert chosen.folder == sql_root() / "mappings" / "freqtrade" / "with_shorts" / "today"
 
     def test_what_is_missing_is_named(self, tmp_path: Path) -> None:
         trades = TRADES_2019.replace("close_rate float,", "")

@@ -30,7 +30,7 @@ from tests.support.bots import (
 from tests.support.freqtrade import ERAS, write
 from tests.support.servers.postgres import PostgresServer
 
-BOOKS = sql_root() / "books"
+BOOKS = sql_root() / "mappings"
 SHIPPED = sorted(folder.name for folder in BOOKS.iterdir())
 VARIANTS = [(name, one.folder) for name in SHIPPED for one in find_mapping(name, Path()).variants]
 

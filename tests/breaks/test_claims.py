@@ -127,7 +127,7 @@ class OwnBooks:
     def claimed(self) -> dict[str, str]:
         return {
             row["trade_id"]: f"{row['pnl']:f}".rstrip("0")
-            for row in rows(self.nights, "from books.trades")
+            for row in rows(self.nights, "from bot_database.trades")
         }
 
 

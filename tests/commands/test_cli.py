@@ -64,7 +64,7 @@ DOCUMENT = {
         "account": "okx", "status": "failed", "currency": "USDT",
         "coverage": {"fills": "failed", "ledger": "partial", "positions": "complete"},
         "proofs": {"positions": "broken", "cash": "absent", "difference": {"positions": {}}},
-        "total": dict.fromkeys(["net", "carried", "unrealised"]),
+        "total": dict.fromkeys(["net", "open_costs", "unrealised"]),
         "unowned": {"net": None, "fills": None}, "netting": None,
         "proven_window": None, "valued": {},
         "reasons": ["the key [bold]says[/bold] trade"],
@@ -72,7 +72,7 @@ DOCUMENT = {
     "bots": [{
         "bot": "btc", "account": "okx", "status": "unproven", "reasons": ["its account failed"],
         **{span: {"claimed": "1309.00", "amount": None, "pct": None, "truth": {
-            **dict.fromkeys(["gross", "fees", "funding", "net", "carried"]), "other": "-12345.678"}}
+            **dict.fromkeys(["gross", "fees", "funding", "net", "open_costs"]), "other": "-12345.678"}}
            for span in ("total", "day")},
     }],
     "restated": [],

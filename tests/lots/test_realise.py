@@ -101,7 +101,7 @@ def test_under_one_bot_a_pair_the_account_is_the_bot() -> None:
             for n in range(rng.randint(1, 30))
         ]
         rows, _ = realised(events, rng.choice(["average", "fifo"]))
-        for name in ("gross", "fees", "funding", "carried"):
+        for name in ("gross", "fees", "funding", "open_costs"):
             both = sums(rows, name)
             assert both.get("a") == both.get("account")
 
@@ -167,10 +167,10 @@ def test_what_is_paid_is_net_and_carried() -> None:
     )
     own = [row for row in rows if row.scope == "bot"]
     net = sum((row.gross or 0) + (row.fees or 0) + (row.funding or 0) for row in own)
-    carried = sum(row.carried or 0 for row in own)
+    open_costs = sum(row.open_costs or 0 for row in own)
     assert net == (10 * SCALE - 2 * SCALE) - SCALE // 2
-    assert carried == -3 * SCALE - 3 * SCALE // 2
-    assert net + carried == (10 - 4 - 2 - 1) * SCALE
+    assert open_costs == -3 * SCALE - 3 * SCALE // 2
+    assert net + open_costs == (10 - 4 - 2 - 1) * SCALE
     assert {(lot.scope, lot.qty, lot.cost) for lot in still_open} == {
         ("bot", 3 * SCALE, 300 * SCALE),
         ("account", 3 * SCALE, 300 * SCALE),
@@ -230,7 +230,7 @@ def test_what_was_held_before_the_window_has_no_known_cost_until_it_is_flat() ->
     assert still_open == []
     mine = {row.session_date.day: row for row in rows if row.scope == "bot"}
     assert [mine[day].gross for day in (1, 2, 3)] == [0, None, None]
-    assert mine[1].carried == -3 * SCALE
+    assert mine[1].open_costs == -3 * SCALE
     assert mine[4].gross == 7 * SCALE
     assert mine[1].fills == 1
 
@@ -409,7 +409,7 @@ def test_an_option_s_premium_goes_into_what_it_delivers(
     for scope in ("bot", "account", "broker"):
         assert by(items, scope, "gross") == {"S C": Decimal(0), "S": realised["bought"]}
         assert by(items, scope, "fees") == {"S C": Decimal(0), "S": Decimal(-3)}
-        assert sum(by(items, scope, "carried").values()) == 0
+        assert sum(by(items, scope, "open_costs").values()) == 0
 
 
 def test_an_exercise_of_more_than_is_held_is_not_valued() -> None:

@@ -225,16 +225,16 @@ def test_every_number_is_the_reckoner_s(
     assert len(bots) == 3
     for bot in bots:
         ledger = story.owners[bot["bot"].removeprefix(f"{mode}-")]
-        same(bot["total"]["truth"], ledger.total() | {"carried": carried(ledger)})
+        same(bot["total"]["truth"], ledger.total() | {"open_costs": open_costs(ledger)})
         same(bot["day"]["truth"], ledger.total(as_of_start))
-    same(account["total"], story.whole.total() | {"carried": carried(story.whole)})
+    same(account["total"], story.whole.total() | {"open_costs": open_costs(story.whole)})
     assert close(account["unowned"]["net"], story.owners[None].total()["net"])
     parts = [bot["total"]["truth"]["net"] for bot in bots]
     parts += [account["unowned"]["net"], account["netting"]]
     assert sum(map(Decimal, parts), Decimal(0)) == Decimal(account["total"]["net"])
 
 
-def carried(ledger: Ledger) -> Fraction:
+def open_costs(ledger: Ledger) -> Fraction:
     total = ledger.total()
     return ledger.paid - total["fees"] - total["funding"]
 

@@ -47,10 +47,10 @@ def held(plan: list[Deal]) -> dict[str, int]:
 def check_numbers(entry: dict[str, Any], plan: list[Deal]) -> None:
     """Compare an account's total with the reckoner's, within what cutting to 10^-18 may lose."""
     expected = reckoned(plan)
-    for name in ("gross", "fees", "net", "carried"):
+    for name in ("gross", "fees", "net", "open_costs"):
         off = abs(number(entry["total"][name]) - expected[name])
         assert off <= UNIT * 2 * max(1, len(plan)), (name, entry["total"][name])
-    paid = number(entry["total"]["fees"]) + number(entry["total"]["carried"])
+    paid = number(entry["total"]["fees"]) + number(entry["total"]["open_costs"])
     assert paid == sum((one.fee for one in plan), Fraction(0))
     if not held(plan):
         assert number(entry["total"]["net"]) == expected["net"]
@@ -96,7 +96,7 @@ def test_a_flat_account_nets_what_its_cash_moved_to_the_last_digit(tmp_path: Pat
     [entry] = document["accounts"]
     assert entry["status"] == "proven"
     assert number(entry["total"]["net"]) == moved
-    assert entry["total"]["carried"] == entry["total"]["unrealised"] == "0"
+    assert entry["total"]["open_costs"] == entry["total"]["unrealised"] == "0"
     assert entry["total"]["funding"] == "-3.125"
 
 

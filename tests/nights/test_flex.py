@@ -115,10 +115,10 @@ def test_every_proof_closes_and_every_number_is_reckoned(
         "equity": "absent" if "EUR" in desk.cash else "closed",
     }
     every = {"", *desk.terms}
-    standing = {"carried": desk.carried(desk.terms), "unrealised": desk.worth()}
+    standing = {"open_costs": desk.open_costs(desk.terms), "unrealised": desk.worth()}
     same(account["total"], desk.due(every) | standing)
     owned = desk.terms.keys() & OWNED
-    same(bot["total"]["truth"], desk.due(OWNED) | {"carried": desk.carried(owned)})
+    same(bot["total"]["truth"], desk.due(OWNED) | {"open_costs": desk.open_costs(owned)})
     same(bot["day"]["truth"], desk.due(OWNED, since=LAST))
     same(account["unowned"], {"net": desk.due(every - {*OWNED})["net"]})
     parts = [bot["total"]["truth"]["net"], account["unowned"]["net"], account["netting"]]

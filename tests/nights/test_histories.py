@@ -122,8 +122,8 @@ def test_funding_of_a_hedged_bot_is_carried_by_it(tmp_path: Path) -> None:
     bots = (Trader(id="a", instruments=(), order_tag="aaa"), Trader(id="owner"))
     document = one_night(tmp_path, book, bots=bots)
     truth = {bot["bot"]: bot["total"]["truth"] for bot in document["bots"]}
-    assert (truth["a"]["funding"], truth["a"]["carried"]) == ("0", "-10.00")
-    assert truth["owner"]["funding"] == truth["owner"]["carried"] == "0"
+    assert (truth["a"]["funding"], truth["a"]["open_costs"]) == ("0", "-10.00")
+    assert truth["owner"]["funding"] == truth["owner"]["open_costs"] == "0"
 
 
 def test_a_trade_that_closes_after_it_was_read_makes_the_books_unreadable(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_costs_in_another_currency_are_what_they_were_when_paid(tmp_path: Path) 
     trip = euros(trade(1, 5, 100), "1.1") + euros(trade(2, -5, 110), "1.2")
     [entry] = flex_night(tmp_path, statement(trip))["accounts"]
     assert (entry["total"]["gross"], entry["total"]["fees"]) == ("60.00", "-2.30")
-    assert entry["total"]["carried"] == "0"
+    assert entry["total"]["open_costs"] == "0"
 
 
 def test_a_fill_and_its_entry_astride_midnight_are_one_trade(tmp_path: Path) -> None:

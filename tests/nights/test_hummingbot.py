@@ -60,7 +60,7 @@ def test_honest_books_agree_to_the_last_digit(tmp_path: Path) -> None:
     bot = night(tmp_path, plan, fills_of(plan))
     truth = reckoned(plan)
     assert (bot["status"], bot["total"]["amount"]) == ("agreed", "0")
-    paid = truth["net"] + truth["carried"]
+    paid = truth["net"] + truth["open_costs"]
     assert abs(Fraction(bot["total"]["claimed"]) - paid) < Fraction(1, 10**12)
 
 

@@ -267,7 +267,7 @@ def test_the_longest_order_tag_comes_first_then_the_owner_then_nobody(tmp_path: 
     document = one_night(tmp_path, book, bots=bots)
 
     query = (
-        "select f.order_tag, f.instrument, e.bot from touched.events e "
+        "select f.order_tag, f.instrument, e.bot from affected.events e "
         "join evidence.fills f on f.fill_id = e.event_id order by f.seq"
     )
     assert rows(tmp_path, query) == [
@@ -332,7 +332,7 @@ def test_a_bot_that_books_costs_as_they_are_paid_is_held_against_what_was_paid(
         document = one_night(tmp_path / recognises, book, bots=(bot,))
         assert bot_of(document, "btc")["status"] == status
         assert bot_of(document, "btc")["total"]["truth"]["net"] == "0"
-        assert bot_of(document, "btc")["total"]["truth"]["carried"] == "-9.00"
+        assert bot_of(document, "btc")["total"]["truth"]["open_costs"] == "-9.00"
 
 
 def test_both_sides_are_clipped_to_the_window(tmp_path: Path) -> None:
@@ -668,7 +668,7 @@ def test_every_number_is_decimal_text(traded: OkxAccount, tmp_path: Path) -> Non
 
 
 SPAN = {"claimed", "truth", "amount", "pct"}
-TRUTH = {"gross", "fees", "funding", "other", "net", "carried"}
+TRUTH = {"gross", "fees", "funding", "other", "net", "open_costs"}
 WORDS = {"session", "reasons", "proven_window", "valued"}
 """What the document says beyond the contract: which session it was, and why, in words, over which
 time the evidence is whole, and how it was valued."""

@@ -42,7 +42,7 @@ TRUTH = {
     "funding": "0",
     "other": "0",
     "net": "-373.00",
-    "carried": "0",
+    "open_costs": "0",
 }
 SPAN = {"claimed": "1309.00", "truth": TRUTH, "amount": "1682.00", "pct": "450.94"}
 CAUSES = [

@@ -112,7 +112,7 @@ def test_every_limit_is_documented_with_its_default() -> None:
 
 
 def test_every_shipped_mapping_is_documented() -> None:
-    for folder in (sql_root() / "books").iterdir():
+    for folder in (sql_root() / "mappings").iterdir():
         if folder.is_dir():
             assert f'mapping = "{folder.name}"' in README
 

@@ -71,7 +71,7 @@ def test_the_wheel_carries_code_queries_and_mappings(wheel: Path) -> None:
         *(str(path.relative_to(ROOT)) for path in (ROOT / "recon").rglob("*.py")),
     }
     assert wanted - carried == set()
-    assert any(name.startswith("recon/sql/books/freqtrade/") for name in carried)
+    assert any(name.startswith("recon/sql/mappings/freqtrade/") for name in carried)
     assert any(name.startswith("recon/demo/") for name in carried)
 
 

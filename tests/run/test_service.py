@@ -212,17 +212,17 @@ def test_what_is_published_adds_up_to_what_is_told(traded: OkxAccount, tmp_path:
     with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
         [[as_of]] = published.execute("select as_of from told").fetchall()
         sums = published.execute(
-            "select scope, bot, sum(net), sum(carried) from sessions group by all order by all"
+            "select scope, bot, sum(net), sum(open_costs) from sessions group by all order by all"
         ).fetchall()
     assert as_of == "2026-05-14"  # an earlier session, told again, is not what readers get
     [entry], [bot] = document["accounts"], document["bots"]
     assert sums == [
-        ("account", None, Decimal(entry["total"]["net"]), Decimal(entry["total"]["carried"])),
+        ("account", None, Decimal(entry["total"]["net"]), Decimal(entry["total"]["open_costs"])),
         (
             "bot",
             "btc",
             Decimal(bot["total"]["truth"]["net"]),
-            Decimal(bot["total"]["truth"]["carried"]),
+            Decimal(bot["total"]["truth"]["open_costs"]),
         ),
     ]
 

@@ -406,6 +406,8 @@ def test_a_record_that_is_staged_nowhere_is_found(warehouse: Warehouse) -> None:
     land(warehouse, a("trade", TRADE))
     query = dict(warehouse.queries("audits"))["ccxt_conservation"]
     assert warehouse.rows(query) == []
-    warehouse.run("insert into raw.standing select 'gate', 'desk', 'coin', 'X', 1, '{}', '', now()")
+    warehouse.run(
+        "insert into raw.latest_state select 'gate', 'desk', 'coin', 'X', 1, '{}', '', now()"
+    )
     [row] = warehouse.rows(query)
     assert (row["kind"], row["id"], row["places"]) == ("coin", "X", 0)

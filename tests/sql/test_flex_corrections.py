@@ -100,19 +100,22 @@ def test_what_an_order_s_rows_sum_to_is_carried_and_then_released_with_what_is_c
             found = {
                 row["instrument"]: row
                 for row in warehouse.rows(
-                    "select instrument, sum(fees) as fees, sum(carried) as carried,"
+                    "select instrument, sum(fees) as fees, sum(open_costs) as open_costs,"
                     " sum(gross) as gross from lots.realised where scope = 'account' group by all"
                 )
             }
         for symbol, paid in orders.paid.items():
             closing = [qty for qty in (sold[symbol], orders.held[symbol] - sold[symbol]) if qty]
             closings = {2: 0, 3: int(sold[symbol] > 0), 4: len(closing)}[number]
-            fees, carried = Fraction(found[symbol]["fees"]), Fraction(found[symbol]["carried"])
-            assert fees + carried == paid - closings, (number, symbol)
+            fees, open_costs = (
+                Fraction(found[symbol]["fees"]),
+                Fraction(found[symbol]["open_costs"]),
+            )
+            assert fees + open_costs == paid - closings, (number, symbol)
             if number == 2:
                 assert fees == 0, symbol
             if number == 4:
-                assert carried == 0, symbol
+                assert open_costs == 0, symbol
                 assert Fraction(found[symbol]["gross"]) == 10 * orders.held[symbol]
 
 
@@ -137,5 +140,5 @@ def test_a_trade_s_rebookings_share_its_commission_in_proportion(tmp_path: Path)
     with nights(tmp_path / "w.duckdb", flex_account(FIRST), LAST, [statement]) as warehouse:
         [total] = warehouse.rows("from pnl.total where scope = 'account'")
     assert abs(Fraction(total["fees"]) - outcome.fees) <= Fraction(1, 10**12)
-    assert total["fees"] + total["carried"] == Decimal(-7)
+    assert total["fees"] + total["open_costs"] == Decimal(-7)
     assert total["gross"] == Decimal(written(outcome.gross))

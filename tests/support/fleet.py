@@ -163,9 +163,9 @@ def book_all(book: OkxAccount, plan: Sequence[Deal]) -> list[int]:
 
 
 def reckoned(plan: Sequence[Deal]) -> dict[str, Fraction]:
-    """Return gross, fees, net and carried of these fills by average cost, in fractions."""
+    """Return gross, fees, net and open_costs of these fills by average cost, in fractions."""
     held: dict[str, tuple[Fraction, Fraction, Fraction]] = {}
-    gross = fees = carried = Fraction(0)
+    gross = fees = open_costs = Fraction(0)
     for one in plan:
         qty, cost, paid = held.get(one.instrument, (Fraction(0),) * 3)
         change = Fraction(one.qty if one.side == "buy" else -one.qty)
@@ -180,8 +180,8 @@ def reckoned(plan: Sequence[Deal]) -> dict[str, Fraction]:
             held[one.instrument] = (qty + change, cost + value, paid + one.fee * (1 - part))
         else:
             held[one.instrument] = (qty + change, cost + value, paid + one.fee)
-    carried = sum((paid for _, _, paid in held.values()), Fraction(0))
-    return {"gross": gross, "fees": fees, "net": gross + fees, "carried": carried}
+    open_costs = sum((paid for _, _, paid in held.values()), Fraction(0))
+    return {"gross": gross, "fees": fees, "net": gross + fees, "open_costs": open_costs}
 
 
 def write_vault(

@@ -366,7 +366,7 @@ class Desk:
         """Return the fees paid on what is still open of an instrument, in its currency."""
         return sum((p.fee * (1 - p.gone / p.qty) for p in self.books[name].piles), Fraction(0))
 
-    def carried(self, names: Collection[str]) -> Fraction:
+    def open_costs(self, names: Collection[str]) -> Fraction:
         """Return the fees paid on what is still open of these instruments, in USD."""
         open_fees = (self.open_fees(name) * RATES[self.terms[name][1]] for name in names)
         return sum(open_fees, Fraction(0))

@@ -188,7 +188,7 @@ def test_a_damaged_warehouse_is_said_with_its_remedy_by_what_reads_it(
 ) -> None:
     story.afresh()
     path = story.state / WAREHOUSE
-    block = min(blocks_of(path, "raw.standing")) if damage == "a table" else 0
+    block = min(blocks_of(path, "raw.latest_state")) if damage == "a table" else 0
     flip(path, 1, range(HEADER) if damage == "the header" else block_at(block))
     config = ["--config", str(story.config)]
     session = ["--as-of", f"{NOW - 2 * DAY:%Y-%m-%d}"]

@@ -188,7 +188,7 @@ def test_a_log_of_an_earlier_build_is_taken_over(tmp_path: Path) -> None:
                 {"id": "2", "at": datetime(2026, 5, 1)},
                 {"id": "p", "at": None},
             ]
-            assert [row["id"] for row in warehouse.rows("from raw.standing")] == ["p"]
+            assert [row["id"] for row in warehouse.rows("from raw.latest_state")] == ["p"]
     with Warehouse(path) as warehouse:
         land(warehouse, Record("fill", "1", "{}", T0))
         assert len(warehouse.rows("from raw.records where id = '1'")) == 2
@@ -200,15 +200,15 @@ def test_the_latest_version_counts_wherever_its_time_went(warehouse: Warehouse) 
     land(warehouse, Record("fill", "1", '{"fee":"2"}', early))
     for since in (early, late):
         warehouse.select("", [Again("okx", "a", since)])
-        staged = [row["payload"] for row in warehouse.rows("from raw.due")]
+        staged = [row["payload"] for row in warehouse.rows("from raw.to_stage")]
         assert staged == (['{"fee":"2"}'] if since == early else [])
     land(warehouse, Record("fill", "1", '{"fee":"3"}'))
     land(warehouse, Record("fill", "1", '{"fee":"3"}'))
     warehouse.select("", [Again("okx", "a", early)])
-    assert [row["payload"] for row in warehouse.rows("from raw.due")] == ['{"fee":"3"}']
+    assert [row["payload"] for row in warehouse.rows("from raw.to_stage")] == ['{"fee":"3"}']
     land(warehouse, Record("fill", "1", '{"fee":"4"}', late))
     warehouse.select("run", [])
-    assert [row["payload"] for row in warehouse.rows("from raw.due")][-1] == '{"fee":"4"}'
+    assert [row["payload"] for row in warehouse.rows("from raw.to_stage")][-1] == '{"fee":"4"}'
     versions = warehouse.rows("select version from raw.records order by version")
     assert [row["version"] for row in versions] == [1, 2, 3, 4]
 
@@ -228,7 +228,7 @@ def test_tables_too_large_for_one_piece_land_whole_and_once(warehouse: Warehouse
         )
         memory = warehouse.rows("select current_setting('memory_limit') as size")
         warehouse.land("run", "books", "b", [*tables[1:], read], T0)
-        gone = warehouse.rows("select count(*) as rows from raw.standing where payload is null")
+        gone = warehouse.rows("select count(*) as rows from raw.latest_state where payload is null")
     assert [tuple(row.values()) for row in found] == [
         (f"table:{name}", size, size, 1, size) for name in "xyz"
     ]

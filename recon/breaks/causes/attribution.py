@@ -69,7 +69,7 @@ def find_causes(
     if cases:
         _leave_out(warehouse, cases, most_trades)
         warehouse.build("causes")
-        booked = warehouse.rows("from causes.booked order by bot, opened_at, trade_id")
+        booked = warehouse.rows("from causes.bot_trades order by bot, opened_at, trade_id")
         for row in booked:
             cases[row["bot"]].booked.append(row)
         try:
@@ -137,11 +137,11 @@ def _cases(warehouse: Warehouse) -> dict[str, Case]:
     )
     cases = {row["bot"]: Case(**row) for row in rows}
     for row in warehouse.rows(
-        "select p.bot, p.session_date, p.net, p.carried from pnl.by_session p "
+        "select p.bot, p.session_date, p.net, p.open_costs from pnl.by_session p "
         "join breaks.differing b on b.bot = p.bot where p.scope = 'bot'"
     ):
         case = cases[row["bot"]]
-        paid = [row["net"], *([row["carried"]] if case.is_by_payment else [])]
+        paid = [row["net"], *([row["open_costs"]] if case.is_by_payment else [])]
         case.is_known &= None not in paid
         case.truth[row["session_date"]] = sum(to_units(one) for one in paid if one is not None)
     for row in warehouse.rows(
@@ -346,7 +346,7 @@ def _not_yet(row: SessionPnl, *, is_by_payment: bool) -> list[Step]:
     funding = row.funding or 0
     says = "its cost counts when what it paid for is closed"
     return [
-        Step("timing", funding + (row.carried or 0), says),
+        Step("timing", funding + (row.open_costs or 0), says),
         Step("funding_missing", -funding, "the books never have the funding"),
     ]
 

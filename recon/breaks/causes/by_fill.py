@@ -109,7 +109,7 @@ class _Line(NamedTuple):
 
 def measure(row: SessionPnl, *, is_by_payment: bool) -> int:
     """Return what a fill counts for: what it realised, and where costs count as paid, its own."""
-    money = (row.gross, row.fees, row.funding, row.other, row.carried if is_by_payment else 0)
+    money = (row.gross, row.fees, row.funding, row.other, row.open_costs if is_by_payment else 0)
     return sum(one or 0 for one in money)
 
 
@@ -131,7 +131,7 @@ def explain_rows(ledger: Ledger) -> Iterator[tuple[FillRow, list[Step]]]:
 
 def _paid(row: FillRow) -> Fraction:
     """Return the fee of a row's own fills, as it was paid."""
-    money = ((one.row.fees, one.row.funding, one.row.carried) for one in row.own)
+    money = ((one.row.fees, one.row.funding, one.row.open_costs) for one in row.own)
     return Fraction(sum(part or 0 for parts in money for part in parts), SCALE)
 
 

@@ -102,7 +102,9 @@ def _entries(
     """Return each row with what the books say was filled, by the row's id, the first first."""
     by_id: dict[tuple[str, str], dict[str, Any]] = {}
     by_time: dict[tuple[str, Any], list[dict[str, Any]]] = defaultdict(list)
-    for fill in warehouse.rows('from books.fills where bot = ? order by "at", fill_id', [bot]):
+    for fill in warehouse.rows(
+        'from bot_database.fills where bot = ? order by "at", fill_id', [bot]
+    ):
         by_id[fill["instrument"], fill["fill_id"]] = fill
         by_time[fill["instrument"], fill["at"]].append(fill)
     entries = {}

@@ -55,9 +55,9 @@ class Story:
         """Add what one of its fills realised, or an entry on what it holds."""
         gross, fees, funding = row.gross or 0, row.fees or 0, row.funding or 0
         if self.is_by_payment and event.kind == "funding":
-            funding += row.carried or 0
+            funding += row.open_costs or 0
         elif self.is_by_payment:
-            fees, funding = fees + funding + (row.carried or 0), 0
+            fees, funding = fees + funding + (row.open_costs or 0), 0
         self.gross += gross
         self.fees += fees
         self.funding += funding
@@ -123,9 +123,9 @@ class Case:
     def measure(self, row: SessionPnl) -> int:
         """Return what counts of a row: what it realised, or for a bot that books payments, paid."""
         money = (row.gross, row.fees, row.funding, row.other)
-        carried = (row.carried,) if self.is_by_payment else ()
-        self.is_known &= None not in (*money, *carried)
-        return sum(one or 0 for one in (*money, *carried))
+        open_costs = (row.open_costs,) if self.is_by_payment else ()
+        self.is_known &= None not in (*money, *open_costs)
+        return sum(one or 0 for one in (*money, *open_costs))
 
     def note(
         self,

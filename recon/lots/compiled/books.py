@@ -53,7 +53,7 @@ def pnl_of(held: Held, scope: int, bot: int) -> int:
     state.told_pnl += 1
     row.key, row.scope, row.bot, row.session_date = state.key, scope, bot, state.session
     row.fills, row.is_known = 0, True
-    for money in (row.closed_qty, row.gross, row.fees, row.funding, row.other, row.carried):
+    for money in (row.closed_qty, row.gross, row.fees, row.funding, row.other, row.open_costs):
         store(money, NOUGHT)
     return int(state.told_pnl - 1)
 

@@ -67,7 +67,7 @@ def _count(
     """Add a cash entry, or a part of it, to its owner's session."""
     pnl.is_known &= is_known
     if kind == FUNDING and is_open:
-        add_to(state, pnl.carried, amount)
+        add_to(state, pnl.open_costs, amount)
     elif kind == FUNDING:
         add_to(state, pnl.funding, amount)
     elif kind == FEE:

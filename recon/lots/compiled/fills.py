@@ -81,7 +81,7 @@ def book_fill(held: Held, given: Given, row: int) -> None:
             add_to(state, pnl.fees, fees)
             add_to(state, pnl.funding, funding)
             fees = plus(fees, funding)
-        add_to(state, pnl.carried, minus(fee, fees))
+        add_to(state, pnl.open_costs, minus(fee, fees))
 
 
 @inlined

@@ -46,7 +46,7 @@ REALISED = pa.schema(
         ("fees", MONEY),
         ("funding", MONEY),
         ("other", MONEY),
-        ("carried", MONEY),
+        ("open_costs", MONEY),
     ]
 )
 """`realise.SessionPnl`, in its order; `scope` 0 is bot, 1 account, whose `bot` is -1."""

@@ -13,7 +13,7 @@ select
   r.id as currency,
   exact(r.payload ->> 'total') as amount,
   t.taken_at
-from raw.tonight r
+from raw.staged_records r
 join config.exchanges x on x.account = r.account and x.exchange = r.venue
 left join taken t on t.account = r.account
 where r.kind = 'coin'

@@ -5,6 +5,6 @@ select distinct
   r.kind,
   r.id,
   concat_ws(' · ', r.payload ->> 'contractSize', r.payload ->> 'inverse', r.payload ->> 'settle') as identity
-from raw.said r
+from raw.run_snapshots r
 join config.exchanges x on x.account = r.account and x.exchange = r.venue
 where r.kind = 'instrument'

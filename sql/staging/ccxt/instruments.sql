@@ -15,6 +15,6 @@ select
   case when r.payload ->> 'contract' = 'true' then r.payload ->> 'settle' else r.payload ->> 'quote' end
     as currency,
   case when r.payload ->> 'contract' = 'false' then r.payload ->> 'base' end as base_currency
-from raw.tonight r
+from raw.staged_records r
 join config.exchanges x on x.account = r.account and x.exchange = r.venue
 where r.kind = 'instrument'

@@ -21,7 +21,7 @@ with rows as (
     ) as info,
     r.fetched_at,
     a.currency as account_currency
-  from raw.tonight r
+  from raw.staged_records r
   join config.exchanges x on x.account = r.account and x.exchange = r.venue
   join config.accounts a on a.account = r.account
   where r.kind = 'trade'

@@ -29,7 +29,7 @@ select
     ),
     ''
   ) as reason
-from raw.tonight r
+from raw.staged_records r
 join config.exchanges x on x.account = r.account and x.exchange = r.venue
 join config.accounts a on a.account = r.account
 left join staging.ccxt_instruments i

@@ -33,7 +33,7 @@ select
     ),
     ''
   ) as reason
-from raw.tonight r
+from raw.staged_records r
 join config.exchanges x on x.account = r.account and x.exchange = r.venue
 left join taken t on t.account = r.account
 left join staging.ccxt_instruments i

@@ -8,8 +8,8 @@ select
   (s.payload ->> 'to_date')::date as to_date,
   said.section,
   said.currency
-from raw.tonight s
-left join raw.tonight i
+from raw.staged_records s
+left join raw.staged_records i
   on i.venue = s.venue and i.account = s.account
   and i.kind = 'AccountInformation' and i.id = 'AccountInformation'
 cross join unnest(

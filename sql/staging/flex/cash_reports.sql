@@ -10,7 +10,7 @@ with texts as (
     f.day as from_date,
     t.day as to_date,
     r.payload
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   left join staging.flex_clock f on f.text = r.payload ->> 'fromDate'
   left join staging.flex_clock t on t.text = r.payload ->> 'toDate'

@@ -6,7 +6,7 @@
 -- Of a time with a zone `day` is its date in New York, which can be held beside other dates.
 with rows as (
   select payload
-  from raw.tonight
+  from raw.staged_records
   where venue = 'ibkr-flex'
     and kind in (
       'Trade', 'TradeConfirm', 'CashTransaction', 'CorporateAction', 'FlexStatement',

@@ -5,7 +5,7 @@ select
   r.kind as source_kind,
   r.id as source_id,
   coalesce(r.payload ->> 'ibExecID', r.payload ->> 'execID') as exec_id
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where
   r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm')

@@ -9,7 +9,7 @@ with days as (
       nullif(left(replace(trim(r.payload ->> 'reportDate'), '-', ''), 8), ''),
       nullif(left(replace(trim(r.payload ->> 'dateTime'), '-', ''), 8), '')
     ) as day
-  from raw.tonight r
+  from raw.staged_records r
   where r.venue = 'ibkr-flex'
 ),
 
@@ -162,7 +162,7 @@ where r.kind = 'CashTransaction' and r.payload ->> 'levelOfDetail' = 'SUMMARY'
 union
 select r.account, r.kind, r.id, null, '',
   'rows of account ' || (r.payload ->> 'accountId') || ' stand in its statements'
-from raw.tonight r
+from raw.staged_records r
 where r.venue = 'ibkr-flex' and r.kind in ('Trade', 'TradeConfirm', 'CashTransaction')
   and coalesce(r.payload ->> 'accountId', '') not in ('', '-')
   and not exists (

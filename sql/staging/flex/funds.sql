@@ -32,7 +32,7 @@ select
     when code = 'ADJ' then 'adjustment'
     else 'unknown'
   end as kind
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 left join staging.flex_clock p on p.text = r.payload ->> 'reportDate'
 left join staging.flex_clock d on d.text = r.payload ->> 'date'

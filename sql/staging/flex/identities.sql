@@ -4,6 +4,6 @@ select distinct
   r.kind,
   '' as id,
   coalesce(r.payload ->> '$.attributes.accountId', '') as identity
-from raw.said r
+from raw.run_snapshots r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where r.venue = 'ibkr-flex' and r.kind = 'FlexStatement'

@@ -24,7 +24,7 @@ rows as (
     list_transform(
       string_split(coalesce(r.payload ->> 'notes', r.payload ->> 'code', ''), ';'), lambda x: trim(x)
     ) as notes
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   semi join staging.flex_fields f on f.kind = r.kind
   anti join restating s on s.account = r.account and s.kind = r.kind and s.id = r.id

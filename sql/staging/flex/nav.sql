@@ -5,7 +5,7 @@
 with texts as (
   select r.account, r.kind as source_kind, r.id as source_id, f.day as from_date,
     coalesce(t.day, d.day) as to_date, r.payload
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   left join staging.flex_clock f on f.text = r.payload ->> 'fromDate'
   left join staging.flex_clock t on t.text = r.payload ->> 'toDate'

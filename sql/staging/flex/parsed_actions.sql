@@ -36,7 +36,7 @@ with texts as (
     exact(r.payload ->> 'fifoPnlRealized') as broker_pnl,
     exact(r.payload ->> 'fxRateToBase') as own_rate,
     list_contains(string_split(coalesce(r.payload ->> 'code', ''), ';'), 'Ca') as is_cancel
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
   left join config.names y

@@ -57,7 +57,7 @@ with texts as (
       lambda x: trim(x)
     ) as notes,
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
     and coalesce(upper(r.payload ->> 'assetCategory'), '') <> 'CASH'

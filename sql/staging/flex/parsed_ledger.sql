@@ -19,7 +19,7 @@ with texts as (
     coalesce(n.instrument, y.instrument, nullif(trim(r.payload ->> 'symbol'), '')) as instrument,
     nullif(r.payload ->> 'tradeID', '') as trade_id,
     try_cast(r.payload ->> 'transactionID' as hugeint) as transaction_number
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
   left join config.names y

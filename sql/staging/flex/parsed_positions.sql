@@ -24,7 +24,7 @@ texts as (
     exact(r.payload ->> 'markPrice') as mark_price,
     exact(r.payload ->> 'costBasisPrice') as avg_price
   from listed l
-  join raw.tonight r on r.account = l.account and r.id = l.id
+  join raw.staged_records r on r.account = l.account and r.id = l.id
   left join config.sessions s on s.account = l.account and s.session_date = l.to_date
   left join config.conids n on n.account = r.account and n.conid = trim(r.payload ->> 'conid')
   left join config.names y

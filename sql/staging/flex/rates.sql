@@ -6,7 +6,7 @@ select
   upper(r.payload ->> 'fromCurrency') as currency,
   c.day,
   min(exact(r.payload ->> 'rate')) as rate
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 join staging.flex_clock c on c.text = r.payload ->> 'reportDate'
 where

@@ -18,6 +18,6 @@ select
     partition by r.account, list_contains((r.payload -> 'sections')::varchar[], 'OpenPositions')
     order by (r.payload ->> 'to_date')::date desc, c.at desc nulls last, r.id
   ) = 1 and has_positions as is_latest
-from raw.tonight r
+from raw.staged_records r
 left join staging.flex_clock c on c.text = r.payload ->> '$.attributes.whenGenerated'
 where r.venue = 'ibkr-flex' and r.kind = 'FlexStatement'

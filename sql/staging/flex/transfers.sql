@@ -8,7 +8,7 @@ select
   exact(r.payload ->> 'quantity') as qty,
   coalesce(p.day, d.day, c.day) as day,
   coalesce(s.session_date, coalesce(p.day, d.day, c.day)) as session_date
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 left join staging.flex_clock p on p.text = r.payload ->> 'reportDate'
 left join staging.flex_clock d on d.text = r.payload ->> 'date'

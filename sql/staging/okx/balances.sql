@@ -9,7 +9,7 @@ with details as (
         else ['{}'::json]
       end
     ) as detail
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'balance'
 ),

@@ -100,7 +100,7 @@ from staging.okx_parsed_fills f
 where
   f.instrument_kind = 'margin'
   and not exists (
-    from raw.tonight c
+    from raw.staged_records c
     where
       c.venue = 'okx' and c.account = f.account and c.kind = 'config'
       and c.payload ->> 'acctLv' in ('3', '4')
@@ -113,7 +113,7 @@ select
   r.payload ->> 'instId' as instrument,
   'OKX shows a MARGIN position of its own (isolated, or of an account in one currency): it is not valued'
     as reason
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where
   r.venue = 'okx'

@@ -8,6 +8,6 @@ select distinct
     when 'config' then coalesce(r.payload ->> 'uid', '')
     else concat_ws(' · ', r.payload ->> 'ctVal', coalesce(r.payload ->> 'ctMult', '1'))
   end as identity
-from raw.said r
+from raw.run_snapshots r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where r.venue = 'okx' and r.kind in ('config', 'instrument')

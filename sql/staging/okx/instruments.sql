@@ -14,7 +14,7 @@ with listed as (
     nullif(r.payload ->> 'settleCcy', '') as settle_currency,
     nullif(r.payload ->> 'quoteCcy', '') as quote_currency,
     nullif(r.payload ->> 'baseCcy', '') as base_currency
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'instrument'
 )

@@ -16,6 +16,6 @@ select
   r.payload ->> 'source' as source,
   r.payload ->> 'category' as category,
   r.payload ->> 'state' as state
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where r.venue = 'okx' and r.kind = 'order'

@@ -16,7 +16,7 @@ with rows as (
     ) as p,
     r.fetched_at,
     a.currency as account_currency
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
   where r.venue = 'okx' and r.kind = 'bill'
 ),

@@ -31,7 +31,7 @@ select
     ),
     ''
   ) as reason
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 left join taken t on t.account = r.account
 where r.venue = 'okx' and r.kind = 'position'

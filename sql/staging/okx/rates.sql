@@ -1,7 +1,7 @@
 -- grain: one currency's rate into an account's in one minute; key: account, currency, minute_at
 -- The close of OKX's own candle of that minute, of the pair either way round; the price as it stands
 -- comes first. A minute without a candle has no rate: unknown, and never 0 or 1.
--- let: rates_from = select coalesce(min("at"), timestamp '9999-12-31') - interval 1 minute from raw.due where venue = 'okx' and kind in ('fill', 'bill')
+-- let: rates_from = select coalesce(min("at"), timestamp '9999-12-31') - interval 1 minute from raw.to_stage where venue = 'okx' and kind in ('fill', 'bill')
 with closes as (
   select
     r.account,

@@ -13,7 +13,7 @@ select
   r.payload ->> 'currency' as currency,
   exact(r.payload ->> 'value') as amount,
   t.taken_at
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 left join taken t on t.account = r.account
 where

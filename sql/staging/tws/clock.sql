@@ -5,7 +5,7 @@
 -- as written, and none that lies half an hour or an hour beside it may.
 with texts as (
   select distinct r.account, r.payload ->> 'time' as text, t.timezone
-  from raw.tonight r
+  from raw.staged_records r
   join config.tws t on t.account = r.account
   where r.venue = 'ibkr-tws' and r.kind = 'execution'
 ),

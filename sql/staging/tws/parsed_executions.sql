@@ -42,9 +42,9 @@ with texts as (
       as is_price_pending,
     k.at,
     k.flaw
-  from raw.tonight r
+  from raw.staged_records r
   join config.accounts a on a.venue = r.venue and a.account = r.account
-  left join raw.tonight c
+  left join raw.staged_records c
     on c.venue = r.venue and c.account = r.account and c.kind = 'commission' and c.id = r.id
   left join config.conids n on n.account = r.account and n.conid = r.payload ->> 'conId'
     and r.payload ->> 'secType' <> 'CASH'

@@ -24,7 +24,7 @@ select
     case when currency = '' then 'currency is missing' end,
     case when qty is null then 'position is missing or unreadable' end
   ), '') as reason
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 left join taken t on t.account = r.account
 left join config.conids n on n.account = r.account and n.conid = r.payload ->> 'conId'

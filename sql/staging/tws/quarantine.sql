@@ -9,7 +9,7 @@ from staging.tws_parsed_executions
 where verdict = 'quarantined' and has_commission
 union all by name
 select r.account, r.kind, r.id, 'a commission without its execution' as reason
-from raw.tonight r
+from raw.staged_records r
 join config.accounts a on a.venue = r.venue and a.account = r.account
 where
   r.venue = 'ibkr-tws' and r.kind = 'commission'

@@ -245,7 +245,7 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
     con.sql("create table lots.closing_books (account text, instrument text, bot text, qty int)")
     con.sql("insert into lots.closing_books values ('okx', 'HELD', 'a', 1), ('okx', 'NO', 'a', 0)")
     con.sql(
-        "create table touched.events as select account, instrument, bot, bot is null as is_unowned,"
+        "create table affected.events as select account, instrument, bot, bot is null as is_unowned,"
         " 'fill' as kind, date '2026-01-05' as session_date,"
         " timestamp '2026-01-05' as at, 1 as seq,"
         " 'net' as position_side, 1 as qty, 1 as price, 1 as multiplier,"
@@ -255,19 +255,19 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
         " as v (account, instrument, bot)"
     )
     con.sql(
-        "create table touched.keys as select account, instrument,"
+        "create table affected.keys as select account, instrument,"
         " (row_number() over (order by account, instrument) - 1)::integer as key"
-        " from (select distinct account, instrument from touched.events)"
+        " from (select distinct account, instrument from affected.events)"
     )
-    con.sql("create table touched.bots as select 'a' as bot, 0 as code")
+    con.sql("create table affected.bots as select 'a' as bot, 0 as code")
     con.sql(
         "create table config.accounts as select unnest(['okx', 'ibkr']) as account,"
         " unnest([null, 'fifo']) as broker_lots"
     )
     query = (sql_root() / "touched" / "plain.sql").read_text(encoding="utf-8")
-    con.sql(f"create table touched.plain as {query}")
+    con.sql(f"create table affected.plain as {query}")
     fed = {row[0] for row in con.sql(EVENTS_QUERY).fetchall()}
-    names = con.sql("select key, account, instrument from touched.keys").fetchall()
+    names = con.sql("select key, account, instrument from affected.keys").fetchall()
     assert {(account, name) for key, account, name in names if key in fed} == {
         ("okx", "X"),
         ("okx", "NO"),

@@ -7,8 +7,8 @@ select
   case when v.is_exit then t.closed_at else t.opened_at end as "at",
   case when v.is_exit then t.exit_price else t.entry_price end as price,
   epoch(case when v.is_exit then t.closed_at else t.opened_at end)::bigint // 900 as bucket
-from causes.booked t
-anti join causes.named n on n.bot = t.bot and n.trade_id = t.trade_id
+from causes.bot_trades t
+anti join causes.id_matches n on n.bot = t.bot and n.trade_id = t.trade_id
 anti join causes.by_fill f on f.bot = t.bot
 cross join (values (false), (true)) as v (is_exit)
 where t.side is not null and case when v.is_exit then t.closed_at else t.opened_at end is not null

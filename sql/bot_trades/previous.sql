@@ -2,11 +2,11 @@
 -- What another mapping, or another release, reads of the books is no change of theirs.
 -- replaces: false
 select k.* exclude (recipe)
-from known.trades k
-join books.readable r on r.bot = k.bot and r.recipe = k.recipe
-semi join books.renewed n on n.bot = k.bot and n.closed_at = k.closed_at
+from bot_trades.current k
+join bot_database.readable r on r.bot = k.bot and r.recipe = k.recipe
+semi join bot_database.renewed n on n.bot = k.bot and n.closed_at = k.closed_at
 where not exists (
-  from books.trades t
+  from bot_database.trades t
   where
     t.bot = k.bot and t.trade_id = k.trade_id and t.instrument = k.instrument
     and t.closed_at = k.closed_at and t.pnl = k.pnl and t.side is not distinct from k.side

@@ -5,7 +5,7 @@
 with free as (
   select o.*, epoch(o.last_at)::bigint // 900 as bucket
   from causes.orders o
-  anti join causes.named n
+  anti join causes.id_matches n
     on n.account = o.account and n.instrument = o.instrument and n.order_id = o.order_id
 ),
 
@@ -15,7 +15,7 @@ near as (
     f.last_at,
     l.qty in (f.qty, at_rate(f.qty, f.multiplier)) as is_same_qty,
     abs(epoch_ms(l."at") - epoch_ms(f.last_at)) as apart_ms
-  from (select *, unnest([bucket - 1, bucket, bucket + 1]) as near_bucket from causes.legs) l
+  from (select *, unnest([bucket - 1, bucket, bucket + 1]) as near_bucket from causes.trade_sides) l
   join free f
     on f.account = l.account and f.instrument = l.instrument and f.side = l.side
     and f.bucket = l.near_bucket

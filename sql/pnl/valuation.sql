@@ -1,7 +1,7 @@
 -- grain: one way in which fills and costs of a session were valued; key: account, session_date, valued
 -- Null where there is no rate: unknown.
--- replaces: (k.account, k.session_date) in (from touched.days)
--- let: valued_from = select coalesce(min(session_date), date '9999-12-31') from touched.days
+-- replaces: (k.account, k.session_date) in (from affected.days)
+-- let: valued_from = select coalesce(min(session_date), date '9999-12-31') from affected.days
 select account, session_date, valued, count(*) as n
 from (
   select f.account, f.session_date, coalesce(f.valued, case when f.rate = 1 then 'exact' end) as valued
@@ -12,6 +12,6 @@ from (
   from evidence.ledger l
   where l.session_date >= getvariable('valued_from') and l.kind in (from config.lot_kinds)
 )
-semi join touched.days using (account, session_date)
+semi join affected.days using (account, session_date)
 group by all
 order by all

@@ -2,7 +2,7 @@
 -- By the broker's id of the order; where that is not found by the id that the bot gave it, or a fill's. In books
 -- that have a row for each fill, the id of a row may be its fill's.
 with ids as (
-  select bot, account, trade_id, unnest(order_ids) as id from causes.booked
+  select bot, account, trade_id, unnest(order_ids) as id from causes.bot_trades
 ),
 
 by_order as (
@@ -30,7 +30,7 @@ filled as (
 by_fill as (
   select i.bot, i.account, i.trade_id, f.instrument, f.order_id, 'fill id' as rule
   from others i
-  join books.fills k on k.bot = i.bot and k.order_id = i.id
+  join bot_database.fills k on k.bot = i.bot and k.order_id = i.id
   left join config.names n
     on n.account = i.account and n.symbol = k.instrument and k.at >= n.from_day and k.at < n.until_day
   join filled f
@@ -41,9 +41,9 @@ by_fill as (
 
 by_row as (
   select b.bot, b.account, b.trade_id, f.instrument, f.order_id, 'fill id' as rule
-  from causes.booked b
+  from causes.bot_trades b
   semi join causes.by_fill y on y.bot = b.bot
-  join books.fills k on k.bot = b.bot and k.fill_id = b.trade_id
+  join bot_database.fills k on k.bot = b.bot and k.fill_id = b.trade_id
   left join config.names n
     on n.account = b.account and n.symbol = k.instrument and k.at >= n.from_day and k.at < n.until_day
   join filled f

@@ -1,3 +1,3 @@
 -- grain: one instrument whose lots are run again, numbered in order for the compiled kernel
 select account, instrument, (row_number() over (order by account, instrument) - 1)::integer as key
-from touched.lots
+from affected.lots

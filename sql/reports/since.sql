@@ -1,5 +1,5 @@
 -- grain: one account of which something was told, and from which session on; key: account
--- replaces: k.account in (select account from told.tonight)
+-- replaces: k.account in (select account from reports.this_run)
 select a.account, a.first_date as since
 from config.accounts a
-semi join told.tonight t on t.account = a.account
+semi join reports.this_run t on t.account = a.account

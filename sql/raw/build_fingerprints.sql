@@ -22,15 +22,15 @@ select
     (select list((o.number, o.instrument, o.position_side, o.qty, o.price)::varchar order by o.number)::varchar
      from config.opening o where o.account = a.account),
     (select list((s.id, s.payload::json -> ['ctVal', 'ctMult', 'ctType', 'settleCcy', 'quoteCcy', 'baseCcy', 'type', 'contractSize', 'inverse', 'settle', 'quote', 'base'])::varchar order by s.id)::varchar
-     from raw.standing s
+     from raw.latest_state s
      semi join evidence.instruments i on i.account = s.account and i.instrument = s.id
      where s.venue = a.venue and s.account = a.account and s.kind = 'instrument'),
     (select list(s.payload::json ->> 'currency' order by s.id)::varchar
-     from raw.standing s
+     from raw.latest_state s
      where s.venue = a.venue and s.account = a.account and s.kind = 'AccountInformation'),
     (select list(distinct b.currency order by b.currency)::varchar
-     from raw.standing s
+     from raw.latest_state s
      cross join unnest(json_extract_string(s.payload, '$.base_currencies[*].currency')) b (currency)
      where s.venue = a.venue and s.account = a.account and s.kind = 'FlexStatement')
-  )) as recipe
+  )) as fingerprint
 from config.accounts a

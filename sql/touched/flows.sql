@@ -1,4 +1,0 @@
--- grain: one contract, or none, of which a session's flows changed; key: all columns
-select account, session_date, instrument from changes.fills
-union
-select account, session_date, null as instrument from changes.ledger
