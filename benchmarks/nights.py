@@ -22,7 +22,7 @@ import duckdb
 from benchmarks.promises import Line, Run, Target
 from connectors.protocol import Connector
 from recon.config.settings import load
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.core.records import CheckItem, Coverage, Promise, Record, Window
 from recon.fetch import connectors_for
 from recon.run.nightly import Night, run_night
@@ -235,7 +235,7 @@ class Desk:
             warehouse.execute("checkpoint")
         state = self.folder / "state"
         with (
-            Ledger(state / LEDGER) as ledger,
+            Ledger(state / CONTROL) as ledger,
             Warehouse(state / WAREHOUSE) as grown,
             kept(grown, ledger, "history", datetime.now(UTC)),
         ):

@@ -27,7 +27,7 @@ def measure(run: Run) -> list[Line]:
     folder = run.folder / "pages"
     folder.mkdir()
     slowest, first = [], []
-    with _channel() as (url, arrived), Ledger(folder / "ledger.sqlite") as ledger:
+    with _channel() as (url, arrived), Ledger(folder / "control.sqlite") as ledger:
         outlets = [Outlet(f"{n}", understood(f"{url}/{n}"), "minor") for n in range(CHANNELS)]
         for turn in range(REPEATS):
             arrived.clear()

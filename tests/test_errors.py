@@ -95,7 +95,7 @@ with transaction(db):
 def test_a_disk_that_is_full_is_the_error_and_not_the_rollback(tmp_path: Path) -> None:
     """SQLite rolls back by itself where a write fails: there is nothing to roll back then."""
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "ledger.sqlite")],
+        [sys.executable, "-c", FULL, str(tmp_path / "control.sqlite")],
         cwd=ROOT,
         capture_output=True,
         text=True,

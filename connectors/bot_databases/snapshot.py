@@ -80,8 +80,8 @@ class WholeBooks:
     `reader` knows the kind of books; `now` gives the time in UTC.
     """
 
-    venue = "books"
-    promises: tuple[Promise, ...] = (Promise("books", "schema", is_snapshot=True),)
+    venue = "bot_database"
+    promises: tuple[Promise, ...] = (Promise("bot_database", "schema", is_snapshot=True),)
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ def books_coverage(
 ) -> Coverage:
     """Return the statement that these kinds were read whole at `taken_at`, so many rows each."""
     return Coverage(
-        evidence="books",
+        evidence="bot_database",
         kinds=tuple(rows),
         status="complete",
         asked_from=window.start,

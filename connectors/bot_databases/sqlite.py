@@ -40,8 +40,8 @@ class SqliteBooks:
     What exceeds `limits` is refused.
     """
 
-    venue = "books"
-    promises: tuple[Promise, ...] = (Promise("books", "schema", is_snapshot=True),)
+    venue = "bot_database"
+    promises: tuple[Promise, ...] = (Promise("bot_database", "schema", is_snapshot=True),)
 
     def __init__(  # noqa: PLR0913 - each is one thing that reading a file may need
         self,

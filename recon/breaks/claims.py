@@ -326,14 +326,17 @@ def _stored(warehouse: Warehouse, bot: Bot, kind: str, fields: str) -> pa.Table:
     """Return what is kept of a bot's books, of one kind, as it stands."""
     return warehouse.arrow(
         f"select {fields} from raw.latest_state "
-        "where venue = 'books' and account = ? and kind = ? and payload is not null",
+        "where venue = 'bot_database' and account = ? and kind = ? and payload is not null",
         [bot.id, kind],
     )
 
 
 def _last_read(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
     """Return when the books were last read. Before the session ended they cannot know all of it."""
-    read = max((i.end for i in warehouse.served("books", bot.id, "books", "schema")), default=None)
+    read = max(
+        (i.end for i in warehouse.served("bot_database", bot.id, "bot_database", "schema")),
+        default=None,
+    )
     if read is None:
         raise BooksError(f"the books of {bot.id} were never read: run without --no-fetch")
     if read < end:

@@ -144,7 +144,7 @@ def sign_off(
     who, user = signer(by)
     config = load_config(config_path, with_secrets=False)
     _known_bot(config, bot)
-    from recon.control.sign_offs import Signature, told_difference
+    from recon.control.sign_offs import Signature, signable
 
     now = datetime.now(UTC)
     signature = Signature(who, user, said(reason, "--reason"), now)
@@ -156,7 +156,7 @@ def sign_off(
                 f"--as-of {session}: no run has told of that session of {account} yet: "
                 f"recon run --as-of {session}, then sign off what it shows"
             )
-        difference = told_difference(document, bot)
+        difference = signable(document, bot)
         signers = ledger.sign_off(bot, difference, signature)
     needed = config.recon.sign_off_by
     done = {
@@ -212,10 +212,10 @@ def open_ledger(config: Config) -> Iterator[Ledger]:
 
     Raises UsageError where there is none, StateError for a file that SQLite cannot use.
     """
-    from recon.control.ledger import LEDGER, Ledger
+    from recon.control.ledger import CONTROL, Ledger
     from recon.system.state_folder import storing
 
-    path = config.state / LEDGER
+    path = config.state / CONTROL
     if not path.exists():
         raise UsageError(f"{path}: there is no control ledger yet: `recon run` makes it")
     with storing(config.state), Ledger(path) as ledger:

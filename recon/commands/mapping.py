@@ -48,7 +48,7 @@ def new(
         raise UsageError("name the books either by --bot ID or by --books URL")
     config = None
     if bot is not None:
-        config = load_config(config_path, with_secrets=("books_password",))
+        config = load_config(config_path, with_secrets=("database_password",))
     from recon.run.check import today
     from recon.run.mapping_skeleton import books_of, write_skeleton
 

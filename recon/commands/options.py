@@ -57,11 +57,14 @@ def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> C
     read, as that user's secrets are closed to this one.
     """
     from recon.config.settings import load, state_folder
+    from recon.run.migration import migrate
     from recon.system.state_folder import assert_ours
 
     if (state := state_folder(path)) is not None:
         assert_ours(state)
-    return load(path, with_secrets=with_secrets)
+    config = load(path, with_secrets=with_secrets)
+    migrate(config.state)
+    return config
 
 
 def read_date(text: str, option: str = "--as-of") -> date:

@@ -51,7 +51,7 @@ COMMANDS = (page,)
 
 
 def _send(config: Config, *, is_json: bool) -> int:
-    from recon.control.ledger import LEDGER
+    from recon.control.ledger import CONTROL
     from recon.paging.acknowledgements import Listener
     from recon.paging.channels import outlets
     from recon.paging.delivery import Delivered, deliver
@@ -62,7 +62,7 @@ def _send(config: Config, *, is_json: bool) -> int:
     channels = outlets(config.paging)
     acknowledged: list[str] = []
     done = Delivered(0, 0, [])
-    if (config.state / LEDGER).exists():  # else no run yet, so nothing to send
+    if (config.state / CONTROL).exists():  # else no run yet, so nothing to send
         with open_ledger(config) as ledger, Listener(ledger, channels, now, _note) as listener:
             acknowledged = listener.listen(waits=True)
             done = deliver(config.state, ledger, channels, now, _note)

@@ -33,7 +33,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
     """
     log(verbosity)
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
-    from recon.control.ledger import LEDGER, Ledger
+    from recon.control.ledger import CONTROL, Ledger
     from recon.monitor.watch import Watch, exit_code, look_once, stay
     from recon.paging.channels import outlets
     from recon.system.interruption import Stop
@@ -52,7 +52,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
         with (
             storing(config.state),
             locked_state(config.state, "watch.lock") as state,
-            Ledger(state / LEDGER) as ledger,
+            Ledger(state / CONTROL) as ledger,
         ):
             watching = Watch(config, ledger, note)
             if not once:

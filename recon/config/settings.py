@@ -257,7 +257,7 @@ def _zone(value: str) -> str:
         ) from None
 
 
-def _books(url: str) -> str:
+def _database(url: str) -> str:
     """Refuse a password in the URL of a database, and a URL that cannot be taken apart.
 
     No error shows the URL: a password may stand in it, and most of all in one that is mistyped.
@@ -274,7 +274,7 @@ def _books(url: str) -> str:
         if parts.password is not None or "password" in query:
             raise ValueError(
                 "a password is never written here: take it out, and name it as "
-                'books_password = { env = "NAME" }'
+                'database_password = { env = "NAME" }'
             )
         if scheme == "postgresql":
             _assert_hosts(parts.netloc.rpartition("@")[2], query.get("port", []))
@@ -341,6 +341,15 @@ Yes = Annotated[bool, Field(strict=True)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+RENAMED = {
+    "bots.books": "database",
+    "bots.books_password": "database_password",
+    "bots.recognises": 'costs_booked = "at_close" or "when_paid"',
+    "bots.heartbeat.bar_s": "bar_s in the bot's own entry, beside heartbeat",
+}
+"""Keys of version 1, and what version 2 has in their place."""
 
 
 class Recon(_Section):
@@ -482,7 +491,7 @@ Account = Annotated[
 
 
 class Heartbeat(_Section):
-    """Where a bot's beat is found, how often it beats, and how long its bars are."""
+    """Where a bot's beat is found, and how often it beats."""
 
     allow_plain_http: Yes = False  # above the places, which are held to it
     file: FilePath | None = None
@@ -490,7 +499,6 @@ class Heartbeat(_Section):
     redis: Place | None = None
     key: str | None = Field(default=None, min_length=1)
     period_s: Whole = Field(default=60, gt=0, le=86400)
-    bar_s: Whole | None = Field(default=None, gt=0, lt=2**31)
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
@@ -508,10 +516,11 @@ class Bot(_Section):
     account: str
     instruments: tuple[Text, ...] = ()
     order_tag: str | None = Field(default=None, min_length=1)
-    books: Annotated[str, AfterValidator(_books)]
-    books_password: Secret | None = None
+    database: Annotated[str, AfterValidator(_database)]
+    database_password: Secret | None = None
     mapping: Pattern = "auto"
-    recognises: Literal["close", "payment"] = "close"
+    costs_booked: Literal["at_close", "when_paid"] = "at_close"
+    bar_s: Whole | None = Field(default=None, gt=0, lt=2**31)
     heartbeat: Heartbeat | None = None
 
 
@@ -782,7 +791,13 @@ def _table_name(location: tuple[int | str, ...]) -> str:
 def _remedy(mistake: Mapping[str, Any], key: str) -> str:
     kind, message, name = mistake["type"], mistake["msg"], key.rpartition(".")[2]
     if kind in {"extra_forbidden", "unexpected_keyword_argument"}:
-        return "an unknown key: remove it, or correct its spelling"
+        new = RENAMED.get(_table_name(mistake["loc"]))
+        remedy = (
+            f"version 2 has another key for it: write {new}"
+            if new
+            else "remove it, or correct its spelling"
+        )
+        return f"an unknown key: {remedy}"
     if kind == "missing":
         return "missing: add an [[accounts]] entry" if key == "accounts" else "missing: add it"
     if kind == "tuple_type":

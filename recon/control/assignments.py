@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from recon.control import journal
-from recon.control.database import transaction
+from recon.control.transaction import transaction
 
 
 class Filled(NamedTuple):

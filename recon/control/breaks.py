@@ -20,12 +20,23 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from recon.control import journal
-from recon.control.database import transaction
+from recon.control.transaction import transaction
 from recon.core.numbers import EXACT
-from recon.core.records import BreakStatus, Severity
+from recon.core.records import BreakStatus, Severity, Span
 from recon.core.tolerance import SEVERITIES, severity
 from recon.errors import UsageError
 
+SHAPE = (
+    """
+    create table breaks (
+      break text primary key, account text not null, bot text not null, kind text not null,
+      first_seen text not null, last_seen text not null, divergence text not null,
+      status text not null, session text not null default '', broker text, bound text,
+      age_sessions integer not null default 0, severity text, reopened integer not null default 0,
+      acknowledged_divergence text, acknowledged_severity text
+    ) strict
+    """,
+)
 STANDING: tuple[BreakStatus, ...] = ("open", "acknowledged")
 STATUS_AFTER: dict[str, BreakStatus] = {
     "open": "open",
@@ -38,33 +49,38 @@ STATUS_AFTER: dict[str, BreakStatus] = {
 """Which status each act of the journal leaves a break in; `take-over` names it itself."""
 
 
-class Break(NamedTuple):
-    """One difference between truth and claim, as one run sees it; numbers are decimal text.
+KIND_IN_ID: Mapping[Span, str] = {"window": "total", "session": "day"}
+"""Ids keep the words of version 1, so that a break keeps its id."""
 
-    `amount` is what counts of claimed − truth, `bound` how much of it would have been no break.
-    `session` is that of a break of one session, and empty for one of the window.
+
+class Break(NamedTuple):
+    """One divergence beyond the tolerance, as one run found it; numbers are decimal text.
+
+    `divergence` leaves out what was signed off. `broker` is the broker net, and `bound` the largest
+    divergence that is no break. `session` is empty for a break of kind `window`.
     """
 
     account: str
     bot: str
-    kind: str
-    amount: str
-    truth: str
+    kind: Span
+    divergence: str
+    broker: str
     bound: str
     session: str = ""
 
     @property
     def id(self) -> str:
-        """Return the break's identity: stable over nights, so no changing number is in it.
+        """Return the break's identity: stable across sessions, so no changing number is in it.
 
-        What one session was off by is that session's own break.
+        A divergence of one session is that session's own break.
         """
-        key = [self.account, self.bot, self.kind, *([self.session] if self.session else [])]
+        kind = KIND_IN_ID[self.kind]
+        key = [self.account, self.bot, kind, *([self.session] if self.session else [])]
         return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class BreakObservation:
     """What one run saw: which breaks, of which accounts, and which (account, bot) it could judge.
 
     With each of these goes why a break of theirs that was not seen is none any more. `age` gives
@@ -81,35 +97,36 @@ class Sighting:
 
 
 @dataclass(slots=True)
-class _Life:
+class BreakRow:
     """One row of the table `breaks`, by its columns."""
 
     id: str
     account: str
     bot: str
-    kind: str
+    kind: Span
     first_seen: str
     last_seen: str
-    amount: str
+    divergence: str
     status: BreakStatus
     session: str
-    truth: str | None = None
+    broker: str | None = None
     bound: str | None = None
     age_sessions: int = 0
     severity: Severity | None = None
     reopened: int = 0
-    acknowledged_amount: str | None = None
+    acknowledged_divergence: str | None = None
     acknowledged_severity: Severity | None = None
 
     @property
     def owner(self) -> tuple[str, str]:
+        """Return account and bot."""
         return self.account, self.bot
 
     def weigh(self, age_sessions: int) -> None:
         """Note its age, and its severity, where it is known what it is held against."""
         self.age_sessions = age_sessions
-        if self.truth is not None and self.bound is not None:
-            parts = (Decimal(self.amount), Decimal(self.truth), Decimal(self.bound))
+        if self.broker is not None and self.bound is not None:
+            parts = (Decimal(self.divergence), Decimal(self.broker), Decimal(self.bound))
             self.severity = severity(*parts, age_sessions)
 
     def worse(self) -> str:
@@ -117,38 +134,38 @@ class _Life:
         before, now = self.acknowledged_severity, self.severity
         if _rank(now) > _rank(before):
             return f"its severity has risen from {before or 'unknown'} to {now}"
-        known = Decimal(self.acknowledged_amount or "0").copy_abs()
-        growth = EXACT.subtract(Decimal(self.amount).copy_abs(), known)
+        known = Decimal(self.acknowledged_divergence or "0").copy_abs()
+        growth = EXACT.subtract(Decimal(self.divergence).copy_abs(), known)
         if self.bound is not None and growth > Decimal(self.bound):
-            return f"it has grown from {self.acknowledged_amount} to {self.amount}"
+            return f"it has grown from {self.acknowledged_divergence} to {self.divergence}"
         return ""
 
 
-COLUMNS = tuple({"id": "break"}.get(each.name, each.name) for each in fields(_Life))
+COLUMNS = tuple({"id": "break"}.get(each.name, each.name) for each in fields(BreakRow))
 SHOWN = (
-    *("break", "bot", "account", "kind", "session", "amount", "first_seen", "last_seen"),
-    *("age_sessions", "severity", "status", "reopened", "who", "at", "why"),
+    *("break", "bot", "account", "kind", "session", "divergence", "first_seen", "last_seen"),
+    *("age_sessions", "severity", "status"),
 )
 
 
-def see(db: sqlite3.Connection, sighting: Sighting) -> None:
+def record_observation(db: sqlite3.Connection, observation: BreakObservation) -> None:
     """Hold what stands against what a run saw, within the caller's transaction."""
-    lives = {life.id: life for life in _concerned(db, sighting)}
-    found = {item.id: item for item in sighting.found}
-    for life in lives.values():
-        if life.id not in found and life.owner in sighting.judged:
-            life.status = "cleared"
-            _note(db, sighting, life, "clear", _why_cleared(life, sighting))
+    rows = {row.id: row for row in _concerned(db, observation)}
+    found = {item.id: item for item in observation.found}
+    for row in rows.values():
+        if row.id not in found and row.owner in observation.judged:
+            row.status = "cleared"
+            _note(db, observation, row, "clear", _why_cleared(row, observation))
     for id_, item in found.items():
-        lives[id_] = _met(db, sighting, lives.get(id_), item)
-    for life in lives.values():
-        if life.status in STANDING:
-            first = date.fromisoformat(life.first_seen)
-            life.weigh(sighting.age(life.account, first))
-        if life.status == "acknowledged" and (why := life.worse()):
-            life.status = "open"
-            _note(db, sighting, life, "lapse", why)
-        _save(db, life)
+        rows[id_] = _upsert(db, observation, rows.get(id_), item)
+    for row in rows.values():
+        if row.status in STANDING:
+            first = date.fromisoformat(row.first_seen)
+            row.weigh(observation.age(row.account, first))
+        if row.status == "acknowledged" and (why := row.worse()):
+            row.status = "open"
+            _note(db, observation, row, "lapse", why)
+        _save(db, row)
 
 
 def listed(
@@ -170,7 +187,11 @@ def listed(
     )
     return [
         {name: row[name] for name in SHOWN}
-        | {"reopened": bool(row["reopened"]), "session": row["session"] or None}
+        | {
+            "session": row["session"] or None,
+            "reopened": bool(row["reopened"]),
+            "last_action": {"by": row["who"], "at": row["at"], "reason": row["why"]},
+        }
         for row in rows
     ]
 
@@ -192,10 +213,10 @@ def acknowledge(
     is not there, or does not stand.
     """
     with transaction(db):
-        life = _life(db, prefix)
-        life.status = "acknowledged"
-        life.acknowledged_amount, life.acknowledged_severity = life.amount, life.severity
-        return _by_person(db, life, "acknowledge", who, user, note, at)
+        row = _find(db, prefix)
+        row.status = "acknowledged"
+        row.acknowledged_divergence, row.acknowledged_severity = row.divergence, row.severity
+        return _by_person(db, row, "acknowledge", who, user, note, at)
 
 
 def resolve(
@@ -206,9 +227,9 @@ def resolve(
     The next night that sees it opens it again. Raises UsageError as `acknowledge` does.
     """
     with transaction(db):
-        life = _life(db, prefix)
-        life.status = "resolved"
-        return _by_person(db, life, "resolve", who, user, reason, at)
+        row = _find(db, prefix)
+        row.status = "resolved"
+        return _by_person(db, row, "resolve", who, user, reason, at)
 
 
 def disagreements(db: sqlite3.Connection) -> list[str]:
@@ -228,7 +249,7 @@ def disagreements(db: sqlite3.Connection) -> list[str]:
     ]
 
 
-def _concerned(db: sqlite3.Connection, sighting: Sighting) -> list[_Life]:
+def _concerned(db: sqlite3.Connection, observation: BreakObservation) -> list[BreakRow]:
     """Return the breaks of a run's accounts that are not cleared, and those that it saw."""
     rows = db.execute(
         f"""
@@ -237,30 +258,32 @@ def _concerned(db: sqlite3.Connection, sighting: Sighting) -> list[_Life]:
           and (status <> 'cleared' or break in (select value from json_each(?)))
         order by break
         """,
-        (json.dumps([*sighting.accounts]), json.dumps([item.id for item in sighting.found])),
+        (json.dumps([*observation.accounts]), json.dumps([item.id for item in observation.found])),
     )
-    return [_Life(*row) for row in rows]
+    return [BreakRow(*row) for row in rows]
 
 
-def _met(db: sqlite3.Connection, sighting: Sighting, before: _Life | None, item: Break) -> _Life:
+def _upsert(
+    db: sqlite3.Connection, observation: BreakObservation, before: BreakRow | None, item: Break
+) -> BreakRow:
     """Return a break that a run saw. One that was cleared begins anew; one resolved never ended."""
-    day = sighting.session.isoformat()
+    day = observation.session.isoformat()
     owner = (item.account, item.bot, item.kind)
-    life = before or _Life(item.id, *owner, day, day, item.amount, "cleared", item.session)
-    life.amount, life.truth, life.bound = item.amount, item.truth, item.bound
-    life.last_seen = max(life.last_seen, day)
-    life.first_seen = day if life.status == "cleared" else min(life.first_seen, day)
-    if life.status not in STANDING:
-        life.status, life.reopened = "open", int(before is not None)
-        why = f"off by {life.amount}, where {life.bound} may be"
-        _note(db, sighting, life, "reopen" if before else "open", why)
-    return life
+    row = before or BreakRow(item.id, *owner, day, day, item.divergence, "cleared", item.session)
+    row.divergence, row.broker, row.bound = item.divergence, item.broker, item.bound
+    row.last_seen = max(row.last_seen, day)
+    row.first_seen = day if row.status == "cleared" else min(row.first_seen, day)
+    if row.status not in STANDING:
+        row.status, row.reopened = "open", int(before is not None)
+        why = f"divergence {row.divergence} exceeds the tolerance of {row.bound}"
+        _note(db, observation, row, "reopen" if before else "open", why)
+    return row
 
 
-def _why_cleared(life: _Life, sighting: Sighting) -> str:
-    if life.session and sighting.age(life.account, date.fromisoformat(life.session)):
-        return f"a later session was judged: what is left of {life.session} is in the window"
-    return sighting.judged[life.owner]
+def _why_cleared(row: BreakRow, observation: BreakObservation) -> str:
+    if row.session and observation.age(row.account, date.fromisoformat(row.session)):
+        return f"a later session was judged: what is left of {row.session} is in the window"
+    return observation.judged[row.owner]
 
 
 def _rank(grave: Severity | None) -> int:
@@ -268,57 +291,57 @@ def _rank(grave: Severity | None) -> int:
 
 
 def _note(
-    db: sqlite3.Connection, sighting: Sighting, life: _Life, act: journal.Act, why: str
+    db: sqlite3.Connection, observation: BreakObservation, row: BreakRow, act: journal.Act, why: str
 ) -> None:
     journal.append(
         db,
-        at=sighting.at,
-        who=f"run {sighting.run}",
+        at=observation.at,
+        who=f"run {observation.run}",
         act=act,
-        subject=life.id,
+        subject=row.id,
         why=why,
-        **_facts(life),
-        as_of=sighting.session.isoformat(),
+        **_facts(row),
+        as_of=observation.session.isoformat(),
     )
 
 
 def _by_person(
     db: sqlite3.Connection,
-    life: _Life,
+    row: BreakRow,
     act: journal.Act,
     who: str,
     user: str,
     why: str,
     at: datetime,
 ) -> dict[str, Any]:
-    facts = _facts(life) | {"severity": life.severity, "user": user}
-    journal.append(db, at=at, who=who, act=act, subject=life.id, why=why, **facts)
-    _save(db, life)
-    [shown] = [row for row in listed(db, bot=life.bot, is_all=True) if row["break"] == life.id]
+    facts = _facts(row) | {"severity": row.severity, "user": user}
+    journal.append(db, at=at, who=who, act=act, subject=row.id, why=why, **facts)
+    _save(db, row)
+    [shown] = [one for one in listed(db, bot=row.bot, is_all=True) if one["break"] == row.id]
     return shown
 
 
-def _facts(life: _Life) -> dict[str, Any]:
-    names = ("account", "bot", "kind", "session", "amount", "first_seen")
-    return {name: getattr(life, name) for name in names}
+def _facts(row: BreakRow) -> dict[str, Any]:
+    names = ("account", "bot", "kind", "session", "divergence", "first_seen")
+    return {name: getattr(row, name) for name in names}
 
 
-def _save(db: sqlite3.Connection, life: _Life) -> None:
+def _save(db: sqlite3.Connection, row: BreakRow) -> None:
     marks = ", ".join("?" * len(COLUMNS))
-    values = [getattr(life, each.name) for each in fields(life)]
+    values = [getattr(row, each.name) for each in fields(row)]
     db.execute(f"replace into breaks ({', '.join(COLUMNS)}) values ({marks})", values)
 
 
-def _life(db: sqlite3.Connection, prefix: str) -> _Life:
+def _find(db: sqlite3.Connection, prefix: str) -> BreakRow:
     """Return the one break that stands and whose id begins so; UsageError names what there is."""
     prefix = prefix.strip().lower()
-    rows = db.execute(f"select {', '.join(COLUMNS)} from breaks order by bot, kind, session")
-    lives = [_Life(*row) for row in rows]
-    standing = [life for life in lives if life.status in STANDING]
-    matching = [life for life in standing if prefix and life.id.startswith(prefix)]
+    stored = db.execute(f"select {', '.join(COLUMNS)} from breaks order by bot, kind, session")
+    rows = [BreakRow(*row) for row in stored]
+    standing = [row for row in rows if row.status in STANDING]
+    matching = [row for row in standing if prefix and row.id.startswith(prefix)]
     if len(matching) == 1:
         return matching[0]
-    ended = [life for life in lives if prefix and life.id.startswith(prefix)]
+    ended = [row for row in rows if prefix and row.id.startswith(prefix)]
     if matching:
         problem = f"{prefix} is the beginning of {len(matching)} breaks: write more of it"
     elif ended:
@@ -328,10 +351,10 @@ def _life(db: sqlite3.Connection, prefix: str) -> _Life:
     raise UsageError("\n".join([problem, *_candidates(matching or standing)]))
 
 
-def _candidates(lives: Sequence[_Life]) -> list[str]:
-    if not lives:
+def _candidates(rows: Sequence[BreakRow]) -> list[str]:
+    if not rows:
         return ["no break stands: `recon breaks --all` shows those that did"]
     return [
-        f"  {life.id}  {life.bot} {life.kind} {life.session} {life.amount} ({life.status})"
-        for life in lives
+        f"  {row.id}  {row.bot} {row.kind} {row.session} {row.divergence} ({row.status})"
+        for row in rows
     ]

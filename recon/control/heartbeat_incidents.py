@@ -25,16 +25,13 @@ SHAPE = (
     create table watched_incidents (
       number integer primary key, incident text not null, bot text not null, kind text not null,
       why text not null, opened_at text not null, recovered_at text,
-      page text, is_told integer not null default 0, is_resolved integer not null default 0
+      page text, is_told integer not null default 0, is_resolved integer not null default 0,
+      unwatched_at text
     ) strict
     """,
     "create unique index one_incident_a_bot on watched_incidents (bot) where recovered_at is null",
     "create index incidents_to_tell on watched_incidents (page) where is_resolved = 0",
 )
-UNWATCHED = "alter table watched_incidents add column unwatched_at text"
-"""When the bot, or its heartbeat, was seen to have gone from the configuration: then
-`recovered_at` says only that the incident has ended.
-"""
 COLUMNS = "incident, bot, kind, why, opened_at, recovered_at, unwatched_at"
 
 

@@ -30,13 +30,14 @@ from recon.control import (
     sign_offs,
 )
 from recon.control.assignments import Assignment
-from recon.control.breaks import Break, Sighting
-from recon.control.database import open_control, transaction
+from recon.control.breaks import Break, BreakObservation
+from recon.control.database import open_control
 from recon.control.heartbeat_incidents import Told
 from recon.control.manifests import Held, Manifest
 from recon.control.outbox import Unanswered, Waiting
 from recon.control.reply_cursors import Answer, Mark
 from recon.control.sign_offs import Signature, SignedOff
+from recon.control.transaction import transaction
 from recon.core.calendars import Calendar
 from recon.core.liveness import Known, Trouble
 from recon.core.page import Page
@@ -44,7 +45,7 @@ from recon.core.records import Clock
 from recon.errors import UsageError, clean_up, closing
 from recon.system.interruption import asked
 
-LEDGER = "ledger.sqlite"
+CONTROL = "control.sqlite"
 """Its file's name in the state folder."""
 
 
@@ -129,7 +130,7 @@ class Ledger:
                     (entry["account"], run),
                 )
 
-    def see_breaks(self, sighting: Sighting) -> list[dict[str, Any]]:
+    def record_breaks(self, observation: BreakObservation) -> list[dict[str, Any]]:
         """Record what a run saw, and return every break that stands.
 
         A break of a bot that was judged and that is not seen any more is cleared; one of a bot that
@@ -137,14 +138,14 @@ class Ledger:
         already is only looked back at, and changes nothing.
         """
         with transaction(self._db):
-            accounts = self.current(sighting.accounts, sighting.session)
-            breaks.see(
+            accounts = self.current(observation.accounts, observation.session)
+            breaks.record_observation(
                 self._db,
                 replace(
-                    sighting,
+                    observation,
                     accounts=accounts,
-                    judged={o: why for o, why in sighting.judged.items() if o[0] in accounts},
-                    found=[item for item in sighting.found if item.account in accounts],
+                    judged={o: why for o, why in observation.judged.items() if o[0] in accounts},
+                    found=[item for item in observation.found if item.account in accounts],
                 ),
             )
         return self.breaks()

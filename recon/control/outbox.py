@@ -280,7 +280,7 @@ def _repeat(
     lines = [f"repeat {repeats}, since {row['at'][:16].replace('T', ' ')} UTC"]
     for status, words in (("open", "still open"), ("acknowledged", "acknowledged since")):
         named = [
-            f"{one['bot']} {one['kind']} {one['amount']}"
+            f"{one['bot']} {one['kind']} {one['divergence']}"
             for one in states
             if one["status"] == status
         ]

@@ -15,12 +15,11 @@ from typing import NamedTuple
 SHAPE = (
     """
     create table heard (
-      place text primary key, mark text, marked_at text, due_at text not null
+      place text primary key, mark text, marked_at text, due_at text not null,
+      unread_since text
     ) strict
     """,
 )
-UNREAD_SINCE = "alter table heard add column unread_since text"
-"""Since when a place's answers could not be read, each time that they were asked for."""
 FORGOTTEN_AFTER = timedelta(hours=1)
 """How long after it was due a place that is asked again begins anew."""
 

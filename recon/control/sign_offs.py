@@ -1,9 +1,9 @@
-"""Sign-offs: what a bot was off by as of a session, that persons have said will stay so.
+"""Sign-offs: divergences as of a session that persons accepted for good.
 
-A sign-off is of an amount: claimed − truth of `total` as of that session, and of that session's
-own `day`. From then on only what goes beyond it counts; it is shown for as long as its session is
-in the window. It is kept in the journal alone. Where two persons are asked for, both have to sign
-the same amount.
+A sign-off has two amounts: the divergence of the window as of a session, and that of the session
+itself. Later only what goes beyond them counts. A sign-off is shown while its session is in the
+window. It is kept in the journal alone. Where two persons are asked for, both have to sign the
+same amounts.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from recon.control import journal
-from recon.control.database import transaction
+from recon.control.transaction import transaction
 from recon.core.numbers import EXACT
+from recon.core.records import Span
 from recon.errors import EvidenceError, UsageError
 
 
 class SignedOff(NamedTuple):
-    """What counts no more of one bot: amounts in the account's currency, claimed − truth.
+    """The signed divergence of one bot, in the account's currency.
 
-    `day` is what the session `as_of` alone was off by, None where that is unknown. `by` and
-    `reason` are all signers', in their order.
+    `amount` is the window's, `session_amount` that of the session `as_of`, None where it was
+    unknown. `by` and `reason` are those of all signers, in order.
     """
 
     as_of: date
     amount: Decimal
-    day: Decimal | None
+    session_amount: Decimal | None
     by: str
     reason: str
 
-    def beyond(self, span: str, session: date, amount: Decimal | None) -> Decimal | None:
-        """Return what counts of `amount`, claimed − truth of a span as of a session."""
-        of_day = self.day if session == self.as_of else None
-        signed = self.amount if span == "total" else of_day
-        if amount is None or signed is None:
-            return amount
-        return EXACT.subtract(amount, signed)
+    def beyond(self, span: Span, session: date, divergence: Decimal | None) -> Decimal | None:
+        """Return the part of a span's divergence as of a session that was not signed off."""
+        of_session = self.session_amount if session == self.as_of else None
+        signed = self.amount if span == "window" else of_session
+        if divergence is None or signed is None:
+            return divergence
+        return EXACT.subtract(divergence, signed)
 
 
 class Signature(NamedTuple):
@@ -52,23 +53,24 @@ class Signature(NamedTuple):
     at: datetime
 
 
-def told_difference(document: Mapping[str, Any], bot: str) -> dict[str, Any]:
-    """Return what a document tells of a bot as it can be signed: `account, as_of, amount, day`.
+def signable(document: Mapping[str, Any], bot: str) -> dict[str, Any]:
+    """Return the divergence that a document reports of a bot: `account, as_of, amount, day`.
 
-    Raises EvidenceError where the difference is not proven.
+    `day` is that of the session; entries of the journal keep this name. Raises EvidenceError where
+    the divergence is not proven.
     """
     [entry] = [each for each in document["bots"] if each["bot"] == bot]
     [account] = [each for each in document["accounts"] if each["account"] == entry["account"]]
-    if entry["status"] == "unproven" or entry["total"]["amount"] is None:
+    if entry["status"] == "unproven" or entry["window"]["divergence"] is None:
         raise EvidenceError(
-            f"{bot} is {entry['status']} as of {document['as_of']}: what it is off by is not "
-            "proven, and cannot be signed off: see to its reasons, and run that session again"
+            f"{bot} is {entry['status']} as of {document['as_of']}: its divergence is not "
+            "proven and cannot be signed off: see to its reasons, and run that session again"
         )
     return {
         "account": entry["account"],
         "as_of": account["session"],
-        "amount": entry["total"]["amount"],
-        "day": entry["day"]["amount"],
+        "amount": entry["window"]["divergence"],
+        "day": entry["session"]["divergence"],
     }
 
 

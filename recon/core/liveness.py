@@ -27,7 +27,7 @@ SKEW = timedelta(seconds=5)
 LONGEST_BAR_S = 24 * 3600
 """What a bar is taken for where the configuration does not say."""
 
-Kind = Literal["missing", "unreadable", "frozen", "stuck", "back", "future", "idle"]
+Kind = Literal["missing", "unreadable", "frozen", "stuck", "regressed", "clock_ahead", "no_bars"]
 
 
 class Beat(NamedTuple):
@@ -130,7 +130,9 @@ def _ahead(beat: Beat, rhythm: Rhythm, now: datetime) -> Trouble | None:
         ("last_bar_at", beat.last_bar_at, now + SKEW + bar),  # some name a bar by its end
     ):
         if at is not None and at > limit:
-            return Trouble("future", f"its {name} is {_shown(at)}, and now it is {_shown(now)}")
+            return Trouble(
+                "clock_ahead", f"its {name} is {_shown(at)}, and now it is {_shown(now)}"
+            )
     return None
 
 
@@ -142,7 +144,7 @@ def _loop_trouble(
     if after.is_back:
         came = "" if before is None or before.is_back else f" from {before.seq}"
         return Trouble(
-            "back",
+            "regressed",
             f"its seq or time went back{came}, to seq {after.seq} of {_shown(after.at)}: a file "
             "that was restored, a second bot that writes it, or a bot that counts anew",
         )
@@ -164,7 +166,7 @@ def _bar_trouble(after: Known, rhythm: Rhythm, now: datetime) -> Trouble | None:
         return None
     what = "its last bar is of" if after.names_bar else "it has named no last_bar_at since"
     return Trouble(
-        "idle",
+        "no_bars",
         f"its main loop turns, but {what} {_shown(after.bar_at)}: {_span(waited_s)} of open market "
         f"ago, with bars of {_span(bar_s)}",
     )

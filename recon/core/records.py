@@ -13,7 +13,7 @@ CoverageStatus = Literal["complete", "partial", "failed"]
 """How much of what was asked for was served. Only `complete` may end as "agreed"."""
 
 Evidence = Literal[
-    "fills", "ledger", "positions", "balances", "instruments", "rates", "books", "orders"
+    "fills", "ledger", "positions", "balances", "instruments", "rates", "bot_database", "orders"
 ]
 """What a coverage statement speaks of. The first three are shown in the document."""
 
@@ -33,6 +33,8 @@ Cause = Literal[
     "deleted", "unowned", "unexplained",
 ]  # fmt: skip
 Method = Literal["average", "fifo"]
+Span = Literal["window", "session"]
+"""What a bot is judged over: the window, and its last session, the as-of session."""
 Severity = Literal["minor", "major", "critical"]
 
 

@@ -165,13 +165,13 @@ def books_source(
     """
     try:
         return books_at(
-            bot.books,
+            bot.database,
             config.folder,
             now,
             is_wanted,
             unknown=unknown,
             bot=bot.id,
-            password=_written(bot.books_password),
+            password=_written(bot.database_password),
             scratch=scratch,
             above=above,
             limits=config.recon.limits,
@@ -231,13 +231,13 @@ def database_of(bot: Bot, config: Config) -> str:
     A file is its real path. Of a PostgreSQL URL it is the host, the port, the database and the
     options that choose a schema; the user is left out, as several may read the same tables.
     """
-    scheme, _, _ = bot.books.partition("://")
+    scheme, _, _ = bot.database.partition("://")
     if scheme != "postgresql":
-        written, _, table = bot.books.rpartition("#")
+        written, _, table = bot.database.rpartition("#")
         if scheme == "sqlite" or not written or not table.replace("_", "").isalnum():
-            written, table = bot.books, ""
+            written, table = bot.database, ""
         return f"{scheme}:{os.path.realpath(books_path(written, config.folder))}#{table}"
-    parts = urlsplit(bot.books)
+    parts = urlsplit(bot.database)
     query = parse_qs(parts.query)
     # Of several hosts, which libpq tries in turn, all are taken together, and their ports in them.
     found = _HOST.fullmatch(parts.netloc.rpartition("@")[2].lower())

@@ -115,7 +115,8 @@ def unread_books(
         row["id"]: [name for name, _ in json.loads(row["payload"])["columns"]]
         for row in warehouse.rows(
             "select id, payload::varchar as payload from raw.latest_state"
-            " where venue = 'books' and account = ? and kind = 'schema' and payload is not null",
+            " where venue = 'bot_database' and account = ? and kind = 'schema'"
+            " and payload is not null",
             [bot.bot.id],
         )
     }
@@ -124,7 +125,10 @@ def unread_books(
     except BooksError:
         return BooksWanted(plan.window)
     reached = [
-        reach(warehouse.served("books", bot.bot.id, "books", f"table:{table}"), plan.window.start)
+        reach(
+            warehouse.served("bot_database", bot.bot.id, "bot_database", f"table:{table}"),
+            plan.window.start,
+        )
         for table in known
         if table.lower() in tables
     ]
@@ -141,7 +145,7 @@ def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> 
     rows = warehouse.rows(
         """
         select kind, max(served_to) as read_at from raw.coverage
-        where venue = 'books' and account = $bot and is_snapshot and status = 'complete'
+        where venue = 'bot_database' and account = $bot and is_snapshot and status = 'complete'
         group by kind
         """,
         {"bot": bot.bot.id},

@@ -53,7 +53,7 @@ def rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
         raise AssertionError("only bots with a heartbeat are watched")
     [account] = [each for each in config.accounts if each.id == bot.account]
     hours = market_hours(account.calendar, at.year)
-    return Rhythm(bot.heartbeat.period_s, bot.heartbeat.bar_s, hours)
+    return Rhythm(bot.heartbeat.period_s, bot.bar_s, hours)
 
 
 def last_beats(config: Config, now: Clock) -> dict[str, datetime]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from recon.config.settings import Bot, Config
 from recon.control.heartbeat_incidents import Told
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.core.liveness import LOOKS_A_PERIOD, Beat, Known, NoBeat, Trouble, judge
 from recon.core.page import MAX_BODY, Page
 from recon.core.records import Clock
@@ -71,7 +71,7 @@ def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
     """
     if not watch.ledger.is_in_place():
         raise StateError(
-            f"{watch.config.state / LEDGER} is another one than when the watch began, or is gone: "
+            f"{watch.config.state / CONTROL} is another one than when the watch began, or is gone: "
             "start  recon watch  again, which systemd does by itself"
         )
     bots = watch.bots

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recon.control.breaks import Break
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.control.outbox import Waiting, is_due
 from recon.core.page import MAX_BODY, Message, Page
 from recon.core.records import Clock, Severity
@@ -204,9 +204,9 @@ def page_at_once(
     """
     try:
         assert_ours(state)
-        if not (state / LEDGER).exists():
-            raise StateError(f"{state / LEDGER} is missing")
-        with storing(state), Ledger(state / LEDGER) as ledger:
+        if not (state / CONTROL).exists():
+            raise StateError(f"{state / CONTROL} is missing")
+        with storing(state), Ledger(state / CONTROL) as ledger:
             ledger.enqueue(page, now())
             deliver(state, ledger, channels, now, note)
     except Exception as error:  # noqa: BLE001 - whatever it is, somebody has to know

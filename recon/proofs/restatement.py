@@ -41,7 +41,7 @@ def restated(warehouse: Warehouse, accounts: Collection[str]) -> list[dict[str, 
             "from": _shown(row["net_before"]),
             "to": _shown(row["net"]),
             "moved": _moved(row),
-            "why": _why(row["account"], row["session_date"], reasons),
+            "reason": _reasons(row["account"], row["session_date"], reasons),
         }
         for row in rows
         if row["account"] in accounts
@@ -54,7 +54,7 @@ def _moved(row: Mapping[str, Any]) -> str | None:
     return text(EXACT.subtract(row["net"], row["net_before"]))
 
 
-def _why(account: str, session: date, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
+def _reasons(account: str, session: date, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what came, changed or went tonight, in the session or before it."""
     found = [
         f"{row['n']} {_noun(row['what'], row['n'])} of {row['instrument'] or 'the account'}, "

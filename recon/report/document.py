@@ -1,4 +1,4 @@
-"""The document that a run tells: the contract's JSON, out of the warehouse's tables.
+"""Build the document of a run: the contract's JSON, from the warehouse's tables.
 
 Every number is decimal text in the account's currency. What is unknown is null, and the `reasons`
 of an account or a bot say in words why it is not proven and what to do.
@@ -19,21 +19,29 @@ from recon.control.breaks import Break
 from recon.control.sign_offs import SignedOff
 from recon.core.coverage import Interval, common, reach, unbroken
 from recon.core.numbers import EXACT, percentage, quotient, text
-from recon.core.records import AccountStatus, CoverageStatus, Evidence, Promise, Window
+from recon.core.records import (
+    AccountStatus,
+    CoverageStatus,
+    Evidence,
+    Promise,
+    ProofStatus,
+    Span,
+    Window,
+)
 from recon.core.tolerance import Tolerance, account_status, bot_status, diverges, run_status
 from recon.outside_text import shown_document
 from recon.proofs.proofs import COMPARED, has_each, listed, prove
 from recon.proofs.restatement import restated
 from recon.proofs.tws_confirmation import confirm
+from recon.report.schema import AccountEntry, BotEntry, Document, Finding, Restatement
 from recon.warehouse.database import Warehouse
 
-SCHEMA = 1
 SHOWN: tuple[Evidence, ...] = ("fills", "ledger", "positions")
-TRUTH = ("gross", "fees", "funding", "other", "net", "open_costs")
+FIGURES = ("gross", "fees", "funding", "other", "net", "open_costs")
 RESTATING = ["Order", "Lot", "SymbolSummary", "AssetSummary", "WashSale"]
 """Rows of IBKR's that restate executions: a finding of one says that these did not come."""
 NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
-    dict.fromkeys((*TRUTH, "unrealised")),
+    dict.fromkeys((*FIGURES, "unrealised")),
     {"net": None, "fills": None},
     None,
 )
@@ -62,7 +70,7 @@ class _Judged:
     starts_at: datetime
     since: date
     has_truth: bool
-    entry: dict[str, Any]
+    entry: AccountEntry
 
 
 class DocumentBuilder:
@@ -99,7 +107,7 @@ class DocumentBuilder:
             account.id: self._account(account, window, promises)
             for account, window, promises in self._accounts
         }
-        spans: dict[str, dict[str, dict[str, Any]]] = {}
+        spans: dict[str, dict[Span, dict[str, Any]]] = {}
         for row in self._warehouse.rows("from breaks.divergence"):
             spans.setdefault(row["bot"], {})[row["span"]] = row
         bots, breaks = [], []
@@ -109,22 +117,22 @@ class DocumentBuilder:
             )
             bots.append(entry)
             breaks += found
-        status = run_status((item.status for item in judged.values()), (b["status"] for b in bots))
-        document = {
-            "schema": SCHEMA,
-            "run": self._run,
-            "as_of": as_of.isoformat(),
-            "status": status,
-            "accounts": [item.entry for item in judged.values()],
-            "bots": bots,
-            "restated": restated(
-                self._warehouse, [name for name, item in judged.items() if item.has_truth]
-            ),
-            "breaks": [],
-            "journal": None,
-            "pages": [],
-        }
-        return shown_document(document), breaks
+        status = run_status((item.status for item in judged.values()), (bot.status for bot in bots))
+        document = Document(
+            run=self._run,
+            as_of=as_of.isoformat(),
+            status=status,
+            accounts=[item.entry for item in judged.values()],
+            bots=bots,
+            restatements=[
+                Restatement.model_validate(one)
+                for one in restated(
+                    self._warehouse, [name for name, item in judged.items() if item.has_truth]
+                )
+            ],
+            findings=self._all_findings(),
+        )
+        return shown_document(document.as_json()), breaks
 
     def _account(self, account: Account, window: Window, promises: Sequence[Promise]) -> _Judged:
         fetched = self._fetched.get(account.id, Fetched())
@@ -164,20 +172,25 @@ class DocumentBuilder:
             and not self._has_lost_rows(account.id)
         )
         total, unowned, netting = self._sums(account) if has_truth else NO_SUMS
-        entry: dict[str, Any] = {
-            "account": account.id,
-            "status": status,
-            "currency": account.currency,
-            "session": window.last.date.isoformat(),
-            "coverage": {name: coverage[name] for name in SHOWN},
-            "proven_window": _stretch(proven_window(self._warehouse, account, promises)),
-            "proofs": {**proofs, **({"difference": differences} if differences else {})},
-            "total": total,
-            "valued": self._valued(account),
-            "unowned": unowned,
-            "netting": netting,
-            "reasons": reasons,
-        }
+        entry = AccountEntry.model_validate(
+            {
+                "account": account.id,
+                "status": status,
+                "currency": account.currency,
+                "session": window.last.date.isoformat(),
+                "coverage": {name: coverage[name] for name in SHOWN},
+                "proven_window": _stretch(proven_window(self._warehouse, account, promises)),
+                "proofs": {
+                    name: _proof(closes, differences.get(name, {}))
+                    for name, closes in proofs.items()
+                },
+                "window": total,
+                "valuation": self._valuation(account),
+                "unowned": unowned,
+                "netting": netting,
+                "reasons": reasons,
+            }
+        )
         last = window.last
         return _Judged(status, is_sound, last.date, last.start, account.since, has_truth, entry)
 
@@ -262,6 +275,25 @@ class DocumentBuilder:
             listed(f"{row['instrument']}: {row['reason']}" for row in rows if row["instrument"]),
         )
 
+    def _all_findings(self) -> list[Finding]:
+        """Return every finding of the accounts judged, of the as-of session of its account."""
+        rows = self._warehouse.rows(
+            """
+            select f.account, f.instrument, a.last_date, f.reason
+            from proofs.findings f join config.accounts a on a.account = f.account
+            order by f.account, f.instrument nulls first, f.reason
+            """
+        )
+        return [
+            Finding(
+                account=row["account"],
+                instrument=row["instrument"],
+                session=row["last_date"].isoformat(),
+                reason=row["reason"],
+            )
+            for row in rows
+        ]
+
     def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
         """Return the account's own total, what nobody owns, and what netting makes up.
 
@@ -269,7 +301,7 @@ class DocumentBuilder:
         instrument netting each other is what `sql/audits/netting.sql` asserts.
         """
         rows = self._warehouse.rows("from pnl.total where account = ?", [account.id])
-        zero: dict[str, Any] = dict.fromkeys(TRUTH, Decimal(0)) | {"fills": 0}
+        zero: dict[str, Any] = dict.fromkeys(FIGURES, Decimal(0)) | {"fills": 0}
         own = next((row for row in rows if row["scope"] == "account"), zero)
         nobody = next((r for r in rows if r["scope"] == "bot" and r["bot"] is None), zero)
         parts = [row["net"] for row in rows if row["scope"] == "bot"]
@@ -279,7 +311,7 @@ class DocumentBuilder:
         total = _money(own) | {"unrealised": _shown(self._unrealised(account.id))}
         return total, {"net": _shown(nobody["net"]), "fills": nobody["fills"]}, _shown(netting)
 
-    def _valued(self, account: Account) -> dict[str, int]:
+    def _valuation(self, account: Account) -> dict[str, int]:
         """Return how the window's fills and costs were valued in the account's currency: how many.
 
         `exact` in that currency, `converted` at a rate of their own, `estimated` by the venue's
@@ -287,7 +319,7 @@ class DocumentBuilder:
         """
         rows = self._warehouse.rows(
             """
-            select coalesce(v.valued, 'unknown') as valued, sum(v.n)::bigint as n
+            select coalesce(v.valuation, 'unknown') as valuation, sum(v.n)::bigint as n
             from pnl.valuation v
             join config.accounts a on a.account = v.account
             where v.account = ? and v.session_date between a.first_date and a.last_date
@@ -295,7 +327,7 @@ class DocumentBuilder:
             """,
             [account.id],
         )
-        return {row["valued"]: row["n"] for row in rows}
+        return {row["valuation"]: row["n"] for row in rows}
 
     def _unrealised(self, account: str) -> Decimal | None:
         """Return Σ over open lots of value at the statement's mark − cost; None where unknown.
@@ -344,17 +376,17 @@ class DocumentBuilder:
         self,
         bot: Bot,
         account: _Judged,
-        spans: Mapping[str, Mapping[str, Any]],
+        spans: Mapping[Span, Mapping[str, Any]],
         signed: SignedOff | None,
-    ) -> tuple[dict[str, Any], list[Break]]:
-        entries: dict[str, dict[str, Any]] = {}
-        compared: dict[str, tuple[Decimal | None, Decimal | None]] = {}
+    ) -> tuple[BotEntry, list[Break]]:
+        entries: dict[Span, dict[str, Any]] = {}
+        compared: dict[Span, tuple[Decimal | None, Decimal | None]] = {}
         for span, row in spans.items():
-            entries[span], (amount, truth) = _divergence(bot, row, account.has_truth)
-            counted = signed.beyond(span, account.session, amount) if signed else amount
-            compared[span] = counted, truth
+            entries[span], (divergence, broker) = _divergence(bot, row, account.has_truth)
+            counted = signed.beyond(span, account.session, divergence) if signed else divergence
+            compared[span] = counted, broker
             entries[span]["causes"] = causes_of(
-                self._warehouse, bot.id, span, entries[span]["amount"]
+                self._warehouse, bot.id, span, entries[span]["divergence"]
             )
         doubts = self._doubts.get(bot.id, [])
         is_proven = account.is_sound and not doubts
@@ -364,30 +396,30 @@ class DocumentBuilder:
             status = "unproven"
         breaks = [
             Break(
-                *(bot.account, bot.id, span, text(amount), text(truth)),
-                bound=text(self._tolerance.bound(truth)),
-                session=account.session.isoformat() if span == "day" else "",
+                *(bot.account, bot.id, span, text(divergence), text(broker)),
+                bound=text(self._tolerance.bound(broker)),
+                session=account.session.isoformat() if span == "session" else "",
             )
-            for span, (amount, truth) in compared.items()
+            for span, (divergence, broker) in compared.items()
             if status == "diverged"
-            and amount is not None
-            and truth is not None
-            and diverges(amount, truth, self._tolerance)
+            and divergence is not None
+            and broker is not None
+            and diverges(divergence, broker, self._tolerance)
         ]
-        entry = {
-            "bot": bot.id,
-            "account": bot.account,
-            "status": status,
-            "total": entries["total"],
-            "day": entries["day"],
-            "signed_off": signed and _signed(signed, compared["total"][0]),
-            "causes": entries["total"].pop("causes"),
-            "reasons": [*self._why(bot, account, doubts), *alarms],
-        }
+        entry = BotEntry.model_validate(
+            {
+                "bot": bot.id,
+                "account": bot.account,
+                "status": status,
+                **entries,
+                "signed_off": signed and _signed(signed, compared["window"][0]),
+                "reasons": [*self._why(bot, account, doubts), *alarms],
+            }
+        )
         return entry, breaks
 
     def _alarms(
-        self, bot: Bot, account: _Judged, spans: Mapping[str, Mapping[str, Any]]
+        self, bot: Bot, account: _Judged, spans: Mapping[Span, Mapping[str, Any]]
     ) -> list[str]:
         """Return what says that a bot traded, where the broker shows not one fill of it.
 
@@ -396,15 +428,15 @@ class DocumentBuilder:
         """
         if not account.has_truth:
             return []
-        closed, beat = int(spans["day"]["trades"]), self._beats.get(bot.id)
+        closed, beat = int(spans["session"]["trades"]), self._beats.get(bot.id)
         alarms = []
-        if closed and not spans["day"]["fills"]:
+        if closed and not spans["session"]["fills"]:
             alarms.append(
                 f"its books show {closed} trades closed in session {account.session}, and the "
                 "broker not one fill: is it the right account, and are its instruments or its "
                 "order_tag named?"
             )
-        if beat is not None and beat >= account.starts_at and not spans["total"]["fills"]:
+        if beat is not None and beat >= account.starts_at and not spans["window"]["fills"]:
             alarms.append(
                 f"it is alive (its heartbeat is of {beat:%Y-%m-%d %H:%M} UTC), and the broker "
                 f"shows not one fill of it since {account.since}: is it the right account, and are "
@@ -430,7 +462,13 @@ def add_unjudged(
 
     They are failed and unproven, and every figure of theirs is null.
     """
-    unknown = {"claimed": None, "truth": dict.fromkeys(TRUTH), "amount": None, "pct": None}
+    unknown: dict[str, Any] = {
+        "claimed": None,
+        "broker": dict.fromkeys(FIGURES),
+        "divergence": None,
+        "divergence_pct": None,
+        "causes": [],
+    }
     total, unowned, netting = NO_SUMS
     document["accounts"] += [
         {
@@ -440,24 +478,23 @@ def add_unjudged(
             "session": window.last.date.isoformat(),
             "coverage": dict.fromkeys(SHOWN, "failed"),
             "proven_window": None,
-            "proofs": dict.fromkeys(("positions", *COMPARED), "absent"),
-            "total": total,
-            "valued": {},
+            "proofs": {name: _proof("absent", {}) for name in ("positions", *COMPARED)},
+            "window": total,
+            "valuation": {},
             "unowned": unowned,
             "netting": netting,
-            "reasons": [why],
+            "reasons": [reason],
         }
-        for account, window, why in accounts
+        for account, window, reason in accounts
     ]
     document["bots"] += [
         {
             "bot": bot.id,
             "account": bot.account,
             "status": "unproven",
-            "total": unknown,
-            "day": unknown,
+            "window": unknown,
+            "session": unknown,
             "signed_off": None,
-            "causes": [],
             "reasons": [f"its account {bot.account} is failed"],
         }
         for bot in bots
@@ -466,6 +503,7 @@ def add_unjudged(
         (entry["status"] for entry in document["accounts"]),
         (entry["status"] for entry in document["bots"]),
     )
+    document |= Document.model_validate(document).as_json()
 
 
 def proven_window(
@@ -527,28 +565,32 @@ def _divergence(
     row: Mapping[str, Any],
     has_truth: bool,
 ) -> tuple[dict[str, Any], tuple[Decimal | None, Decimal | None]]:
-    """Return one span of a bot's entry, and (amount, truth) as judgement needs them.
+    """Return one span of a bot's entry, and (divergence, broker PnL) as judgement needs them.
 
-    A bot without an event in the span has a truth of 0, where its account's evidence was read;
+    A bot without an event in the span has a broker PnL of 0, where its account's evidence was read;
     where it was not, nothing is known of any bot.
     """
     is_quiet = row["fills"] is None
-    truth: dict[str, Decimal | None] = dict.fromkeys(TRUTH)
+    broker: dict[str, Decimal | None] = dict.fromkeys(FIGURES)
     if has_truth:
-        truth = {name: Decimal(0) if is_quiet else row[name] for name in TRUTH}
-    measure = truth["net"]
-    if bot.recognises == "payment" and measure is not None and truth["open_costs"] is not None:
-        measure = EXACT.add(measure, truth["open_costs"])
+        broker = {name: Decimal(0) if is_quiet else row[name] for name in FIGURES}
+    measure = broker["net"]
+    if bot.costs_booked == "when_paid" and measure is not None and broker["open_costs"] is not None:
+        measure = EXACT.add(measure, broker["open_costs"])
     claimed: Decimal | None = row["claimed"]
-    amount = None if claimed is None or measure is None else EXACT.subtract(claimed, measure)
-    pct = None if amount is None or measure is None else percentage(amount, measure)
+    divergence = None
+    if claimed is not None and measure is not None:
+        divergence = EXACT.subtract(claimed, measure)
+    pct = None
+    if divergence is not None and measure is not None:
+        pct = percentage(divergence, measure)
     entry = {
         "claimed": _shown(claimed),
-        "truth": {name: _shown(value) for name, value in truth.items()},
-        "amount": _shown(amount),
-        "pct": None if pct is None else f"{pct:f}",
+        "broker": {name: _shown(value) for name, value in broker.items()},
+        "divergence": _shown(divergence),
+        "divergence_pct": None if pct is None else f"{pct:f}",
     }
-    return entry, (amount, measure)
+    return entry, (divergence, measure)
 
 
 def _signed(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:
@@ -562,12 +604,18 @@ def _signed(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:
     }
 
 
+def _proof(status: ProofStatus, differences: Mapping[str, str]) -> dict[str, Any]:
+    """Return a proof as the document shows it: what differs, and the one difference alone."""
+    only = next(iter(differences.values())) if len(differences) == 1 else None
+    return {"status": status, "difference": only, "differences": dict(differences)}
+
+
 def _more(others: int) -> str:
     return f" and {others} more" if others else ""
 
 
 def _money(row: Mapping[str, Any]) -> dict[str, str | None]:
-    return {name: _shown(row[name]) for name in TRUTH}
+    return {name: _shown(row[name]) for name in FIGURES}
 
 
 def _shown(value: Decimal | None) -> str | None:

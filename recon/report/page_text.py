@@ -98,19 +98,19 @@ def _unproven(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _diverged(bot: Mapping[str, Any], currency: str) -> str:
     lines = [f"{bot['bot']} ({bot['account']}) DIVERGED"]
-    for span, label in (("total", "window"), ("day", "session")):
+    for span in ("window", "session"):
         part = bot[span]
-        truth = part["truth"]
-        share = "" if part["pct"] is None else f" ({part['pct']}%)"
+        broker, pct = part["broker"], part["divergence_pct"]
+        share = "" if pct is None else f" ({pct}%)"
         lines += [
-            f"{label}: claimed {part['claimed']} {currency}, truth {truth['net']}",
-            f"  divergence {part['amount']}{share}",
+            f"{span}: claimed {part['claimed']} {currency}, broker net {broker['net']}",
+            f"  divergence {part['divergence']}{share}",
             *_signed_off(bot, span),
             "  "
-            + ", ".join(f"{name} {truth[name]}" for name in ("gross", "fees", "funding", "other"))
-            + f": net {truth['net']}",
+            + ", ".join(f"{name} {broker[name]}" for name in ("gross", "fees", "funding", "other"))
+            + f": net {broker['net']}",
         ]
-    return "\n".join([*lines, f"because: {causes_in_words(bot['causes'])}"])
+    return "\n".join([*lines, f"because: {causes_in_words(bot['window']['causes'])}"])
 
 
 def causes_in_words(causes: Sequence[Mapping[str, Any]]) -> str:
@@ -126,7 +126,7 @@ def causes_in_words(causes: Sequence[Mapping[str, Any]]) -> str:
 
 def _signed_off(bot: Mapping[str, Any], span: str) -> list[str]:
     signed = bot.get("signed_off")
-    if signed is None or span != "total":
+    if signed is None or span != "window":
         return []
     return [
         f"  of it {signed['amount']} signed off as of {signed['as_of']}, {signed['beyond']} not"

@@ -37,7 +37,7 @@ COLOURS = {
     "resolved": "green",
 }
 UNKNOWN = "?"
-SPANS = {"total": "window", "day": "session"}
+SPANS = ("window", "session")
 SMALL = Decimal("0.01")
 WIDE = 90
 """Columns from which there is room for every figure in full."""
@@ -81,7 +81,7 @@ def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = N
     table.add_column("break", no_wrap=True)
     table.add_column("bot, account", overflow="fold")
     table.add_column("kind", no_wrap=True)
-    table.add_column("amount", justify="right", overflow="fold")
+    table.add_column("divergence", justify="right", overflow="fold")
     table.add_column("first seen, age", overflow="fold")
     table.add_column("status", overflow="fold")
     table.add_column("who, when, why", overflow="fold")
@@ -90,14 +90,18 @@ def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = N
             item["break"],
             f"{escape(item['bot'])}\n{escape(item['account'])}",
             f"{item['kind']}\n{item['session'] or ''}",
-            f"{_number(item['amount'])}\n{_status(item['severity'] or UNKNOWN)}",
+            f"{_number(item['divergence'])}\n{_status(item['severity'] or UNKNOWN)}",
             f"{item['first_seen']}\n{_age(item)}",
             _standing(item),
-            escape(f"{item['who']}, {item['at'][:16].replace('T', ' ')}\n{item['why']}"),
+            escape(_action(item["last_action"])),
         )
     out.print(table)
     for line in assigned_lines(one for item in shown for one in item.get("assignments", ())):
         out.print(line, highlight=False, soft_wrap=True)
+
+
+def _action(action: Mapping[str, Any] | None) -> str:
+    return f"{action['by']}, {_minute(action['at'])}\n{action['reason']}" if action else ""
 
 
 def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -254,33 +258,33 @@ def _literal(text: str) -> str:
 
 def _bots(document: Mapping[str, Any], width: int) -> Table:
     """One bot in two rows, window and as-of session. A figure may fold, and is never cut."""
-    spans = [bot[span]["truth"] for bot in document["bots"] for span in SPANS]
+    spans = [bot[span]["broker"] for bot in document["bots"] for span in SPANS]
     parts = ["gross", "fees", "funding"]
-    if any(truth["other"] != "0" for truth in spans):
+    if any(broker["other"] != "0" for broker in spans):
         parts.append("other")
     is_wide = width >= WIDE
     share = ("%",) if is_wide else ()
-    table = _table("Bots: what they claim, and what is true")
+    table = _table("Bots: claimed PnL beside broker PnL")
     table.add_column("bot", overflow="fold")
     table.add_column("", no_wrap=True)
     for name in ("claimed", *parts, "net", "divergence" if is_wide else "off by", *share):
         table.add_column(name, justify="right", overflow="fold")
     for bot in document["bots"]:
-        for span, label in SPANS.items():
+        for span in SPANS:
             part = bot[span]
             table.add_row(
-                escape(bot["bot"]) if span == "total" else _status(bot["status"]),
-                label,
+                escape(bot["bot"]) if span == "window" else _status(bot["status"]),
+                span,
                 _number(part["claimed"]),
-                *(_number(part["truth"][name]) for name in (*parts, "net")),
-                _number(part["amount"]),
-                *(part["pct"] or "" for _ in share),
+                *(_number(part["broker"][name]) for name in (*parts, "net")),
+                _number(part["divergence"]),
+                *(part["divergence_pct"] or "" for _ in share),
             )
     return table
 
 
 def _accounts(document: Mapping[str, Any]) -> Table:
-    table = _table("Accounts: what the broker's books add up to")
+    table = _table("Accounts: broker PnL")
     table.add_column("account", overflow="fold")
     table.add_column("")
     for name in ("net", "open_costs", "unrealised", "unowned", "netting"):
@@ -289,7 +293,7 @@ def _accounts(document: Mapping[str, Any]) -> Table:
         table.add_row(
             escape(item["account"]),
             _status(item["status"]),
-            *(_number(item["total"][name]) for name in ("net", "open_costs", "unrealised")),
+            *(_number(item["window"][name]) for name in ("net", "open_costs", "unrealised")),
             _number(item["unowned"]["net"]),
             _number(item["netting"]),
         )
@@ -298,7 +302,7 @@ def _accounts(document: Mapping[str, Any]) -> Table:
 
 def _evidence(account: Mapping[str, Any]) -> str:
     """Say in a line what is known of an account, and what closes."""
-    proofs = {name: said for name, said in account["proofs"].items() if name != "difference"}
+    proofs = {name: proof["status"] for name, proof in account["proofs"].items()}
     return (
         f"{escape(account['account'])}: evidence: {_grouped(account['coverage'])}; "
         f"proofs: {_grouped(proofs)}; {escape(window_text(account['proven_window']))}"
@@ -331,12 +335,12 @@ def _told(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each cause, what was restated, what was signed off, and each break."""
     for bot in document["bots"]:
         if bot["status"] == "diverged":
-            yield f"{escape(bot['bot'])}: {escape(causes_in_words(bot['causes']))}"
-    for item in document["restated"]:
+            yield f"{escape(bot['bot'])}: {escape(causes_in_words(bot['window']['causes']))}"
+    for item in document["restatements"]:
         whose = item["bot"] or item["account"]
         yield (
             f"restated: {escape(whose)} {item['session']}: net {_number(item['from'])} → "
-            f"{_number(item['to'])}: {escape('; '.join(item['why']))}"
+            f"{_number(item['to'])}: {escape('; '.join(item['reason']))}"
         )
     for bot in document["bots"]:
         if signed := bot.get("signed_off"):
@@ -352,7 +356,8 @@ def _break(item: Mapping[str, Any]) -> str:
     """Say in a line how a break stands; of a night before there were severities, what it knew."""
     known = [_status(item["severity"])] if item.get("severity") else []
     return (
-        f"break {item['break']}: {escape(item['bot'])} {item['kind']} {_number(item['amount'])}, "
+        f"break {item['break']}: {escape(item['bot'])} {item['kind']} "
+        f"{_number(item['divergence'])}, "
         f"{', '.join([_age(item), *known, _standing(item)])}"
     )
 

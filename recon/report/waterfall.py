@@ -35,12 +35,12 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
         out.print(escape(reason), highlight=False, soft_wrap=True)
     for line in assigned_lines(told["assignments"]):
         out.print(line, highlight=False, soft_wrap=True)
-    if told["total"]["amount"] is None:
-        out.print("Claim or truth is not known: there is nothing to explain yet.")
+    if told["window"]["divergence"] is None:
+        out.print("Claim or net is not known: there is nothing to explain yet.")
         return
     out.print(_waterfall(told))
     out.print(
-        "A cause is its part of the divergence, claimed − truth: + where the bot shows too much.",
+        "The causes add up to the divergence, claimed − broker net; + where the bot shows more.",
         soft_wrap=True,
     )
     for sentence in told["probably"]:
@@ -51,13 +51,13 @@ def print_explanation(told: Mapping[str, Any], console: Console | None = None) -
 
 
 def _waterfall(told: Mapping[str, Any]) -> Table:
-    """Return a table from the claim to the truth: a cause's bar begins where the last one ended.
+    """Return a table from claim to broker net: a cause's bar begins where the last one ended.
 
-    A cause's amount is its part of the divergence; the claim less all of them is the truth.
+    A cause's amount is its part of the divergence; the claim less all of them is the broker net.
     """
-    claimed = Decimal(told["total"]["claimed"])
-    amount = Decimal(told["total"]["amount"])
-    steps = [row for row in told["causes"] if row["amount"] != "0"]
+    claimed = Decimal(told["window"]["claimed"])
+    amount = Decimal(told["window"]["divergence"])
+    steps = [row for row in told["window"]["causes"] if row["amount"] != "0"]
     sums = [claimed]
     for row in steps:
         sums.append(sums[-1] - Decimal(row["amount"]))
@@ -77,8 +77,8 @@ def _waterfall(told: Mapping[str, Any]) -> Table:
         table.add_row(name, _money(moved, is_signed=True), share, str(row["trades"] or ""), bar)
     if not steps:
         table.add_row("no difference", "0", "", "", "")
-    truth = claimed - amount
-    table.add_row("truth", _money(truth), "", "", _bar(Decimal(0), truth, low, high))
+    net = claimed - amount
+    table.add_row("broker net", _money(net), "", "", _bar(Decimal(0), net, low, high))
     return table
 
 

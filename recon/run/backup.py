@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.control.manifests import Manifest
 from recon.core.records import Clock
 from recon.core.sql_names import quoted
@@ -53,7 +53,7 @@ def back_up(
     with (
         storing(state),
         locked_state(state, patience_s=patience_s),
-        Ledger(state / LEDGER) as ledger,
+        Ledger(state / CONTROL) as ledger,
     ):
         name = f"{document['as_of']}-{document['run']}"
         folder = state / BACKUPS / name
@@ -65,16 +65,16 @@ def back_up(
             held = ledger.last_manifest()
             written = _written(state / WAREHOUSE)
             copy_file(state / WAREHOUSE, draft / WAREHOUSE)
-            ledger.copy_to(draft / LEDGER)
+            ledger.copy_to(draft / CONTROL)
             _verify_warehouse(draft / WAREHOUSE, held)
-            _verify_ledger(draft / LEDGER)
+            _verify_ledger(draft / CONTROL)
             said = {
                 "as_of": document["as_of"],
                 "run": document["run"],
                 "at": now().isoformat(),
                 "rows": dict(held.rows),
                 "sha256": held.sha256,
-                "files": {each: _hash(draft / each) for each in (WAREHOUSE, LEDGER)},
+                "files": {each: _hash(draft / each) for each in (WAREHOUSE, CONTROL)},
                 "written": written,
             }
             (draft / SAID).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
@@ -168,7 +168,7 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
         for each, expected in said["files"].items():
             if _hash(folder / each) != expected:
                 raise StateError(f"{folder / each} is damaged: name another backup: {there}")
-        files = [WAREHOUSE, *([] if is_sound(state / LEDGER) else [LEDGER])]
+        files = [WAREHOUSE, *([] if is_sound(state / CONTROL) else [CONTROL])]
         with ExitStack() as until_copied:  # all of them before any is put in place
             drafts = {each: until_copied.enter_context(draft_of(state / each)) for each in files}
             for each, draft in drafts.items():
@@ -182,7 +182,7 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
                         old.rename(aside / old.name)
                 draft.rename(state / each)
         sync_folder(state)
-        with Ledger(state / LEDGER) as ledger:
+        with Ledger(state / CONTROL) as ledger:
             held = Manifest(said["rows"], said["sha256"])
             ledger.restored(folder.name, held, who=who, user=user, at=now())
         return Restored(folder.name, tuple(files), aside)

@@ -17,7 +17,7 @@ from recon.bot_databases.mappings import BooksMapping
 from recon.bot_databases.run_mapping import BooksTables, MappingLimits, Problem, read_books, unpack
 from recon.breaks.claims import named_by_venue
 from recon.config.settings import Account, Bot, Config
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.core.calendars import TradeDates, calendar, last_ended
 from recon.core.coverage import reach
 from recon.core.liveness import NoBeat, judge
@@ -216,7 +216,7 @@ def _check_evidence(account: Account, config: Config) -> CheckItem:
 
 def _check_state(config: Config) -> list[CheckItem]:
     """Look at recon's own files, as far as one may while a night runs: the ledger, the backups."""
-    path = config.state / LEDGER
+    path = config.state / CONTROL
     if not path.exists() and not backups(config.state):
         return []
     if not is_sound(path):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from recon.control.ledger import LEDGER
+from recon.control.ledger import CONTROL
 from recon.core.records import CheckItem
 from recon.warehouse.commit import WAREHOUSE
 
@@ -81,7 +81,7 @@ def _read_only(path: Path) -> tuple[str, str]:
 
 def _without_room(state: Path, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield that the disk is full: a night needs room to write, and for a backup of its files."""
-    files = [state / name for name in (WAREHOUSE, LEDGER)]
+    files = [state / name for name in (WAREHOUSE, CONTROL)]
     needed = ROOM + sum(path.stat().st_size for path in files if path.exists())
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize

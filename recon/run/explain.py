@@ -1,4 +1,4 @@
-"""Why a bot's claim is not its truth: cause by cause, then trade by trade, beside its fills."""
+"""Explain a bot's divergence: cause by cause, then trade by trade, beside the broker's fills."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from recon.core.numbers import EXACT, text
 from recon.core.records import Cause
 from recon.errors import UsageError
 from recon.outside_text import csv_cell
+from recon.report.schema import SCHEMA
 from recon.run.nightly import Night, rehearsed
 from recon.warehouse.database import Warehouse
 
@@ -72,18 +73,17 @@ def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
         )
         trades = _worst(rows) if trade is None else [_known(warehouse, bot, trade)]
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "bot": bot,
             "account": entry["account"],
             "currency": account["currency"],
             "as_of": document["as_of"],
             "status": entry["status"],
             "reasons": entry["reasons"],
-            "total": entry["total"],
-            "causes": entry["causes"],
-            "day": entry["day"],
+            "window": entry["window"],
+            "session": entry["session"],
             "probably": _probably(
-                entry["causes"], _known_ways(warehouse, bot, night.config.folder)
+                entry["window"]["causes"], _known_ways(warehouse, bot, night.config.folder)
             ),
             "trades": [_side_by_side(warehouse, bot, name, rows) for name in trades],
             "assignments": _assignments(warehouse, bot),

@@ -20,8 +20,8 @@ from connectors.retry import Patience
 from recon.breaks.claims import Landed, keep_claims, landed
 from recon.config.settings import Config
 from recon.control.assignments import latest
-from recon.control.breaks import Break, Sighting
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.breaks import Break, BreakObservation
+from recon.control.ledger import CONTROL, Ledger
 from recon.control.sign_offs import SignedOff
 from recon.core.calendars import Calendar
 from recon.core.page import Page
@@ -36,7 +36,7 @@ from recon.paging.channels import outlets
 from recon.paging.delivery import Watched, decide, deliver, told_pages
 from recon.report.document import DocumentBuilder, Fetched, add_unjudged
 from recon.report.page_text import runs_again
-from recon.run.pipeline import build, configure, note_told
+from recon.run.pipeline import build, configure, record_reported
 from recon.run.read_published import copied
 from recon.system.interruption import heed
 from recon.system.progress import Progress, Silent
@@ -233,14 +233,14 @@ def _tell(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any]
     books = {
         haul.account: landed(haul.items, before)
         for haul, before in zip(hauls, stood, strict=True)
-        if haul.venue == "books"
+        if haul.venue == "bot_database"
     }
     unreadable = _model(work, plan, hauls, books)
     with night.stages("judge"):
         document, found = _judge(work, plan, hauls, unreadable)
-        note_told(
+        record_reported(
             warehouse,
-            [a["account"] for a in document["accounts"] if a["total"]["net"] is not None],
+            [a["account"] for a in document["accounts"] if a["window"]["net"] is not None],
         )
     return document, found
 
@@ -293,7 +293,7 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
         night.config, as_of=night.as_of, accounts=[account], now=night.now, patience=night.patience
     )
     folder = night.config.state
-    if not (folder / WAREHOUSE).exists() and not (folder / LEDGER).exists():
+    if not (folder / WAREHOUSE).exists() and not (folder / CONTROL).exists():
         raise UsageError(f"there is no evidence in {folder} yet: run recon run first")
     quiet = replace(night, is_fetching=False, is_paging=False, asked_for=bot)
     patience_s, note = night.lock_patience_s, night.progress.note
@@ -322,7 +322,7 @@ def read_back(
 
     Raises UsageError where nothing was.
     """
-    path = config.state / LEDGER
+    path = config.state / CONTROL
     document = None
     if path.exists():
         with storing(config.state), Ledger(path) as ledger:
@@ -366,7 +366,9 @@ def _model(
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
     assigned = latest(work.ledger.assignments()).values()
     configure(warehouse, accounts, bots, night.now(), night.asked_for, assigned, shared=plan.shared)
-    failed = {haul.account: haul.error for haul in hauls if haul.venue == "books" and haul.error}
+    failed = {
+        haul.account: haul.error for haul in hauls if haul.venue == "bot_database" and haul.error
+    }
     with night.stages("claims"):
         unreadable = keep_claims(warehouse, plan, books, failed)
     methods = {one.account.id: one.account.lots for one in plan.accounts}
@@ -378,7 +380,9 @@ def _judge(
     work: Work, plan: Plan, hauls: Sequence[Haul], unreadable: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[Break]]:
     """Return the document, without breaks, journal and pages yet, and the breaks found."""
-    errors = {haul.account: haul.error for haul in hauls if haul.venue != "books" and haul.error}
+    errors = {
+        haul.account: haul.error for haul in hauls if haul.venue != "bot_database" and haul.error
+    }
     fetched = {
         one.account.id: Fetched(
             is_reached=one.account.id not in errors,
@@ -423,7 +427,7 @@ def _note_breaks(
     def age(account: str, first: date) -> int:
         return _sessions_between(plan.of(account).days, first, plan.as_of)
 
-    sighting = Sighting(
+    observation = BreakObservation(
         run=document["run"],
         at=night.now(),
         session=plan.as_of,
@@ -439,7 +443,7 @@ def _note_breaks(
     ours = {(one.bot.account, one.bot.id) for one in plan.bots}
     return [
         row | {"age_sessions": age(row["account"], date.fromisoformat(row["first_seen"]))}
-        for row in ledger.see_breaks(sighting)
+        for row in ledger.record_breaks(observation)
         if (row["account"], row["bot"]) in ours and row["first_seen"] <= plan.as_of.isoformat()
     ]
 

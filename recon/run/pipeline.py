@@ -145,8 +145,8 @@ def configure_bots(
         "config",
         "bots",
         _table(
-            ("bot", "account", "order_tag", "recognises", "asked_for"),
-            [(bot.id, bot.account, bot.order_tag, bot.recognises, asked_for) for bot in bots],
+            ("bot", "account", "order_tag", "costs_booked", "asked_for"),
+            [(bot.id, bot.account, bot.order_tag, bot.costs_booked, asked_for) for bot in bots],
         ),
     )
     warehouse.store(
@@ -188,8 +188,8 @@ def build(
     _record_fingerprints(warehouse, rules)
 
 
-def note_told(warehouse: Warehouse, accounts: Collection[str]) -> None:
-    """Keep what is told tonight of these accounts: a later night says what of it has moved."""
+def record_reported(warehouse: Warehouse, accounts: Collection[str]) -> None:
+    """Keep the figures that this run reports of these accounts, to find later restatements."""
     warehouse.store(
         "reports", "this_run", _table(("account",), [(account,) for account in accounts])
     )

@@ -116,7 +116,7 @@ def _holder(handle: int) -> str:
 OURS = (
     "*.lock",
     "lock",
-    "ledger.sqlite*",
+    "control.sqlite*",
     "warehouse.duckdb*",
     "reports",
     "scratch",

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.control.manifests import Manifest
 from recon.errors import StateError
 from recon.system.disk import REMEDY
@@ -46,7 +46,7 @@ def opened(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]]:
         if any(each.is_committed for each in history):
             raise StateError(f"{path} is missing, and runs have committed to it: {REMEDY}")
         if any((state / BACKUPS).glob("*/manifest.json")):
-            raise StateError(f"{path} and what {LEDGER} knew of it are gone: {REMEDY}")
+            raise StateError(f"{path} and what {CONTROL} knew of it are gone: {REMEDY}")
     is_old = path.exists()
     with Warehouse(path) as warehouse:
         if (
@@ -55,13 +55,13 @@ def opened(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]]:
             and ledger.is_new()
             and warehouse.rows("from raw.coverage limit 1")
         ):
-            raise StateError(f"{state / LEDGER} knows of no run, {path} does: {REMEDY}")
+            raise StateError(f"{state / CONTROL} knows of no run, {path} does: {REMEDY}")
         yield warehouse, _lost(path, warehouse, ledger)
 
 
 def known_ledger(state: Path) -> Ledger:
     """Open the ledger. Raises StateError where it has gone from beside a warehouse."""
-    path = state / LEDGER
+    path = state / CONTROL
     if (state / WAREHOUSE).exists() and not path.exists():
         raise StateError(f"{path} is missing: {REMEDY}")
     return Ledger(path)

@@ -79,8 +79,8 @@ class Warehouse:
         if is_read_only:
             return
         self._set_up("macros.sql")
-        if self._is_of_an_earlier_build():
-            self._set_up("raw_earlier/upgrade.sql")
+        if self._is_of_version_1():
+            self._set_up("raw_version_1/migrate.sql")
         self._set_up("raw/tables.sql")
 
     def interrupt(self) -> None:
@@ -173,13 +173,8 @@ class Warehouse:
     def _set_up(self, name: str) -> None:
         self._execute((sql_root() / name).read_text(encoding="utf-8"))
 
-    def _is_of_an_earlier_build(self) -> bool:
-        """Return whether there is a log whose records have no time of their own."""
-        columns = self._db.execute(
-            "select column_name from duckdb_columns() "
-            "where schema_name = 'raw' and table_name = 'records'"
-        ).fetchall()
-        return bool(columns) and ("at",) not in columns
+    def _is_of_version_1(self) -> bool:
+        return self.has("raw", "standing")
 
     def has(self, schema: str, name: str) -> bool:
         """Return whether there is such a table."""

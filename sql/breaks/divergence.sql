@@ -1,11 +1,11 @@
--- grain: one bot, over the window and over the as-of session; key: bot, span ('total' or 'day')
+-- grain: one bot, over the window and over the as-of session; key: bot, span ('window' or 'session')
 -- Claim beside truth; which lies how far from which is for judgement. A bot whose books could not
 -- be read has no claim: null. One that traded nothing has a truth of 0, given by its account's proof.
 with spans as (
   select b.bot, b.account, span, a.first_date, a.last_date
   from config.bots b
   join config.accounts a on a.account = b.account
-  cross join (values ('total'), ('day')) as v (span)
+  cross join (values ('window'), ('session')) as v (span)
 ),
 
 claimed as (
@@ -13,7 +13,7 @@ claimed as (
   from spans s
   left join claimed.by_session c
     on c.bot = s.bot and c.session_date between s.first_date and s.last_date
-    and (s.span = 'total' or c.session_date = s.last_date)
+    and (s.span = 'window' or c.session_date = s.last_date)
   semi join bot_database.readable r on r.bot = s.bot
   group by s.bot, s.span
 )
@@ -34,9 +34,9 @@ select
 from spans s
 left join claimed c on c.bot = s.bot and c.span = s.span
 left join (
-  select bot, 'total' as span, * exclude (bot, account, scope) from pnl.total where scope = 'bot'
+  select bot, 'window' as span, * exclude (bot, account, scope) from pnl.total where scope = 'bot'
   union all by name
-  select p.bot, 'day' as span, p.* exclude (bot, account, scope)
+  select p.bot, 'session' as span, p.* exclude (bot, account, scope)
   from pnl.by_session p
   join config.accounts a on a.account = p.account
   where p.scope = 'bot' and p.session_date = a.last_date

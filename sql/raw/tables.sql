@@ -162,7 +162,7 @@ where payload is not null;
 create or replace view raw.restaged as
 select account, kind, id
 from raw.to_stage
-where is_restaged and venue <> 'books';
+where is_restaged and venue <> 'bot_database';
 
 -- those of them that are staged as fills, orders, movements of cash or closed positions: on most nights none,
 -- and nothing is looked for among what earlier nights have staged

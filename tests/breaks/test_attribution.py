@@ -84,7 +84,7 @@ def test_an_order_that_a_stop_placed_is_the_stop_s_bot_s(tmp_path: Path) -> None
     silent = [trader("alpha"), trader("beta", "10")]
     document = one_night(tmp_path / "silent", book, bots=silent)
     assert statuses(document) == {"alpha": "diverged", "beta": "agreed"}
-    assert bots_of(document)["alpha"]["total"]["amount"] == "1000.00"
+    assert bots_of(document)["alpha"]["window"]["divergence"] == "1000.00"
     assert bots_of(document)["alpha"]["causes"][0]["cause"] == "unrecorded"
 
 
@@ -182,7 +182,7 @@ def test_a_person_says_whose_an_order_is_and_may_say_so_again(
         assert typed(capsys, tmp_path, *words, "--bot", "alpha")[0] == 0
         assigned = run(tmp_path, server, bots=bots)
         assert statuses(assigned) == {"alpha": "agreed", "beta": "agreed"}
-        moved = {one["bot"]: one["why"] for one in assigned["restated"]}
+        moved = {one["bot"]: one["why"] for one in assigned["restatements"]}
         assert "1 assignment of" in moved["alpha"][0]
 
     status, out, _ = typed(capsys, tmp_path, "unowned", "--json")

@@ -46,15 +46,15 @@ def told(folder: Path, liars: list[Liar]) -> None:
     document = one_night(folder, book, bots=[liar.bot for liar in liars])
     assert [entry["status"] for entry in document["accounts"]] == ["proven"]
     for liar, bot in zip(liars, document["bots"], strict=True):
-        causes = {one["cause"]: Fraction(one["amount"]) for one in bot["causes"]}
+        causes = {one["cause"]: Fraction(one["amount"]) for one in bot["window"]["causes"]}
         assert causes.pop("unexplained") == 0, (liar.lies, bot)
-        assert sum(causes.values()) == Fraction(bot["total"]["amount"])
+        assert sum(causes.values()) == Fraction(bot["window"]["divergence"])
         expected = planted(liar)
         assert causes.keys() == expected.keys(), (liar.lies, causes, expected)
         for cause, amount in expected.items():
             assert abs(causes[cause] - amount) < ROUNDED, (liar.lies, cause)
-        day = sum(Fraction(one["amount"]) for one in bot["day"]["causes"])
-        assert day == Fraction(bot["day"]["amount"])
+        day = sum(Fraction(one["amount"]) for one in bot["session"]["causes"])
+        assert day == Fraction(bot["session"]["divergence"])
 
 
 def test_each_lie_alone_is_named(tmp_path: Path) -> None:
@@ -107,8 +107,8 @@ def test_without_orders_in_the_books_trades_are_matched_by_their_looks(
 
 
 def causes_of(bot: dict[str, Any]) -> dict[str, Fraction]:
-    causes = {one["cause"]: Fraction(one["amount"]) for one in bot["causes"]}
-    assert sum(causes.values()) == Fraction(bot["total"]["amount"])
+    causes = {one["cause"]: Fraction(one["amount"]) for one in bot["window"]["causes"]}
+    assert sum(causes.values()) == Fraction(bot["window"]["divergence"])
     return causes
 
 
@@ -329,6 +329,8 @@ def test_a_row_that_an_earlier_night_had_was_deleted(tmp_path: Path) -> None:
         edited = Fraction(liar.rows[0]["pnl"]) + 5
         liar.rows[0]["pnl"] = written(edited)
         after = run(tmp_path, server, bots=[liar.bot])
-    assert before["bots"][0]["causes"] == [{"cause": "unexplained", "amount": "0", "trades": 0}]
-    causes = {one["cause"]: Fraction(one["amount"]) for one in after["bots"][0]["causes"]}
+    assert before["bots"][0]["window"]["causes"] == [
+        {"cause": "unexplained", "amount": "0", "trades": 0}
+    ]
+    causes = {one["cause"]: Fraction(one["amount"]) for one in after["bots"][0]["window"]["causes"]}
     assert causes == {"deleted": -Fraction(gone["pnl"]), "arithmetic": 5, "unexplained": 0}

@@ -22,12 +22,12 @@ NEARLY_ALL = Fraction(99, 100)
 def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
     book, rng = account(), random.Random(f"diary{seed}")
     diaries = [
-        Diary(rng, number, kind, lie, book, recognises, names_orders)
-        for number, (kind, lie, recognises, names_orders) in enumerate(
-            (kind, lie, recognises, names_orders)
+        Diary(rng, number, kind, lie, book, costs_booked, names_orders)
+        for number, (kind, lie, costs_booked, names_orders) in enumerate(
+            (kind, lie, costs_booked, names_orders)
             for kind in KINDS
             for lie in LIES
-            for recognises, names_orders in (("payment", True), ("close", rng.random() < 0.5))
+            for costs_booked, names_orders in (("payment", True), ("close", rng.random() < 0.5))
             if not (kind == "passivbot" and lie in OWN_PROFIT)
         )
     ]
@@ -37,13 +37,13 @@ def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
     document = one_night(tmp_path, book, bots=bots, patience=PATIENT)
     assert [entry["status"] for entry in document["accounts"]] == ["proven"]
     for diary, bot in zip(diaries, document["bots"], strict=True):
-        about = (diary.number, diary.kind, diary.lie, diary.recognises, diary.names_orders, bot)
+        about = (diary.number, diary.kind, diary.lie, diary.costs_booked, diary.names_orders, bot)
         causes = causes_of(bot)
-        off = Fraction(bot["total"]["amount"])
+        off = Fraction(bot["window"]["divergence"])
         assert sum(causes.values()) == off, about
-        day = sum(Fraction(one["amount"]) for one in bot["day"]["causes"])
-        assert day == Fraction(bot["day"]["amount"]), about
-        if diary.recognises == "close":
+        day = sum(Fraction(one["amount"]) for one in bot["session"]["causes"])
+        assert day == Fraction(bot["session"]["divergence"]), about
+        if diary.costs_booked == "close":
             off -= causes.pop("timing", Fraction(0))
         if not off:  # a wrong quantity moves nothing where nothing is closed after it
             assert (diary.lie, any(causes.values())) == ("qty", False), about

@@ -36,7 +36,7 @@ files = "statement.xml"
 id = "basket"
 account = "ib"
 instruments = ["SPY", "AAPL", "MSFT", "QQQ", "XOM"]
-books = "sqlite:///vault.sqlite"
+database = "sqlite:///vault.sqlite"
 mapping = "mapping"
 """
 
@@ -81,8 +81,8 @@ def test_each_is_named_though_no_row_names_its_entry(case: str, tmp_path: Path) 
     document = run_night(night)
     assert document["accounts"][0]["status"] == "proven", document["accounts"][0]["reasons"]
     [bot] = document["bots"]
-    causes = {one["cause"]: Fraction(one["amount"]) for one in bot["causes"]}
-    assert sum(causes.values()) == Fraction(bot["total"]["amount"])
+    causes = {one["cause"]: Fraction(one["amount"]) for one in bot["window"]["causes"]}
+    assert sum(causes.values()) == Fraction(bot["window"]["divergence"])
     assert causes.pop("unexplained") == 0
     assert causes.keys() == due.keys()
     for cause, amount in due.items():

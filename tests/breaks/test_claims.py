@@ -28,7 +28,7 @@ from tests.support.freqtrade import ERAS, Freqtrade
 
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
 UTC_DAYS = calendar(None)
-KEPT = ("books.trades", "books.fills", "books.positions", "claims.by_session")
+KEPT = ("bot_database.trades", "bot_database.fills", "bot_database.positions", "claims.by_session")
 ACCOUNT = FlexAccount(
     id="a", venue="ibkr-flex", currency="USD", since=BEGINNING.date(), files="x", calendar="24/7"
 )
@@ -36,7 +36,7 @@ ACCOUNT = FlexAccount(
 
 def plan_of(path: Path, mapping: BooksMapping, now: datetime) -> Plan:
     """Return the plan of a night at `now` for one bot, whose books lie at `path`."""
-    bot = Bot(id="b", account="a", instruments=("X",), books=f"sqlite:///{path}")
+    bot = Bot(id="b", account="a", instruments=("X",), database=f"sqlite:///{path}")
     above = Above(BEGINNING, mapping.watermarks)
     source = SqliteBooks("b", path, now=lambda: now, is_wanted=mapping.reads, above=above)
     return Plan(now.date(), (account_plan(now, source),), (BotPlan(bot, source, mapping),))
@@ -94,7 +94,7 @@ def test_nights_over_parts_are_one_over_the_whole(tmp_path: Path, era: str, seed
         whole = Nights(tmp_path / f"{number}", books, mapping)
         whole.night(now)
         assert kept.kept() == whole.kept()
-    assert len(kept.kept()["books.trades"]) > 10
+    assert len(kept.kept()["bot_database.trades"]) > 10
 
 
 MAPPING = """-- watermark: trades(closed) text

@@ -18,7 +18,7 @@ import pytest
 
 from recon.cli import run_cli
 from recon.commands import breaks as ledger_commands
-from recon.control.breaks import Break, Sighting
+from recon.control.breaks import Break, BreakObservation
 from recon.control.ledger import Ledger
 from recon.errors import ExitCode
 
@@ -40,17 +40,17 @@ passphrase = {{ env = "NOR_THIS" }}
 id = "btc"
 account = "okx"
 instruments = ["BTC-USDT-SWAP"]
-books = "sqlite:///vaults/btc.sqlite"
+database = "sqlite:///vaults/btc.sqlite"
 [[bots]]
 id = "eth"
 account = "okx"
 instruments = ["ETH-USDT-SWAP"]
-books = "sqlite:///vaults/eth.sqlite"
+database = "sqlite:///vaults/eth.sqlite"
 """
 FOUND = [
-    Break("okx", "btc", "total", "1682.00", "-373.00", "1.87"),
-    Break("okx", "btc", "day", "-2.50", "10.00", "1.00", "2026-05-14"),
-    Break("okx", "[retired]", "total", "7.00", "0", "1.00"),
+    Break("okx", "btc", "window", "1682.00", "-373.00", "1.87"),
+    Break("okx", "btc", "session", "-2.50", "10.00", "1.00", "2026-05-14"),
+    Break("okx", "[retired]", "window", "7.00", "0", "1.00"),
 ]
 DOCUMENT = {
     "as_of": "2026-05-14",
@@ -61,15 +61,15 @@ DOCUMENT = {
             "bot": "btc",
             "account": "okx",
             "status": "diverged",
-            "total": {"amount": "1682.00"},
-            "day": {"amount": "-2.50"},
+            "window": {"divergence": "1682.00"},
+            "session": {"divergence": "-2.50"},
         },
         {
             "bot": "eth",
             "account": "okx",
             "status": "unproven",
-            "total": {"amount": None},
-            "day": {"amount": None},
+            "window": {"divergence": None},
+            "session": {"divergence": None},
         },
     ],
 }
@@ -87,7 +87,7 @@ class Desk:
 
     @property
     def ledger(self) -> Path:
-        return self.folder / "state" / "ledger.sqlite"
+        return self.folder / "state" / "control.sqlite"
 
     def run(self) -> None:
         """Leave behind what a night does."""
@@ -95,7 +95,9 @@ class Desk:
         judged = {(item.account, item.bot): "" for item in FOUND}
         with Ledger(self.ledger) as ledger:
             ledger.begin_run("r1", AS_OF, AT)
-            ledger.see_breaks(Sighting("r1", AT, AS_OF, {"okx"}, judged, FOUND, lambda *_: 0))
+            ledger.record_breaks(
+                BreakObservation("r1", AT, AS_OF, {"okx"}, judged, FOUND, lambda *_: 0)
+            )
             ledger.end_run("r1", AT, DOCUMENT)
 
     def type(self, *arguments: str) -> tuple[int, str, str]:
@@ -157,26 +159,28 @@ def test_no_secret_is_asked_for_and_json_is_all_that_is_printed(desk: Desk, name
 def test_breaks_are_listed_with_all_that_is_known_of_them(desk: Desk) -> None:
     listed = desk.json("breaks")["breaks"]
     assert [(row["break"], row["bot"], row["kind"]) for row in listed] == [
-        (FOUND[2].id, "[retired]", "total"),
-        (FOUND[1].id, "btc", "day"),
-        (FOUND[0].id, "btc", "total"),
+        (FOUND[2].id, "[retired]", "window"),
+        (FOUND[1].id, "btc", "session"),
+        (FOUND[0].id, "btc", "window"),
     ]
     assert listed[2] == {
         "break": FOUND[0].id,
         "bot": "btc",
         "account": "okx",
-        "kind": "total",
+        "kind": "window",
         "session": None,
-        "amount": "1682.00",
+        "divergence": "1682.00",
         "first_seen": "2026-05-14",
         "last_seen": "2026-05-14",
         "age_sessions": 0,
         "severity": "critical",
         "status": "open",
         "reopened": False,
-        "who": "run r1",
-        "at": "2026-05-15T11:00:00+00:00",
-        "why": "off by 1682.00, where 1.87 may be",
+        "last_action": {
+            "by": "run r1",
+            "at": "2026-05-15T11:00:00+00:00",
+            "reason": "divergence 1682.00 exceeds the tolerance of 1.87",
+        },
         "assignments": [],
     }
     assert listed[1]["session"] == "2026-05-14"
@@ -193,14 +197,14 @@ def test_the_table_shows_them_to_a_person(desk: Desk) -> None:
 
 def test_of_one_bot_and_of_all_time(desk: Desk) -> None:
     desk.type("resolve", FOUND[0].id, "--reason", "booked")
-    assert [row["kind"] for row in desk.json("breaks", "--bot", "btc")["breaks"]] == ["day"]
+    assert [row["kind"] for row in desk.json("breaks", "--bot", "btc")["breaks"]] == ["session"]
     assert [row["kind"] for row in desk.json("breaks", "--open", "--bot", "btc")["breaks"]] == [
-        "day"
+        "session"
     ]
     everything = desk.json("breaks", "--all", "--bot", "btc")["breaks"]
     assert [(row["kind"], row["status"]) for row in everything] == [
-        ("day", "open"),
-        ("total", "resolved"),
+        ("session", "open"),
+        ("window", "resolved"),
     ]
     assert len(desk.json("breaks", "--bot", "[retired]")["breaks"]) == 1
     assert desk.json("breaks", "--bot", "eth")["breaks"] == []
@@ -211,10 +215,12 @@ def test_of_one_bot_and_of_all_time(desk: Desk) -> None:
 def test_who_says_so_is_the_user_of_this_machine_or_whom_by_names(desk: Desk) -> None:
     user = pwd.getpwuid(os.getuid()).pw_name
     [shown] = desk.json("ack", FOUND[0].id, "--note", " known ")["breaks"]
-    assert (shown["who"], shown["why"], shown["status"]) == (user, "known", "acknowledged")
-    assert datetime.now(UTC) >= datetime.fromisoformat(shown["at"]) > AT
+    action = shown["last_action"]
+    assert (action["by"], action["reason"], shown["status"]) == (user, "known", "acknowledged")
+    assert datetime.now(UTC) >= datetime.fromisoformat(action["at"]) > AT
     [shown] = desk.json("resolve", FOUND[1].id, "--reason", "booked", "--by", "anna")["breaks"]
-    assert (shown["who"], shown["why"], shown["status"]) == ("anna", "booked", "resolved")
+    action = shown["last_action"]
+    assert (action["by"], action["reason"], shown["status"]) == ("anna", "booked", "resolved")
     with closing(sqlite3.connect(desk.ledger)) as db:
         details = db.execute("select detail from journal where act in ('acknowledge', 'resolve')")
         assert [json.loads(detail)["user"] for (detail,) in details] == [user, user]
@@ -223,7 +229,7 @@ def test_who_says_so_is_the_user_of_this_machine_or_whom_by_names(desk: Desk) ->
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("ack", "nonsense", "--note", "x"), f"{FOUND[0].id}  btc total"),
+        (("ack", "nonsense", "--note", "x"), f"{FOUND[0].id}  btc window"),
         (("ack", FOUND[0].id), "--note"),
         (("ack", FOUND[0].id, "--note", " "), "--note: says nothing"),
         (("resolve", FOUND[0].id, "--reason", "x", "--by", ""), "--by: says nothing"),

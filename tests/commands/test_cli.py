@@ -63,21 +63,22 @@ DOCUMENT = {
     "accounts": [{
         "account": "okx", "status": "failed", "currency": "USDT",
         "coverage": {"fills": "failed", "ledger": "partial", "positions": "complete"},
-        "proofs": {"positions": "broken", "cash": "absent", "difference": {"positions": {}}},
-        "total": dict.fromkeys(["net", "open_costs", "unrealised"]),
+        "proofs": {"positions": {"status": "broken"}, "cash": {"status": "absent"}},
+        "window": dict.fromkeys(["net", "open_costs", "unrealised"]),
         "unowned": {"net": None, "fills": None}, "netting": None,
-        "proven_window": None, "valued": {},
+        "proven_window": None, "valuation": {},
         "reasons": ["the key [bold]says[/bold] trade"],
     }],
     "bots": [{
         "bot": "btc", "account": "okx", "status": "unproven", "reasons": ["its account failed"],
-        **{span: {"claimed": "1309.00", "amount": None, "pct": None, "truth": {
-            **dict.fromkeys(["gross", "fees", "funding", "net", "open_costs"]), "other": "-12345.678"}}
-           for span in ("total", "day")},
+        **{span: {"claimed": "1309.00", "divergence": None, "divergence_pct": None, "broker": {
+            **dict.fromkeys(["gross", "fees", "funding", "net", "open_costs"]),
+            "other": "-12345.678"}}
+           for span in ("window", "session")},
     }],
-    "restated": [],
+    "restatements": [],
     "breaks": [
-        {"break": "b1", "bot": "btc", "kind": "total", "amount": "1682.00", "age_sessions": 3,
+        {"break": "b1", "bot": "btc", "kind": "window", "divergence": "1682.00", "age_sessions": 3,
          "status": "open"}
     ],
     "pages": [{"page": "p1", "status": "failed"}],
@@ -106,7 +107,7 @@ def test_what_a_venue_says_is_not_taken_for_markup() -> None:
 
 
 def test_breaks_say_how_they_stand_and_sign_offs_stay_in_sight() -> None:
-    assert "b1: btc total 1,682.00, 3 sessions old, open" in shown()  # as an earlier run told it
+    assert "b1: btc window 1,682.00, 3 sessions old, open" in shown()  # as an earlier run told it
     document = json.loads(json.dumps(DOCUMENT))
     document["breaks"][0] |= {"severity": "critical", "reopened": True}
     document["bots"][0]["signed_off"] = {
@@ -120,7 +121,7 @@ def test_breaks_say_how_they_stand_and_sign_offs_stay_in_sight() -> None:
     out = StringIO()
     print_document(document, verbosity=1, console=Console(file=out, width=120))
     for line in (
-        "break b1: btc total 1,682.00, 3 sessions old, critical, open (reopened)",
+        "break b1: btc window 1,682.00, 3 sessions old, critical, open (reopened)",
         "signed off: btc 1,682.00 as of 2026-05-10 by [anna]: old; 0.00 beyond it",
         "journal: 7 entries, head ab12",
     ):

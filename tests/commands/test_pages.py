@@ -64,13 +64,13 @@ def typed(
 
 
 def enqueue(folder: Path, page: Page) -> None:
-    with Ledger(folder / "state" / "ledger.sqlite") as ledger:
+    with Ledger(folder / "state" / "control.sqlite") as ledger:
         ledger.enqueue(page, AT)
 
 
 def make_due(folder: Path) -> None:
     """Have every place be asked again, as if some time had gone by."""
-    with Ledger(folder / "state" / "ledger.sqlite") as ledger:
+    with Ledger(folder / "state" / "control.sqlite") as ledger:
         ledger._db.execute("update heard set due_at = ''")
 
 
@@ -149,14 +149,14 @@ def test_a_page_is_acknowledged_by_the_beginning_of_its_key(
 ) -> None:
     path = write(tmp_path)
     found = off_by("5.00")
-    with Ledger(tmp_path / "state" / "ledger.sqlite") as ledger, ledger.step():
-        ledger.see_breaks(sighting(AT.date(), [found]))
+    with Ledger(tmp_path / "state" / "control.sqlite") as ledger, ledger.step():
+        ledger.record_breaks(sighting(AT.date(), [found]))
         ledger.enqueue(Page("night-x", "t", "b", "major", subjects={found.id: "okx"}), AT)
     status, said, err = typed(path, capsys, "ack", "night", "--note", "known")
     assert status == ExitCode.AGREED
     assert [row["status"] for row in said["breaks"]] == ["acknowledged"]
     assert "acknowledged: night-x" in err
-    with Ledger(tmp_path / "state" / "ledger.sqlite") as ledger:
+    with Ledger(tmp_path / "state" / "control.sqlite") as ledger:
         assert [one["status"] for one in ledger.incidents()] == ["acknowledged"]
         assert ledger.audit()[1] == []
 

@@ -59,9 +59,9 @@ id = "btc-quantum"
 account = "okx-demo"
 instruments = ["BTC-USDT-SWAP"]
 order_tag = "btcq"
-books = "sqlite:///vaults/btc-quantum.sqlite"
+database = "sqlite:///vaults/btc-quantum.sqlite"
 mapping = "freqtrade"
-recognises = "close"
+costs_booked = "at_close"
 heartbeat = { file = "beats/btc-quantum.json", period_s = 60 }
 
 [paging]
@@ -152,7 +152,7 @@ def test_it_is_frozen(path: Path) -> None:
         ("confirmed_by", 'base_url = "http://x"\nconfirmed_by', "ibkr-today.base_url: "),
         ("[recon]", "[recon", "not valid TOML"),
         ("[recon]", "path = 1\n[recon]", "path: an unknown key"),
-        ('recognises = "close"', 'recognises = "never"', "bots.btc-quantum.recognises: "),
+        ('costs_booked = "at_close"', 'costs_booked = "never"', "bots.btc-quantum.costs_booked: "),
         (
             "sqlite:///vaults/btc-quantum.sqlite",
             "postgresql://bot:canary@host/db",
@@ -186,9 +186,9 @@ def test_it_is_frozen(path: Path) -> None:
             "books: it has a control character: write it without",
         ),
         (
-            'recognises = "close"',
-            'books_password = "canary"',
-            "bots.btc-quantum.books_password: a secret is never written here",
+            'costs_booked = "at_close"',
+            'database_password = "canary"',
+            "bots.btc-quantum.database_password: a secret is never written here",
         ),
     ],
 )
@@ -226,7 +226,7 @@ NO_PASSWORD = "a password is never written here: name the whole URL as"
         ('redis = "redis://:canary@a", key = "b"', NO_PASSWORD),
         ("url = 7", "a secret is never written here"),
         ('file = "a", period_s = 0', "period_s:"),
-        ('file = "a", bar_s = 0', "bar_s:"),
+        ('file = "a", bar_s = 60', "write bar_s in the bot's own entry, beside heartbeat"),
         ('file = "a", bars = 60', "bars: an unknown key"),
     ],
 )
@@ -244,7 +244,7 @@ def test_a_heartbeat_is_in_one_place_and_shows_no_password(
     ("heartbeat", "key", "expected"),
     [
         ('url = "http://127.0.0.1:8080/beat"', "url", "http://127.0.0.1:8080/beat"),
-        ('url = { env = "BEAT" }, bar_s = 3600', "url", "https://canary/beat"),
+        ('url = { env = "BEAT" }, period_s = 30', "url", "https://canary/beat"),
         ('redis = "rediss://a:6380/1", key = "k"', "redis", "rediss://a:6380/1"),
         ('redis = { env = "REDIS" }, key = "k"', "redis", "rediss://:canary@a/0"),
         ('redis = { env = "LOCAL" }, key = "k"', "redis", "redis://:canary@127.0.0.1/0"),
@@ -281,7 +281,7 @@ def test_one_bot_a_pair(path: Path) -> None:
 id = "other"
 account = "okx-demo"
 instruments = ["BTC-USDT-SWAP"]
-books = "sqlite:///x.sqlite"
+database = "sqlite:///x.sqlite"
 
 [paging]"""
     with pytest.raises(ConfigError, match=r"BTC-USDT-SWAP is owned by btc-quantum already"):
@@ -292,7 +292,7 @@ def tagged(path: Path, *tags: str, account: str = "okx-demo") -> Path:
     """Write a configuration with a bot for each order tag."""
     bots = "".join(
         f'[[bots]]\nid = "bot{n}"\naccount = "{account}"\norder_tag = "{tag}"\n'
-        'books = "sqlite:///x.sqlite"\n'
+        'database = "sqlite:///x.sqlite"\n'
         for n, tag in enumerate(tags)
     )
     return write(path, "[paging]", bots + "[paging]")
@@ -625,7 +625,7 @@ def test_a_value_of_the_wrong_kind_names_its_key(
 def test_a_database_s_url_is_taken_as_libpq_takes_it(path: Path, url: str) -> None:
     whole = f"postgresql://{url}"
     config = load(write(path, "sqlite:///vaults/btc-quantum.sqlite", whole))
-    assert config.bots[0].books == whole
+    assert config.bots[0].database == whole
 
 
 def test_a_defect_of_a_check_is_the_file_s_error_and_shows_its_place(

@@ -248,7 +248,7 @@ class TestConnections:
     def test_a_wrong_password_is_named_and_not_shown(self, postgres: PostgresServer) -> None:
         url = postgres.url(postgres.database())
         said = refusal(url, "wrong-canary")
-        assert "books_password" in said
+        assert "database_password" in said
         assert "wrong-canary" not in said
 
     def test_what_is_not_there_is_named(self, postgres: PostgresServer) -> None:

@@ -97,8 +97,8 @@ def bot(tmp_path: Path) -> Path:
 
 def test_it_is_a_connector(bot: Path) -> None:
     connector: Connector = books_of(bot)
-    assert (connector.venue, connector.account) == ("books", "btcq")
-    assert [promise.evidence for promise in connector.promises] == ["books"]
+    assert (connector.venue, connector.account) == ("bot_database", "btcq")
+    assert [promise.evidence for promise in connector.promises] == ["bot_database"]
 
 
 def test_rows_columns_and_coverage(bot: Path) -> None:
@@ -108,7 +108,7 @@ def test_rows_columns_and_coverage(bot: Path) -> None:
     assert rows_of(records, "u") == {}
     assert columns_of(records, "u") == {"b": "VARCHAR"}
     assert coverage == Coverage(
-        evidence="books",
+        evidence="bot_database",
         kinds=("schema", "table:t", "table:u"),
         status="complete",
         asked_from=WINDOW.start,

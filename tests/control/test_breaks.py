@@ -27,7 +27,7 @@ AT = datetime(2026, 5, 12, 9, 30, tzinfo=UTC)
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
+    with Ledger(tmp_path / "control.sqlite") as opened:
         yield opened
 
 
@@ -40,69 +40,73 @@ def resolve(ledger: Ledger, item: str) -> dict[str, Any]:
 
 
 def test_a_break_keeps_its_identity_while_its_amount_changes(ledger: Ledger) -> None:
-    [first] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
-    [second] = ledger.see_breaks(sighting(TUESDAY, [off_by("7.00")]))
+    [first] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
+    [second] = ledger.record_breaks(sighting(TUESDAY, [off_by("7.00")]))
     assert first["break"] == second["break"]
-    assert (second["first_seen"], second["amount"]) == ("2026-05-11", "7.00")
+    assert (second["first_seen"], second["divergence"]) == ("2026-05-11", "7.00")
 
 
 def test_a_break_is_cleared_when_its_bot_agrees_and_begins_anew_when_it_returns(
     ledger: Ledger,
 ) -> None:
-    ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
-    assert ledger.see_breaks(sighting(TUESDAY, [])) == []
-    [back] = ledger.see_breaks(sighting(WEDNESDAY, [off_by("5.00")]))
+    ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
+    assert ledger.record_breaks(sighting(TUESDAY, [])) == []
+    [back] = ledger.record_breaks(sighting(WEDNESDAY, [off_by("5.00")]))
     assert (back["first_seen"], back["status"], back["reopened"]) == ("2026-05-13", "open", True)
 
 
 def test_a_bot_that_could_not_be_judged_keeps_its_break(ledger: Ledger) -> None:
-    ledger.see_breaks(sighting(MONDAY, [off_by("5.00"), off_by("2.00", "day")]))
-    assert len(ledger.see_breaks(sighting(TUESDAY, [], judged=[]))) == 2
+    ledger.record_breaks(sighting(MONDAY, [off_by("5.00"), off_by("2.00", "session")]))
+    assert len(ledger.record_breaks(sighting(TUESDAY, [], judged=[]))) == 2
 
 
 def test_a_run_again_of_the_same_night_changes_nothing(ledger: Ledger) -> None:
-    once = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
+    once = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
     end = ledger.journal_end()
-    assert ledger.see_breaks(sighting(MONDAY, [off_by("5.00")])) == once
+    assert ledger.record_breaks(sighting(MONDAY, [off_by("5.00")])) == once
     assert ledger.journal_end() == end
 
 
 def test_what_was_acknowledged_is_known_until_it_grows_beyond_the_tolerance(
     ledger: Ledger,
 ) -> None:
-    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
     shown = acknowledge(ledger, item["break"])
-    assert (shown["status"], shown["who"], shown["why"]) == ("acknowledged", "anna", "known")
-    assert shown["at"] == "2026-05-12T09:30:00+00:00"
+    assert (shown["status"], shown["last_action"]["by"], shown["last_action"]["reason"]) == (
+        "acknowledged",
+        "anna",
+        "known",
+    )
+    assert shown["last_action"]["at"] == "2026-05-12T09:30:00+00:00"
     for amount in ("-6.00", "6.00", "4.00"):  # by no more than the bound, whatever the sign
-        [item] = ledger.see_breaks(sighting(TUESDAY, [off_by(amount)]))
+        [item] = ledger.record_breaks(sighting(TUESDAY, [off_by(amount)]))
         assert item["status"] == "acknowledged"
         assert ledger.acknowledged([off_by(amount)]) == {("okx", "btc")}
-    [item] = ledger.see_breaks(sighting(TUESDAY, [off_by("-6.01")]))
+    [item] = ledger.record_breaks(sighting(TUESDAY, [off_by("-6.01")]))
     assert (item["status"], item["reopened"]) == ("open", False)
-    assert item["why"] == "it has grown from 5.00 to -6.01"
+    assert item["last_action"]["reason"] == "it has grown from 5.00 to -6.01"
     assert ledger.acknowledged([off_by("-6.01")]) == set()
 
 
 def test_what_was_acknowledged_is_open_again_when_it_grows_graver_with_age(
     ledger: Ledger,
 ) -> None:
-    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
     assert item["severity"] == "minor"
     acknowledge(ledger, item["break"])
-    [item] = ledger.see_breaks(sighting(MONDAY + 4 * DAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY + 4 * DAY, [off_by("5.00")]))
     assert (item["age_sessions"], item["status"]) == (4, "acknowledged")
-    [item] = ledger.see_breaks(sighting(MONDAY + 5 * DAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY + 5 * DAY, [off_by("5.00")]))
     assert (item["severity"], item["status"]) == ("major", "open")
-    assert item["why"] == "its severity has risen from minor to major"
+    assert item["last_action"]["reason"] == "its severity has risen from minor to major"
     acknowledge(ledger, item["break"])
-    [item] = ledger.see_breaks(sighting(MONDAY + 6 * DAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY + 6 * DAY, [off_by("5.00")]))
     assert item["status"] == "acknowledged"
 
 
 def test_one_break_of_two_acknowledged_is_not_all_of_them(ledger: Ledger) -> None:
-    found = [off_by("5.00"), off_by("5.00", "day", session="2026-05-11")]
-    items = ledger.see_breaks(sighting(MONDAY, found))
+    found = [off_by("5.00"), off_by("5.00", "session", session="2026-05-11")]
+    items = ledger.record_breaks(sighting(MONDAY, found))
     acknowledge(ledger, items[0]["break"])
     assert ledger.acknowledged(found) == set()
     acknowledge(ledger, items[1]["break"])
@@ -110,20 +114,20 @@ def test_one_break_of_two_acknowledged_is_not_all_of_them(ledger: Ledger) -> Non
 
 
 def test_what_a_person_resolved_and_a_night_still_sees_never_ended(ledger: Ledger) -> None:
-    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
     assert resolve(ledger, item["break"])["status"] == "resolved"
     assert ledger.breaks() == []
-    [item] = ledger.see_breaks(sighting(TUESDAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(TUESDAY, [off_by("5.00")]))
     assert (item["status"], item["reopened"]) == ("open", True)
     assert (item["first_seen"], item["age_sessions"]) == ("2026-05-11", 1)
 
 
 def test_what_a_person_resolved_and_a_night_does_not_see_is_cleared(ledger: Ledger) -> None:
-    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
     resolve(ledger, item["break"])
-    ledger.see_breaks(sighting(TUESDAY, []))
+    ledger.record_breaks(sighting(TUESDAY, []))
     [item] = ledger.breaks(is_all=True)
-    assert (item["status"], item["who"], item["why"]) == (
+    assert (item["status"], item["last_action"]["by"], item["last_action"]["reason"]) == (
         "cleared",
         "run of-2026-05-12",
         "the evidence agrees",
@@ -131,17 +135,17 @@ def test_what_a_person_resolved_and_a_night_does_not_see_is_cleared(ledger: Ledg
 
 
 def test_a_session_s_own_break_ends_with_it_and_says_why(ledger: Ledger) -> None:
-    ledger.see_breaks(sighting(MONDAY, [off_by("5.00", "day", session="2026-05-11")]))
-    ledger.see_breaks(sighting(TUESDAY, []))
+    ledger.record_breaks(sighting(MONDAY, [off_by("5.00", "session", session="2026-05-11")]))
+    ledger.record_breaks(sighting(TUESDAY, []))
     [item] = ledger.breaks(is_all=True)
     assert item["status"] == "cleared"
-    assert "what is left of 2026-05-11 is in the window" in item["why"]
+    assert "what is left of 2026-05-11 is in the window" in item["last_action"]["reason"]
 
 
 def test_a_break_is_named_by_the_beginning_of_its_id(ledger: Ledger) -> None:
-    found = [Break("okx", f"bot-{n}", "total", "5.00", "100", "1.00") for n in range(40)]
+    found = [Break("okx", f"bot-{n}", "window", "5.00", "100", "1.00") for n in range(40)]
     judged = [("okx", item.bot) for item in found]
-    ids = [row["break"] for row in ledger.see_breaks(sighting(MONDAY, found, judged))]
+    ids = [row["break"] for row in ledger.record_breaks(sighting(MONDAY, found, judged))]
     shared = next(id_[0] for id_ in ids if sum(each[0] == id_[0] for each in ids) > 1)
     with pytest.raises(UsageError, match="write more of it") as caught:
         acknowledge(ledger, shared)
@@ -157,13 +161,13 @@ def test_a_break_is_named_by_the_beginning_of_its_id(ledger: Ledger) -> None:
 def test_a_break_that_is_not_there_is_a_usage_error_that_lists_what_is(
     ledger: Ledger, name: str
 ) -> None:
-    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
-    with pytest.raises(UsageError, match=f"  {item['break']}  btc total"):
+    [item] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
+    with pytest.raises(UsageError, match=f"  {item['break']}  btc window"):
         acknowledge(ledger, name)
 
 
 def test_a_bot_that_is_called_like_a_break_says_nothing_of_it(ledger: Ledger) -> None:
-    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
+    [item] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
     difference = {"account": "okx", "as_of": "2026-05-11", "amount": "1.00", "day": None}
     ledger.sign_off(item["break"], difference, Signature("anna", "ops", "old", AT))
     assert ledger.breaks() == [item]
@@ -171,8 +175,8 @@ def test_a_bot_that_is_called_like_a_break_says_nothing_of_it(ledger: Ledger) ->
 
 
 def test_of_a_break_that_has_ended_there_is_nothing_to_say(ledger: Ledger) -> None:
-    [item] = ledger.see_breaks(sighting(MONDAY, [off_by("5.00")]))
-    ledger.see_breaks(sighting(TUESDAY, []))
+    [item] = ledger.record_breaks(sighting(MONDAY, [off_by("5.00")]))
+    ledger.record_breaks(sighting(TUESDAY, []))
     for act in (acknowledge, resolve):
         with pytest.raises(UsageError, match="is cleared"):
             act(ledger, item["break"])
@@ -181,7 +185,7 @@ def test_of_a_break_that_has_ended_there_is_nothing_to_say(ledger: Ledger) -> No
 # Random lives, against a reckoner that looks at all of the past each time.
 
 AMOUNTS = ("1.50", "-2.40", "11.00", "-30.00", "130.00")
-KINDS = ("total", "day")
+KINDS = ("window", "session")
 Key = tuple[str, str]
 
 
@@ -275,7 +279,7 @@ acts = st.tuples(st.sampled_from(["acknowledged", "resolved"]), st.integers(0, 9
 @settings(max_examples=80)
 @given(st.lists(nights | acts, min_size=4, max_size=20))
 def test_any_nights_and_acts_leave_what_the_reckoner_says(steps: list[Any]) -> None:
-    with TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
+    with TemporaryDirectory() as folder, Ledger(Path(folder) / "control.sqlite") as ledger:
         past: list[Night | Said] = []
         latest = MONDAY
         for number, step in enumerate(steps):
@@ -302,7 +306,7 @@ def _play_night(ledger: Ledger, night: Any, run: str) -> None:
         for kind, amount in seen.items()
     ]
     judged = [("okx", bot) for bot in night.seen]
-    ledger.see_breaks(sighting(night.session, found, judged))
+    ledger.record_breaks(sighting(night.session, found, judged))
     told(ledger, night.session, run)
 
 
@@ -311,7 +315,7 @@ def _check(ledger: Ledger, reckoned: dict[Key, Reckoned]) -> None:
     assert shown.keys() == reckoned.keys()
     for key, one in reckoned.items():
         row = shown[key]
-        assert (row["status"], row["first_seen"], row["reopened"], row["amount"]) == (
+        assert (row["status"], row["first_seen"], row["reopened"], row["divergence"]) == (
             one.status,
             one.first_seen.isoformat(),
             one.reopened,

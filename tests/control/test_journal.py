@@ -24,12 +24,12 @@ COLUMNS = ("entry", "at", "who", "act", "subject", "why", "detail", "hash")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Give a ledger with every kind of act in it."""
-    where = tmp_path / "ledger.sqlite"
+    where = tmp_path / "control.sqlite"
     with Ledger(where) as ledger:
         for night in range(NIGHTS):
             session = MONDAY + timedelta(days=night)
             look = sighting(session, [off_by(f"{5 + 4 * night}.00")] if night % 3 != 1 else [])
-            [*standing] = ledger.see_breaks(look)
+            [*standing] = ledger.record_breaks(look)
             for item in standing:
                 ledger.acknowledge(item["break"], who="anna", user="ops", note="“é”", at=look.at)
         [item] = ledger.breaks()
@@ -185,7 +185,7 @@ def test_a_head_of_an_earlier_night_stays_in_the_journal(path: Path) -> None:
     with Ledger(path) as ledger:
         early = ledger.journal_end().head
         look = sighting(MONDAY + timedelta(days=NIGHTS), [off_by("5.00", bot="eth")])
-        ledger.see_breaks(look)
+        ledger.record_breaks(look)
         assert ledger.journal_end().head != early
         assert ledger.audit(early)[0].altered is None
 

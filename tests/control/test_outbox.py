@@ -90,7 +90,13 @@ class Service:
         seen = sighting(day, off, [] if holes else [("okx", bot) for bot in bots])
         self.runs += 1
         seen = replace(seen, run=f"run-{self.runs}")
-        span = {"claimed": "1", "truth": TRUTH, "amount": "5.00", "pct": None}
+        span: dict[str, Any] = {
+            "claimed": "1",
+            "broker": TRUTH,
+            "divergence": "5.00",
+            "divergence_pct": None,
+            "causes": [],
+        }
         account = {"account": "okx", "currency": "USDT", "reasons": list(holes)}
         document = {
             "run": seen.run,
@@ -101,9 +107,8 @@ class Service:
                 {
                     "bot": bot,
                     "account": "okx",
-                    "total": span,
-                    "day": span,
-                    "causes": [],
+                    "window": span,
+                    "session": span,
                     "reasons": ["its account okx is failed"] if holes else [],
                     "status": "unproven" if holes else "diverged" if bot in wrong else "agreed",
                 }
@@ -111,7 +116,7 @@ class Service:
             ],
         }
         with self.ledger.step():
-            self.ledger.see_breaks(seen)
+            self.ledger.record_breaks(seen)
             paged = decide(self.ledger, document, off, "recon.toml", self.now, configured)
         self.send()
         return told_pages(self.ledger, paged)
@@ -123,7 +128,7 @@ class Service:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with Ledger(tmp_path / "control.sqlite") as ledger:
         yield Service(tmp_path, ledger)
 
 
@@ -174,7 +179,8 @@ def test_a_night_of_twelve_hours(service: Service) -> None:
     assert {each["dedup_key"] for each in duty.took[-2:]} == {told, grown}
     assert all(each["event_action"] == "resolve" for each in duty.took[-2:])
     assert (
-        "still open: eth total 5.00\nacknowledged since: btc total 5.00" in chat.took[4]["message"]
+        "still open: eth window 5.00\nacknowledged since: btc window 5.00"
+        in chat.took[4]["message"]
     )
     assert service.ledger.incidents() == []
     assert service.send() == Delivered(0, 0, [])
@@ -353,7 +359,7 @@ def test_a_break_that_grew_worse_on_a_night_that_paged_nobody_is_repeated(servic
         service.run([off_by("5.00")])
         service.ledger.acknowledge_page("night-", who="a", user="o", note="", at=service.now)
         assert service.send(timedelta(hours=1)) == Delivered(0, 0, [])
-        service.ledger.see_breaks(sighting(service.now.date(), [off_by("9.00")]))
+        service.ledger.record_breaks(sighting(service.now.date(), [off_by("9.00")]))
         service.send(MINUTE)
     assert len(chat.took) == 2
 
@@ -376,7 +382,7 @@ def test_the_end_of_nothing_is_no_message(service: Service) -> None:
 def test_a_step_that_fails_leaves_neither_its_breaks_nor_its_page(service: Service) -> None:
     def killed_half_way() -> None:
         with service.ledger.step():
-            service.ledger.see_breaks(sighting(date(2026, 5, 14), [off_by("5.00")]))
+            service.ledger.record_breaks(sighting(date(2026, 5, 14), [off_by("5.00")]))
             service.ledger.enqueue(page(), service.now)
             raise RuntimeError
 
@@ -506,7 +512,7 @@ state, url, began = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 def now():
     return datetime(2026, 5, 14, tzinfo=UTC) + timedelta(seconds=60 * (time.time() - began))
 
-with Ledger(state / "ledger.sqlite") as ledger:
+with Ledger(state / "control.sqlite") as ledger:
     while True:
         key = uuid.uuid4().hex
         before = [one["key"] for one in ledger.incidents()]
@@ -550,7 +556,7 @@ def test_killed_at_any_moment_no_page_is_lost_and_none_is_marked_that_did_not_ar
                 child.kill()
                 committed += child.stdout.read().split()
                 child.stdout.close()
-        with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        with Ledger(tmp_path / "control.sqlite") as ledger:
             service = Service(tmp_path, ledger, [Outlet("c", understood(one.webhook), "minor")])
             service.now = EVENING + timedelta(days=1)
             rounds = 0

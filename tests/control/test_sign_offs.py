@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.control.ledger import Ledger
-from recon.control.sign_offs import Signature, SignedOff, told_difference
+from recon.control.sign_offs import Signature, SignedOff, signable
 from recon.core.numbers import EXACT
 from recon.errors import EvidenceError, UsageError
 
@@ -24,7 +24,7 @@ money = st.decimals(-10_000, 10_000, places=4)
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
+    with Ledger(tmp_path / "control.sqlite") as opened:
         yield opened
 
 
@@ -118,16 +118,16 @@ def test_what_counts_and_what_was_signed_are_the_amount(
 ) -> None:
     one = SignedOff(EARLY, signed, day, "anna", "old")
     for session in (EARLY, LATE):
-        assert EXACT.add(one.beyond("total", session, now) or Decimal(0), signed) == now
-    assert EXACT.add(one.beyond("day", EARLY, now) or Decimal(0), day) == now
-    assert one.beyond("day", LATE, now) == now, "another session's day is its own"
+        assert EXACT.add(one.beyond("window", session, now) or Decimal(0), signed) == now
+    assert EXACT.add(one.beyond("session", EARLY, now) or Decimal(0), day) == now
+    assert one.beyond("session", LATE, now) == now, "another session's day is its own"
 
 
 def test_what_is_unknown_stays_unknown() -> None:
     one = SignedOff(EARLY, Decimal(40), None, "anna", "old")
-    assert one.beyond("total", EARLY, None) is None
-    assert one.beyond("day", EARLY, None) is None
-    assert one.beyond("day", EARLY, Decimal(7)) == 7, "of the day nothing was signed"
+    assert one.beyond("window", EARLY, None) is None
+    assert one.beyond("session", EARLY, None) is None
+    assert one.beyond("session", EARLY, Decimal(7)) == 7, "of the day nothing was signed"
 
 
 def document(status: str = "diverged", off: str | None = "40.00") -> dict[str, Any]:
@@ -139,15 +139,15 @@ def document(status: str = "diverged", off: str | None = "40.00") -> dict[str, A
                 "bot": "btc",
                 "account": "okx",
                 "status": status,
-                "total": {"amount": off},
-                "day": {"amount": "2.00"},
+                "window": {"divergence": off},
+                "session": {"divergence": "2.00"},
             }
         ],
     }
 
 
 def test_what_is_signed_is_what_was_told_of_the_account_s_own_session() -> None:
-    assert told_difference(document(), "btc") == {
+    assert signable(document(), "btc") == {
         "account": "okx",
         "as_of": "2026-05-08",
         "amount": "40.00",
@@ -158,4 +158,4 @@ def test_what_is_signed_is_what_was_told_of_the_account_s_own_session() -> None:
 @pytest.mark.parametrize(("status", "off"), [("unproven", "40.00"), ("unproven", None)])
 def test_what_is_not_proven_cannot_be_signed(status: str, off: str | None) -> None:
     with pytest.raises(EvidenceError, match="btc is unproven as of 2026-05-10"):
-        told_difference(document(status, off), "btc")
+        signable(document(status, off), "btc")

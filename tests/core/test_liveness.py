@@ -75,9 +75,9 @@ def reckoned(looks: Sequence[Look], rhythm: Rhythm) -> str | None:
         kind = "missing" if reading.is_missing else "unreadable"
         return kind if now - risen_at > LIMIT else None
     if is_ahead(reading, now):
-        return "future"
+        return "clock_ahead"
     if "back" in steps[last_rise:]:
-        return "back"
+        return "regressed"
     if now - risen_at > LIMIT:
         return "frozen" if now - reading.at > LIMIT else "stuck"
     bar_at = reading.last_bar_at
@@ -90,7 +90,7 @@ def reckoned(looks: Sequence[Look], rhythm: Rhythm) -> str | None:
         gone_back = [n + 1 for n, step in enumerate(steps) if step == "back"]
         first = max(first, _end_of_back(steps, gone_back))
         bar_at = beats[first].at
-    return "idle" if now - bar_at > ALLOWED_BARS * bar + 2 * PERIOD * SECOND else None
+    return "no_bars" if now - bar_at > ALLOWED_BARS * bar + 2 * PERIOD * SECOND else None
 
 
 def _end_of_back(steps: Sequence[str], gone_back: Sequence[int]) -> int:
@@ -222,7 +222,7 @@ def test_a_bot_that_is_alive_is_never_called_dead(case: Case, day: date) -> None
     st.sampled_from(CASES),
     st.integers(0, 14 * 86400),
     st.floats(0, 1),
-    st.sampled_from(["frozen", "stuck", "missing", "unreadable", "future", "back"]),
+    st.sampled_from(["frozen", "stuck", "missing", "unreadable", "clock_ahead", "regressed"]),
 )
 def test_whatever_stops_the_loop_is_noticed_within_two_periods(
     case: Case, died_after_s: int, phase: float, how: str
@@ -242,8 +242,8 @@ def test_whatever_stops_the_loop_is_noticed_within_two_periods(
             "stuck": last._replace(at=now),
             "missing": NoBeat(is_missing=True, why="-"),
             "unreadable": NoBeat(is_missing=False, why="-"),
-            "future": last._replace(seq=8, at=now + timedelta(hours=1)),
-            "back": last._replace(seq=3, at=died - timedelta(hours=2)),
+            "clock_ahead": last._replace(seq=8, at=now + timedelta(hours=1)),
+            "regressed": last._replace(seq=3, at=died - timedelta(hours=2)),
         }
         known, trouble = judge(readings[how], known, rhythm, now)
         now += step
@@ -269,7 +269,7 @@ def test_a_loop_that_turns_and_does_no_work_is_noticed(case: Case) -> None:
     while trouble is None:
         now, seq = now + PERIOD * SECOND, seq + 1
         known, trouble = judge(Beat("b", seq, now, dead_at), known, rhythm, now)
-    assert trouble.kind == "idle"
+    assert trouble.kind == "no_bars"
     waited_s = hours.open_s(dead_at, now)
     assert 2 * case.bar_s < waited_s <= ALLOWED_BARS * case.bar_s + 3 * PERIOD
     assert hours.open_s(now - PERIOD * SECOND, now) > 0
@@ -296,8 +296,8 @@ def test_a_bot_that_counts_anew_is_believed_with_its_second_beat() -> None:
     assert [trouble and trouble.kind for trouble in found] == [
         None,
         None,
-        "back",
-        "back",
+        "regressed",
+        "regressed",
         None,
         None,
     ]
@@ -310,4 +310,4 @@ def test_a_beat_of_the_future_is_not_what_later_ones_are_held_against() -> None:
         Look(Beat("b", 8, START + 2 * PERIOD * SECOND), START + 2 * PERIOD * SECOND),
     ]
     found = judged(looks)
-    assert [trouble and trouble.kind for trouble in found] == [None, "future", None]
+    assert [trouble and trouble.kind for trouble in found] == [None, "clock_ahead", None]

@@ -133,9 +133,9 @@ class TestTheStory:
 
     def check_figures(self, document: dict[str, Any]) -> None:
         bots = {bot["bot"]: bot for bot in document["bots"]}
-        quantum = bots["btc-quantum"]["total"]
+        quantum = bots["btc-quantum"]["window"]
         assert quantum["claimed"] == "1309.00"
-        assert quantum["truth"] == {
+        assert quantum["broker"] == {
             "gross": "1277.00",
             "fees": "-1650.00",
             "funding": "0",
@@ -143,22 +143,25 @@ class TestTheStory:
             "net": "-373.00",
             "carried": "0",
         }
-        assert (quantum["amount"], quantum["pct"]) == ("1682.00", "450.94")
-        forgetful = bots["sol-forgetful"]["total"]
-        assert Decimal(forgetful["amount"]) == -Decimal(forgetful["truth"]["funding"])
+        assert (quantum["amount"], quantum["divergence_pct"]) == ("1682.00", "450.94")
+        forgetful = bots["sol-forgetful"]["window"]
+        assert Decimal(forgetful["amount"]) == -Decimal(forgetful["broker"]["funding"])
         assert 80 < Decimal(forgetful["amount"]) < 110
-        assert forgetful["truth"]["carried"] != "0"
+        assert forgetful["broker"]["carried"] != "0"
         assert {name: bot["status"] for name, bot in bots.items()} == {
             "btc-quantum": "diverged",
             "eth-honest": "agreed",
             "sol-forgetful": "diverged",
             "basket": "agreed",
         }
-        assert [bots[name]["total"]["amount"] for name in ("eth-honest", "basket")] == ["0", "0"]
-        assert bots["eth-honest"]["day"]["claimed"] != "0"
+        assert [bots[name]["window"]["divergence"] for name in ("eth-honest", "basket")] == [
+            "0",
+            "0",
+        ]
+        assert bots["eth-honest"]["session"]["claimed"] != "0"
         accounts = {item["account"]: item for item in document["accounts"]}
         assert {item["status"] for item in accounts.values()} == {"proven"}
-        assert accounts["okx-demo"]["proofs"]["cash"] == "closed"
+        assert accounts["okx-demo"]["proofs"]["cash"]["status"] == "closed"
         assert accounts["ibkr-demo"]["unowned"]["net"] == "41.17"
         assert [page["status"] for page in document["pages"]] == ["delivered"]
         assert document["status"] == "diverged"
@@ -170,7 +173,7 @@ class TestTheStory:
                 "status": "unproven",
                 "reasons": ["because"],
                 "causes": [],
-                "total": {
+                "window": {
                     "claimed": None,
                     "amount": None,
                     "truth": dict.fromkeys(("gross", "fees", "funding", "net")),

@@ -78,7 +78,7 @@ def test_the_pieces_are_the_past_and_what_it_comes_to_is_a_night_s(tmp_path: Pat
         document = run(tmp_path, server, bots=[])
         spans = [int(one.query["begin"]) for one in server.requests[asked:] if "begin" in one.query]
         assert min(spans) > (NOW - 8 * DAY).timestamp() * 1000
-    assert document["accounts"][0]["total"] == whole["accounts"][0]["total"]
+    assert document["accounts"][0]["window"] == whole["accounts"][0]["window"]
     assert document["accounts"][0]["reasons"] == whole["accounts"][0]["reasons"] == []
 
 
@@ -142,7 +142,7 @@ def test_a_gap_is_filled_and_the_numbers_are_made_again(tmp_path: Path) -> None:
         fill(tmp_path, server, since=(OPENING - 3 * DAY).date())
         document = run(tmp_path, server, bots=[], is_fetching=False)
     honest = one_night(tmp_path / "honest", book, bots=[])
-    assert document["accounts"][0]["total"] == honest["accounts"][0]["total"]
+    assert document["accounts"][0]["window"] == honest["accounts"][0]["window"]
 
 
 def test_pieces_join_and_end_with_the_window(tmp_path: Path) -> None:

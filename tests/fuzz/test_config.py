@@ -109,20 +109,20 @@ id = "one"
 account = "okx"
 instruments = ["BTC-USDT-SWAP"]
 order_tag = "one"
-books = "sqlite:///one.sqlite"
+database = "sqlite:///one.sqlite"
 mapping = "freqtrade"
-recognises = "close"
+costs_booked = "at_close"
+bar_s = 3600
 [bots.heartbeat]
 file = "beat.json"
 period_s = 60
-bar_s = 3600
 
 [[bots]]
 id = "two"
 account = "bybit"
 order_tag = "two"
-books = "postgresql://recon@127.0.0.1/db?sslmode=require"
-books_password = { file = "secret" }
+database = "postgresql://recon@127.0.0.1/db?sslmode=require"
+database_password = { file = "secret" }
 heartbeat = { redis = "redis://127.0.0.1/0", key = "beat" }
 
 [paging]

@@ -89,7 +89,7 @@ class _TakenBackError(Exception):
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     """Give a ledger with one page that nobody has acknowledged."""
-    with Ledger(tmp_path_factory.mktemp("replies") / "ledger.sqlite") as made:
+    with Ledger(tmp_path_factory.mktemp("replies") / "control.sqlite") as made:
         made.enqueue(Page("night-a", "off", "5.00", "major"), NOW - timedelta(hours=1))
         yield made
 

@@ -42,7 +42,7 @@ EACH_MINUTE = {"file": "btc.json", "period_s": 60}
 def desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
     """Give what makes a desk: the same ledger each time."""
     (tmp_path / "state").mkdir()
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with Ledger(tmp_path / "control.sqlite") as ledger:
         yield lambda *channels, **bots: Desk(configured(tmp_path, channels, **bots), ledger)
 
 
@@ -116,7 +116,7 @@ def test_a_fortnight_of_bots_that_live_has_no_incident_and_no_page(
 def test_what_is_known_outlives_the_process(desk: Callable[..., Desk]) -> None:
     """`--once` from cron: each turn knows what the one before has seen, by the ledger alone."""
     beat(desk(btc=EACH_MINUTE).folder / "btc.json", 5, START)
-    seqs = [(5, []), (5, []), (5, ["stuck"]), (6, []), (6, []), (6, ["stuck"]), (4, ["back"])]
+    seqs = [(5, []), (5, []), (5, ["stuck"]), (6, []), (6, []), (6, ["stuck"]), (4, ["regressed"])]
     for minute, (seq, found) in enumerate(seqs):
         here = desk(btc=EACH_MINUTE)
         here.now += minute * MINUTE
@@ -400,7 +400,7 @@ def test_a_real_bot_that_hangs_on_a_dead_socket_is_paged_while_its_process_lives
 def _incidents(folder: Path, columns: str) -> list[tuple[Any, ...]]:
     import sqlite3
 
-    with closing(sqlite3.connect(folder / "state" / "ledger.sqlite")) as db:
+    with closing(sqlite3.connect(folder / "state" / "control.sqlite")) as db:
         return db.execute(f"select {columns} from watched_incidents order by number").fetchall()
 
 
@@ -498,6 +498,6 @@ def test_a_ledger_that_cannot_be_used_is_said(
 ) -> None:
     config = configured(tmp_path, btc={"file": "btc.json"})
     config.state.mkdir()
-    (config.state / "ledger.sqlite").write_text("no database, and long enough to be one" * 99)
+    (config.state / "control.sqlite").write_text("no database, and long enough to be one" * 99)
     assert run_cli(["watch", "--once", "--config", str(config.path)]) == ExitCode.UNPROVEN
     assert "nobody is watched until it can" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def channel() -> Iterator[Channel]:
 def desk(tmp_path: Path, channel: Channel) -> Iterator[Callable[..., Desk]]:
     """Give what makes a desk whose last night published Tuesday: the same ledger each time."""
     (tmp_path / "state").mkdir()
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with Ledger(tmp_path / "control.sqlite") as ledger:
         publish(ledger, date(2026, 5, 12), "okx", "ibkr")
 
         def made(now: datetime = NOON, **bots: Any) -> Desk:
@@ -195,7 +195,7 @@ def test_the_document_says_how_each_account_stands(
     needed_by, opens = (datetime.fromisoformat(okx[name]) for name in ("needed_by", "opens"))
     assert opens - needed_by == timedelta(hours=1)
     assert date.fromisoformat(okx["session"]) == opens.date() - DAY
-    with Ledger(config.state / "ledger.sqlite") as ledger:
+    with Ledger(config.state / "control.sqlite") as ledger:
         publish(ledger, datetime.now(UTC).date() - DAY, "okx", "ibkr")
     assert run_cli(arguments) == ExitCode.AGREED
     document = json.loads(capsys.readouterr().out)
@@ -230,11 +230,11 @@ def test_a_watch_that_is_killed_at_any_moment_loses_and_doubles_no_page(
         for _life in range(5):
             kill_after(seed.uniform(0.5, 1.5) * took_s, tmp_path)
         assert run_cli(once) == expected
-        with Ledger(config.state / "ledger.sqlite") as ledger:
+        with Ledger(config.state / "control.sqlite") as ledger:
             if expected == ExitCode.DIVERGED:
                 publish(ledger, datetime.now(UTC).date() - DAY, "okx", "ibkr")
     assert run_cli(["page", "send", "--config", str(config.path)]) == ExitCode.AGREED
-    with closing(sqlite3.connect(config.state / "ledger.sqlite")) as db:
+    with closing(sqlite3.connect(config.state / "control.sqlite")) as db:
         said = db.execute("select key, kind, count(*) from messages group by key, kind").fetchall()
         waiting = db.execute("select count(*) from messages where settled_at is null").fetchone()
     assert said
@@ -268,12 +268,12 @@ def test_a_watch_ends_once_another_ledger_lies_in_the_place_of_its_own(
     """It would go on in the one that a restore has set aside, where no night is ever told."""
     here = desk()
     here.look()
-    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with Ledger(tmp_path / "control.sqlite") as ledger:
         ledger.copy_to(tmp_path / "restored.sqlite")
-    (tmp_path / "ledger.sqlite").rename(tmp_path / "aside.sqlite")
+    (tmp_path / "control.sqlite").rename(tmp_path / "aside.sqlite")
     with pytest.raises(StateError, match="start  recon watch  again"):
         here.look(DAY)
-    (tmp_path / "restored.sqlite").rename(tmp_path / "ledger.sqlite")
+    (tmp_path / "restored.sqlite").rename(tmp_path / "control.sqlite")
     with pytest.raises(StateError, match="start  recon watch  again"):
         here.look(DAY)
     assert "2026-05-14" not in "".join(one.title for one in channel.pages)

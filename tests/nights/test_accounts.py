@@ -225,13 +225,13 @@ def test_every_number_is_the_reckoner_s(
     assert len(bots) == 3
     for bot in bots:
         ledger = story.owners[bot["bot"].removeprefix(f"{mode}-")]
-        same(bot["total"]["truth"], ledger.total() | {"open_costs": open_costs(ledger)})
-        same(bot["day"]["truth"], ledger.total(as_of_start))
-    same(account["total"], story.whole.total() | {"open_costs": open_costs(story.whole)})
+        same(bot["window"]["broker"], ledger.total() | {"open_costs": open_costs(ledger)})
+        same(bot["session"]["broker"], ledger.total(as_of_start))
+    same(account["window"], story.whole.total() | {"open_costs": open_costs(story.whole)})
     assert close(account["unowned"]["net"], story.owners[None].total()["net"])
-    parts = [bot["total"]["truth"]["net"] for bot in bots]
+    parts = [bot["window"]["broker"]["net"] for bot in bots]
     parts += [account["unowned"]["net"], account["netting"]]
-    assert sum(map(Decimal, parts), Decimal(0)) == Decimal(account["total"]["net"])
+    assert sum(map(Decimal, parts), Decimal(0)) == Decimal(account["window"]["net"])
 
 
 def open_costs(ledger: Ledger) -> Fraction:

@@ -23,7 +23,7 @@ def mapping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def claimed(document: Document) -> str:
     (bot,) = document["bots"]
-    return str(bot["total"]["claimed"])
+    return str(bot["window"]["claimed"])
 
 
 def asked(folder: Path) -> list[bool]:

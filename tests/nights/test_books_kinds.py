@@ -73,10 +73,10 @@ def told(document: Document, folder: Path, name: str) -> tuple[str, int]:
     (bot,) = [one for one in document["bots"] if one["bot"] == name]
     ((stand,),) = rows(
         folder,
-        "select count(*) from raw.current where venue = 'books' and kind = 'table:trades' "
+        "select count(*) from raw.current where venue = 'bot_database' and kind = 'table:trades' "
         f"and account = '{name}'",
     )
-    return str(bot["total"]["claimed"]), int(stand)
+    return str(bot["window"]["claimed"]), int(stand)
 
 
 def hold_nights(folder: Path, *books: tuple[Trader, Write]) -> list[list[int]]:
@@ -115,7 +115,7 @@ def test_files(tmp_path: Path) -> None:
     books: list[tuple[Trader, Write]] = []
     for (kind, (write, _)), instrument in zip(FILES.items(), (BTC, ETH, SOL), strict=True):
         (tmp_path / kind).mkdir()
-        bot = Trader(id=kind, instruments=(instrument,), claims=None, books=f"{kind}:///{kind}")
+        bot = Trader(id=kind, instruments=(instrument,), claims=None, database=f"{kind}:///{kind}")
         books.append((bot, partial(write, tmp_path / kind)))
     assert hold_nights(tmp_path, *books) == [added for _, added in FILES.values()]
 
@@ -134,8 +134,8 @@ def test_a_server(tmp_path: Path, postgres: PostgresServer) -> None:
             for number, pnl in claims:
                 bot.execute("insert into trades values (%s, %s, %s)", [number, CLOSED, pnl])
 
-    more = 'books_password = { file = "password" }\n'
-    bot = Trader(claims=None, books=postgres.url(database), more=more)
+    more = 'database_password = { file = "password" }\n'
+    bot = Trader(claims=None, database=postgres.url(database), more=more)
     assert hold_nights(tmp_path, (bot, write)) == [[2, 0, 2, 2]]
     assert PASSWORD.encode() not in b"".join(
         path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()
@@ -145,12 +145,12 @@ def test_a_server(tmp_path: Path, postgres: PostgresServer) -> None:
 def test_books_that_went_missing_are_not_nothing(tmp_path: Path) -> None:
     (tmp_path / "books").mkdir()
     write_csv(tmp_path / "books", NIGHTS[0])
-    bot = Trader(claims=None, books="csv:///books/trades-*.csv")
+    bot = Trader(claims=None, database="csv:///books/trades-*.csv")
     with serving(account()) as server, unpaced():
         assert told(run(tmp_path, server, bots=[bot]), tmp_path, bot.id)[0] == "0.25"
         (tmp_path / "books" / "trades-2026.csv").unlink()
         later = NOW + timedelta(hours=1)
         document = run(tmp_path, server, bots=[bot], now=lambda: later)
     (unread,) = document["bots"]
-    assert (unread["status"], unread["total"]["claimed"]) == ("unproven", None)
+    assert (unread["status"], unread["window"]["claimed"]) == ("unproven", None)
     assert "matches no file" in " ".join(unread["reasons"])

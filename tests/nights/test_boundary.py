@@ -128,7 +128,7 @@ def test_any_exception_in_fetching_is_its_sources_failure_and_is_over_the_next_n
         assert name in page["message"]
         is_bot = "bot" in entry
         assert entry["status"] == ("unproven" if is_bot else "failed")
-        assert entry["total"]["claimed" if is_bot else "net"] is None
+        assert entry["window"]["claimed" if is_bot else "net"] is None
         source = f"{'books' if is_bot else 'okx'} {name}: {type(error).__name__}"
         assert any(line.startswith(source) for line in logged)
 
@@ -297,8 +297,8 @@ def test_stored_evidence_that_breaks_the_work_leaves_its_account_unjudged_and_th
     assert (entry["status"], bot["status"]) == ("failed", "unproven")
     assert entry.keys() == of(well, "bad").keys()
     assert bot.keys() == of(well, "bot-bad").keys()
-    assert set(entry["total"].values()) == {None}
-    assert (bot["total"]["claimed"], bot["total"]["amount"]) == (None, None)
+    assert set(entry["window"].values()) == {None}
+    assert (bot["window"]["claimed"], bot["window"]["divergence"]) == (None, None)
     assert "this is a defect of recon" in entry["reasons"][0]
     assert [line.split(":")[0] for line in errors_logged(caplog)] == ["account bad"]
     _, page = write_page(document, "recon.toml") or ("", "")

@@ -141,7 +141,7 @@ def test_what_was_signed_off_stops_counting_and_is_shown_for_ever(desk: Desk) ->
     for later in (0, 1, 7):
         document = desk.night(later)
         assert (document["status"], document["breaks"], document["pages"]) == ("agreed", [], [])
-        assert bot(document)["total"]["amount"] == "500.00"
+        assert bot(document)["window"]["divergence"] == "500.00"
         assert bot(document)["signed_off"] == {
             "amount": "500.00",
             "beyond": "0",
@@ -150,7 +150,7 @@ def test_what_was_signed_off_stops_counting_and_is_shown_for_ever(desk: Desk) ->
             "reason": "an old sin",
         }
     explained = desk.said("explain", "btc", "--as-of", str(AS_OF + 7 * DAY))
-    assert (explained["status"], explained["total"]["amount"]) == ("agreed", "500.00")
+    assert (explained["status"], explained["window"]["divergence"]) == ("agreed", "500.00")
     [gone] = desk.said("breaks", "--all")["breaks"]
     assert "beyond what anna signed off as of 2026-05-14" in gone["why"]
 
@@ -164,7 +164,7 @@ def test_what_comes_on_top_of_it_counts(desk: Desk) -> None:
     desk.claims.append((EARLY, "0.01"))
     document = desk.night(1)
     assert document["status"] == "diverged"
-    assert (bot(document)["total"]["amount"], bot(document)["signed_off"]["beyond"]) == (
+    assert (bot(document)["window"]["divergence"], bot(document)["signed_off"]["beyond"]) == (
         "501.01",
         "1.01",
     )
@@ -178,7 +178,7 @@ def test_evidence_that_changes_under_a_sign_off_counts_again(desk: Desk) -> None
     desk.book.trade(BTC, "buy", 10, 2_000, NOW - 2 * DAY, fee=0)
     desk.book.trade(BTC, "sell", 10, 2_300, NOW - 2 * DAY, fee=0)
     document = desk.night(1)
-    assert [row["moved"] for row in document["restated"] if row["bot"]] == ["30.00"]
+    assert [row["moved"] for row in document["restatements"] if row["bot"]] == ["30.00"]
     assert (document["status"], bot(document)["signed_off"]["beyond"]) == ("diverged", "-30.00")
 
 
@@ -193,7 +193,7 @@ def test_the_session_s_own_difference_is_signed_with_it_and_no_other_session_s(
     desk.sign_off()
     assert desk.night()["status"] == "agreed"
     desk.claims += [(TONIGHT + DAY, "9.00"), (EARLY, "-9.00")]
-    assert [item["kind"] for item in desk.night(1)["breaks"]] == ["day"]
+    assert [item["kind"] for item in desk.night(1)["breaks"]] == ["session"]
 
 
 def test_a_session_before_it_is_told_as_it_was(desk: Desk) -> None:
@@ -225,7 +225,10 @@ def test_a_sign_off_proves_nothing(desk: Desk) -> None:
     (desk.folder / "vaults" / "btc.sqlite").unlink()
     document = desk.night(claims=None)
     assert document["status"] == "unproven"
-    assert (bot(document)["total"]["amount"], bot(document)["signed_off"]["beyond"]) == (None, None)
+    assert (bot(document)["window"]["divergence"], bot(document)["signed_off"]["beyond"]) == (
+        None,
+        None,
+    )
     command = ("sign-off", "btc", "--as-of", str(AS_OF), "--reason", "unseen")
     desk.said(*command, status=ExitCode.UNPROVEN)
 
@@ -246,7 +249,7 @@ def test_the_document_says_where_the_journal_ends(desk: Desk) -> None:
 def test_what_a_person_says_while_a_night_runs_is_heard(desk: Desk) -> None:
     desk.claims.append((EARLY, "5.00"))
     document = desk.night()
-    with locked_state(desk.folder / "state") as state, Ledger(state / "ledger.sqlite") as nights:
+    with locked_state(desk.folder / "state") as state, Ledger(state / "control.sqlite") as nights:
         nights.begin_run("running", AS_OF, NOW)
         desk.acknowledge(document)
         assert [item["status"] for item in nights.breaks()] == ["acknowledged"]

@@ -106,15 +106,15 @@ id = "vault"
 account = "okx"
 instruments = ["BTC-USDT-SWAP"]
 mapping = "mapping"
-books = "sqlite:///vault.sqlite"
+database = "sqlite:///vault.sqlite"
 heartbeat = { url = { env = "BEAT" } }
 [[bots]]
 id = "remote"
 account = "okx"
 instruments = ["ETH-USDT-SWAP"]
 mapping = "mapping"
-books = "postgresql://reader@127.0.0.1:PORT/bot"
-books_password = { env = "BOOKS_PASSWORD" }
+database = "postgresql://reader@127.0.0.1:PORT/bot"
+database_password = { env = "BOOKS_PASSWORD" }
 heartbeat = { redis = { env = "REDIS" }, key = "beat" }
 [[paging.channels]]
 url = { env = "WEBHOOK" }

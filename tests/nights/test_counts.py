@@ -48,12 +48,12 @@ def check_numbers(entry: dict[str, Any], plan: list[Deal]) -> None:
     """Compare an account's total with the reckoner's, within what cutting to 10^-18 may lose."""
     expected = reckoned(plan)
     for name in ("gross", "fees", "net", "open_costs"):
-        off = abs(number(entry["total"][name]) - expected[name])
-        assert off <= UNIT * 2 * max(1, len(plan)), (name, entry["total"][name])
-    paid = number(entry["total"]["fees"]) + number(entry["total"]["open_costs"])
+        off = abs(number(entry["window"][name]) - expected[name])
+        assert off <= UNIT * 2 * max(1, len(plan)), (name, entry["window"][name])
+    paid = number(entry["window"]["fees"]) + number(entry["window"]["open_costs"])
     assert paid == sum((one.fee for one in plan), Fraction(0))
     if not held(plan):
-        assert number(entry["total"]["net"]) == expected["net"]
+        assert number(entry["window"]["net"]) == expected["net"]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_every_fill_is_staged_and_the_sums_are_exact(
 
     [entry] = document["accounts"]
     assert entry["status"] == "proven", entry["reasons"]
-    assert entry["proofs"]["positions"] == entry["proofs"]["cash"] == "closed"
+    assert entry["proofs"]["positions"]["status"] == entry["proofs"]["cash"]["status"] == "closed"
     assert rows(tmp_path, "select count(*) from evidence.fills") == [(fills,)]
     staged = rows(tmp_path, "select fill_id from evidence.fills order by seq")
     assert [int(fill_id) for (fill_id,) in staged] == bill_ids
@@ -95,9 +95,9 @@ def test_a_flat_account_nets_what_its_cash_moved_to_the_last_digit(tmp_path: Pat
 
     [entry] = document["accounts"]
     assert entry["status"] == "proven"
-    assert number(entry["total"]["net"]) == moved
-    assert entry["total"]["open_costs"] == entry["total"]["unrealised"] == "0"
-    assert entry["total"]["funding"] == "-3.125"
+    assert number(entry["window"]["net"]) == moved
+    assert entry["window"]["open_costs"] == entry["window"]["unrealised"] == "0"
+    assert entry["window"]["funding"] == "-3.125"
 
 
 @pytest.mark.timeout(300)

@@ -69,8 +69,8 @@ def test_a_night_is_proven_and_says_what_the_reckoner_says(exchange: str, tmp_pa
     }
     assert set(account["coverage"].values()) == {"complete"}
     for name, amount in truth.items():
-        assert money(account["total"], name) == amount, name
-        assert bot["total"]["truth"][name] == account["total"][name]
+        assert money(account["window"], name) == amount, name
+        assert bot["window"]["broker"][name] == account["window"][name]
     assert account["unowned"] == {"net": "0", "fills": 0}
     assert account["netting"] == "0"
     assert bot["status"] == "agreed"
@@ -94,7 +94,7 @@ def test_a_fill_that_cannot_be_had_leaves_the_account_unproven(
     with serving(SERVERS[exchange](book)) as server:
         document = night(tmp_path, server)
     [account] = document["accounts"]
-    assert account["proofs"]["positions"] == "broken"
+    assert account["proofs"]["positions"]["status"] == "broken"
     assert "the fills add up to" in reasons(document)
     assert document["status"] == "unproven"
 
@@ -114,7 +114,7 @@ def test_nights_add_up_to_one(exchange: str, tmp_path: Path) -> None:
         fresh.mkdir()
         once = night(fresh, server)
     assert many["accounts"][0]["status"] == "proven", reasons(many)
-    assert many["accounts"][0]["total"] == once["accounts"][0]["total"]
+    assert many["accounts"][0]["window"] == once["accounts"][0]["window"]
     assert many["bots"] == once["bots"]
 
 
@@ -127,8 +127,8 @@ def test_what_an_exchange_corrects_is_corrected(tmp_path: Path) -> None:
         after = night(tmp_path, server)
     [account] = after["accounts"]
     assert account["status"] == "proven", reasons(after)
-    assert account["total"]["net"] != before["accounts"][0]["total"]["net"]
-    assert {name: money(account["total"], name) for name in reckoned(book)} == reckoned(book)
+    assert account["window"]["net"] != before["accounts"][0]["window"]["net"]
+    assert {name: money(account["window"], name) for name in reckoned(book)} == reckoned(book)
 
 
 def test_coins_are_proven_as_positions_are(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_coins_are_proven_as_positions_are(tmp_path: Path) -> None:
         assert account["status"] == "proven", reasons(document)
         # 2.997 are left of the purchase; 2 of them cost 2/2.997 of the 180 that were paid.
         cost = Fraction(180) * 2 / Fraction("2.997")
-        assert abs(money(account["total"], "net") - (140 - cost - Fraction("0.14"))) < TINY
+        assert abs(money(account["window"], "net") - (140 - cost - Fraction("0.14"))) < TINY
         book.hidden = {book.trade(bybit.SPOT, "buy", "1", 60, NOW - HOUR, fee="0").id}
         document = night(tmp_path, server, **options)
     assert document["accounts"][0]["status"] == "unproven"
@@ -153,7 +153,7 @@ def test_hyperliquid_s_builder_is_paid_once(tmp_path: Path) -> None:
     book = traded("hyperliquid")
     with serving(HyperliquidServer(book, builder_fee="0.001")) as server:
         document = night(tmp_path, server)
-    assert money(document["accounts"][0]["total"], "fees") == reckoned(book)["fees"]
+    assert money(document["accounts"][0]["window"], "fees") == reckoned(book)["fees"]
 
 
 def test_fills_of_one_instant_are_in_the_order_of_the_position(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_fills_of_one_instant_are_in_the_order_of_the_position(tmp_path: Path) -
         book.trade(hyperliquid.BTC, side, 1 + turn % 3, 100 + turn * turn % 47, at)
     with serving(HyperliquidServer(book)) as server:
         document = night(tmp_path, server)
-    total = document["accounts"][0]["total"]
+    total = document["accounts"][0]["window"]
     assert {name: money(total, name) for name in ("gross", "fees")} == {
         name: amount for name, amount in reckoned(book).items() if name in {"gross", "fees"}
     }
@@ -178,8 +178,8 @@ def test_funding_that_is_not_known_leaves_no_sums(tmp_path: Path) -> None:
         document = night(tmp_path, server)
     [account] = document["accounts"]
     assert account["coverage"]["ledger"] == "failed", account
-    assert account["total"]["net"] is None
-    assert account["total"]["funding"] is None
+    assert account["window"]["net"] is None
+    assert account["window"]["funding"] is None
     assert document["status"] == "unproven"
 
 

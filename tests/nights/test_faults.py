@@ -175,9 +175,9 @@ def _known(entry: dict[str, Any], truth: dict[str, Any]) -> dict[str, Any]:
 
     Without a mark it cannot be valued, and null is honest; every other number must stand.
     """
-    total: dict[str, Any] = entry["total"]
+    total: dict[str, Any] = entry["window"]
     if total["unrealised"] is None:
-        return {**total, "unrealised": truth["total"]["unrealised"]}
+        return {**total, "unrealised": truth["window"]["unrealised"]}
     return total
 
 

@@ -116,13 +116,13 @@ def test_every_proof_closes_and_every_number_is_reckoned(
     }
     every = {"", *desk.terms}
     standing = {"open_costs": desk.open_costs(desk.terms), "unrealised": desk.worth()}
-    same(account["total"], desk.due(every) | standing)
+    same(account["window"], desk.due(every) | standing)
     owned = desk.terms.keys() & OWNED
-    same(bot["total"]["truth"], desk.due(OWNED) | {"open_costs": desk.open_costs(owned)})
-    same(bot["day"]["truth"], desk.due(OWNED, since=LAST))
+    same(bot["window"]["broker"], desk.due(OWNED) | {"open_costs": desk.open_costs(owned)})
+    same(bot["session"]["broker"], desk.due(OWNED, since=LAST))
     same(account["unowned"], {"net": desk.due(every - {*OWNED})["net"]})
-    parts = [bot["total"]["truth"]["net"], account["unowned"]["net"], account["netting"]]
-    assert sum(map(Decimal, parts), Decimal(0)) == Decimal(account["total"]["net"])
+    parts = [bot["window"]["broker"]["net"], account["unowned"]["net"], account["netting"]]
+    assert sum(map(Decimal, parts), Decimal(0)) == Decimal(account["window"]["net"])
     by_broker = rows(
         tmp_path,
         "select instrument, sum(gross + fees)::varchar from lots.realised "

@@ -101,7 +101,7 @@ def test_a_spot_round_trip_is_proven_and_a_repeated_one_is_not(tmp_path: Path) -
     )
     [entry] = document["accounts"]
     assert entry["status"] == "proven", reasons(document)
-    assert Decimal(entry["total"]["net"]) == Decimal("2.997") * 70 - 180 - Decimal("0.2")
+    assert Decimal(entry["window"]["net"]) == Decimal("2.997") * 70 - 180 - Decimal("0.2")
     for row, bill in zip(
         list(book.fills.rows), ("800000000000000001", "800000000000000002"), strict=True
     ):
@@ -110,7 +110,7 @@ def test_a_spot_round_trip_is_proven_and_a_repeated_one_is_not(tmp_path: Path) -
         book.fills.times_ms.append(int(str(row["ts"])))
     again = one_night(tmp_path / "twice", book, desk=desk)
     assert again["status"] == "unproven"
-    assert again["accounts"][0]["proofs"]["cash"] == "broken"
+    assert again["accounts"][0]["proofs"]["cash"]["status"] == "broken"
 
 
 def test_funding_of_a_hedged_bot_is_carried_by_it(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_funding_of_a_hedged_bot_is_carried_by_it(tmp_path: Path) -> None:
     book.funding(BTC, OPENING + DAY + HOUR, amount="-10", pos_side="long")
     bots = (Trader(id="a", instruments=(), order_tag="aaa"), Trader(id="owner"))
     document = one_night(tmp_path, book, bots=bots)
-    truth = {bot["bot"]: bot["total"]["truth"] for bot in document["bots"]}
+    truth = {bot["bot"]: bot["window"]["broker"] for bot in document["bots"]}
     assert (truth["a"]["funding"], truth["a"]["open_costs"]) == ("0", "-10.00")
     assert truth["owner"]["funding"] == truth["owner"]["open_costs"] == "0"
 
@@ -146,7 +146,7 @@ def test_looking_back_changes_no_break_and_a_part_is_no_report(tmp_path: Path) -
         run(tmp_path, server, bots=(bot,), accounts=("okx",))
         assert report.read_text() == told
         again = run(tmp_path, server, bots=(bot,))
-    assert [one["kind"] for one in tonight["breaks"]] == ["total"]
+    assert [one["kind"] for one in tonight["breaks"]] == ["window"]
     assert back["breaks"] == []  # it was first seen later
     assert again["breaks"] == tonight["breaks"]
     assert json.loads((report.parent / f"{AS_OF}.okx.json").read_text())["status"] == "diverged"
@@ -159,8 +159,8 @@ def test_quarantined_fills_leave_no_sum_to_be_read(tmp_path: Path) -> None:
         row["fee"] = ""
     document = one_night(tmp_path, book)
     [entry] = document["accounts"]
-    assert set(entry["total"].values()) == {None}
-    assert document["bots"][0]["total"]["amount"] is None
+    assert set(entry["window"].values()) == {None}
+    assert document["bots"][0]["window"]["divergence"] is None
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_a_whole_statement_is_proven(tmp_path: Path) -> None:
     document = flex_night(tmp_path, statement(TRIP, summary("DETAIL") + summary("SUMMARY")))
     [entry] = document["accounts"]
     assert entry["status"] == "proven", reasons(document)
-    assert entry["total"]["net"] == "-352.00"
+    assert entry["window"]["net"] == "-352.00"
 
 
 @pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
@@ -274,8 +274,8 @@ def test_costs_in_another_currency_are_what_they_were_when_paid(tmp_path: Path) 
 
     trip = euros(trade(1, 5, 100), "1.1") + euros(trade(2, -5, 110), "1.2")
     [entry] = flex_night(tmp_path, statement(trip))["accounts"]
-    assert (entry["total"]["gross"], entry["total"]["fees"]) == ("60.00", "-2.30")
-    assert entry["total"]["open_costs"] == "0"
+    assert (entry["window"]["gross"], entry["window"]["fees"]) == ("60.00", "-2.30")
+    assert entry["window"]["open_costs"] == "0"
 
 
 def test_a_fill_and_its_entry_astride_midnight_are_one_trade(tmp_path: Path) -> None:
@@ -299,8 +299,8 @@ def test_a_liquidation_and_its_penalty_are_one_trade(tmp_path: Path) -> None:
     book.liquidate(BTC, 55_000, OPENING + 2 * DAY, penalty=-40)
     [entry] = one_night(tmp_path, book)["accounts"]
     assert entry["status"] == "proven", entry["reasons"]
-    assert entry["total"]["gross"] == "-500.00"
-    assert entry["total"]["other"] == "-40.00"
+    assert entry["window"]["gross"] == "-500.00"
+    assert entry["window"]["other"] == "-40.00"
 
 
 def test_an_entry_that_names_no_trade_is_noticed(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_an_entry_of_a_type_that_is_not_known_is_noticed_and_the_rest_is_shown(
     [entry] = document["accounts"]
     assert entry["status"] == "unproven"
     assert "type 99, which is not known" in reasons(document)
-    assert Decimal(entry["total"]["gross"])
+    assert Decimal(entry["window"]["gross"])
 
 
 @pytest.mark.parametrize(("key", "value"), [("fillPx", "6"), ("fee", "0"), ("ts", "1777766400000")])
@@ -333,7 +333,7 @@ def test_spot_fills_are_held_against_both_legs(key: str, value: str, tmp_path: P
     book.trade("LTC-USDT", "sell", "2.997", 70, OPENING + 5 * DAY, fee="-0.2")
     book.fills.rows[1][key] = value
     document = one_night(tmp_path, book, desk=Desk(instrument_types=("SPOT",)))
-    assert document["accounts"][0]["proofs"]["cash"] == "broken"
+    assert document["accounts"][0]["proofs"]["cash"]["status"] == "broken"
 
 
 def test_late_fills_of_two_types_are_both_found(tmp_path: Path) -> None:

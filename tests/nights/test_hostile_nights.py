@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from recon.cli import run_cli
 from recon.config.settings import Channel, Paging, load
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.core.page import FAILED, Page
 from recon.demo.venues.okx_account import OkxAccount
 from recon.errors import ExitCode, IdentityError
@@ -227,7 +227,7 @@ def test_what_a_clock_that_was_ahead_has_told_silences_no_later_night(
         assert [one["bot"] for one in done.documents[0]["breaks"]] == ["btc", "btc"]
         assert any("77777" in one["message"] for one in pager.took)
         assert told(tmp_path) == [("2026-05-13", True), ("2026-05-14", True)]
-        with Ledger(tmp_path / "state" / LEDGER) as ledger:
+        with Ledger(tmp_path / "state" / CONTROL) as ledger:
             assert ledger.published() == {"okx": AS_OF}
         with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
             assert published.execute("select as_of from told").fetchall() == [("2026-05-14",)]
@@ -239,7 +239,7 @@ def test_a_page_that_a_clock_ahead_has_put_off_goes_out_once_it_is_right(tmp_pat
     """TLS fails as long as the clock is wrong: so does each page, until the clock is put back."""
     ahead = NOW + 1000 * DAY
     page = Page("run-failed", "recon: it FAILED", "why", "critical")
-    with receiver(says(500)) as pager, Ledger(tmp_path / LEDGER) as ledger:
+    with receiver(says(500)) as pager, Ledger(tmp_path / CONTROL) as ledger:
         channel = Channel(url=SecretStr(pager.webhook))
         channels = outlets(Paging(channels=(channel,)))
         ledger.enqueue(page, ahead)
@@ -304,7 +304,7 @@ def test_a_restore_is_done_twice_and_the_nights_go_on_as_if_it_never_was(
         oldest = backups(state)[-1]["backup"]
         for is_gone in (False, True):
             if is_gone:
-                (state / LEDGER).unlink()
+                (state / CONTROL).unlink()
             for _ in range(2):
                 restore(state, oldest, who="anna", user="anna", now=lambda: NOW + DAY)
             done = nightly(night(path, NOW + DAY)).documents
@@ -313,9 +313,9 @@ def test_a_restore_is_done_twice_and_the_nights_go_on_as_if_it_never_was(
             assert [figures(one) for one in done] == [
                 figures(one) for [one] in undisturbed[-len(done) :]
             ]
-            assert [one["restated"] for one in done] == [[]] * len(done)
+            assert [one["restatements"] for one in done] == [[]] * len(done)
             assert all(is_told for _, is_told in told(tmp_path))
-            with Ledger(state / LEDGER) as ledger:
+            with Ledger(state / CONTROL) as ledger:
                 assert ledger.audit()[1] == []
                 assert len(ledger.incidents("night-")) == 1
     assert len(list((state / SET_ASIDE).iterdir())) == 4

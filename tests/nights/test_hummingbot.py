@@ -22,7 +22,9 @@ from tests.support.fleet import (
 )
 
 STRICT = 'tolerance_pct = 0\ntolerance_abs = "0.001"'
-BOT = Trader(claims=None, books="sqlite:///bot.sqlite", mapping="hummingbot", recognises="payment")
+BOT = Trader(
+    claims=None, database="sqlite:///bot.sqlite", mapping="hummingbot", costs_booked="when_paid"
+)
 
 
 def fills_of(plan: Sequence[Deal], *, is_paying: bool = True) -> list[Row]:
@@ -59,17 +61,17 @@ def test_honest_books_agree_to_the_last_digit(tmp_path: Path) -> None:
     plan = deals(60)
     bot = night(tmp_path, plan, fills_of(plan))
     truth = reckoned(plan)
-    assert (bot["status"], bot["total"]["amount"]) == ("agreed", "0")
+    assert (bot["status"], bot["window"]["divergence"]) == ("agreed", "0")
     paid = truth["net"] + truth["open_costs"]
-    assert abs(Fraction(bot["total"]["claimed"]) - paid) < Fraction(1, 10**12)
+    assert abs(Fraction(bot["window"]["claimed"]) - paid) < Fraction(1, 10**12)
 
 
 def test_books_without_fees_are_off_by_the_fees(tmp_path: Path) -> None:
     plan = deals(120)
     bot = night(tmp_path, plan, fills_of(plan, is_paying=False))
     fees = sum((-deal.fee for deal in plan), Fraction(0))
-    amount = Decimal(bot["total"]["amount"])
+    amount = Decimal(bot["window"]["divergence"])
     assert bot["status"] == "diverged"
     assert Fraction(amount) == fees
-    causes = {one["cause"]: Decimal(one["amount"]) for one in bot["causes"]}
+    causes = {one["cause"]: Decimal(one["amount"]) for one in bot["window"]["causes"]}
     assert causes == {"fee_missing": amount, "unexplained": 0}

@@ -78,7 +78,7 @@ def bot_of(document: Document, name: str) -> dict[str, Any]:
 
 
 def net(document: Document, name: str, span: str = "total") -> Decimal:
-    return Decimal(bot_of(document, name)[span]["truth"]["net"])
+    return Decimal(bot_of(document, name)[span]["broker"]["net"])
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_what_the_venue_no_longer_serves_is_known_from_earlier_nights(tmp_path: 
             assert document["accounts"][0]["status"] == "proven", document["accounts"][0]
         alone = run(tmp_path / "fresh", server, as_of=august.date() - DAY, now=lambda: august)
     assert rows(tmp_path / "nightly", "select count(*) from evidence.fills") == [(40,)]
-    assert Decimal(document["accounts"][0]["total"]["net"])
+    assert Decimal(document["accounts"][0]["window"]["net"])
     assert alone["accounts"][0]["status"] == "unproven"
     assert alone["accounts"][0]["coverage"]["fills"] == "partial"
 
@@ -290,15 +290,15 @@ def test_bots_on_one_instrument_and_netting_are_the_account_exactly(tmp_path: Pa
     [entry] = document["accounts"]
     assert entry["status"] == "proven"
     parts = [net(document, "aa"), net(document, "ab"), Decimal(entry["unowned"]["net"])]
-    assert sum(parts) + Decimal(entry["netting"]) == Decimal(entry["total"]["net"])
+    assert sum(parts) + Decimal(entry["netting"]) == Decimal(entry["window"]["net"])
     assert Decimal(entry["netting"])
     # aa: 2 of 6 closed at +200: 4.00, its fee of 4 and a third of the 1; a third of its funding.
     # Funding of -1.50 is carried by +6 and -4, of 2 in all: -4.50 and 3.00.
-    assert bot_of(document, "aa")["total"]["truth"]["gross"] == "4.00"
-    assert bot_of(document, "aa")["total"]["truth"]["funding"] == "-1.50"
-    assert bot_of(document, "ab")["total"]["truth"]["gross"] == "2.00"
-    assert bot_of(document, "ab")["total"]["truth"]["fees"] == "-5.00"
-    assert bot_of(document, "ab")["total"]["truth"]["funding"] == "3.00"
+    assert bot_of(document, "aa")["window"]["broker"]["gross"] == "4.00"
+    assert bot_of(document, "aa")["window"]["broker"]["funding"] == "-1.50"
+    assert bot_of(document, "ab")["window"]["broker"]["gross"] == "2.00"
+    assert bot_of(document, "ab")["window"]["broker"]["fees"] == "-5.00"
+    assert bot_of(document, "ab")["window"]["broker"]["funding"] == "3.00"
 
 
 def test_funding_follows_the_holders_in_proportion(tmp_path: Path) -> None:
@@ -327,12 +327,12 @@ def test_a_bot_that_books_costs_as_they_are_paid_is_held_against_what_was_paid(
     book.funding(BTC, LAST_DAY + HOUR, amount="-7")
     claims = ((LAST_DAY + HOUR, "-9.00"),)
 
-    for recognises, status in (("payment", "agreed"), ("close", "diverged")):
-        bot = Trader(recognises=recognises, claims=claims)
-        document = one_night(tmp_path / recognises, book, bots=(bot,))
+    for costs_booked, status in (("payment", "agreed"), ("close", "diverged")):
+        bot = Trader(costs_booked=costs_booked, claims=claims)
+        document = one_night(tmp_path / costs_booked, book, bots=(bot,))
         assert bot_of(document, "btc")["status"] == status
-        assert bot_of(document, "btc")["total"]["truth"]["net"] == "0"
-        assert bot_of(document, "btc")["total"]["truth"]["open_costs"] == "-9.00"
+        assert bot_of(document, "btc")["window"]["broker"]["net"] == "0"
+        assert bot_of(document, "btc")["window"]["broker"]["open_costs"] == "-9.00"
 
 
 def test_both_sides_are_clipped_to_the_window(tmp_path: Path) -> None:
@@ -360,8 +360,8 @@ def test_both_sides_are_clipped_to_the_window(tmp_path: Path) -> None:
 
     bot = bot_of(document, "btc")
     assert document["accounts"][0]["status"] == "proven"
-    assert (bot["total"]["claimed"], bot["total"]["truth"]["net"]) == ("37.50", "37.00")
-    assert (bot["day"]["claimed"], bot["day"]["truth"]["net"]) == ("14.50", "14.00")
+    assert (bot["window"]["claimed"], bot["window"]["broker"]["net"]) == ("37.50", "37.00")
+    assert (bot["session"]["claimed"], bot["session"]["broker"]["net"]) == ("14.50", "14.00")
     assert bot["status"] == "agreed"
 
 
@@ -374,10 +374,10 @@ def test_total_agrees_and_the_day_does_not(tmp_path: Path) -> None:
     document = one_night(tmp_path, book, bots=(bot,))
 
     entry = bot_of(document, "btc")
-    assert (entry["total"]["amount"], entry["day"]["amount"]) == ("0", "5.00")
-    assert entry["day"]["pct"] is None
+    assert (entry["window"]["divergence"], entry["session"]["divergence"]) == ("0", "5.00")
+    assert entry["session"]["divergence_pct"] is None
     assert entry["status"] == document["status"] == "diverged"
-    assert [item["kind"] for item in document["breaks"]] == ["day"]
+    assert [item["kind"] for item in document["breaks"]] == ["session"]
 
 
 @pytest.mark.parametrize(
@@ -411,7 +411,7 @@ def test_exactly_at_the_bound_is_not_divergent(
 
     document = one_night(tmp_path, book, bots=bots, settings=settings)
 
-    assert {bot["total"]["truth"]["net"] for bot in document["bots"]} == {"100.00"}
+    assert {bot["window"]["broker"]["net"] for bot in document["bots"]} == {"100.00"}
     assert [bot["status"] for bot in document["bots"]] == list(claims.values())
 
 
@@ -491,11 +491,13 @@ def test_books_that_cannot_be_read_are_unproven_and_the_others_judged(
     assert ill["status"] == "unproven"
     assert ill["reasons"]
     assert ill["reasons"][0]
-    for span in ("total", "day"):
-        assert (ill[span]["claimed"], ill[span]["amount"], ill[span]["pct"]) == (None,) * 3
-    assert ill["total"]["truth"]["net"] is not None
+    for span in ("window", "session"):
+        assert (ill[span]["claimed"], ill[span]["divergence"], ill[span]["divergence_pct"]) == (
+            None,
+        ) * 3
+    assert ill["window"]["broker"]["net"] is not None
     assert well["status"] == "diverged"
-    assert well["total"]["amount"] is not None
+    assert well["window"]["divergence"] is not None
     assert beside["accounts"][0]["status"] == "proven"
     # What was a break of the bot last time is not cleared by not being looked at.
     assert {item["bot"] for item in beside["breaks"]} == {*ILL, "well"}
@@ -637,19 +639,19 @@ def test_a_night_that_is_interrupted_closes_its_connections(
 
 def money_of(document: Document) -> Iterator[tuple[str, object]]:
     for entry in document["accounts"]:
-        yield from entry["total"].items()
+        yield from entry["window"].items()
         yield "unowned", entry["unowned"]["net"]
         yield "netting", entry["netting"]
         for values in entry["proofs"].get("difference", {}).values():
             yield from values.items()
     for bot in document["bots"]:
-        for span in ("total", "day"):
-            yield from bot[span]["truth"].items()
+        for span in ("window", "session"):
+            yield from bot[span]["broker"].items()
             yield "claimed", bot[span]["claimed"]
-            yield "amount", bot[span]["amount"]
-            if bot[span]["pct"] is not None:
-                assert re.fullmatch(r"[0-9]+\.[0-9]{2}", bot[span]["pct"])
-        for cause in bot["causes"]:
+            yield "amount", bot[span]["divergence"]
+            if bot[span]["divergence_pct"] is not None:
+                assert re.fullmatch(r"[0-9]+\.[0-9]{2}", bot[span]["divergence_pct"])
+        for cause in bot["window"]["causes"]:
             yield "cause", cause["amount"]
     for item in document["breaks"]:
         yield "break", item["amount"]
@@ -703,7 +705,7 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
     }
     assert set(entry["coverage"]) == {"fills", "ledger", "positions"}
     assert set(entry["proofs"]) == {"positions", "cash", "broker_pnl", "equity"}
-    assert set(entry["total"]) == TRUTH | {"unrealised"}
+    assert set(entry["window"]) == TRUTH | {"unrealised"}
     assert set(entry["unowned"]) == {"net", "fills"}
     [bot] = document["bots"]
     assert set(bot) - WORDS == {
@@ -715,10 +717,10 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "signed_off",
         "causes",
     }
-    for span in ("total", "day"):
+    for span in ("window", "session"):
         assert set(bot[span]) - {"causes"} == SPAN
-        assert set(bot[span]["truth"]) == TRUTH
-    for causes in (bot["causes"], bot["day"]["causes"]):
+        assert set(bot[span]["broker"]) == TRUTH
+    for causes in (bot["window"]["causes"], bot["session"]["causes"]):
         assert all(set(cause) == {"cause", "amount", "trades"} for cause in causes)
     [item] = document["breaks"]
     assert set(item) == {

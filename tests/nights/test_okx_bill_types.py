@@ -197,7 +197,7 @@ def test_every_kind_of_trade_is_held_to_its_fill_and_counts_as_one(night: Night)
     entry = night.entry("every-trade")
     assert entry["status"] == "proven", entry["reasons"]
     assert night.figures("every-trade") == night.figures("plain")
-    assert entry["proofs"]["cash"] == entry["proofs"]["broker_pnl"] == "closed"
+    assert entry["proofs"]["cash"]["status"] == entry["proofs"]["broker_pnl"]["status"] == "closed"
 
 
 def test_every_other_pair_is_a_finding_of_its_own_that_names_it(night: Night) -> None:
@@ -216,7 +216,7 @@ def test_every_other_pair_is_a_finding_of_its_own_that_names_it(night: Night) ->
     assert reasons == expected
     entry = night.entry("findings")
     assert entry["status"] == "unproven"
-    assert entry["proofs"]["cash"] == entry["proofs"]["equity"] == "closed"
+    assert entry["proofs"]["cash"]["status"] == entry["proofs"]["equity"]["status"] == "closed"
     assert len(entry["reasons"]) == 9
     assert all("the ledger shows an entry" in reason for reason in entry["reasons"][:8])
 
@@ -225,7 +225,7 @@ def test_movements_of_cash_are_computed_and_only_interest_is_profit_or_loss(nigh
     entry = night.entry("cash")
     assert entry["status"] == "proven", entry["reasons"]
     paid = sum(one.kind == "interest" for one in PAIRS)
-    assert entry["total"]["other"] == entry["total"]["net"] == f"-{paid}.00"
+    assert entry["window"]["other"] == entry["window"]["net"] == f"-{paid}.00"
 
 
 def test_a_fill_whose_entry_is_a_finding_is_not_said_to_lack_it(night: Night) -> None:

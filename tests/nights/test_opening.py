@@ -52,10 +52,10 @@ def test_a_configured_lot_is_proven_and_has_its_cost(tmp_path: Path) -> None:
     book.trade(SOL, "sell", 2, 130, NOW - 2 * DAY, fee="-0.25")
     lots = desk(f'instrument = "{SOL}"\nqty = "5"\nprice = "100"')
     found = entry(one_night(tmp_path, book, desk=lots))
-    assert (found["status"], found["proofs"]["positions"]) == ("proven", "closed")
+    assert (found["status"], found["proofs"]["positions"]["status"]) == ("proven", "closed")
     gross = 60 * Decimal(str(float(FACES[SOL])))
-    assert found["total"]["gross"] == text(gross)
-    assert found["total"]["net"] == text(gross - Decimal("0.25"))
+    assert found["window"]["gross"] == text(gross)
+    assert found["window"]["net"] == text(gross - Decimal("0.25"))
 
 
 def test_lots_of_one_instrument_are_taken_in_their_order(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_lots_of_one_instrument_are_taken_in_their_order(tmp_path: Path) -> None
     )
     fifo = Desk(since=SINCE, more=f'lots = "fifo"\n{lots.more}')
     found = entry(one_night(tmp_path, book, desk=fifo))
-    assert found["total"]["gross"] == text(40 * Decimal(str(float(FACES[SOL]))))
+    assert found["window"]["gross"] == text(40 * Decimal(str(float(FACES[SOL]))))
 
 
 def test_at_no_price_what_closes_it_is_unproven_until_it_is_flat_once(tmp_path: Path) -> None:
@@ -78,15 +78,15 @@ def test_at_no_price_what_closes_it_is_unproven_until_it_is_flat_once(tmp_path: 
     with serving(book) as server, unpaced():
         document = run(tmp_path, server, desk=lots, bots=bots, as_of=(NOW - 3 * DAY).date())
         found = entry(document)
-        assert (found["status"], found["proofs"]["positions"]) == ("unproven", "closed")
-        assert found["total"]["net"] is None
+        assert (found["status"], found["proofs"]["positions"]["status"]) == ("unproven", "closed")
+        assert found["window"]["net"] is None
         asked = "give it a price in [[accounts.opening]]"
         assert any(SOL in reason and asked in reason for reason in found["reasons"])
         book.trade(SOL, "buy", 3, 100, NOW - DAY, fee="0")
         book.trade(SOL, "sell", 3, 107, NOW - DAY, fee="0")
         document = run(tmp_path, server, desk=lots, bots=bots)
-        assert document["bots"][0]["total"]["truth"]["net"] is None
-    assert document["bots"][0]["day"]["truth"]["gross"] == text(
+        assert document["bots"][0]["window"]["broker"]["net"] is None
+    assert document["bots"][0]["session"]["broker"]["gross"] == text(
         21 * Decimal(str(float(FACES[SOL])))
     )
 
@@ -95,8 +95,8 @@ def test_what_was_never_traded_since_still_counts_as_held(tmp_path: Path) -> Non
     book = bought()
     book.trade(BTC, "buy", 1, 100, NOW - 2 * DAY, fee="0")
     found = entry(one_night(tmp_path, book, desk=desk(f'instrument = "{SOL}"\nqty = "5"')))
-    assert (found["status"], found["proofs"]["positions"]) == ("proven", "closed")
-    assert found["total"]["unrealised"] is None
+    assert (found["status"], found["proofs"]["positions"]["status"]) == ("proven", "closed")
+    assert found["window"]["unrealised"] is None
 
 
 def test_it_is_booked_with_the_first_trade_whenever_that_is(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_it_is_booked_with_the_first_trade_whenever_that_is(tmp_path: Path) -> N
         book.trade(SOL, "sell", 5, 130, NOW - DAY, fee="0")
         found = entry(run(tmp_path, server, desk=lots, bots=[]))
     assert found["status"] == "proven"
-    assert found["total"]["gross"] == text(150 * Decimal(str(float(FACES[SOL]))))
+    assert found["window"]["gross"] == text(150 * Decimal(str(float(FACES[SOL]))))
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,10 @@ PLACES = slow_after(1, [SOME, *(range(at, at + AT_ONCE) for at in range(0, FILLS
 def test_any_one_fill_missing_breaks_positions_and_cash(places: range, tmp_path: Path) -> None:
     found = each_at_once(tmp_path, places, lambda book, place: hide(book.fills, place))
     for entry in found.values():
-        assert entry["proofs"]["positions"] == entry["proofs"]["cash"] == "broken"
-        [difference] = entry["proofs"]["difference"]["positions"].values()
+        assert (
+            entry["proofs"]["positions"]["status"] == entry["proofs"]["cash"]["status"] == "broken"
+        )
+        [difference] = entry["proofs"]["positions"]["differences"].values()
         assert Decimal(difference) in {Decimal(n) for n in (-6, -4, 3, 7)}
 
 
@@ -143,9 +145,9 @@ def test_any_one_bill_of_a_fill_missing_breaks_cash(places: range, tmp_path: Pat
         assert row["type"] == "2"
 
     for entry in each_at_once(tmp_path, places, disturb).values():
-        assert entry["proofs"]["cash"] == "broken"
-        assert entry["proofs"]["positions"] == "closed"
-        assert Decimal(entry["proofs"]["difference"]["cash"]["USDT"])
+        assert entry["proofs"]["cash"]["status"] == "broken"
+        assert entry["proofs"]["positions"]["status"] == "closed"
+        assert Decimal(entry["proofs"]["cash"]["differences"]["USDT"])
 
 
 @pytest.mark.parametrize("places", PLACES, ids=str)
@@ -156,7 +158,9 @@ def test_any_one_fill_missing_with_its_bill_breaks_positions_and_the_chain(
         hide(book.bills, place_of(book.bills, hide(book.fills, place)["billId"]))
 
     for entry in each_at_once(tmp_path, places, disturb).values():
-        assert entry["proofs"]["positions"] == entry["proofs"]["cash"] == "broken"
+        assert (
+            entry["proofs"]["positions"]["status"] == entry["proofs"]["cash"]["status"] == "broken"
+        )
 
 
 def funding_bills(book: OkxAccount) -> list[int]:
@@ -167,8 +171,8 @@ def funding_bills(book: OkxAccount) -> list[int]:
 def test_any_one_funding_missing_breaks_the_chain(trips: range, tmp_path: Path) -> None:
     found = each_at_once(tmp_path, trips, lambda book, n: hide(book.bills, funding_bills(book)[n]))
     for entry in found.values():
-        assert entry["proofs"]["cash"] == "broken"
-        assert entry["proofs"]["difference"]["cash"]["USDT"] == "-0.125"
+        assert entry["proofs"]["cash"]["status"] == "broken"
+        assert entry["proofs"]["cash"]["differences"]["USDT"] == "-0.125"
 
 
 def changed(key: str, value: str, *, of: str = "fills", place: int = 30) -> Disturb:
@@ -330,8 +334,8 @@ def test_it_is_never_proven(case_of: Callable[[int], Entry], number: int, proof:
     if proof == "fills":
         assert entry["coverage"]["fills"] == "failed"
     elif proof:
-        assert entry["proofs"][proof] == "broken"
-        assert entry["proofs"]["difference"][proof]
+        assert entry["proofs"][proof]["status"] == "broken"
+        assert entry["proofs"][proof]["differences"]
 
 
 def test_a_finding_of_an_instrument_leaves_bots_of_others_judged(tmp_path: Path) -> None:
@@ -355,8 +359,8 @@ def test_a_position_older_than_since_is_not_proven(tmp_path: Path) -> None:
         night(tmp_path, {"disturbed": book}, since=(OPENING + DAY).date()), "disturbed"
     )
 
-    assert entry["proofs"]["positions"] == "broken"
-    assert entry["proofs"]["difference"]["positions"] == {SOL: "-5.00"}
+    assert entry["proofs"]["positions"]["status"] == "broken"
+    assert entry["proofs"]["positions"]["differences"] == {SOL: "-5.00"}
     assert any(SOL in reason and "since" in reason for reason in entry["reasons"])
 
 
@@ -369,7 +373,7 @@ def test_a_position_older_than_since_that_closed_is_not_proven_either(tmp_path: 
         night(tmp_path, {"disturbed": book}, since=(OPENING + DAY).date()), "disturbed"
     )
 
-    assert entry["proofs"]["positions"] == "broken"
+    assert entry["proofs"]["positions"]["status"] == "broken"
 
 
 def test_the_reason_names_the_instrument_type_to_add(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_a_rate_that_cannot_be_had_is_named_and_found_when_it_can(tmp_path: Path
     assert first["accounts"][0]["status"] == "unproven"
     assert f"{INVERSE}: settles in BTC, and no rate to USDT is known" in reasons(first)
     assert "a fee in OKB has no known value in USDT" in reasons(first)
-    assert first["accounts"][0]["total"]["fees"] is None
+    assert first["accounts"][0]["window"]["fees"] is None
     assert second["accounts"][0]["status"] == "proven", reasons(second)
 
 
@@ -95,7 +95,7 @@ def test_a_pair_that_is_listed_the_other_way_round_is_read_so(tmp_path: Path) ->
         document = run(tmp_path, server, desk=Desk(currency="BTC"))
     [entry] = document["accounts"]
     assert entry["status"] == "proven", entry["reasons"]
-    assert entry["total"]["gross"] == "0.000125"
+    assert entry["window"]["gross"] == "0.000125"
 
 
 def test_many_minutes_take_their_pages(tmp_path: Path) -> None:

@@ -70,14 +70,16 @@ def sharing(rows: list[Row], *more: Trader, **first: Any) -> list[Trader]:
     return [
         Trader(id="a", trades=rows, **first),
         *(
-            replace(one, claims=None, mapping="whole", books="sqlite:///vaults/../vaults/a.sqlite")
+            replace(
+                one, claims=None, mapping="whole", database="sqlite:///vaults/../vaults/a.sqlite"
+            )
             for one in more
         ),
     ]
 
 
 def claims(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    return {bot["bot"]: (bot["total"]["claimed"], bot["status"]) for bot in document["bots"]}
+    return {bot["bot"]: (bot["window"]["claimed"], bot["status"]) for bot in document["bots"]}
 
 
 def test_a_claim_counts_what_a_bot_owns_or_has_orders_of(tmp_path: Path) -> None:
@@ -172,8 +174,8 @@ def test_a_database_is_the_same_however_it_is_spelt(
     tmp_path: Path,
 ) -> None:
     bots = [
-        Trader(id="a", instruments=(BTC,), claims=None, books=one),
-        Trader(id="b", instruments=(ETH,), claims=None, books=other.format(folder=tmp_path)),
+        Trader(id="a", instruments=(BTC,), claims=None, database=one),
+        Trader(id="b", instruments=(ETH,), claims=None, database=other.format(folder=tmp_path)),
     ]
     (tmp_path / "v").mkdir()
     (tmp_path / "link.sqlite").symlink_to("v/a.sqlite")

@@ -24,7 +24,7 @@ from typing import Any
 import pytest
 
 from recon.config.settings import load
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.demo.venues.okx_faults import Fault, FaultKind
 from recon.demo.venues.okx_server import OkxServer
 from recon.paging.channels import outlets
@@ -114,8 +114,8 @@ class World:
     def send(self, at: datetime) -> None:
         """Call `recon page send`."""
         config = load(self.config)
-        if (config.state / LEDGER).exists():
-            with Ledger(config.state / LEDGER) as ledger:
+        if (config.state / CONTROL).exists():
+            with Ledger(config.state / CONTROL) as ledger:
                 deliver(
                     config.state,
                     ledger,
@@ -177,7 +177,7 @@ def test_whatever_befalls_many_nights_what_is_told_is_true_and_arrives(
 
 def judge(world: World) -> None:
     """Hold everything that was ever told against what was true."""
-    with closing(sqlite3.connect(world.folder / "state" / LEDGER)) as ledger:
+    with closing(sqlite3.connect(world.folder / "state" / CONTROL)) as ledger:
         runs = ledger.execute("select document from runs where document is not null").fetchall()
         sessions = ledger.execute("select session, run from sessions order by 1").fetchall()
         keys = {key for (key,) in ledger.execute("select key from incidents")}

@@ -172,7 +172,7 @@ id = "spy{name}"
 account = "tws{name}"
 instruments = ["SPY"]
 mapping = "mapping"
-books = "sqlite:///vault{name}.sqlite"
+database = "sqlite:///vault{name}.sqlite"
 """
 
 
@@ -224,33 +224,33 @@ def test_in_the_evening_it_is_provisional_and_says_so(tmp_path: Path) -> None:
         document = night(tmp_path, server)
     found = entry(document)
     assert found["status"] == "unproven"
-    assert found["proofs"]["confirmed"] == "absent"
-    assert found["proofs"]["cash"] == "absent"
-    assert found["proofs"]["positions"] == "closed"
+    assert found["proofs"]["confirmed"]["status"] == "absent"
+    assert found["proofs"]["cash"]["status"] == "absent"
+    assert found["proofs"]["positions"]["status"] == "closed"
     assert "provisional: of session 2026-05-14, TWS alone says so" in str(found["reasons"])
-    assert found["total"]["net"] == NET
-    assert (bot(document)["status"], bot(document)["total"]["amount"]) == ("unproven", "0")
+    assert found["window"]["net"] == NET
+    assert (bot(document)["status"], bot(document)["window"]["divergence"]) == ("unproven", "0")
 
 
 def test_in_the_morning_the_statement_confirms_it(tmp_path: Path) -> None:
     found = morning_after(tmp_path, statement(BOUGHT, SOLD))
     assert entry(found)["reasons"] == []
     assert entry(found)["status"] == "proven"
-    assert entry(found)["proofs"]["confirmed"] == "closed"
+    assert entry(found)["proofs"]["confirmed"]["status"] == "closed"
     assert set(entry(found)["coverage"].values()) == {"complete"}
-    assert entry(found)["total"]["net"] == NET
+    assert entry(found)["window"]["net"] == NET
     assert bot(found)["status"] == "agreed"
 
 
 def test_a_bot_that_is_off_diverges_once_its_account_is_confirmed(tmp_path: Path) -> None:
     found = one_night(tmp_path, statement(BOUGHT, SOLD), claim="150")
     assert bot(found)["status"] == "diverged"
-    assert bot(found)["total"]["amount"] == "52.001"
+    assert bot(found)["window"]["divergence"] == "52.001"
 
 
 def test_nothing_is_confirmed_where_no_account_is_named(tmp_path: Path) -> None:
     found = entry(one_night(tmp_path, statement(BOUGHT, SOLD), settings=""))
-    assert (found["status"], found["proofs"]["confirmed"]) == ("unproven", "absent")
+    assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("unproven", "absent")
     assert "nothing confirms it" in str(found["reasons"])
 
 
@@ -363,15 +363,15 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
 def test_a_statement_that_says_otherwise_breaks_it(told: dict[str, Told], name: str) -> None:
     _, exec_id, says = BROKEN[name]
     found = told[name].entry
-    assert (found["status"], found["proofs"]["confirmed"]) == ("unproven", "broken")
-    assert exec_id in found["proofs"]["difference"]["confirmed"]
+    assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("unproven", "broken")
+    assert exec_id in found["proofs"]["confirmed"]["differences"]
     assert any(exec_id in reason and says in reason for reason in found["reasons"]), found
     assert told[name].bot["status"] == "unproven"
 
 
 def test_a_correction_that_changes_nothing_is_confirmed(tmp_path: Path) -> None:
     found = entry(one_night(tmp_path, statement(*cancelled(BOUGHT), REBOOKED, SOLD)))
-    assert (found["status"], found["proofs"]["confirmed"]) == ("proven", "closed")
+    assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("proven", "closed")
 
 
 def test_what_happened_while_tws_was_not_asked_is_a_hole_and_no_contradiction(
@@ -380,14 +380,14 @@ def test_what_happened_while_tws_was_not_asked_is_a_hole_and_no_contradiction(
     """21:00 of the day before is of the session, and before the midnight that TWS begins at."""
     early = {**EXTRA, "dateTime": "20260513;210000"}
     found = entry(one_night(tmp_path, statement(BOUGHT, SOLD, early)))
-    assert found["proofs"]["confirmed"] == "closed"
+    assert found["proofs"]["confirmed"]["status"] == "closed"
     assert (found["status"], found["coverage"]["fills"]) == ("unproven", "partial")
     assert any("in which TWS was not asked" in reason for reason in found["reasons"])
 
 
 def test_cash_that_tws_cannot_know_of_leaves_the_account_unproven(tmp_path: Path) -> None:
     found = entry(one_night(tmp_path, statement(BOUGHT, SOLD, cash=(DIVIDEND,))))
-    assert found["proofs"]["confirmed"] == "closed"
+    assert found["proofs"]["confirmed"]["status"] == "closed"
     assert (found["status"], found["coverage"]["ledger"]) == ("unproven", "partial")
     assert any("ib has dividend of 3.50 USD" in reason for reason in found["reasons"])
 
@@ -395,7 +395,7 @@ def test_cash_that_tws_cannot_know_of_leaves_the_account_unproven(tmp_path: Path
 @pytest.mark.parametrize("name", NOT_WHOLE)
 def test_a_statement_that_is_not_whole_confirms_nothing(told: dict[str, Told], name: str) -> None:
     found = told[name].entry
-    assert (found["status"], found["proofs"]["confirmed"]) == ("unproven", "absent")
+    assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("unproven", "absent")
     assert any("provisional" in reason for reason in found["reasons"])
 
 
@@ -403,7 +403,7 @@ def test_a_commission_that_never_came_leaves_nothing_to_agree_with(tmp_path: Pat
     with tws(*TRADES, commissions={SELL: None}) as server:
         found = entry(night(tmp_path, server))
     assert found["status"] == "unproven"
-    assert found["total"]["net"] is None
+    assert found["window"]["net"] is None
     assert any("unknown, and never 0" in reason for reason in found["reasons"])
     with tws() as server:
         found = entry(night(tmp_path, server, flex=statement(BOUGHT, SOLD), now=MORNING))
@@ -415,7 +415,7 @@ def test_a_commission_that_comes_with_a_later_run_heals_it(tmp_path: Path) -> No
         night(tmp_path, server)
     with tws(*TRADES) as server:
         found = entry(night(tmp_path, server))
-    assert found["total"]["net"] == NET
+    assert found["window"]["net"] == NET
     assert not any("never 0" in reason for reason in found["reasons"])
 
 
@@ -427,7 +427,7 @@ def test_a_correction_that_comes_with_a_later_run_replaces_what_was(tmp_path: Pa
     )
     with tws(*TRADES, corrected) as server:
         first = entry(night(tmp_path, server))
-    assert first["total"]["net"] == "197.999"
+    assert first["window"]["net"] == "197.999"
     with tws(*TRADES, corrected) as server:
         (tmp_path / "fresh").mkdir()
         fresh = entry(night(tmp_path / "fresh", server))
@@ -439,8 +439,8 @@ def test_a_correction_that_comes_with_a_later_run_replaces_what_was(tmp_path: Pa
 def test_a_position_that_the_executions_do_not_make_breaks(tmp_path: Path) -> None:
     with tws(*TRADES, positions=[(SPY, "7", "500")]) as server:
         found = entry(night(tmp_path, server))
-    assert found["proofs"]["positions"] == "broken"
-    assert found["proofs"]["difference"]["positions"] == {"SPY": "-7.00"}
+    assert found["proofs"]["positions"]["status"] == "broken"
+    assert found["proofs"]["positions"]["differences"] == {"SPY": "-7.00"}
 
 
 def test_a_tws_that_does_not_answer_proves_nothing_of_what_is_known(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ acknowledgements.PACE = acknowledgements.timedelta(seconds=0.05)
 acknowledgements.PACE_IN_TROUBLE = acknowledgements.PACE
 state, chat, base = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 channels = [Outlet("chat", understood(chat, base), "minor")]
-with Ledger(state / "ledger.sqlite") as ledger:
+with Ledger(state / "control.sqlite") as ledger:
     print("ready", flush=True)
     with Listener(ledger, channels, lambda: datetime.now(UTC), print, deadline_s=0.5) as listener:
         while True:
@@ -93,7 +93,7 @@ class Lives:
         found = [off_by("5.00", bot=bot) for bot in self.bots]
         seen = sighting(at.date(), found, [("okx", bot) for bot in self.bots])
         with self.ledger.step():
-            self.ledger.see_breaks(replace(seen, at=at))
+            self.ledger.record_breaks(replace(seen, at=at))
             for bot in fresh:
                 subjects = {off_by("5.00", bot=bot).id: "okx"}
                 page = Page(f"night-{bot}", "off", "5", "major", subjects=subjects)
@@ -130,7 +130,7 @@ def test_killed_at_any_moment_each_answer_is_dealt_with_once_and_no_stranger_s_e
 ) -> None:
     """Random updates, faults, kills and nights: the journal has each acknowledgement once."""
     seed = random.randrange(2**32)
-    with serving(BotApi()) as bot, Ledger(tmp_path / "ledger.sqlite") as ledger:
+    with serving(BotApi()) as bot, Ledger(tmp_path / "control.sqlite") as ledger:
         ledger.enqueue(Page("unanswered", "off", "5", "major"), datetime.now(UTC))
         lives = Lives(bot, ledger, random.Random(seed))
         for _ in range(LIVES):

@@ -161,7 +161,7 @@ def test_any_other_text_does_nothing(desk: Desk) -> None:
     desk.page()
     for text in (
         "",
-        "back",
+        "regressed",
         "hack night-a",
         "not ack",
         "ackerman says hi",
@@ -357,7 +357,7 @@ def test_two_that_listen_at_once_ask_once(both: Desk) -> None:
     both.bot.write("ack", to=both.bot.page())
     both.shift += MINUTE
     with (
-        Ledger(both.folder / "ledger.sqlite") as second,
+        Ledger(both.folder / "control.sqlite") as second,
         Listener(both.ledger, both.channels, both.now, both.notes.append) as one,
         Listener(second, both.channels, both.now, both.notes.append) as other,
     ):

@@ -44,12 +44,18 @@ TRUTH = {
     "net": "-373.00",
     "open_costs": "0",
 }
-SPAN = {"claimed": "1309.00", "truth": TRUTH, "amount": "1682.00", "pct": "450.94"}
 CAUSES = [
     {"cause": "fee_missing", "amount": "1650.00", "trades": 104},
     {"cause": "price", "amount": "32.00", "trades": 1},
     {"cause": "unexplained", "amount": "0", "trades": 0},
 ]
+SPAN = {
+    "claimed": "1309.00",
+    "broker": TRUTH,
+    "divergence": "1682.00",
+    "divergence_pct": "450.94",
+    "causes": CAUSES,
+}
 
 
 def document(status: str = "diverged", bots: int = 1) -> dict[str, Any]:
@@ -66,9 +72,8 @@ def document(status: str = "diverged", bots: int = 1) -> dict[str, Any]:
                 "bot": f"btc-{n}",
                 "account": "okx",
                 "status": "diverged",
-                "total": SPAN,
-                "day": SPAN,
-                "causes": CAUSES,
+                "window": SPAN,
+                "session": SPAN,
                 "reasons": [],
             }
             for n in range(bots)
@@ -85,7 +90,7 @@ def test_a_page_says_what_an_operator_needs() -> None:
     for part in (
         "btc-0 (okx) DIVERGED",
         "claimed 1309.00 USDT",
-        "truth -373.00",
+        "broker net -373.00",
         "gross 1277.00",
         "fees -1650.00",
         "funding 0",

@@ -188,8 +188,8 @@ def test_every_key_of_the_document_is_in_the_readme(
     chapter = README.partition("## The JSON document")[2].partition("\n## ")[0]
     words = set(re.findall(r"[a-z_]+", chapter))
     assert sorted(key for key in _keys(document) if key not in words) == []
-    assert document["bots"][0]["total"]["claimed"] == SAID_BY_THE_README[0]
-    assert document["bots"][0]["total"]["truth"]["net"] == SAID_BY_THE_README[1]
+    assert document["bots"][0]["window"]["claimed"] == SAID_BY_THE_README[0]
+    assert document["bots"][0]["window"]["broker"]["net"] == SAID_BY_THE_README[1]
 
 
 def test_a_second_run_finds_the_first_ones_lock(

@@ -323,7 +323,7 @@ def nights(folder: Path, found: Sequence[str], claims: Mapping[str, str]) -> Ite
                     order_tag=TAGS[bot],
                     instruments=OWNED[bot],
                     claims=None,
-                    books=f"sqlite:///{bot}{number}.sqlite",
+                    database=f"sqlite:///{bot}{number}.sqlite",
                 )
                 for bot in TAGS
             ]
@@ -337,7 +337,7 @@ def wrong(told: Told, expected: Told, words: Sequence[str]) -> str:
     """Return what is wrong with what a night told of a statement that lacks something, or ""."""
     account = told.account
     for bot, before in zip(told.bots, expected.bots, strict=True):
-        numbers, right = ([one[name] for name in ("total", "day")] for one in (bot, before))
+        numbers, right = ([one[name] for name in ("window", "session")] for one in (bot, before))
         if bot["status"] not in {"unproven", before["status"]}:
             return f"a bot is {bot['status']}: {bot}"
         if numbers != right and "unproven" not in {account["status"], bot["status"]}:
@@ -366,8 +366,8 @@ def claim(sections: dict[str, list[Row]], tmp_path_factory: pytest.TempPathFacto
     assert told.account["status"] == "proven", told.account["reasons"]
     desk = rich()
     net = desk.due({"", *desk.terms})["net"]
-    assert abs(Fraction(told.account["total"]["net"]) - net) < Fraction(1, 10**12)
-    return str(told.bots[0]["total"]["truth"]["net"])
+    assert abs(Fraction(told.account["window"]["net"]) - net) < Fraction(1, 10**12)
+    return str(told.bots[0]["window"]["broker"]["net"])
 
 
 @pytest.mark.parametrize(
@@ -541,7 +541,7 @@ def test_each_kind_of_missing_evidence_has_its_words(
         assert account["status"] == ("unproven" if words else "proven"), (name, reasons)
         assert words in reasons, (name, reasons)
         if name == "lots alone":
-            assert account["total"]["net"] is None, name
+            assert account["window"]["net"] is None, name
         assert "diverged" not in {bot["status"] for bot in told.bots} or not words, name
         if "transferred" in name:
             assert "a fill is missing" not in reasons, reasons

@@ -40,16 +40,16 @@ def traded() -> OkxAccount:
 def nets(document: Document, session: str) -> dict[str | None, tuple[str, str, str]]:
     return {
         row["bot"]: (row["from"], row["to"], row["moved"])
-        for row in document["restated"]
+        for row in document["restatements"]
         if row["session"] == session
     }
 
 
 def test_an_ordinary_night_restates_nothing(tmp_path: Path) -> None:
     with serving(traded()) as server, unpaced():
-        assert run(tmp_path, server, bots=BOTS, as_of=(NOW - 2 * DAY).date())["restated"] == []
-        assert run(tmp_path, server, bots=BOTS)["restated"] == []
-        assert run(tmp_path, server, bots=BOTS, now=lambda: LATER)["restated"] == []
+        assert run(tmp_path, server, bots=BOTS, as_of=(NOW - 2 * DAY).date())["restatements"] == []
+        assert run(tmp_path, server, bots=BOTS)["restatements"] == []
+        assert run(tmp_path, server, bots=BOTS, now=lambda: LATER)["restatements"] == []
 
 
 def test_a_late_fill_says_what_moved_from_what_to_what_and_why(tmp_path: Path) -> None:
@@ -65,10 +65,10 @@ def test_a_late_fill_says_what_moved_from_what_to_what_and_why(tmp_path: Path) -
     assert set(moved) == {None, "btc"}
     before, after, difference = map(Decimal, moved["btc"])
     assert after - before == difference != 0
-    [row] = [r for r in document["restated"] if r["bot"] == "btc" and r["session"] == session]
+    [row] = [r for r in document["restatements"] if r["bot"] == "btc" and r["session"] == session]
     assert row["why"] == [f"2 fills of {BTC}, session {session}, came, changed or went"]
-    total = [Decimal(d["bots"][0]["total"]["truth"]["net"]) for d in (first, document)]
-    changes = [Decimal(r["moved"]) for r in document["restated"] if r["bot"] == "btc"]
+    total = [Decimal(d["bots"][0]["window"]["broker"]["net"]) for d in (first, document)]
+    changes = [Decimal(r["moved"]) for r in document["restatements"] if r["bot"] == "btc"]
     assert total[1] - total[0] == sum(changes)
 
 
@@ -79,7 +79,7 @@ def test_sessions_that_no_window_had_are_no_restatement(tmp_path: Path) -> None:
         for since in (SINCE + 5 * DAY, SINCE - 3 * DAY):
             moved = run(tmp_path, server, desk=Desk(since=since), bots=BOTS)
             assert moved["accounts"][0]["status"] == "proven" or since > SINCE
-            assert moved["restated"] == []
+            assert moved["restatements"] == []
 
 
 def test_it_restates_the_sessions_after_it_too(tmp_path: Path) -> None:
@@ -90,9 +90,9 @@ def test_it_restates_the_sessions_after_it_too(tmp_path: Path) -> None:
         run(tmp_path, server, bots=BOTS)
         book.trade(BTC, "buy", 2, 50, NOW - 5 * DAY, fee="0")
         document = run(tmp_path, server, bots=BOTS, now=lambda: LATER)
-    sessions = {row["session"] for row in document["restated"]}
+    sessions = {row["session"] for row in document["restatements"]}
     assert sessions == {(NOW - DAY).date().isoformat()}
-    [row] = [row for row in document["restated"] if row["bot"] == "btc"]
+    [row] = [row for row in document["restatements"] if row["bot"] == "btc"]
     assert (NOW - 5 * DAY).date().isoformat() in row["why"][0]
 
 
@@ -105,8 +105,10 @@ def test_other_settings_are_named_as_the_reason(tmp_path: Path) -> None:
         run(tmp_path, server, bots=BOTS)
         fifo = Desk(more='lots = "fifo"\n')
         document = run(tmp_path, server, bots=BOTS, desk=fifo, is_fetching=False)
-    assert {row["session"] for row in document["restated"]} == {(NOW - 2 * DAY).date().isoformat()}
-    assert all("other settings" in row["why"][0] for row in document["restated"])
+    assert {row["session"] for row in document["restatements"]} == {
+        (NOW - 2 * DAY).date().isoformat()
+    }
+    assert all("other settings" in row["reason"][0] for row in document["restatements"])
 
 
 def test_a_night_that_knew_nothing_had_told_nothing(tmp_path: Path) -> None:
@@ -114,8 +116,8 @@ def test_a_night_that_knew_nothing_had_told_nothing(tmp_path: Path) -> None:
     with serving(book) as server, unpaced():
         (tmp_path / "x").mkdir()
         dead = run(tmp_path, server, bots=BOTS, is_fetching=False)
-        assert dead["accounts"][0]["total"]["net"] is None
-        assert run(tmp_path, server, bots=BOTS)["restated"] == []
+        assert dead["accounts"][0]["window"]["net"] is None
+        assert run(tmp_path, server, bots=BOTS)["restatements"] == []
 
 
 def test_what_was_told_is_read_back_as_it_was_told(

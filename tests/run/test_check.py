@@ -157,7 +157,7 @@ def test_books_in_files_are_read(
     url: str, name: str, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving(account()) as server:
-        path = folder_of(tmp_path, server, Trader(claims=None, books=url))
+        path = folder_of(tmp_path, server, Trader(claims=None, database=url))
         (tmp_path / "vaults").mkdir()
         (tmp_path / "vaults" / name).write_text(content)
         code, items = check(path, capsys)
@@ -176,8 +176,8 @@ def test_books_on_a_server_are_read_with_a_password(
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "password").chmod(0o600)
     with serving(account()) as server:
-        more = 'books_password = { file = "password" }\n'
-        bot = Trader(claims=None, books=postgres.url(database), more=more)
+        more = 'database_password = { file = "password" }\n'
+        bot = Trader(claims=None, database=postgres.url(database), more=more)
         path = folder_of(tmp_path, server, bot)
         code, items = check(path, capsys)
         assert items["bot btc"]["detail"].startswith("1 closed trades")
@@ -224,7 +224,7 @@ def test_each_heartbeat_is_read_and_its_age_told(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    more = 'heartbeat = { file = "btc.json", period_s = 60, bar_s = 60 }\n'
+    more = 'bar_s = 60\nheartbeat = { file = "btc.json", period_s = 60 }\n'
     now = datetime.now(UTC)
     if age_s is not None:
         bar = None if bar_age_s is None else now - timedelta(seconds=bar_age_s)

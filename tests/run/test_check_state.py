@@ -124,7 +124,7 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root gives a folder away")
-@pytest.mark.parametrize("name", ["", "ledger.sqlite"])
+@pytest.mark.parametrize("name", ["", "control.sqlite"])
 def test_a_state_of_somebody_else_is_named(name: str, tmp_path: Path, check: Say) -> None:
     (tmp_path / "state").mkdir()
     if name:

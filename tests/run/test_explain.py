@@ -50,10 +50,12 @@ def test_the_document_adds_up_and_has_the_fills_of_the_worst_trades(
 ) -> None:
     assert explained(tmp_path, "--as-of", str(AS_OF), "--json") == ExitCode.DIVERGED
     told = json.loads(capsys.readouterr().out)
-    assert sum(Decimal(one["amount"]) for one in told["causes"]) == Decimal(told["total"]["amount"])
+    assert sum(Decimal(one["amount"]) for one in told["causes"]) == Decimal(
+        told["window"]["divergence"]
+    )
     assert {one["cause"] for one in told["causes"]} == {"fee_missing", "duplicate", "unexplained"}
     assert sum(Decimal(one["amount"]) for one in told["evidence"]) == Decimal(
-        told["total"]["amount"]
+        told["window"]["divergence"]
     )
     worst = [abs(Decimal(one["amount"])) for one in told["trades"]]
     assert worst == sorted(worst, reverse=True)
@@ -171,10 +173,14 @@ def test_a_cause_has_one_sign_everywhere(
     liar.live(8)
     document = one_night(tmp_path, book, bots=[liar.bot])
     [bot] = document["bots"]
-    due = {one["cause"]: Decimal(one["amount"]) for one in bot["causes"] if one["amount"] != "0"}
+    due = {
+        one["cause"]: Decimal(one["amount"])
+        for one in bot["window"]["causes"]
+        if one["amount"] != "0"
+    }
     assert min(due.values()) < 0 < max(due.values())
-    truth = Decimal(bot["total"]["truth"]["net"])
-    assert Decimal(bot["total"]["claimed"]) - sum(due.values()) == truth
+    truth = Decimal(bot["window"]["broker"]["net"])
+    assert Decimal(bot["window"]["claimed"]) - sum(due.values()) == truth
     page = write_page(document, "recon.toml")
     assert page is not None
     for cause, amount in due.items():

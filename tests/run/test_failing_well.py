@@ -17,7 +17,7 @@ import click
 import pytest
 
 from recon.cli import cli, run_cli
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.errors import ExitCode
 from recon.paging.failure import page_failed
 from recon.system.permissions import user_name
@@ -51,7 +51,7 @@ id = "btc"
 account = "flex"
 instruments = ["BTC"]
 mapping = "freqtrade"
-books = "sqlite:///btc.sqlite"
+database = "sqlite:///btc.sqlite"
 """
 
 
@@ -123,7 +123,7 @@ def with_ledger(folder: Path, settings: str = "") -> Path:
     """Write a configuration, and the ledger of a run that published nothing."""
     path = folder_of(folder, settings)
     (folder / "state").mkdir(mode=0o700)
-    with Ledger(folder / "state" / LEDGER):
+    with Ledger(folder / "state" / CONTROL):
         pass
     return path
 
@@ -143,7 +143,7 @@ def test_a_state_of_another_user_is_refused_by_every_command(
     owner = "root"
     if os.geteuid() == 0:
         os.chown(tmp_path / "state", ANOTHER, ANOTHER)
-        os.chown(tmp_path / "state" / LEDGER, ANOTHER, ANOTHER)
+        os.chown(tmp_path / "state" / CONTROL, ANOTHER, ANOTHER)
         owner = user_name(ANOTHER)
     else:
         path.write_text(path.read_text().replace('state = "state"', 'state = "/usr"'))
@@ -180,7 +180,7 @@ def test_a_state_of_root_is_refused_to_others(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-@pytest.mark.parametrize("name", [LEDGER, WAREHOUSE, "lock"])
+@pytest.mark.parametrize("name", [CONTROL, WAREHOUSE, "lock"])
 def test_a_file_that_another_user_left_in_the_state_is_named_with_its_remedy(
     name: str, typed: Typing, tmp_path: Path
 ) -> None:
@@ -245,7 +245,7 @@ def test_an_incident_of_what_is_no_longer_configured_ends_as_no_longer_watched(
         }
         config = configured(tmp_path, channels, **bots)
         config.state.mkdir()
-        with Ledger(config.state / LEDGER) as ledger:
+        with Ledger(config.state / CONTROL) as ledger:
             here = Watcher(config, ledger)
             beat(tmp_path / "eth.json", 1, here.now, bot="eth")
             here.look()
@@ -269,7 +269,7 @@ def test_an_incident_of_what_is_no_longer_configured_ends_as_no_longer_watched(
 
 def damaged_ledger(path: Path) -> str:
     (path.parent / "state").mkdir(mode=0o700)
-    (path.parent / "state" / LEDGER).write_bytes(b"no ledger, and long enough to be one" * 100)
+    (path.parent / "state" / CONTROL).write_bytes(b"no ledger, and long enough to be one" * 100)
     return "file is not a database"
 
 
@@ -286,7 +286,7 @@ def state_is_a_file(path: Path) -> str:
 def ledger_is_gone(path: Path) -> str:
     (path.parent / "state").mkdir(mode=0o700)
     (path.parent / "state" / WAREHOUSE).touch()
-    return f"{LEDGER} is missing"
+    return f"{CONTROL} is missing"
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])

@@ -40,10 +40,10 @@ OF_THE_WAREHOUSE = ["explain", "unowned"]
 UNDER_WAY = """
 import sys, time
 from pathlib import Path
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.warehouse.commit import opened
 from recon.system.state_folder import CHUNK, copy_file, locked_state
-with locked_state(Path(sys.argv[1])) as state, Ledger(state / LEDGER) as ledger:
+with locked_state(Path(sys.argv[1])) as state, Ledger(state / CONTROL) as ledger:
     with opened(state, ledger) as (warehouse, _), warehouse.transaction():
         print("holds", flush=True)
         time.sleep(60)

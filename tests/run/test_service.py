@@ -17,7 +17,7 @@ import pytest
 from recon.cli import run_cli
 from recon.config.settings import load
 from recon.control.expected_sessions import sessions_after
-from recon.control.ledger import LEDGER
+from recon.control.ledger import CONTROL
 from recon.core.calendars import Calendar, TradeDates, UtcDays
 from recon.core.page import FAILED
 from recon.demo.venues.okx_account import OkxAccount
@@ -67,7 +67,7 @@ def night(path: Path, now: datetime = NOW) -> Night:
 
 def told(tmp_path: Path) -> list[tuple[str, bool]]:
     """Return every session that was expected, and whether a run has published it."""
-    with closing(sqlite3.connect(tmp_path / "state" / LEDGER)) as ledger:
+    with closing(sqlite3.connect(tmp_path / "state" / CONTROL)) as ledger:
         return ledger.execute(
             "select session, run is not null from sessions order by session"
         ).fetchall()
@@ -217,12 +217,12 @@ def test_what_is_published_adds_up_to_what_is_told(traded: OkxAccount, tmp_path:
     assert as_of == "2026-05-14"  # an earlier session, told again, is not what readers get
     [entry], [bot] = document["accounts"], document["bots"]
     assert sums == [
-        ("account", None, Decimal(entry["total"]["net"]), Decimal(entry["total"]["open_costs"])),
+        ("account", None, Decimal(entry["window"]["net"]), Decimal(entry["window"]["open_costs"])),
         (
             "bot",
             "btc",
-            Decimal(bot["total"]["truth"]["net"]),
-            Decimal(bot["total"]["truth"]["open_costs"]),
+            Decimal(bot["window"]["broker"]["net"]),
+            Decimal(bot["window"]["broker"]["open_costs"]),
         ),
     ]
 
@@ -242,7 +242,7 @@ def test_a_check_says_what_is_published_backed_up_and_missed(
     assert item.notes == ("no night for 2026-05-13, 2026-05-14: the next one catches up",)
     shutil.rmtree(tmp_path / "state" / BACKUPS)
     assert not _check_state(config)[0].is_ok
-    (tmp_path / "state" / LEDGER).write_bytes(b"no ledger" * 1000)
+    (tmp_path / "state" / CONTROL).write_bytes(b"no ledger" * 1000)
     assert "damaged" in _check_state(config)[0].detail
 
 

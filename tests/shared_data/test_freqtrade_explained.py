@@ -161,8 +161,10 @@ def test_what_is_planted_is_explained_and_nothing_else(name: str, tmp_path: Path
     )
     [account] = document["accounts"]
     assert account["status"] == "proven", account["reasons"]
-    causes = {one["cause"]: Fraction(one["amount"]) for one in document["bots"][0]["causes"]}
-    assert sum(causes.values()) == Fraction(document["bots"][0]["total"]["amount"])
+    causes = {
+        one["cause"]: Fraction(one["amount"]) for one in document["bots"][0]["window"]["causes"]
+    }
+    assert sum(causes.values()) == Fraction(document["bots"][0]["window"]["divergence"])
     assert causes.pop("unexplained") == 0
     noise = ROUNDED * len(trades)
     assert {cause for cause, amount in causes.items() if abs(amount) > noise} == set(planter.due)

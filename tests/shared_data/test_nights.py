@@ -113,7 +113,7 @@ def test_a_night_claims_what_plain_sql_over_the_file_gives(path: Path, tmp_path:
     config.write_text(
         '[[accounts]]\nid = "any"\nvenue = "ibkr-flex"\ncurrency = "USD"\nsince = 2018-01-02\n'
         f'files = "statement.xml"\n[[bots]]\nid = "bot"\naccount = "any"\norder_tag = "b"\n'
-        f'books = "sqlite:///{path}"\nmapping = "freqtrade"\n'
+        f'database = "sqlite:///{path}"\nmapping = "freqtrade"\n'
     )
     document = run_night(Night(load(config), as_of=date(2022, 1, 4), is_paging=False))
     [bot] = document["bots"]
@@ -126,7 +126,7 @@ def test_a_night_claims_what_plain_sql_over_the_file_gives(path: Path, tmp_path:
             else "amount * close_rate * (1 - fee_close) - amount * open_rate * (1 + fee_open)"
         )
         [(plain,)] = books.execute(f"select sum({pnl}) from trades where not is_open")
-    assert abs(Decimal(bot["total"]["claimed"]) - Decimal(repr(plain))) < Decimal("1e-9")
+    assert abs(Decimal(bot["window"]["claimed"]) - Decimal(repr(plain))) < Decimal("1e-9")
 
 
 def okx_answers() -> Iterator[tuple[str, dict[str, Any]]]:

@@ -582,7 +582,7 @@ def test_a_rate_is_the_trades_own_then_the_days_and_never_guessed(
     trades = ({**own, "fxRateToBase": "1.1"}, of_the_day, {**none, "transactionID": "3"})
     of_the_session = {**of_the_day, "transactionID": "4", "tradeDate": "20260104"}
     staged(warehouse, tmp_path, statement(*trades, of_the_session, extra=rates))
-    rows = {row["fill_id"]: (row["rate"], row["valued"]) for row in table(warehouse, "fills")}
+    rows = {row["fill_id"]: (row["rate"], row["valuation"]) for row in table(warehouse, "fills")}
     assert rows == {
         "1": (Decimal("1.1"), "converted"),
         "2": (Decimal("1.08"), "converted"),

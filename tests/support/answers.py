@@ -56,7 +56,7 @@ class Desk:
 
     def see(self, *found: Break) -> None:
         seen = sighting(self.now().date(), found)
-        self.ledger.see_breaks(replace(seen, at=self.now()))
+        self.ledger.record_breaks(replace(seen, at=self.now()))
 
     def send(self) -> None:
         deliver(self.folder, self.ledger, self.channels, self.now, self.notes.append, deadline_s=10)
@@ -85,7 +85,7 @@ def serving_desk(folder: Path) -> Iterator[Desk]:
     with (
         serving(BotApi()) as bot,
         serving(PagerDuty()) as duty,
-        Ledger(folder / "ledger.sqlite") as ledger,
+        Ledger(folder / "control.sqlite") as ledger,
     ):
         channels = [
             Outlet("chat", understood(telegram_url(), bot.base), "minor"),

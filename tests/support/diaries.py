@@ -61,7 +61,7 @@ class Diary:
     kind: str
     lie: str
     book: OkxAccount
-    recognises: str = "payment"
+    costs_booked: str = "when_paid"
     names_orders: bool = True
     fills: list[Done] = field(default_factory=list)
     told: list[Done] = field(default_factory=list)
@@ -145,9 +145,9 @@ class Diary:
             id=f"bot{self.number}",
             instruments=(f"{self.coin}-USDT-SWAP",),
             claims=None,
-            books=books,
+            database=books,
             mapping=self.kind,
-            recognises=self.recognises,
+            costs_booked=self.costs_booked,
         )
 
     def _coins(self, qty: Fraction) -> Fraction:
@@ -255,4 +255,4 @@ def text(value: Fraction) -> str:
 
 
 def causes_of(bot: dict[str, Any]) -> dict[str, Fraction]:
-    return {one["cause"]: Fraction(one["amount"]) for one in bot["causes"]}
+    return {one["cause"]: Fraction(one["amount"]) for one in bot["window"]["causes"]}

@@ -193,7 +193,7 @@ symbols = [{symbols}]
 id = "bot"
 account = "desk"
 instruments = [{instruments}]
-books = "sqlite:///vaults/bot.sqlite"
+database = "sqlite:///vaults/bot.sqlite"
 mapping = "mapping"
 """
 

@@ -92,18 +92,18 @@ class Trader:
     """One bot of recon.toml, and its vault: `claims` are (closed at, pnl); None is no vault.
 
     `trades` are rows of every column, in the place of claims; `mapping` names another than these;
-    `books` are others than the vault.
+    `database` is another than the vault.
     """
 
     id: str = "btc"
     account: str = "okx"
     instruments: tuple[str, ...] = (BTC, ETH, SOL)
     order_tag: str | None = None
-    recognises: str = "close"
+    costs_booked: str = "at_close"
     claims: Sequence[tuple[datetime, str]] | None = ()
     trades: Sequence[Row] | None = None
     mapping: str = ""
-    books: str | None = None
+    database: str | None = None
     more: str = ""
 
 
@@ -246,9 +246,9 @@ def write_folder(
         tag = "" if bot.order_tag is None else f'order_tag = "{bot.order_tag}"\n'
         parts.append(
             f'[[bots]]\nid = "{bot.id}"\naccount = "{bot.account}"\ninstruments = [{owned}]\n'
-            f'{tag}recognises = "{bot.recognises}"\n'
+            f'{tag}costs_booked = "{bot.costs_booked}"\n'
             f'mapping = "{bot.mapping or ("mapping" if bot.trades is None else "whole")}"\n'
-            f'books = "{bot.books or f"sqlite:///vaults/{bot.id}.sqlite"}"\n{bot.more}'
+            f'database = "{bot.database or f"sqlite:///vaults/{bot.id}.sqlite"}"\n{bot.more}'
         )
         if bot.trades is not None:
             write_trades(folder / "vaults" / f"{bot.id}.sqlite", bot.trades)

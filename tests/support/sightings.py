@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, time
 
-from recon.control.breaks import Break, Sighting
+from recon.control.breaks import Break, BreakObservation
 from recon.control.ledger import Ledger
+from recon.core.records import Span
 
 BOTH = (("okx", "btc"), ("okx", "eth"))
 AGREES = "the evidence agrees"
 
 
 def off_by(
-    amount: str, kind: str = "total", *, bot: str = "btc", truth: str = "100", session: str = ""
+    amount: str, kind: Span = "window", *, bot: str = "btc", truth: str = "100", session: str = ""
 ) -> Break:
     """Return a break of a bot at okx, of which 1.00 would have been none."""
     return Break("okx", bot, kind, amount, truth, "1.00", session)
@@ -21,9 +22,9 @@ def off_by(
 
 def sighting(
     session: date, found: Sequence[Break], judged: Collection[tuple[str, str]] = BOTH
-) -> Sighting:
+) -> BreakObservation:
     """Return what a run as of a session saw, of an account whose sessions are days."""
-    return Sighting(
+    return BreakObservation(
         run=f"of-{session}",
         at=datetime.combine(session, time(11), UTC),
         session=session,

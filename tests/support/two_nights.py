@@ -19,7 +19,7 @@ from typing import Any
 
 import duckdb
 
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.run.backup import backups
 from recon.system.state_folder import write_whole
 from recon.warehouse.commit import BACKUPS, PUBLISHED
@@ -107,12 +107,12 @@ def left_behind(folder: Path) -> dict[str, Any]:
             for name in ("sessions", "open_lots")
         }
     report = json.loads((state / "reports" / f"{as_of}.json").read_text(encoding="utf-8"))
-    with closing(sqlite3.connect(state / LEDGER)) as ledger:
+    with closing(sqlite3.connect(state / CONTROL)) as ledger:
         expected = ledger.execute(
             "select session, run is not null from sessions order by session"
         ).fetchall()
         standing = ledger.execute("select title, status from incidents order by title").fetchall()
-    with Ledger(state / LEDGER) as opened:
+    with Ledger(state / CONTROL) as opened:
         audit, disagreements = opened.audit()
     return {
         "published": tables,

@@ -48,7 +48,7 @@ def configured(
     for bot, heartbeat in bots.items():
         text += (
             f'[[bots]]\nid = "{bot}"\naccount = "{account}"\ninstruments = ["{bot}"]\n'
-            f'books = "sqlite:///{bot}.sqlite"\n'
+            f'database = "sqlite:///{bot}.sqlite"\n'
         )
         if heartbeat:
             pairs = ", ".join(f"{key} = {json.dumps(value)}" for key, value in heartbeat.items())

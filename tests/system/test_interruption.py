@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from recon.control.ledger import LEDGER, Ledger
+from recon.control.ledger import CONTROL, Ledger
 from recon.demo.venues.okx_account import OkxAccount
 from recon.errors import Interrupted, exit_status
 from recon.system.interruption import asked, heed
@@ -155,8 +155,8 @@ def assert_whole(night: Night) -> None:
     state = night.work / "state"
     assert [*state.glob("scratch/*"), *state.rglob("*.new")] == []
     assert {path.read_bytes() for path in state.glob("*lock")} <= {b""}
-    if (state / LEDGER).exists():
-        with Ledger(state / LEDGER), closing(sqlite3.connect(state / LEDGER)) as ledger:
+    if (state / CONTROL).exists():
+        with Ledger(state / CONTROL), closing(sqlite3.connect(state / CONTROL)) as ledger:
             ended = ledger.execute("select ended_at, status, document from runs").fetchall()
         for at, status, document in ended:
             assert at is not None

@@ -124,14 +124,14 @@ def written(folder: Path) -> Path:
     (folder / "mapping").mkdir(mode=0o755)
     (folder / "mapping" / "trades.sql").write_text("select 1")
     (folder / "state").mkdir(mode=0o755)
-    (folder / "state" / "ledger.sqlite").touch()
+    (folder / "state" / "control.sqlite").touch()
     (folder / "trades.sqlite").touch()
     (folder / "secret").touch(0o600)
     (folder / "secret").write_text("json://127.0.0.1:1/x")
     (folder / "recon.toml").write_text(
         CONFIG
         + '[[bots]]\nid = "bot"\naccount = "desk"\norder_tag = "b"\nmapping = "mapping"\n'
-        + 'books = "sqlite:///trades.sqlite"\n[paging]\n'
+        + 'database = "sqlite:///trades.sqlite"\n[paging]\n'
         + 'channels = [{ url = { file = "secret" } }]\n'
     )
     return folder / "recon.toml"
@@ -144,7 +144,7 @@ def written(folder: Path) -> Path:
         ("mapping", "FAIL permissions: the mapping mapping: others can write to {} and replace"),
         ("mapping/trades.sql", "FAIL permissions: the mapping mapping: others can write to {}"),
         ("state", "FAIL permissions: the state: others can write to {} and replace what is in it"),
-        ("state/ledger.sqlite", "FAIL permissions: the state: others can write to {}"),
+        ("state/control.sqlite", "FAIL permissions: the state: others can write to {}"),
     ],
 )
 def test_check_fails_for_what_others_can_write_to(

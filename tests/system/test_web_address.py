@@ -117,7 +117,7 @@ BOT = (
 id = "b"
 account = "a"
 order_tag = "b"
-books = "sqlite:///b"
+database = "sqlite:///b"
 [bots.heartbeat]
 """
 )

@@ -14,7 +14,7 @@ import duckdb
 import pytest
 
 from recon.cli import run_cli
-from recon.control.ledger import LEDGER
+from recon.control.ledger import CONTROL
 from recon.core.page import FAILED
 from recon.errors import ExitCode, StateError
 from recon.paging.delivery import UNDELIVERED
@@ -206,7 +206,7 @@ def test_a_damaged_warehouse_is_said_with_its_remedy_by_what_reads_it(
     assert run_cli(["explain", "btc", *session, *config]) in {0, ExitCode.DIVERGED}
 
 
-@pytest.mark.parametrize("gone", [(WAREHOUSE,), (LEDGER,), (WAREHOUSE, LEDGER)])
+@pytest.mark.parametrize("gone", [(WAREHOUSE,), (CONTROL,), (WAREHOUSE, CONTROL)])
 def test_files_that_are_gone_are_noticed(story: Story, gone: tuple[str, ...]) -> None:
     story.afresh()
     for name in gone:
@@ -217,7 +217,7 @@ def test_files_that_are_gone_are_noticed(story: Story, gone: tuple[str, ...]) ->
 
 def test_another_ledger_is_noticed(story: Story) -> None:
     story.afresh()
-    (story.state / LEDGER).write_bytes(b"no ledger, and long enough to be taken for one" * 100)
+    (story.state / CONTROL).write_bytes(b"no ledger, and long enough to be taken for one" * 100)
     assert night_in_a_process(story.config, NOW) == ExitCode.UNPROVEN, log(story.work)
     assert_noticed(story, "no ledger")
 
@@ -286,7 +286,7 @@ def test_a_disk_that_takes_no_further_file_is_noticed(story: Story, files: int) 
     assert assert_full(story, death, says="no space left on") == ExitCode.UNPROVEN
 
 
-@pytest.mark.parametrize("closed", [".", WAREHOUSE, LEDGER])
+@pytest.mark.parametrize("closed", [".", WAREHOUSE, CONTROL])
 def test_no_permission_is_noticed(story: Story, closed: str) -> None:
     """What another user owns and has closed; where no user but root can give it away, by mode."""
     story.afresh()

@@ -1,4 +1,4 @@
-"""The causes of a divergence, as the document tells them and `recon explain` shows them."""
+"""The causes of a divergence, as the document and `recon explain` show them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ select f.cause, sum(f.amount) as amount, count(distinct f.trade_id) as trades
 from causes.found f
 join config.bots b on b.bot = f.bot
 join config.accounts a on a.account = b.account
-where f.bot = $bot and ($span = 'total' or f.session_date = a.last_date)
+where f.bot = $bot and ($span = 'window' or f.session_date = a.last_date)
 group by f.cause
 having sum(f.amount) <> 0
 order by f.cause = 'unexplained', abs(sum(f.amount)) desc, f.cause

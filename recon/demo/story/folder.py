@@ -60,21 +60,21 @@ id = "btc-quantum"
 account = "okx-demo"
 instruments = ["BTC-USDT-SWAP"]                   # the pairs that it alone owns
 order_tag = "btcq"                                # its orders' clOrdId begins with this
-books = "sqlite:///vaults/btc-quantum.sqlite"     # what it says of itself; only ever read
+database = "sqlite:///vaults/btc-quantum.sqlite"     # what it says of itself; only ever read
 mapping = "mappings/record_trade"                 # a folder of queries over books of one's own
 
 [[bots]]
 id = "eth-honest"
 account = "okx-demo"
 instruments = ["ETH-USDT-SWAP"]
-books = "sqlite:///vaults/eth-honest.sqlite"
+database = "sqlite:///vaults/eth-honest.sqlite"
 mapping = "freqtrade"                             # a shipped mapping
 
 [[bots]]
 id = "sol-forgetful"
 account = "okx-demo"
 instruments = ["SOL-USDT-SWAP"]
-books = "sqlite:///vaults/sol-forgetful.sqlite"
+database = "sqlite:///vaults/sol-forgetful.sqlite"
 mapping = "auto"                                  # recognised by its columns: freqtrade, too
 
 [[bots]]
@@ -82,7 +82,7 @@ id = "basket"
 account = "ibkr-demo"
 instruments = ["SPY", "QQQ", "AAPL", "MSFT", "XOM"]
 order_tag = "basket"                              # at IBKR the order reference
-books = "sqlite:///vaults/basket.sqlite"
+database = "sqlite:///vaults/basket.sqlite"
 mapping = "mappings/record_trade"
 
 [paging]

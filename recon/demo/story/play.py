@@ -156,21 +156,21 @@ def _differences(planted: Mapping[str, Planted], played: _Played) -> Iterator[st
 
 
 def _differences_of(bot: Mapping[str, Any], due: Planted) -> Iterator[str]:
-    total = bot["total"]
+    window = bot["window"]
     if bot["status"] != due.status:
         yield f"{bot['bot']} is {bot['status']}, and not {due.status}: {bot['reasons']}"
     figures = {
-        "claimed": (total["claimed"], due.claimed),
-        "gross": (total["truth"]["gross"], due.gross),
-        "fees": (total["truth"]["fees"], due.fees),
-        "funding": (total["truth"]["funding"], due.funding),
-        "net": (total["truth"]["net"], due.net),
-        "divergence": (total["amount"], due.claimed - due.net),
+        "claimed": (window["claimed"], due.claimed),
+        "gross": (window["broker"]["gross"], due.gross),
+        "fees": (window["broker"]["fees"], due.fees),
+        "funding": (window["broker"]["funding"], due.funding),
+        "net": (window["broker"]["net"], due.net),
+        "divergence": (window["divergence"], due.claimed - due.net),
     }
     for name, (found, wanted) in figures.items():
         if found is None or Decimal(found) != wanted:
             yield f"{bot['bot']}: {name} is {found}, and not {wanted}"
-    causes = {row["cause"]: Decimal(row["amount"]) for row in bot["causes"]}
+    causes = {row["cause"]: Decimal(row["amount"]) for row in window["causes"]}
     if causes != {**due.causes, "unexplained": Decimal(0)}:
         yield f"{bot['bot']}: its causes are {causes}, and not {due.causes}"
 

@@ -16,7 +16,7 @@
 --
 -- Fills: hummingbot's history adds up what was realised and every fee when it is paid, so each fill
 -- is a row: gross is what it closed at average cost, pnl is gross and the fee of the fill itself.
--- Such a bot recognises = "payment". What is closed is nothing (qty 0) where a fill only opens.
+-- Such a bot costs_booked = "when_paid". What is closed is nothing (qty 0) where a fill only opens.
 -- A fee in another token than the quote's is left out where hummingbot could not convert it: fee is
 -- null then, and pnl is without it, as shown. Funding never enters.
 with flat_fees as (

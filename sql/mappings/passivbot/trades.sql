@@ -4,7 +4,7 @@
 -- optional: rows(client_order_id, pnl_status, psize, pprice, fee_currency)
 --
 -- passivbot adds up pnl, which is gross, and fee_paid, which is negative where paid, of every fill
--- on the day of the fill; so does pnl here, and such a bot recognises = "payment". A fill that only
+-- on the day of the fill; so does pnl here, and such a bot costs_booked = "when_paid". A fill that only
 -- opens has closed nothing: qty 0. Funding is not in its books. Days are files that are named by
 -- their date, and so the table `rows`. gross is null while passivbot waits for the exchange to tell
 -- it (pnl_status pending): what it shows until then is not known to be. order_ids has the id that passivbot

@@ -22,7 +22,7 @@ select
   (f.fee + coalesce(c.fee, 0))::decimal(38, 18) as fee,
   f.fee_currency,
   rate,
-  valued,
+  valuation,
   order_id,
   order_tag,
   trade_id,
@@ -58,7 +58,7 @@ select
   0::decimal(38, 18) as fee,
   currency as fee_currency,
   rate,
-  valued,
+  valuation,
   broker_pnl,
   true as is_system,
   abs(proceeds)::decimal(38, 18) as proceeds

@@ -14,7 +14,7 @@ select
   amount,
   instrument,
   rate,
-  valued,
+  valuation,
   null::decimal(38, 18) as balance_after,
   trade_id
 from staging.flex_parsed_ledger e
@@ -33,7 +33,7 @@ select
   fee as amount,
   instrument,
   fee_rate as rate,
-  fee_valued as valued,
+  fee_valued as valuation,
   null::decimal(38, 18) as balance_after,
   trade_id
 from staging.flex_parsed_fills e
@@ -56,8 +56,8 @@ select
     when leg.currency = account_currency then 1::decimal(38, 18)
     when leg.currency = e.currency then rate
   end as rate,
-  case when leg.currency = account_currency then 'exact' when leg.currency = e.currency then valued end
-    as valued,
+  case when leg.currency = account_currency then 'exact' when leg.currency = e.currency then valuation end
+    as valuation,
   null::decimal(38, 18) as balance_after,
   trade_id
 from (
@@ -86,7 +86,7 @@ select
   c.fee as amount,
   e.instrument,
   e.fee_rate as rate,
-  e.fee_valued as valued,
+  e.fee_valued as valuation,
   null::decimal(38, 18) as balance_after,
   e.trade_id
 from staging.flex_corrected_fees c

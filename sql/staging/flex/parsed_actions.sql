@@ -116,7 +116,7 @@ select
   case
     when l.currency = account_currency then 'exact'
     when is_in_base and own_rate > 0 or r.rate is not null then 'converted'
-  end as valued,
+  end as valuation,
   case
     when flaw is not null or l.day is null or level not in ('', 'DETAIL') then 'unknown'
     when n = 1 and sign(qty) = -sign(proceeds) and qty <> 0 and not is_cancel and multiplier = 1 and category = 'STK'

@@ -144,7 +144,7 @@ rated as (
       when d.currency = d.account_currency then 'exact'
       when d.own_rate is not null or t.rate is not null then 'converted'
       when s.rate is not null then 'estimated'
-    end as valued,
+    end as valuation,
     case
       when d.fee_currency = d.account_currency then 1::decimal(38, 18)
       when d.fee_currency = d.currency then coalesce(d.own_rate, t.rate, s.rate)

@@ -112,7 +112,7 @@ select
     when j.currency = account_currency then 'exact'
     when is_in_base and exact(rate_text) > 0 or t.rate is not null then 'converted'
     when s.rate is not null then 'estimated'
-  end as valued,
+  end as valuation,
   -- Of the row alone, so that it is the same whatever is staged beside it; ties go by the id.
   coalesce(transaction_number, 0)::hugeint as seq,
   case

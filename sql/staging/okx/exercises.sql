@@ -46,7 +46,7 @@ select
   currency as fee_currency,
   rate,
   case when currency = account_currency then 1 end::decimal(38, 18) as fee_rate,
-  case when rate is null then null when currency = account_currency then 'exact' else 'estimated' end as valued,
+  case when rate is null then null when currency = account_currency then 'exact' else 'estimated' end as valuation,
   pnl as broker_pnl,
   true as is_system
 from priced

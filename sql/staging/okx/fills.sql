@@ -1,5 +1,5 @@
 -- grain: one fill; key: account, fill_id. Quantity is in contracts, bought +; the fee is cash, paid −.
--- `valued` says how it comes to an amount in the account's currency: it is in it (exact); its fee was
+-- `valuation` says how it comes to an amount in the account's currency: it is in it (exact); its fee was
 -- taken of what was bought, and is worth what that cost (converted); by the venue's candle (estimated).
 -- view
 select
@@ -31,7 +31,7 @@ select
     when fee = 0 or fee_currency = currency then 'exact'
     when fee_currency = base_currency then 'converted'
     else 'estimated'
-  end as valued,
+  end as valuation,
   order_id,
   order_tag,
   trade_id,

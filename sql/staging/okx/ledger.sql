@@ -23,7 +23,7 @@ select
   case
     when currency = account_currency then 'exact'
     when kind in ('funding', 'interest', 'penalty') and l.rate is not null then 'estimated'
-  end as valued,
+  end as valuation,
   balance_change,
   balance_after,
   trade_id,

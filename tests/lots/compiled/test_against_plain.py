@@ -245,8 +245,8 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
     con.sql("create table lots.closing_books (account text, instrument text, bot text, qty int)")
     con.sql("insert into lots.closing_books values ('okx', 'HELD', 'a', 1), ('okx', 'NO', 'a', 0)")
     con.sql(
-        "create table affected.events as select account, instrument, bot, bot is null as is_unowned,"
-        " 'fill' as kind, date '2026-01-05' as session_date,"
+        "create table affected.events as select account, instrument, bot, bot is null as is_unowned"
+        ", 'fill' as kind, date '2026-01-05' as session_date,"
         " timestamp '2026-01-05' as at, 1 as seq,"
         " 'net' as position_side, 1 as qty, 1 as price, 1 as multiplier,"
         " false as is_inverse, 0 as amount, 'settlement' as fee_in, 1 as rate"

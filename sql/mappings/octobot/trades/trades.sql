@@ -4,7 +4,7 @@
 -- optional: all_trades(fees_amount, fees_currency)
 --
 -- Trades are kept, and no profit: gross is what each closed at average cost, and pnl is gross and
--- the fee of the trade itself, paid when it is paid, so such a bot recognises = "payment". What is
+-- the fee of the trade itself, paid when it is paid, so such a bot costs_booked = "when_paid". What is
 -- closed is nothing (qty 0) where a trade only opens. As in OctoBot's own figure, a fee in the coin
 -- that was traded counts at the trade's price, and one in a third coin not at all: fee is null then.
 with trades as (
