@@ -26,6 +26,7 @@ from recon.commands.options import (
     wait_option,
 )
 from recon.commands.schedule import schedule
+from recon.commands.schema import schema
 from recon.errors import ExitCode, Interrupted, ReconError, exit_status
 from recon.system.output import echo, echo_usage, traceback_text
 
@@ -199,6 +200,7 @@ for command in (
     mapping,
     restore.restore,
     schedule,
+    schema,
     watch.watch,
 ):
     cli.add_command(command)

@@ -223,3 +223,8 @@ class Document(_Part):
     def as_json(self) -> dict[str, Any]:
         """Return the document as JSON's own types, by the contract's keys."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of `Document`, by the contract's keys."""
+    return Document.model_json_schema(by_alias=True, mode="serialization")
