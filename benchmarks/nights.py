@@ -27,7 +27,7 @@ from recon.core.records import CheckItem, Coverage, Promise, Record, Window
 from recon.fetch import connectors_for
 from recon.run.nightly import Night, run_night
 from recon.system.timing import Stages
-from recon.warehouse.commit import WAREHOUSE, kept
+from recon.warehouse.commit import WAREHOUSE, commit_with_manifest
 from recon.warehouse.database import Warehouse
 
 HISTORIES = (10_000_000, 50_000_000)
@@ -237,7 +237,7 @@ class Desk:
         with (
             Ledger(state / CONTROL) as ledger,
             Warehouse(state / WAREHOUSE) as grown,
-            kept(grown, ledger, "history", datetime.now(UTC)),
+            commit_with_manifest(grown, ledger, "history", datetime.now(UTC)),
         ):
             pass  # what was copied is what the next night has to find
 

@@ -13,7 +13,7 @@ from statistics import median
 from benchmarks.environments import NotHereError, python_of, run_script
 from benchmarks.measure import once
 from benchmarks.promises import Line, Run
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from recon.core.limits import Limits
 from recon.core.records import Session, Table, Window
 
@@ -59,7 +59,7 @@ def recon_reads(vault: Path) -> float:
 
     async def read() -> int:
         limits = Limits(rows=ROWS, text_mb=500)  # more than a night reads by default
-        books = SqliteBooks("bot", vault, now=lambda: NOW, scratch=vault.parent, limits=limits)
+        books = SqliteDatabase("bot", vault, now=lambda: NOW, scratch=vault.parent, limits=limits)
         tables = [item async for item in books.fetch(WINDOW) if isinstance(item, Table)]
         return sum(table.batches.num_rows for table in tables)
 

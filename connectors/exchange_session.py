@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.errors import VenueBusy, VenueRefused
 from recon.outside_text import excerpt
 from recon.system.bounded_body import BodyError, bounded_body
@@ -31,7 +31,7 @@ _DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} 
 """The form of a Date header (RFC 9110). Others are obsolete, and no exchange sends them."""
 
 
-def open_session(patience: Patience) -> Any:
+def open_session(patience: RetryPolicy) -> Any:
     """Return a session for one account's whole conversation; close it after.
 
     An answer of more than `MAX_BODY_BYTES` is a VenueBusy, as is a body that is no UTF-8 or whose

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Collection
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from recon.core.records import CheckItem, Coverage, Listing, Promise, Record, Table, Window
+from recon.core.records import CheckItem, Coverage, EvidenceSpec, Listing, Record, Table, Window
 
 
 class Connector(Protocol):
@@ -16,14 +16,14 @@ class Connector(Protocol):
     most once, in any order, and for each of its `promises` at least one `Coverage` statement, after
     the records that the statement speaks of. What goes wrong at the source becomes a
     `failed` or `partial` statement with a reason; only what makes the whole source useless raises
-    (`VenueRefused`, `StatementError`, `BooksError`). Every request has a hard deadline.
+    (`VenueRefused`, `StatementError`, `BotDatabaseError`). Every request has a hard deadline.
 
     Args of `fetch`: `window` is what the evidence must cover. A connector may fetch past its end.
     """
 
     venue: str
     account: str
-    promises: tuple[Promise, ...]
+    promises: tuple[EvidenceSpec, ...]
 
     def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
         """Yield records, then what was covered."""

@@ -21,7 +21,7 @@ MOST_BYTES = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """Bounds on one source; each holds against a server that drips, floods or says nothing."""
 
     request_timeout_s: float = 15.0

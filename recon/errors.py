@@ -9,7 +9,7 @@
     │   │   └── VenueRefused  3     asking again will not help (key, permission, address, query)
     │   │       └── KeyRefused 3      the key can do more than read: no further request is made
     │   ├── StatementError    3   a broker's statement is not one, or not whole
-    │   ├── BooksError        3   a bot's own books, or the mapping over them, cannot be read
+    │   ├── BotDatabaseError        3   a bot's own books, or the mapping over them, cannot be read
     │   └── DefectError       3   a bug here that one source's data reached: fetch/boundary.py
     ├── OwnerError            2   the state belongs to another user of this machine
     ├── StateError            3   recon's own files: damaged, missing, no room, no permission
@@ -100,7 +100,7 @@ class StatementError(EvidenceError):
     """A broker's statement is not one, or not whole."""
 
 
-class BooksError(EvidenceError):
+class BotDatabaseError(EvidenceError):
     """A bot's own books, or the mapping over them, cannot be read."""
 
 

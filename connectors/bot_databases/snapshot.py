@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 
 from connectors.payload import payload_text
 from recon.core.limits import Limits
-from recon.core.records import CheckItem, Coverage, Promise, Record, Table, Window
-from recon.errors import BooksError
+from recon.core.records import CheckItem, Coverage, EvidenceSpec, Record, Table, Window
+from recon.errors import BotDatabaseError
 from recon.outside_text import storable
 
 _ROWS_AT_ONCE = 10_000
@@ -40,7 +40,7 @@ class Unknown(NamedTuple):
 NOT_ASKED_FOR = Unknown()
 
 
-class UnreadableError(BooksError):
+class UnreadableError(BotDatabaseError):
     """The books cannot be read: what is the matter, and what to do, told apart for `check`."""
 
     def __init__(self, source: Path | str, what: str, remedy: str) -> None:
@@ -81,7 +81,7 @@ class WholeBooks:
     """
 
     venue = "bot_database"
-    promises: tuple[Promise, ...] = (Promise("bot_database", "schema", is_snapshot=True),)
+    promises: tuple[EvidenceSpec, ...] = (EvidenceSpec("bot_database", "schema", is_snapshot=True),)
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class WholeBooks:
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
         """Yield each table's rows and its columns, then the coverage of the snapshot.
 
-        The shapes are those of `SqliteBooks.fetch`. Raises BooksError, which names the books and
-        the remedy, where anything cannot be read.
+        The shapes are those of `SqliteDatabase.fetch`. Raises BotDatabaseError, which
+        names the database and the remedy, where anything cannot be read.
         """
         taken_at = self._now()
         rows = {"schema": 0}

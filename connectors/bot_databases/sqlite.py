@@ -22,12 +22,12 @@ from connectors.bot_databases.sqlite_above import conditions_above
 from connectors.bot_databases.sqlite_snapshot import SqliteFile, place_for_a_copy
 from connectors.bot_databases.sqlite_tables import column_names, read_table, table_names
 from recon.core.limits import Limits
-from recon.core.records import CheckItem, Coverage, Promise, Record, Table, Window
+from recon.core.records import CheckItem, Coverage, EvidenceSpec, Record, Table, Window
 from recon.core.watermarks import Above
 from recon.errors import StateError, closing
 
 
-class SqliteBooks:
+class SqliteDatabase:
     """Read the tables of one bot's SQLite file that are wanted, all of them unless told otherwise.
 
     The file is opened read-only, copied by SQLite's own backup within `busy_timeout_s` and let go
@@ -41,7 +41,7 @@ class SqliteBooks:
     """
 
     venue = "bot_database"
-    promises: tuple[Promise, ...] = (Promise("bot_database", "schema", is_snapshot=True),)
+    promises: tuple[EvidenceSpec, ...] = (EvidenceSpec("bot_database", "schema", is_snapshot=True),)
 
     def __init__(  # noqa: PLR0913 - each is one thing that reading a file may need
         self,
@@ -72,8 +72,8 @@ class SqliteBooks:
         A table is kind `table:<name>`, its values text, null where null, bytes as hex. A table's
         columns are kind `schema`: `{"columns": [[name, DuckDB type], ...]}`. Coverage counts both.
         Tables that were read above a watermark only have a statement of their own, and are no
-        snapshot. Raises BooksError, which names the file and the remedy, where anything cannot be
-        read.
+        snapshot. Raises BotDatabaseError, which names the file and the remedy, where anything
+        cannot be read.
         """
         taken_at = self._now()
         rows = {"schema": 0}

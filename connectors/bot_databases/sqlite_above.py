@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from connectors.bot_databases.sqlite_tables import has_lasting_ids
 from recon.core.sql_names import quoted
 from recon.core.watermarks import Above, Watermark, Watermarks
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 
 _BEFORE_BOTS = datetime(2000, 1, 1, tzinfo=UTC)
 """A time before that stands for none (0, 1970-01-01), or is in seconds where it should be in ms."""
@@ -29,7 +29,7 @@ def conditions_above(
     """Return, of each table that is to be read above a watermark only, which of its rows.
 
     `columns` are those of all tables that are read. A table whose ids may change is read whole.
-    Raises BooksError for a watermark that is not in them.
+    Raises BotDatabaseError for a watermark that is not in them.
     """
     if above is None or start <= above.beginning:
         return {}
@@ -46,7 +46,7 @@ def _check_columns(columns: Mapping[str, Sequence[str]], watermarks: Watermarks)
     present = {table.lower(): {one.lower() for one in names} for table, names in columns.items()}
     for table, needed in watermarks.requires.items():
         for column in sorted(needed - present.get(table, set())):
-            raise BooksError(
+            raise BotDatabaseError(
                 f"the mapping's watermarks ask for {table}.{column}, which these books lack: "
                 "correct its `-- watermark:` and `-- unit:` lines"
             )

@@ -27,7 +27,7 @@ from connectors.bot_databases.arrow_text import (
 from connectors.bot_databases.meter import NULL_BYTES, Meter
 from connectors.bot_databases.snapshot import TableRows, UnreadableError
 from recon.core.sql_names import quoted
-from recon.errors import BooksError, closing
+from recon.errors import BotDatabaseError, closing
 
 _BATCH_ROWS = 16_384
 _LENGTHS_AT_ONCE = 500
@@ -162,7 +162,7 @@ def read_table(
     """Read a table, or its rows `where` an SQL condition holds, from the file that is `copy`.
 
     `books` is a connection to the same file. Raises sqlite3.Error where the file cannot be read,
-    BooksError for a value or a key that cannot be taken, and for more than `meter` allows.
+    BotDatabaseError for a value or a key that cannot be taken, and for more than `meter` allows.
     """
     key, key_type = _key(books, table)
     meter.columns(f"table {table}", len(column_names(books, table)))
@@ -296,9 +296,11 @@ def _key(books: sqlite3.Connection, table: str) -> tuple[str, ArrowType]:
             return name, "integer"
     primary = sorted((place, name or "") for name, _, place in declared if place > 0)
     if not primary:
-        raise BooksError(f"table {table} hides its rowid and has no primary key: rename a column")
+        raise BotDatabaseError(
+            f"table {table} hides its rowid and has no primary key: rename a column"
+        )
     if not all(name for _, name in primary):
-        raise BooksError(f"table {table} has a key whose column no query can name: rename it")
+        raise BotDatabaseError(f"table {table} has a key whose column no query can name: rename it")
     # As SQL literals, so that 1 and '1', or ('a,b', 'c') and ('a', 'b,c'), stay apart.
     return " || ',' || ".join(f"quote({quoted(name)})" for _, name in primary), "text"
 

@@ -26,7 +26,7 @@ from connectors.exchange_session import (
     open_session,
     tls_context,
 )
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 from recon.outside_text import excerpt
 
@@ -79,7 +79,7 @@ class ExchangeSettings:
 class CcxtClient:
     """Asks an exchange one question at a time, and takes only a whole answer for one."""
 
-    def __init__(self, exchange: Any, patience: Patience) -> None:
+    def __init__(self, exchange: Any, patience: RetryPolicy) -> None:
         self._exchange = exchange
         self._patience = patience
         self._deadline = asyncio.get_running_loop().time() + patience.total_s
@@ -174,7 +174,10 @@ class CcxtClient:
 
 @asynccontextmanager
 async def open_client(
-    key: ExchangeKey, settings: ExchangeSettings, options: Mapping[str, object], patience: Patience
+    key: ExchangeKey,
+    settings: ExchangeSettings,
+    options: Mapping[str, object],
+    patience: RetryPolicy,
 ) -> AsyncIterator[CcxtClient]:
     """Open a client and close it again, whatever happens. `options` are ccxt's own."""
     import ccxt.async_support as ccxt

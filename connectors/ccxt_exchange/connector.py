@@ -38,14 +38,14 @@ from connectors.ccxt_exchange.records import (
     unlisted_record,
 )
 from connectors.exchange_session import CLOCK_UNKNOWN
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.records import (
     CheckItem,
     Coverage,
     CoverageStatus,
     Evidence,
+    EvidenceSpec,
     Listing,
-    Promise,
     Record,
     Window,
 )
@@ -73,7 +73,7 @@ class CcxtExchange:
         symbols: Sequence[str] = (),
         owned: Collection[str] = (),
         now: Callable[[], datetime],
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self.venue = settings.exchange
         self.account = account
@@ -82,15 +82,15 @@ class CcxtExchange:
         self._symbols = tuple(symbols)
         self._owned = frozenset(owned)
         self._now = now
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._exchange = exchange_facts(settings.exchange, settings.market_type, settings.sub_type)
-        self.promises: tuple[Promise, ...] = (
-            Promise("fills", "trade"),
-            Promise("ledger", "funding"),
-            Promise("positions", "position", is_snapshot=True),
-            Promise("positions", "coin", is_snapshot=True),
-            Promise("instruments", "instrument"),
-            Promise("instruments", "unlisted", is_snapshot=True),
+        self.promises: tuple[EvidenceSpec, ...] = (
+            EvidenceSpec("fills", "trade"),
+            EvidenceSpec("ledger", "funding"),
+            EvidenceSpec("positions", "position", is_snapshot=True),
+            EvidenceSpec("positions", "coin", is_snapshot=True),
+            EvidenceSpec("instruments", "instrument"),
+            EvidenceSpec("instruments", "unlisted", is_snapshot=True),
         )
 
     def lacks(self) -> list[str]:

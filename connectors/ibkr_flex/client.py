@@ -26,7 +26,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from yarl import URL
 
 from connectors.ibkr_flex.statement import Answer, CutOffError, Statement, read_document
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.errors import StatementError, VenueBusy, VenueError, VenueRefused
 from recon.outside_text import excerpt
 from recon.system.bounded_body import BodyError, BodyTooLong, bounded_body
@@ -85,8 +85,8 @@ class Pauses:
 
 
 UNPACED: Final = Pauses(between_requests_s=0.0, poll_s=(0.0, 0.05))
-"""For a server that sets no rhythm of its own, where `Patience.is_rate_limited` is off."""
-FLEX_PATIENCE: Final = Patience(
+"""For a server that sets no rhythm of its own, where `RetryPolicy.is_rate_limited` is off."""
+FLEX_PATIENCE: Final = RetryPolicy(
     request_timeout_s=60.0, attempts=6, first_wait_s=5.0, longest_wait_s=60.0, total_s=600.0
 )
 
@@ -106,7 +106,7 @@ class FlexService:
         state_dir: Path,
         now: Callable[[], datetime],
         base_url: str = BASE_URL,
-        patience: Patience = FLEX_PATIENCE,
+        patience: RetryPolicy = FLEX_PATIENCE,
         pauses: Pauses | None = None,
     ) -> None:
         self._token = token

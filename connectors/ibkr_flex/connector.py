@@ -22,14 +22,14 @@ from typing import Final
 from connectors.ibkr_flex.client import BASE_URL, FLEX_PATIENCE, FlexService, Pauses
 from connectors.ibkr_flex.statement import BLANK, Row, Statement, day, read_statements
 from connectors.payload import payload_text
-from connectors.retry import MOST_BYTES, Patience
+from connectors.retry import MOST_BYTES, RetryPolicy
 from recon.core.calendars import Calendar
 from recon.core.records import (
     CheckItem,
     Coverage,
     CoverageStatus,
     Evidence,
-    Promise,
+    EvidenceSpec,
     Record,
     Window,
 )
@@ -95,8 +95,8 @@ class _FlexConnector(ABC):
     """What both sources share: landing rows, and saying what the statements cover."""
 
     venue = VENUE
-    promises: tuple[Promise, ...] = tuple(
-        Promise(evidence, kind) for evidence, kinds in KINDS_OF.items() for kind in kinds
+    promises: tuple[EvidenceSpec, ...] = tuple(
+        EvidenceSpec(evidence, kind) for evidence, kinds in KINDS_OF.items() for kind in kinds
     )
 
     def __init__(self, account: str, calendar: Calendar, broker_account: str | None) -> None:
@@ -251,7 +251,7 @@ class IbkrFlex(_FlexConnector):
         broker_account: str | None = None,
         base_url: str = BASE_URL,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        patience: Patience = FLEX_PATIENCE,
+        patience: RetryPolicy = FLEX_PATIENCE,
         pauses: Pauses | None = None,
     ) -> None:
         super().__init__(account, calendar, broker_account)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from connectors.ibkr_tws.messages import MAX_SAID, TwsTape, uncorrected
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.errors import VenueBusy, VenueRefused, afterwards_async
 
 CLIENT_ID_TAKEN = "326"
@@ -99,7 +99,7 @@ class _Frames:
 class TwsClient:
     """Asks an open connection one question at a time. The answers are on `tape`."""
 
-    def __init__(self, library: Any, ib: Any, tape: TwsTape, patience: Patience) -> None:
+    def __init__(self, library: Any, ib: Any, tape: TwsTape, patience: RetryPolicy) -> None:
         self._library = library
         self._ib = ib
         self._patience = patience
@@ -184,7 +184,7 @@ class TwsClient:
 
 @asynccontextmanager
 async def open_client(
-    address: TwsAddress, zone: str, patience: Patience
+    address: TwsAddress, zone: str, patience: RetryPolicy
 ) -> AsyncIterator[TwsClient]:
     """Open a connection and close it again, whatever happens.
 

@@ -18,8 +18,8 @@ from zoneinfo import ZoneInfo
 from connectors.ibkr_tws.client import TwsAddress, TwsClient, open_client
 from connectors.ibkr_tws.messages import Fields, TwsTape, happened_at, midnight
 from connectors.payload import payload_text
-from connectors.retry import Patience
-from recon.core.records import CheckItem, Coverage, Evidence, Promise, Record, Window
+from connectors.retry import RetryPolicy
+from recon.core.records import CheckItem, Coverage, Evidence, EvidenceSpec, Record, Window
 from recon.errors import VenueBusy, VenueError, VenueRefused
 
 VENUE: Final = "ibkr-tws"
@@ -54,8 +54,8 @@ class IbkrTws:
     """
 
     venue = VENUE
-    promises: tuple[Promise, ...] = tuple(
-        Promise(evidence, kind, is_snapshot=evidence in SNAPSHOTS)
+    promises: tuple[EvidenceSpec, ...] = tuple(
+        EvidenceSpec(evidence, kind, is_snapshot=evidence in SNAPSHOTS)
         for evidence, kinds in KINDS_OF.items()
         for kind in kinds
     )
@@ -68,14 +68,14 @@ class IbkrTws:
         broker_account: str | None = None,
         timezone: str = "America/New_York",
         now: Callable[[], datetime],
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self.account = account
         self._address = address
         self._broker_account = broker_account
         self._zone = ZoneInfo(timezone)
         self._now = now
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield today's executions and their commissions, positions and cash, then what they cover.

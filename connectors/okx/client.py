@@ -23,7 +23,7 @@ from connectors.exchange_session import (
     open_session,
     tls_context,
 )
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 from recon.outside_text import excerpt
 
@@ -67,7 +67,7 @@ class OkxKey:
 class OkxClient:
     """Asks OKX one question at a time, and takes only a whole answer for one."""
 
-    def __init__(self, exchange: Any, patience: Patience) -> None:
+    def __init__(self, exchange: Any, patience: RetryPolicy) -> None:
         self._exchange = exchange
         self._patience = patience
         self._deadline = asyncio.get_running_loop().time() + patience.total_s
@@ -131,7 +131,7 @@ class OkxClient:
 
 @asynccontextmanager
 async def open_client(
-    key: OkxKey, patience: Patience, *, is_demo: bool, base_url: str | None
+    key: OkxKey, patience: RetryPolicy, *, is_demo: bool, base_url: str | None
 ) -> AsyncIterator[OkxClient]:
     """Open a client and close it again, whatever happens."""
     import ccxt.async_support as ccxt

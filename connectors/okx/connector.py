@@ -30,14 +30,14 @@ from connectors.exchange_session import CLOCK_UNKNOWN
 from connectors.okx.candles import MinutesWanted, candles
 from connectors.okx.client import OkxClient, OkxKey, Row, open_client
 from connectors.payload import payload_text
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.records import (
     CheckItem,
     Coverage,
     CoverageStatus,
     Evidence,
+    EvidenceSpec,
     Listing,
-    Promise,
     Record,
     Window,
 )
@@ -92,7 +92,7 @@ class OkxConnector:
         is_demo: bool = False,
         base_url: str | None = None,
         now: Callable[[], datetime],
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
     ) -> None:
         self.account = account
         self._key = key
@@ -102,17 +102,17 @@ class OkxConnector:
         self._is_demo = is_demo
         self._base_url = base_url
         self._now = now
-        self._patience = patience or Patience()
+        self._patience = patience or RetryPolicy()
         self._reads_orders = reads_orders
         self.promises = (
-            *(Promise("fills", f"fill/{name}") for name in self._types),
-            *(Promise("orders", f"order/{name}") for name in self._types if reads_orders),
-            Promise("ledger", "bill"),
-            Promise("positions", "position-history"),
-            Promise("positions", "position", is_snapshot=True),
-            Promise("balances", "balance", is_snapshot=True),
-            Promise("instruments", "instrument"),
-            Promise("rates", "candle"),
+            *(EvidenceSpec("fills", f"fill/{name}") for name in self._types),
+            *(EvidenceSpec("orders", f"order/{name}") for name in self._types if reads_orders),
+            EvidenceSpec("ledger", "bill"),
+            EvidenceSpec("positions", "position-history"),
+            EvidenceSpec("positions", "position", is_snapshot=True),
+            EvidenceSpec("balances", "balance", is_snapshot=True),
+            EvidenceSpec("instruments", "instrument"),
+            EvidenceSpec("rates", "candle"),
         )
 
     def remember(self, ids: Collection[str]) -> None:

@@ -29,7 +29,7 @@ import pyarrow as pa
 from recon.bot_databases.mapping_process import OUT_OF_MEMORY
 from recon.bot_databases.mapping_queries import ANSWERS, SEALED, Room, Snapshot, answers, loadable
 from recon.core.sql_names import quoted
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 
 _MB = 1024 * 1024
 _WORN_MB = 64
@@ -83,7 +83,7 @@ def _serve(
         for one in answers(parser, queries, snapshot, Room(job["memory_mb"], job["spill"])):
             _say(said, {"answer": one.query, "problems": one.problems})
             _send(said, one.rows)
-    except BooksError as error:
+    except BotDatabaseError as error:
         last = {"error": str(error)}
     except BrokenPipeError:
         shutil.rmtree(job["spill"], ignore_errors=True)  # nobody is left to do it

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 
 OUT_OF_MEMORY = 12
 """The exit status where memory ran out while an answer was being written."""
@@ -76,7 +76,7 @@ class MappingProcess:
         return not self.is_worn and self.owner == os.getpid() and self._process.poll() is None
 
     def run(self, job: Mapping[str, Any], tables: Sequence[pa.Table]) -> dict[str, Rows]:
-        """Run one mapping. Raises BooksError, and Ended where the process ended first."""
+        """Run one mapping. Raises BotDatabaseError, and Ended where the process ended first."""
         given, said = self._process.stdin, self._process.stdout
         if given is None or said is None:
             raise AssertionError("the process was given pipes")
@@ -96,7 +96,7 @@ class MappingProcess:
             raise
         self.is_worn = line["is_worn"]
         if "error" in line:
-            raise BooksError(line["error"])
+            raise BotDatabaseError(line["error"])
         return found
 
     def end(self, wait_s: float = 0.0) -> None:
@@ -129,8 +129,8 @@ _running: list[MappingProcess] = []
 def run_mapping(job: Mapping[str, Any], tables: Sequence[pa.Table]) -> dict[str, Rows]:
     """Run one mapping in the process that there is, or in a new one.
 
-    Raises BooksError for a mapping that is refused, Ended where it ended the process, and OSError
-    where there is no room for a process.
+    Raises BotDatabaseError for a mapping that is refused, Ended where it ended the process, and
+    OSError where there is no room for a process.
     """
     with _lock:
         if _running and not _running[0].is_ready:

@@ -23,7 +23,7 @@ from recon.bot_databases.mapping_rules import Refused, check_query, parsed
 from recon.bot_databases.sql_functions import MAPPING_FUNCTIONS
 from recon.core.numbers import PLACES
 from recon.core.sql_names import quoted
-from recon.errors import BooksError, afterwards, closing
+from recon.errors import BotDatabaseError, afterwards, closing
 from recon.system.resources import sql_root
 
 _MONEY = pa.decimal128(38, PLACES)
@@ -188,7 +188,7 @@ def answers(
     """Check all queries, load the snapshot, and give the answer of each query in turn.
 
     `queries` are the path and the text of each. An answer's rows must be read before the next
-    answer is asked for. Raises BooksError, which names the file.
+    answer is asked for. Raises BotDatabaseError, which names the file.
     """
     tables = {*loadable(snapshot.schema), *snapshot.optional}
     for path, text in queries.values():
@@ -215,7 +215,7 @@ def _check_text(
 ) -> None:
     """Check one query by the rules of mappings, before anything is loaded."""
     if "\0" in text:
-        raise BooksError(f"{path} contains a zero byte: save it as plain text")
+        raise BotDatabaseError(f"{path} contains a zero byte: save it as plain text")
     with _blaming(path, room):
         [found] = parser.execute("select json_serialize_sql(?::varchar)", [text]).fetchone() or ()
         try:
@@ -224,7 +224,7 @@ def _check_text(
                 _refuse_unparsed(path, tree)
             check_query(tree, tables, {*MAPPING_FUNCTIONS, *_MACROS})
         except Refused as refusal:
-            raise BooksError(f"{path} {_clipped(str(refusal))}") from refusal
+            raise BotDatabaseError(f"{path} {_clipped(str(refusal))}") from refusal
 
 
 def _refuse_unparsed(path: Path, tree: Mapping[str, str]) -> NoReturn:
@@ -233,7 +233,7 @@ def _refuse_unparsed(path: Path, tree: Mapping[str, str]) -> NoReturn:
         raise Refused("must be one select statement, and nothing else")
     if "memory" in tree["error_type"]:
         raise MemoryError
-    raise BooksError(f"{path}: Parser Error: {_clipped(tree['error_message'])}")
+    raise BotDatabaseError(f"{path}: Parser Error: {_clipped(tree['error_message'])}")
 
 
 def _load(books: duckdb.DuckDBPyConnection, snapshot: Snapshot, room: Room) -> None:
@@ -276,7 +276,9 @@ def _load_table(
 ) -> None:
     for name, duckdb_type in columns:
         if not _COLUMN_TYPE.fullmatch(duckdb_type):
-            raise BooksError(f"column {name} of table {table} has no known type: {duckdb_type}")
+            raise BotDatabaseError(
+                f"column {name} of table {table} has no known type: {duckdb_type}"
+            )
     chosen = ", ".join(
         f"unhex({quoted(name)}) as {quoted(name)}"
         if duckdb_type == "BLOB"
@@ -302,7 +304,9 @@ def _load_table(
         except duckdb.InvalidInputException as error:
             if _LOST_DIGITS not in str(error):
                 raise
-            raise BooksError(f"table {table} holds {_LOST_DIGITS}: snapshot it again") from error
+            raise BotDatabaseError(
+                f"table {table} holds {_LOST_DIGITS}: snapshot it again"
+            ) from error
 
 
 def places(name: str) -> str:
@@ -341,7 +345,7 @@ def _check_size(books: duckdb.DuckDBPyConnection, query: str, path: Path, room: 
         f"select count(*), coalesce(sum({' + '.join(sizes)}), 0) from {query}"
     ).fetchone() or (0, 0)
     if size > room.memory_mb * _MB * ANSWER_PART:
-        raise BooksError(
+        raise BotDatabaseError(
             f"{path}: its answer has {rows:,} rows of {size // _MB:,} MB together, and may have "
             f"{int(room.memory_mb * ANSWER_PART):,} MB: {MORE_MEMORY}"
         )
@@ -356,7 +360,7 @@ def _check_columns(path: Path, names: list[str], wanted: list[str]) -> None:
             for what, some in (("lacks", lacking), ("adds", extra))
             if some
         )
-        raise BooksError(f"{path} {found}: its columns are {', '.join(wanted)}")
+        raise BotDatabaseError(f"{path} {found}: its columns are {', '.join(wanted)}")
 
 
 def _reading(path: Path, query: str, field: pa.Field, given: str) -> str:
@@ -367,7 +371,7 @@ def _reading(path: Path, query: str, field: pa.Field, given: str) -> str:
     if field.type == _MONEY:
         if given not in _EXACT_TYPES:
             remedy = "cast it to decimal(38, 18), or give it as exact_product(…)"
-            raise BooksError(f"{path}: {field.name} is {given}, which is not exact: {remedy}")
+            raise BotDatabaseError(f"{path}: {field.name} is {given}, which is not exact: {remedy}")
         return _reading_of_number(
             quoted(field.name), is_rounded=query == "trades" and field.name in _ROUNDED
         )
@@ -375,7 +379,9 @@ def _reading(path: Path, query: str, field: pa.Field, given: str) -> str:
         return _reading_of_time(path, field.name, given)
     if pa.types.is_list(field.type):
         if given not in {"list", "null"}:
-            raise BooksError(f"{path}: {field.name} is {given}: give a list of varchar, or null")
+            raise BotDatabaseError(
+                f"{path}: {field.name} is {given}: give a list of varchar, or null"
+            )
         return f"{quoted(field.name)}::varchar[]"
     return f"{quoted(field.name)}::varchar"
 
@@ -399,7 +405,7 @@ def _reading_of_time(path: Path, column: str, given: str) -> str:
     if given in _NAIVE_TYPES:
         return f"case when isfinite({name}::timestamp) then {name}::timestamp end"
     remedy = "give it as epoch_ms(…) or to_timestamp(…) where it is a number"
-    raise BooksError(f"{path}: {column} is {given}, which is no point in time: {remedy}")
+    raise BotDatabaseError(f"{path}: {column} is {given}, which is no point in time: {remedy}")
 
 
 def _check_readable(
@@ -416,7 +422,7 @@ def _check_readable(
         if value is not None:
             what = "a number that decimal(38, 18) holds, nor a point in time"
             shown = _clipped(repr(value))
-            raise BooksError(f"{path}: {name} holds {shown}, which is neither {what}")
+            raise BotDatabaseError(f"{path}: {name} holds {shown}, which is neither {what}")
 
 
 def _rows(books: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
@@ -456,9 +462,9 @@ def _blaming(subject: object, room: Room) -> Iterator[None]:
             what = f"space on the disk than its limit of {room.memory_mb * _SPILL_TIMES:,} MB"
         else:
             what = f"memory than its limit of {room.memory_mb:,} MB"
-        raise BooksError(f"{subject}: more {what} is needed: {MORE_MEMORY}") from error
+        raise BotDatabaseError(f"{subject}: more {what} is needed: {MORE_MEMORY}") from error
     except duckdb.Error as error:
-        raise BooksError(f"{subject}: {_gist(error)}") from error
+        raise BotDatabaseError(f"{subject}: {_gist(error)}") from error
 
 
 def _gist(error: Exception) -> str:

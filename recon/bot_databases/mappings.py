@@ -19,7 +19,7 @@ from typing import get_args
 
 from recon.core.records import Cause
 from recon.core.watermarks import Watermarks, read_watermarks
-from recon.errors import BooksError, ConfigError
+from recon.errors import BotDatabaseError, ConfigError
 from recon.outside_text import quoted_value
 from recon.system.file_text import read_file_text
 from recon.system.resources import sql_root
@@ -116,7 +116,7 @@ class BooksMapping:
     def choose(self, schema: Schema) -> Variant:
         """Return the fitting variant that needs the most columns.
 
-        Raises BooksError, which names what the nearest one lacks, where none fits.
+        Raises BotDatabaseError, which names what the nearest one lacks, where none fits.
         """
         lacking = {variant.folder: variant.missing(schema) for variant in self.variants}
         fitting = [variant for variant in self.variants if not lacking[variant.folder]]
@@ -125,12 +125,12 @@ class BooksMapping:
         nearest = min(self.variants, key=lambda variant: len(lacking[variant.folder]))
         if self.name == AUTO:
             tables = ", ".join(sorted(schema)) or "none"
-            raise BooksError(
+            raise BotDatabaseError(
                 f"these books (tables: {tables}) fit no shipped mapping: the nearest, "
                 f"{nearest.folder.relative_to(sql_root() / 'mappings')}, lacks "
                 f"{', '.join(lacking[nearest.folder])}: {OWN_MAPPING}"
             )
-        raise BooksError(
+        raise BotDatabaseError(
             f"mapping {self.name} does not fit these books: the nearest, {nearest.folder}, lacks "
             f"{', '.join(lacking[nearest.folder])}: name another mapping, or write one"
         )

@@ -25,7 +25,7 @@ from recon.bot_databases.mappings import BooksMapping, Schema, Variant, query_te
 from recon.core.limits import Limits
 from recon.core.records import Coverage, Record, Table
 from recon.core.sql_names import quoted
-from recon.errors import BooksError, afterwards, closing
+from recon.errors import BotDatabaseError, afterwards, closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class BooksTables:
+class MappingAnswers:
     """What a bot's books say. A query that the mapping lacks is None, which is not "none"."""
 
     variant: Path
@@ -81,7 +81,7 @@ def unpack(
         elif isinstance(item, Record):
             schema[item.id] = columns_of(item.payload)
     if unknown := tables.keys() - schema.keys():
-        raise BooksError(f"the snapshot lacks the columns of {', '.join(sorted(unknown))}")
+        raise BotDatabaseError(f"the snapshot lacks the columns of {', '.join(sorted(unknown))}")
     return schema, tables
 
 
@@ -176,12 +176,12 @@ def read_books(
     tables: Mapping[str, pa.Table],
     *,
     limits: MappingLimits = DEFAULT_LIMITS,
-) -> BooksTables:
+) -> MappingAnswers:
     """Run `mapping` over a snapshot whose `tables` are all text, typed as `schema` says.
 
     Rows that cannot be taken as they are stay in the answer, and are named in its problems.
-    Raises BooksError where a query breaks the rules of mappings, cannot be run, does not answer
-    with the contract's columns, or exceeds `limits`.
+    Raises BotDatabaseError where a query breaks the rules of mappings, cannot be run, does not
+    answer with the contract's columns, or exceeds `limits`.
     """
     variant = mapping.choose(schema)
     with _spill_folder(limits.scratch) as spill:
@@ -203,7 +203,7 @@ def read_books(
             answers = run_mapping(job, loaded)
         except Ended as end:
             raise _ended(variant, end, limits) from end
-    return BooksTables(
+    return MappingAnswers(
         variant=variant.folder,
         trades=answers["trades"].rows,
         fills=answers["fills"].rows if "fills" in answers else None,
@@ -216,20 +216,20 @@ def read_books(
     )
 
 
-def _ended(variant: Variant, end: Ended, limits: MappingLimits) -> BooksError:
+def _ended(variant: Variant, end: Ended, limits: MappingLimits) -> BotDatabaseError:
     """Return the error for a query that ended the process that ran it."""
     path = variant.queries[end.query]
     if end.status == -signal.SIGALRM:
-        return BooksError(
+        return BotDatabaseError(
             f"{path}: it took longer than {limits.time_s:g} s and was stopped: join its tables on "
             "keys, or raise mapping_time_s under [recon.limits]"
         )
     if end.status == OUT_OF_MEMORY:
-        return BooksError(
+        return BotDatabaseError(
             f"{path}: more memory than its limit of {limits.memory_mb:,} MB is needed: "
             f"{MORE_MEMORY}"
         )
-    return BooksError(
+    return BotDatabaseError(
         f"{path}: it ended the process that ran it ({ending(end.status)}): simplify its query, or "
         f"{MORE_MEMORY}"
     )
@@ -244,7 +244,7 @@ def _spill_folder(scratch: Path | None) -> Iterator[Path]:
         private = tempfile.TemporaryDirectory(prefix="mapping-", dir=scratch)
     except OSError as error:
         place = scratch or Path(tempfile.gettempdir())
-        raise BooksError(
+        raise BotDatabaseError(
             f"{place}: no folder for a mapping to spill into ({error.strerror}): see that recon "
             "may write there"
         ) from error

@@ -21,7 +21,7 @@ from recon import __version__
 from recon.bot_databases.mapping_queries import ANSWERS, KEYS
 from recon.bot_databases.mappings import Schema, Variant, query_text
 from recon.bot_databases.run_mapping import (
-    BooksTables,
+    MappingAnswers,
     columns_of,
     read_books,
     unpack,
@@ -30,7 +30,7 @@ from recon.bot_databases.run_mapping import (
 )
 from recon.config.settings import Account, Bot
 from recon.core.records import Coverage, Record, Table
-from recon.errors import BooksError, EvidenceError
+from recon.errors import BotDatabaseError, EvidenceError
 from recon.fetch.boundary import contained, reason
 from recon.fetch.plan import BotPlan, Plan
 from recon.system.resources import sql_root
@@ -165,7 +165,7 @@ def _asked(
     read_at: datetime | None,
     schema: Schema,
     tables: Mapping[str, pa.Table],
-) -> BooksTables:
+) -> MappingAnswers:
     """Return what the mapping answers of a bot's tables, each instrument as its venue names it.
 
     `read_at` is when the tables were read, where no trade may have closed later. Every exception is
@@ -180,7 +180,7 @@ def _asked(
         return answers
 
 
-def named_by_venue(tables: BooksTables, venue: str) -> BooksTables:
+def named_by_venue(tables: MappingAnswers, venue: str) -> MappingAnswers:
     """Return the answers with each instrument as its venue names it: OKX has names of its own."""
     if venue != "okx":
         return tables
@@ -235,7 +235,7 @@ def _is_in_units(variant: Variant, landed: Landed) -> bool:
     return bool(in_part) and marks.is_in_units and in_part == marks.tables & present
 
 
-def _renew(warehouse: Warehouse, bot: Bot, before: BooksTables, now: BooksTables) -> bool:
+def _renew(warehouse: Warehouse, bot: Bot, before: MappingAnswers, now: MappingAnswers) -> bool:
     """Put what the rows that were read say now in the place of what they said before.
 
     Return False, and leave all as it was, where these are not told apart from others: where a row
@@ -266,7 +266,7 @@ def _renew(warehouse: Warehouse, bot: Bot, before: BooksTables, now: BooksTables
     return True
 
 
-def _rows(query: str, answers: BooksTables) -> pa.Table:
+def _rows(query: str, answers: MappingAnswers) -> pa.Table:
     rows = getattr(answers, query)
     return ANSWERS[query].empty_table() if rows is None else rows
 
@@ -275,7 +275,7 @@ def _same(query: str, other: str) -> str:
     return " and ".join(f"k.{column} = {other}.{column}" for column in KEYS[query])
 
 
-def _insert(warehouse: Warehouse, bot: Bot, tables: BooksTables) -> None:
+def _insert(warehouse: Warehouse, bot: Bot, tables: MappingAnswers) -> None:
     for query in ANSWERS:
         warehouse.append("bot_database", query, _of(bot, _rows(query, tables)))
     _note_renewed(warehouse, bot, tables.trades)
@@ -306,7 +306,7 @@ def _whole(
     account: Account,
     read_at: datetime,
     schemas: Mapping[str, str],
-) -> BooksTables:
+) -> MappingAnswers:
     """Return what the mapping answers of all that is kept of a bot's books."""
     bot = mine.bot
 
@@ -315,7 +315,7 @@ def _whole(
 
     tables = _asked(mine, account, read_at, *unpack_stored(schemas.items(), read))
     if problems := [one for one in tables.problems if one.query == "trades"]:
-        raise BooksError(
+        raise BotDatabaseError(
             f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "
             f"first: {problems[0].key}: {problems[0].reason}"
         )
@@ -338,22 +338,22 @@ def _last_read(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
         default=None,
     )
     if read is None:
-        raise BooksError(f"the books of {bot.id} were never read: run without --no-fetch")
+        raise BotDatabaseError(f"the books of {bot.id} were never read: run without --no-fetch")
     if read < end:
-        raise BooksError(
+        raise BotDatabaseError(
             f"the books of {bot.id} were last read at {read:%Y-%m-%d %H:%M} UTC, before the "
             "session ended: run without --no-fetch"
         )
     return read
 
 
-def _check_past(tables: BooksTables, bot: Bot, read_at: datetime) -> None:
+def _check_past(tables: MappingAnswers, bot: Bot, read_at: datetime) -> None:
     """Refuse trades that closed after they were read: their times are not UTC, or not times."""
     closed_at = tables.trades["closed_at"]
     limit = pa.scalar((read_at + MAX_AHEAD).replace(tzinfo=None), closed_at.type)
     latest = pc.max(closed_at)
     if pc.greater(latest, limit).as_py():  # DuckDB's years go further than Python's
-        raise BooksError(
+        raise BotDatabaseError(
             f"the books of {bot.id} have a trade that closed at {latest.cast(pa.string())} UTC, "
             "after they were read: give closed_at in UTC"
         )

@@ -108,7 +108,7 @@ class Coverage:
             object.__setattr__(self, name, redact_data(getattr(self, name)))
 
 
-class Promise(NamedTuple):
+class EvidenceSpec(NamedTuple):
     """One kind of evidence that a source speaks of in every fetch, well or not.
 
     A snapshot states how things stood at one instant; other evidence covers a stretch of time.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from connectors.protocol import Historian
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.config.settings import Config
 from recon.control.ledger import Ledger
 from recon.core.coverage import reach
@@ -25,7 +25,7 @@ from recon.fetch.plan import AccountPlan, make_plan
 from recon.system.outside_evidence import without_secrets
 from recon.system.progress import Progress
 from recon.system.state_folder import locked_state, storing
-from recon.warehouse.commit import kept, known_ledger, opened
+from recon.warehouse.commit import commit_with_manifest, known_ledger, open_verified
 from recon.warehouse.database import Warehouse
 
 
@@ -48,7 +48,7 @@ def backfill(
     accounts: Sequence[str],
     now: Clock,
     progress: Progress,
-    patience: Patience | None = None,
+    patience: RetryPolicy | None = None,
 ) -> list[Filled]:
     """Read what is not known yet of each account from `since` (its own, without one) until now.
 
@@ -59,7 +59,7 @@ def backfill(
         storing(config.state),
         locked_state(config.state) as state,
         known_ledger(state) as ledger,
-        opened(state, ledger) as (warehouse, lost),
+        open_verified(state, ledger) as (warehouse, lost),
     ):
         if lost:
             progress.note(lost)
@@ -114,7 +114,7 @@ class _Filler:
                 self._progress.count(name, filled.rows)
             items = without_secrets(items)
         try:
-            with kept(self._warehouse, self._ledger, self._run, self._now()):
+            with commit_with_manifest(self._warehouse, self._ledger, self._run, self._now()):
                 self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
                 # What has been made of the account's records is made again by the next night.
                 self._warehouse.run(

@@ -15,7 +15,7 @@ from connectors.bot_databases import csv_files, json_files, parquet_files
 from connectors.bot_databases.files import FileReader, Parse
 from connectors.bot_databases.postgres import PostgresReader
 from connectors.bot_databases.snapshot import NOT_ASKED_FOR, Reader, Unknown, WholeBooks
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from connectors.ccxt_exchange.client import ExchangeKey, ExchangeSettings
 from connectors.ccxt_exchange.connector import CcxtExchange
 from connectors.ibkr_flex.client import BASE_URL, FLEX_PATIENCE
@@ -25,7 +25,7 @@ from connectors.ibkr_tws.connector import IbkrTws
 from connectors.okx.client import OkxKey
 from connectors.okx.connector import OkxConnector
 from connectors.protocol import Connector
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.config.settings import (
     Account,
     Bot,
@@ -45,10 +45,10 @@ MB = 1024 * 1024
 
 
 def account_source(
-    account: Account, config: Config, now: Clock, patience: Patience | None = None
+    account: Account, config: Config, now: Clock, patience: RetryPolicy | None = None
 ) -> Connector:
     """Return the connector of one account. A venue's library is imported when it is asked."""
-    given = patience or (FLEX_PATIENCE if isinstance(account, FlexAccount) else Patience())
+    given = patience or (FLEX_PATIENCE if isinstance(account, FlexAccount) else RetryPolicy())
     patience = replace(given, most_bytes=account.max_fetch_mb * MB)
     if isinstance(account, OkxAccount):
         key = OkxKey(
@@ -103,7 +103,7 @@ def account_source(
 
 
 def _exchange_source(
-    account: CcxtAccount, config: Config, now: Clock, patience: Patience
+    account: CcxtAccount, config: Config, now: Clock, patience: RetryPolicy
 ) -> Connector:
     """Return the connector of an account at an exchange of ccxt's.
 
@@ -200,7 +200,7 @@ def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
     scheme, separator, _ = url.partition("://")
     if separator and scheme == "sqlite":
         path = books_path(url, folder)
-        return SqliteBooks(
+        return SqliteDatabase(
             bot,
             path,
             now=now,

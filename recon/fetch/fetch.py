@@ -13,7 +13,7 @@ from connectors.protocol import Connector, Remembering
 from recon.bot_databases.run_mapping import unpack
 from recon.core.coverage import reach, unbroken
 from recon.core.records import Coverage, Record, Table, Window
-from recon.errors import BooksError, EvidenceError, afterwards_async
+from recon.errors import BotDatabaseError, EvidenceError, afterwards_async
 from recon.fetch.boundary import contained, reason
 from recon.fetch.plan import AccountPlan, BotPlan, Plan
 from recon.system.outside_evidence import without_secrets
@@ -29,7 +29,7 @@ TICK = 500
 
 
 @dataclass(slots=True)
-class Haul:
+class FetchResult:
     """What one source gave: its items in order, and why it gave no more."""
 
     venue: str
@@ -44,7 +44,7 @@ class Haul:
 
 
 @dataclass(frozen=True, slots=True)
-class BooksWanted:
+class DatabaseRequest:
     """What to read of a bot's books: from when on, and what `known` is the schema of, by table."""
 
     window: Window
@@ -54,18 +54,18 @@ class BooksWanted:
 async def fetch_all(
     plan: Plan,
     wanted: Callable[[AccountPlan], Window],
-    books: Callable[[BotPlan], BooksWanted],
+    books: Callable[[BotPlan], DatabaseRequest],
     progress: Progress,
-) -> list[Haul]:
+) -> list[FetchResult]:
     """Fetch every account and every bot's books, each from the window that it is asked for.
 
     `wanted` and `books` say what is left to read of a source. They are asked inside its boundary.
     """
 
-    async def account(one: AccountPlan, haul: Haul) -> None:
+    async def account(one: AccountPlan, haul: FetchResult) -> None:
         await _fetch(one.source, wanted(one), progress, haul)
 
-    async def bot(one: BotPlan, haul: Haul) -> None:
+    async def bot(one: BotPlan, haul: FetchResult) -> None:
         await _fetch_books(one, books(one), plan.of(one.bot.account).window, progress, haul)
 
     jobs = [_contained(one.source, partial(account, one), progress) for one in plan.accounts]
@@ -74,10 +74,10 @@ async def fetch_all(
 
 
 async def _contained(
-    source: Connector, fetch: Callable[[Haul], Awaitable[None]], progress: Progress
-) -> Haul:
+    source: Connector, fetch: Callable[[FetchResult], Awaitable[None]], progress: Progress
+) -> FetchResult:
     """Return what `fetch` got of a source; whatever ended it early is the haul's error."""
-    haul = Haul(source.venue, source.account)
+    haul = FetchResult(source.venue, source.account)
     try:
         with contained(haul.source):
             try:
@@ -92,7 +92,7 @@ async def _contained(
 
 
 async def _fetch_books(
-    plan: BotPlan, wanted: BooksWanted, whole: Window, progress: Progress, haul: Haul
+    plan: BotPlan, wanted: DatabaseRequest, whole: Window, progress: Progress, haul: FetchResult
 ) -> None:
     """Fetch a bot's books; all of them where its tables are others than those known."""
     await _fetch(plan.source, wanted.window, progress, haul)
@@ -103,9 +103,9 @@ async def _fetch_books(
             await _fetch(plan.source, whole, progress, haul)
 
 
-def unread_books(
+def rows_to_fetch(
     warehouse: Warehouse, plan: AccountPlan, bot: BotPlan, now: datetime
-) -> BooksWanted:
+) -> DatabaseRequest:
     """Return what is left to read of a bot's books, as `unread` does, where they have watermarks.
 
     All of them, where it is not known that they have been read as the mapping reads them now, or
@@ -122,8 +122,8 @@ def unread_books(
     }
     try:
         tables = bot.mapping.watermarks(known).tables
-    except BooksError:
-        return BooksWanted(plan.window)
+    except BotDatabaseError:
+        return DatabaseRequest(plan.window)
     reached = [
         reach(
             warehouse.served("bot_database", bot.bot.id, "bot_database", f"table:{table}"),
@@ -134,10 +134,10 @@ def unread_books(
     ]
     read = [instant for instant in reached if instant is not None]
     if not read or len(read) < len(reached):
-        return BooksWanted(plan.window)
+        return DatabaseRequest(plan.window)
     if _last_whole(warehouse, bot, tables) < now - WHOLE_AGAIN:
-        return BooksWanted(plan.window)
-    return BooksWanted(_overlapping(plan, min(read)), known)
+        return DatabaseRequest(plan.window)
+    return DatabaseRequest(_overlapping(plan, min(read)), known)
 
 
 def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> datetime:
@@ -158,7 +158,7 @@ def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> 
     return min(read, default=datetime.min.replace(tzinfo=UTC))
 
 
-def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
+def window_to_fetch(warehouse: Warehouse, plan: AccountPlan) -> Window:
     """Return what is left of the window to read: from an overlap before what is known already.
 
     Of orders the last stretch counts: what a venue does not serve any more is not asked for again.
@@ -178,7 +178,7 @@ def unread(warehouse: Warehouse, plan: AccountPlan) -> Window:
     return _overlapping(plan, min(reached))
 
 
-def remind(warehouse: Warehouse, plan: AccountPlan) -> None:
+def skip_known_ids(warehouse: Warehouse, plan: AccountPlan) -> None:
     """Tell an account's source which candles have landed: they are not fetched again."""
     if isinstance(plan.source, Remembering):
         rows = warehouse.rows(
@@ -195,7 +195,7 @@ def _overlapping(plan: AccountPlan, reached: datetime) -> Window:
     return Window(plan.days.session_of(begin), plan.window.last)
 
 
-async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: Haul) -> None:
+async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: FetchResult) -> None:
     rows = 0
     items = source.fetch(wanted)
     async with afterwards_async(items.aclose):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from connectors.bot_databases.snapshot import Unknown
 from connectors.protocol import Connector
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.bot_databases.mappings import BooksMapping, find_mapping, mapping_key
 from recon.bot_databases.run_mapping import DEFAULT_LIMITS, MappingLimits
 from recon.config.settings import Account, Bot, Config, SharedDatabase
@@ -88,7 +88,7 @@ def make_plan(
     as_of: date | None,
     accounts: Sequence[str],
     now: Clock,
-    patience: Patience | None,
+    patience: RetryPolicy | None,
 ) -> Plan:
     """Return the plan of a night over `accounts` (none: all of them) as of a session.
 
@@ -144,7 +144,7 @@ def last_day(accounts: Sequence[Account], now: Clock) -> date:
     return day
 
 
-def begun(config: Config, as_of: date) -> list[str]:
+def active_accounts(config: Config, as_of: date) -> list[str]:
     """Return the accounts whose window has begun by a session: those that it can be told of."""
     return [
         account.id
@@ -155,7 +155,7 @@ def begun(config: Config, as_of: date) -> list[str]:
 
 
 def _plan(
-    account: Account, config: Config, as_of: date, now: Clock, patience: Patience | None
+    account: Account, config: Config, as_of: date, now: Clock, patience: RetryPolicy | None
 ) -> AccountPlan:
     days = calendar(account.calendar)
     session = days.session(as_of)

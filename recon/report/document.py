@@ -23,7 +23,7 @@ from recon.core.records import (
     AccountStatus,
     CoverageStatus,
     Evidence,
-    Promise,
+    EvidenceSpec,
     ProofStatus,
     Span,
     Window,
@@ -81,7 +81,7 @@ class DocumentBuilder:
         warehouse: Warehouse,
         run: str,
         tolerance: Tolerance,
-        accounts: Sequence[tuple[Account, Window, Sequence[Promise]]],
+        accounts: Sequence[tuple[Account, Window, Sequence[EvidenceSpec]]],
         bots: Sequence[Bot],
         fetched: Mapping[str, Fetched],
         unreadable_books: Mapping[str, str],
@@ -134,7 +134,9 @@ class DocumentBuilder:
         )
         return shown_document(document.as_json()), breaks
 
-    def _account(self, account: Account, window: Window, promises: Sequence[Promise]) -> _Judged:
+    def _account(
+        self, account: Account, window: Window, promises: Sequence[EvidenceSpec]
+    ) -> _Judged:
         fetched = self._fetched.get(account.id, Fetched())
         told = confirm(self._warehouse, account) if isinstance(account, TwsAccount) else None
         vouched = told.vouched if told else frozenset[Evidence]()
@@ -198,7 +200,7 @@ class DocumentBuilder:
         self,
         account: Account,
         window: Window,
-        promises: Sequence[Promise],
+        promises: Sequence[EvidenceSpec],
         fetched: Fetched,
         vouched: Collection[Evidence],
     ) -> tuple[dict[Evidence, CoverageStatus], list[str]]:
@@ -507,7 +509,7 @@ def add_unjudged(
 
 
 def proven_window(
-    warehouse: Warehouse, account: Account, promises: Sequence[Promise]
+    warehouse: Warehouse, account: Account, promises: Sequence[EvidenceSpec]
 ) -> Interval | None:
     """Return the stretch over which everything that an account's source promises is whole.
 
@@ -531,7 +533,11 @@ def _stretch(stretch: Interval | None) -> dict[str, str] | None:
 
 
 def _whole(
-    promise: Promise, statements: Sequence[Mapping[str, Any]], window: Window, *, was_asked: bool
+    promise: EvidenceSpec,
+    statements: Sequence[Mapping[str, Any]],
+    window: Window,
+    *,
+    was_asked: bool,
 ) -> tuple[CoverageStatus, str]:
     """Return how whole one kind's evidence is over the window, and why it is not."""
     tonight = [row for row in statements if row["is_tonight"]]

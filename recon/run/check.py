@@ -14,7 +14,13 @@ from connectors.bot_databases.snapshot import Unknown
 from connectors.protocol import Connector, Forgetful, Lister
 from recon.bot_databases.mapping_queries import ANSWERS
 from recon.bot_databases.mappings import BooksMapping
-from recon.bot_databases.run_mapping import BooksTables, MappingLimits, Problem, read_books, unpack
+from recon.bot_databases.run_mapping import (
+    MappingAnswers,
+    MappingLimits,
+    Problem,
+    read_books,
+    unpack,
+)
 from recon.breaks.claims import named_by_venue
 from recon.config.settings import Account, Bot, Config
 from recon.control.ledger import CONTROL, Ledger
@@ -252,7 +258,7 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
         return CheckItem(subject, str(error)), None
 
 
-async def _read(source: Connector, mapping: BooksMapping, limits: MappingLimits) -> BooksTables:
+async def _read(source: Connector, mapping: BooksMapping, limits: MappingLimits) -> MappingAnswers:
     items = [item async for item in source.fetch(today())]
     return read_books(mapping, *unpack(items), limits=limits)
 
@@ -271,7 +277,7 @@ def _check_names(
         return [CheckItem(subject, str(error))]
 
 
-def _said_of(subject: str, tables: BooksTables) -> CheckItem:
+def _said_of(subject: str, tables: MappingAnswers) -> CheckItem:
     if tables.problems:
         return CheckItem(
             subject,
@@ -298,7 +304,7 @@ def _told(problems: Sequence[Problem]) -> str:
     )
 
 
-def _lacking(tables: BooksTables) -> tuple[str, ...]:
+def _lacking(tables: MappingAnswers) -> tuple[str, ...]:
     """Say what a mapping leaves out: columns that are null throughout, and whole queries."""
     notes = []
     for query in ANSWERS:

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recon.bot_databases.run_mapping import BooksTables
+from recon.bot_databases.run_mapping import MappingAnswers
 from recon.config.currencies import meant
 from recon.config.settings import Account, Bot, Config
 from recon.core.records import CheckItem, Listing
@@ -63,7 +63,7 @@ def evident_names(state: Path) -> Names | None:
     return {account: frozenset(names) for account, names in found.items()}
 
 
-def names_in(tables: BooksTables, since: date) -> frozenset[str]:
+def names_in(tables: MappingAnswers, since: date) -> frozenset[str]:
     """Return the instruments of trades closed, and of fills made, since a date."""
     found: set[str] = set()
     for rows, at in ((tables.trades, "closed_at"), (tables.fills, "at")):

@@ -17,7 +17,7 @@ from recon.core.records import Cause
 from recon.errors import UsageError
 from recon.outside_text import csv_cell
 from recon.report.schema import SCHEMA
-from recon.run.nightly import Night, rehearsed
+from recon.run.nightly import Night, dry_run
 from recon.warehouse.database import Warehouse
 
 WORST = 5
@@ -63,7 +63,7 @@ def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
     With `trade` that one is shown, else those that are off by most. Raises UsageError for a bot or
     a trade that there is not.
     """
-    with rehearsed(night, bot) as (document, warehouse):
+    with dry_run(night, bot) as (document, warehouse):
         [entry] = [one for one in document["bots"] if one["bot"] == bot]
         [account] = [one for one in document["accounts"] if one["account"] == entry["account"]]
         rows = warehouse.rows(

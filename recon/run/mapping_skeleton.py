@@ -75,8 +75,8 @@ def books_of(config: Config | None, bot: str, url: str, now: Clock) -> Connector
 def write_skeleton(folder: Path, source: Connector, window: Window) -> list[Path]:
     """Write a mapping's queries into `folder`, with what the books of `source` hold; return them.
 
-    Raises UsageError, and writes nothing, where one of them is there already, and BooksError where
-    the books cannot be read.
+    Raises UsageError, and writes nothing, where one of them is there already, and BotDatabaseError
+    where the database cannot be read.
     """
     paths = {query: folder / f"{query}.sql" for query in ANSWERS}
     if there := [path for path in paths.values() if path.exists()]:

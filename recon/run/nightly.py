@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.breaks.claims import Landed, keep_claims, landed
 from recon.config.settings import Config
 from recon.control.assignments import latest
@@ -29,9 +29,16 @@ from recon.core.records import Clock, Window
 from recon.core.tolerance import Tolerance
 from recon.errors import UsageError
 from recon.fetch.boundary import culprits, is_of_one_source, reason
-from recon.fetch.fetch import BooksWanted, Haul, fetch_all, remind, unread, unread_books
+from recon.fetch.fetch import (
+    DatabaseRequest,
+    FetchResult,
+    fetch_all,
+    rows_to_fetch,
+    skip_known_ids,
+    window_to_fetch,
+)
 from recon.fetch.heartbeats import last_beats
-from recon.fetch.plan import AccountPlan, BotPlan, Plan, begun, make_plan
+from recon.fetch.plan import AccountPlan, BotPlan, Plan, active_accounts, make_plan
 from recon.paging.channels import outlets
 from recon.paging.delivery import Watched, decide, deliver, told_pages
 from recon.report.document import DocumentBuilder, Fetched, add_unjudged
@@ -42,7 +49,14 @@ from recon.system.interruption import heed
 from recon.system.progress import Progress, Silent
 from recon.system.state_folder import locked_state, storing, write_whole
 from recon.system.timing import Stages
-from recon.warehouse.commit import WAREHOUSE, kept, known_ledger, opened, publish, verify
+from recon.warehouse.commit import (
+    WAREHOUSE,
+    commit_with_manifest,
+    known_ledger,
+    open_verified,
+    publish,
+    verify,
+)
 from recon.warehouse.database import Warehouse
 
 
@@ -60,7 +74,7 @@ class Night:
     is_paging: bool = True
     asked_for: str | None = None
     now: Clock = lambda: datetime.now(UTC)
-    patience: Patience | None = None
+    patience: RetryPolicy | None = None
     lock_patience_s: float = 0.0
     progress: Progress = field(default_factory=Silent)
     stages: Stages = field(default_factory=Stages)
@@ -82,7 +96,7 @@ def run_night(night: Night) -> dict[str, Any]:
     ):
         with ExitStack() as until_committed:
             with stage("open"):
-                warehouse, lost = until_committed.enter_context(opened(state, ledger))
+                warehouse, lost = until_committed.enter_context(open_verified(state, ledger))
             _say_lost(night, ledger, lost)
             with stage("fetch"):
                 hauls = _fetch(night, plan, ledger, warehouse)
@@ -97,7 +111,7 @@ def run_night(night: Night) -> dict[str, Any]:
             with ledger.step():
                 paged = _note(night, told, ledger, document, found)
             asked = {one.account.id for one in plan.accounts}
-            is_whole = night.is_fetching and asked.issuperset(begun(config, plan.as_of))
+            is_whole = night.is_fetching and asked.issuperset(active_accounts(config, plan.as_of))
             if is_whole and ledger.is_latest(plan.as_of):
                 publish(state, tables, document)
             _report(night, document)
@@ -129,7 +143,7 @@ class Work:
 
 
 def commit(
-    work: Work, plan: Plan, hauls: Sequence[Haul]
+    work: Work, plan: Plan, hauls: Sequence[FetchResult]
 ) -> tuple[Plan, dict[str, Any], list[Break]]:
     """Commit the night; return the plan of the accounts judged, the document and its breaks.
 
@@ -159,13 +173,15 @@ def commit(
     return rest, document, found
 
 
-def _kept(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
-    with kept(work.warehouse, work.ledger, work.run, work.started):
+def _kept(
+    work: Work, plan: Plan, hauls: Sequence[FetchResult]
+) -> tuple[dict[str, Any], list[Break]]:
+    with commit_with_manifest(work.warehouse, work.ledger, work.run, work.started):
         return _tell(work, plan, hauls)
 
 
 def _at_fault(
-    work: Work, plan: Plan, hauls: Sequence[Haul], failure: Exception
+    work: Work, plan: Plan, hauls: Sequence[FetchResult], failure: Exception
 ) -> tuple[dict[Source, Exception], dict[str, Exception]]:
     """Return the sources whose hauls make a night fail, and the accounts that fail without any.
 
@@ -198,7 +214,7 @@ def _sources(plan: Plan) -> list[Source]:
     ]
 
 
-def _error(work: Work, plan: Plan, hauls: Sequence[Haul]) -> Exception | None:
+def _error(work: Work, plan: Plan, hauls: Sequence[FetchResult]) -> Exception | None:
     """Return the error with which a night of a plan's sources fails. Nothing of it stays.
 
     Raises an error that is not of one source.
@@ -216,13 +232,15 @@ def _error(work: Work, plan: Plan, hauls: Sequence[Haul]) -> Exception | None:
         return error
 
 
-def _without(hauls: Sequence[Haul], left_out: Mapping[Source, str]) -> list[Haul]:
+def _without(hauls: Sequence[FetchResult], left_out: Mapping[Source, str]) -> list[FetchResult]:
     """Return the hauls, with an empty one that says why in the place of each that is left out."""
     rest = [haul for haul in hauls if (haul.venue, haul.account) not in left_out]
-    return rest + [Haul(*source, error=why) for source, why in left_out.items()]
+    return rest + [FetchResult(*source, error=why) for source, why in left_out.items()]
 
 
-def _tell(work: Work, plan: Plan, hauls: Sequence[Haul]) -> tuple[dict[str, Any], list[Break]]:
+def _tell(
+    work: Work, plan: Plan, hauls: Sequence[FetchResult]
+) -> tuple[dict[str, Any], list[Break]]:
     """Land what was fetched, build every number, judge; return the document and its breaks."""
     night, warehouse = work.night, work.warehouse
     with night.stages("land"):
@@ -278,7 +296,7 @@ class _UndoneError(Exception):
 
 
 @contextmanager
-def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehouse]]:
+def dry_run(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehouse]]:
     """Judge a bot's account again, on a copy of what is stored; then nothing of it stays.
 
     Yields the document and the warehouse as that night would leave it. Raises UsageError for a bot
@@ -301,7 +319,7 @@ def rehearsed(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehous
         storing(folder),
         known_ledger(folder) as ledger,
         copied(folder, ledger, patience_s=patience_s, note=note) as copy,
-        opened(copy, ledger) as (warehouse, _),
+        open_verified(copy, ledger) as (warehouse, _),
     ):
         try:
             work = Work(
@@ -336,29 +354,29 @@ def read_back(
     return document
 
 
-def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> list[Haul]:
+def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> list[FetchResult]:
     """Fetch what is not known yet; of an account that was not proven, the whole window again."""
     if not night.is_fetching:
         return []
 
     def wanted(one: AccountPlan) -> Window:
         with storing(night.config.state):
-            remind(warehouse, one)
+            skip_known_ids(warehouse, one)
             is_unproven = ledger.was_unproven(one.account.id)
-            return one.window if is_unproven else unread(warehouse, one)
+            return one.window if is_unproven else window_to_fetch(warehouse, one)
 
-    def books(one: BotPlan) -> BooksWanted:
+    def books(one: BotPlan) -> DatabaseRequest:
         with storing(night.config.state):
             account = plan.of(one.bot.account)
             if not ledger.was_agreed(one.bot.id):
-                return BooksWanted(account.window)
-            return unread_books(warehouse, account, one, night.now())
+                return DatabaseRequest(account.window)
+            return rows_to_fetch(warehouse, account, one, night.now())
 
     return asyncio.run(fetch_all(plan, wanted, books, night.progress))
 
 
 def _model(
-    work: Work, plan: Plan, hauls: Sequence[Haul], books: Mapping[str, Landed]
+    work: Work, plan: Plan, hauls: Sequence[FetchResult], books: Mapping[str, Landed]
 ) -> dict[str, str]:
     """Build every table from what has landed; return why which bots' books could not be read."""
     night, warehouse = work.night, work.warehouse
@@ -377,7 +395,7 @@ def _model(
 
 
 def _judge(
-    work: Work, plan: Plan, hauls: Sequence[Haul], unreadable: Mapping[str, str]
+    work: Work, plan: Plan, hauls: Sequence[FetchResult], unreadable: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[Break]]:
     """Return the document, without breaks, journal and pages yet, and the breaks found."""
     errors = {

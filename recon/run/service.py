@@ -17,7 +17,7 @@ from recon.config.settings import Config
 from recon.core.calendars import calendar
 from recon.core.records import Clock
 from recon.errors import AnotherNight, ConfigError, LockedError, StateError
-from recon.fetch.plan import assert_since, begun, last_day
+from recon.fetch.plan import active_accounts, assert_since, last_day
 from recon.paging.failure import page_failure
 from recon.run.backup import assert_unaltered, back_up
 from recon.run.nightly import Night, report_path, run_night
@@ -100,7 +100,7 @@ def _backed_up(night: Night, document: Mapping[str, Any]) -> str:
 
 def _of(night: Night, session: date) -> Night:
     """Return the night of one session: of a past one, with the accounts that there were by then."""
-    there = begun(night.config, session)
+    there = active_accounts(night.config, session)
     is_all = len(there) == len(night.config.accounts)
     return replace(night, as_of=session, accounts=() if is_all else tuple(there))
 
@@ -120,4 +120,4 @@ def due(config: Config, now: Clock, *, patience_s: float = 0.0) -> list[date]:
         known_ledger(state) as ledger,
     ):
         missing = ledger.expect(last, calendars, now())
-    return [*(day for day in missing if day != last and begun(config, day)), last]
+    return [*(day for day in missing if day != last and active_accounts(config, day)), last]

@@ -34,7 +34,7 @@ ORIGINAL = ("raw", "reports")
 
 
 @contextmanager
-def opened(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]]:
+def open_verified(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]]:
     """Open the warehouse, once it is known to hold what was committed; with it, what was lost.
 
     That is empty, or says that the last committed run has gone, as where the end of a log was cut
@@ -68,7 +68,9 @@ def known_ledger(state: Path) -> Ledger:
 
 
 @contextmanager
-def kept(warehouse: Warehouse, ledger: Ledger, run: str, at: datetime) -> Iterator[None]:
+def commit_with_manifest(
+    warehouse: Warehouse, ledger: Ledger, run: str, at: datetime
+) -> Iterator[None]:
     """Commit what the block writes, with a manifest of it in the ledger: all of it, or nothing."""
     with warehouse.transaction():
         yield

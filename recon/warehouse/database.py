@@ -144,7 +144,7 @@ class Warehouse:
             for kind in statement.kinds
         ]
         if whole:
-            stood.append(self._bury_the_gone(records, tables, whole, where))
+            stood.append(self._write_tombstones(records, tables, whole, where))
         self._land_coverage(statements, where)
         return pa.concat_tables(stood)
 
@@ -397,7 +397,7 @@ class Warehouse:
                 where,
             )
 
-    def _bury_the_gone(
+    def _write_tombstones(
         self,
         records: Collection[tuple[str, str]],
         tables: Sequence[Table],

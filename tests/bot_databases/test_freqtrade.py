@@ -13,11 +13,11 @@ import pytest
 
 from connectors.bot_databases.postgres import PostgresReader
 from connectors.bot_databases.snapshot import WholeBooks
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from recon.bot_databases.mappings import find_mapping
-from recon.bot_databases.run_mapping import BooksTables, Problem, read_books, unpack
+from recon.bot_databases.run_mapping import MappingAnswers, Problem, read_books, unpack
 from recon.core.records import Coverage, Record, Session, Table, Window
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 from recon.system.resources import sql_root
 from tests.support import bots
 from tests.support.bots import mapped
@@ -45,7 +45,7 @@ DAY = Session(date(2026, 5, 14), datetime(2026, 5, 14, tzinfo=UTC), NOW)
 
 def snapshot(path: Path) -> list[Record | Table | Coverage]:
     async def drain() -> list[Record | Table | Coverage]:
-        books = SqliteBooks("btcq", path, now=lambda: NOW)
+        books = SqliteDatabase("btcq", path, now=lambda: NOW)
         return [one async for one in books.fetch(Window(DAY, DAY))]
 
     return asyncio.run(drain())
@@ -57,7 +57,7 @@ def freqtrade(
     rows: Iterable[Row],
     orders: str | None = None,
     order_rows: Iterable[Row] = (),
-) -> BooksTables:
+) -> MappingAnswers:
     path = write(folder / "freqtrade.sqlite", trades, rows, orders, order_rows)
     return read_books(find_mapping("freqtrade", folder), *unpack(snapshot(path)))
 
@@ -226,7 +226,7 @@ class TestFreqtrade:
         row = without(
             LONG_SWAP, "close_rate", "close_profit_abs", "is_short", "trading_mode", "funding_fees"
         )
-        with pytest.raises(BooksError, match=r"no_orders, lacks trades\.close_rate:"):
+        with pytest.raises(BotDatabaseError, match=r"no_orders, lacks trades\.close_rate:"):
             freqtrade(tmp_path, trades, [row])
 
 

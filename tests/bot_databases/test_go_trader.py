@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recon.bot_databases.run_mapping import BooksTables
+from recon.bot_databases.run_mapping import MappingAnswers
 from tests.support.bots import GO_TRADER, Row, by_id, database, mapped, sqlite_snapshot
 
 STRATEGIES: list[Row] = [
@@ -41,7 +41,7 @@ def close(number: int, side: str = "sell", pnl: float = 30.0, **more: object) ->
     return trade(number, side, is_close=1, realized_pnl=pnl, **more)
 
 
-def go_trader(folder: Path, *trades: Row, positions: list[Row] | None = None) -> BooksTables:
+def go_trader(folder: Path, *trades: Row, positions: list[Row] | None = None) -> MappingAnswers:
     path = database(
         folder / "state.db",
         GO_TRADER,

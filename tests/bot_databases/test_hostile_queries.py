@@ -19,8 +19,8 @@ import pytest
 
 from recon.bot_databases.mapping_rules import FUNCTIONS
 from recon.bot_databases.mappings import find_mapping
-from recon.bot_databases.run_mapping import BooksTables, MappingLimits, read_books
-from recon.errors import BooksError, ConfigError
+from recon.bot_databases.run_mapping import MappingAnswers, MappingLimits, read_books
+from recon.errors import BotDatabaseError, ConfigError
 from tests.bot_databases.test_run_mapping import QUERY, select
 
 FOLDER = Path(__file__).parent / "hostile_queries"
@@ -96,7 +96,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     assert after == before, "a query wrote something"
 
 
-def run(desk: Path, query: str, limits: MappingLimits) -> BooksTables:
+def run(desk: Path, query: str, limits: MappingLimits) -> MappingAnswers:
     """Run one query as the mapping of a bot that has one table."""
     text = query.replace("{canary}", str(desk / "scratch" / "secret.csv"))
     text = text.replace("{spill}", str(desk / "scratch")).replace("{env}", VARIABLE)
@@ -110,7 +110,7 @@ def refusal(desk: Path, query: str, limits: MappingLimits) -> str:
     """Return why a query was refused; "" where it was answered."""
     try:
         run(desk, query, limits)
-    except (BooksError, ConfigError) as error:
+    except (BotDatabaseError, ConfigError) as error:
         return str(error)
     return ""
 

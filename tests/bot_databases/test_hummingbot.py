@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recon.bot_databases.run_mapping import BooksTables
+from recon.bot_databases.run_mapping import MappingAnswers
 from tests.support.bots import (
     HUMMINGBOT,
     HUMMINGBOT_2020,
@@ -109,7 +109,7 @@ def held(name: str, at: int, realised: str) -> Row:
     }
 
 
-def hummingbot(folder: Path, *fills: Row, **more: list[Row]) -> BooksTables:
+def hummingbot(folder: Path, *fills: Row, **more: list[Row]) -> MappingAnswers:
     path = folder / "hummingbot.sqlite"
     path.unlink(missing_ok=True)
     orders = [order(one["order_id"]) | {"leverage": 1} for one in fills]

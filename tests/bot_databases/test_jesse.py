@@ -13,7 +13,7 @@ from uuid import UUID
 from connectors.bot_databases.postgres import PostgresReader
 from connectors.bot_databases.snapshot import WholeBooks
 from recon.bot_databases.mappings import find_mapping
-from recon.bot_databases.run_mapping import BooksTables, Problem
+from recon.bot_databases.run_mapping import MappingAnswers, Problem
 from tests.support.bots import NOON_MS, NOW, Item, Row, by_id, mapped, snapshot
 from tests.support.servers.postgres import PASSWORD, PostgresServer
 
@@ -96,7 +96,7 @@ def written(
     return snapshot(WholeBooks("bot", reader, now=lambda: NOW))
 
 
-def jesse(server: PostgresServer, trades: Sequence[Row], orders: Sequence[Row]) -> BooksTables:
+def jesse(server: PostgresServer, trades: Sequence[Row], orders: Sequence[Row]) -> MappingAnswers:
     return mapped("jesse", written(server, trades, orders))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
-from recon.bot_databases.run_mapping import BooksTables
+from recon.bot_databases.run_mapping import MappingAnswers
 from tests.support.bots import NOON_MS, Row, by_id, json_snapshot, mapped
 
 NOON = datetime(2026, 5, 14, 12)
@@ -56,7 +56,7 @@ def transaction(name: str, pnl: float | None, **more: object) -> Row:
     }
 
 
-def octobot(folder: Path, **tables: list[Row]) -> BooksTables:
+def octobot(folder: Path, **tables: list[Row]) -> MappingAnswers:
     for name, rows in tables.items():
         documents = {str(number): row for number, row in enumerate(rows, 1)}
         (folder / f"{name}.json").write_text(json.dumps({name: documents}))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recon.bot_databases.run_mapping import BooksTables
-from recon.errors import BooksError
+from recon.bot_databases.run_mapping import MappingAnswers
+from recon.errors import BotDatabaseError
 from tests.support.bots import NOON_MS, Row, by_id, json_snapshot, mapped
 
 
@@ -38,7 +38,7 @@ def fill(name: str, side: str, pnl: float, fee: float, **more: object) -> Row:
     }
 
 
-def passivbot(folder: Path, *days: list[Row]) -> BooksTables:
+def passivbot(folder: Path, *days: list[Row]) -> MappingAnswers:
     for number, rows in enumerate(days, 14):
         (folder / f"2026-05-{number}.json").write_text(json.dumps(rows))
     gaps = [{"start_ts": 1, "end_ts": 2, "reason": "fetch_failed"}]
@@ -102,5 +102,5 @@ def test_what_older_files_lack_is_null(tmp_path: Path) -> None:
 
 def test_files_without_fees_are_not_taken_for_these(tmp_path: Path) -> None:
     old = {name: one for name, one in fill("1", "buy", 0, 0).items() if name != "fee_paid"}
-    with pytest.raises(BooksError, match=r"passivbot, lacks rows\.fee_paid"):
+    with pytest.raises(BotDatabaseError, match=r"passivbot, lacks rows\.fee_paid"):
         passivbot(tmp_path, [old])

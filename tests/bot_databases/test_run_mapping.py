@@ -17,12 +17,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from recon.bot_databases.exact_product import exact_product
 from recon.bot_databases.mapping_queries import ANSWERS
 from recon.bot_databases.mappings import find_mapping
 from recon.bot_databases.run_mapping import (
-    BooksTables,
+    MappingAnswers,
     MappingLimits,
     Problem,
     read_books,
@@ -30,7 +30,7 @@ from recon.bot_databases.run_mapping import (
     unpack_stored,
 )
 from recon.core.records import Coverage, Record, Session, Table, Window
-from recon.errors import BooksError, ConfigError
+from recon.errors import BotDatabaseError, ConfigError
 
 NOW = datetime(2026, 5, 15, tzinfo=UTC)
 DAY = Session(date(2026, 5, 14), datetime(2026, 5, 14, tzinfo=UTC), NOW)
@@ -38,7 +38,7 @@ DAY = Session(date(2026, 5, 14), datetime(2026, 5, 14, tzinfo=UTC), NOW)
 
 def snapshot(path: Path) -> list[Record | Table | Coverage]:
     async def drain() -> list[Record | Table | Coverage]:
-        books = SqliteBooks("btcq", path, now=lambda: NOW)
+        books = SqliteDatabase("btcq", path, now=lambda: NOW)
         return [one async for one in books.fetch(Window(DAY, DAY))]
 
     return asyncio.run(drain())
@@ -74,7 +74,7 @@ def mapped(
     types: Sequence[tuple[str, str]] = (("a", "BIGINT"),),
     rows: Rows | None = None,
     **files: str,
-) -> BooksTables:
+) -> MappingAnswers:
     """Run a mapping of one's own over a single table, `bot.t`."""
     mapping = folder / "mapping"
     mapping.mkdir(exist_ok=True)
@@ -103,7 +103,7 @@ class TestMappings:
         mapping = find_mapping("mine", tmp_path)
         schema = {"t": [("A", "BIGINT"), ("b", "BIGINT")], "u": [("x", "BIGINT")]}
         assert mapping.choose(schema).folder.name == "new"
-        with pytest.raises(BooksError, match=r"lacks t\.a, u\.x:"):
+        with pytest.raises(BotDatabaseError, match=r"lacks t\.a, u\.x:"):
             mapping.choose({})
 
     def test_a_garbled_header_is_refused(self, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ class TestAnswers:
         ],
     )
     def test_anything_but_one_select_is_refused(self, tmp_path: Path, query: str) -> None:
-        with pytest.raises(BooksError, match=r"trades\.sql must be one select"):
+        with pytest.raises(BotDatabaseError, match=r"trades\.sql must be one select"):
             mapped(tmp_path, query)
 
     @pytest.mark.parametrize("query", ["", "-- nothing"])
@@ -162,25 +162,29 @@ class TestAnswers:
         ],
     )
     def test_nothing_but_the_books_can_be_read(self, tmp_path: Path, source: str) -> None:
-        with pytest.raises(BooksError, match=r"trades\.sql (reads|calls)"):
+        with pytest.raises(BotDatabaseError, match=r"trades\.sql (reads|calls)"):
             mapped(tmp_path, select(QUERY, source))
 
     def test_what_duckdb_says_is_passed_on(self, tmp_path: Path) -> None:
-        with pytest.raises(BooksError, match=r"trades\.sql: Binder Error: .*nope"):
+        with pytest.raises(BotDatabaseError, match=r"trades\.sql: Binder Error: .*nope"):
             mapped(tmp_path, select(QUERY | {"pnl": "nope"}, "from bot.t"))
-        with pytest.raises(BooksError, match=r"trades\.sql: Parser Error"):
+        with pytest.raises(BotDatabaseError, match=r"trades\.sql: Parser Error"):
             mapped(tmp_path, "selec 1")
-        with pytest.raises(BooksError, match=r"trades\.sql: .*that is no number"):
+        with pytest.raises(BotDatabaseError, match=r"trades\.sql: .*that is no number"):
             mapped(tmp_path, select(QUERY | {"pnl": "exact_product('1.5 BTC')"}))
 
     def test_missing_and_extra_columns_are_named(self, tmp_path: Path) -> None:
         columns = {name: QUERY[name] for name in QUERY if name != "fee"} | {"fees": "null"}
-        with pytest.raises(BooksError, match=r"lacks fee; adds fees: its columns are trade_id"):
+        with pytest.raises(
+            BotDatabaseError, match=r"lacks fee; adds fees: its columns are trade_id"
+        ):
             mapped(tmp_path, select(columns))
 
     @pytest.mark.parametrize("value", ["1.5::double", "1.5::float", "true", "'1'::bignum"])
     def test_a_number_that_is_not_exact_is_refused(self, tmp_path: Path, value: str) -> None:
-        with pytest.raises(BooksError, match=r"pnl is \w+, which is not exact: cast it to decimal"):
+        with pytest.raises(
+            BotDatabaseError, match=r"pnl is \w+, which is not exact: cast it to decimal"
+        ):
             mapped(tmp_path, select(QUERY | {"pnl": value}))
 
     def test_digits_past_the_eighteenth(self, tmp_path: Path) -> None:
@@ -188,9 +192,11 @@ class TestAnswers:
         books = mapped(tmp_path, select(QUERY | {"pnl": fine, "gross": "'1.0000000000000000015'"}))
         assert books.trades["pnl"].to_pylist() == [Decimal(1)]
         assert books.trades["gross"].to_pylist() == [Decimal("1.000000000000000002")]
-        with pytest.raises(BooksError, match=r"qty holds '1.0000000000000000005'"):
+        with pytest.raises(BotDatabaseError, match=r"qty holds '1.0000000000000000005'"):
             mapped(tmp_path, select(QUERY | {"qty": fine}))
-        with pytest.raises(BooksError, match=r"positions\.sql: qty holds '1.0000000000000000005'"):
+        with pytest.raises(
+            BotDatabaseError, match=r"positions\.sql: qty holds '1.0000000000000000005'"
+        ):
             mapped(tmp_path, select(QUERY), positions=select(POSITION | {"qty": fine}))
 
     @pytest.mark.parametrize(
@@ -198,7 +204,7 @@ class TestAnswers:
     )
     def test_an_unreadable_number_is_refused(self, tmp_path: Path, value: str) -> None:
         for column in ("qty", "pnl"):
-            with pytest.raises(BooksError, match=r"trades\.sql: "):
+            with pytest.raises(BotDatabaseError, match=r"trades\.sql: "):
                 mapped(tmp_path, select(QUERY | {column: value}))
 
     def test_blank_is_unknown(self, tmp_path: Path) -> None:
@@ -223,20 +229,20 @@ class TestAnswers:
 
     @pytest.mark.parametrize("value", ["1778760000000", "date '2026-05-14'", "1778760000.5"])
     def test_a_number_is_no_time(self, tmp_path: Path, value: str) -> None:
-        with pytest.raises(BooksError, match=r"closed_at is .*epoch_ms"):
+        with pytest.raises(BotDatabaseError, match=r"closed_at is .*epoch_ms"):
             mapped(tmp_path, select(QUERY | {"closed_at": value}))
 
     @pytest.mark.parametrize(
         "value", ["'yesterday'", "'2026-13-01 00:00:00'", "'14/05/2026'", "'infinity'::timestamp"]
     )
     def test_an_unreadable_time_is_refused(self, tmp_path: Path, value: str) -> None:
-        with pytest.raises(BooksError, match=r"closed_at holds"):
+        with pytest.raises(BotDatabaseError, match=r"closed_at holds"):
             mapped(tmp_path, select(QUERY | {"closed_at": value}))
 
     def test_order_ids(self, tmp_path: Path) -> None:
         books = mapped(tmp_path, select(QUERY | {"order_ids": "[12, null]"}))
         assert books.trades["order_ids"].to_pylist() == [["12", None]]
-        with pytest.raises(BooksError, match=r"order_ids is varchar: give a list"):
+        with pytest.raises(BotDatabaseError, match=r"order_ids is varchar: give a list"):
             mapped(tmp_path, select(QUERY | {"order_ids": "'12'"}))
 
     def test_rows_that_cannot_stand_are_problems_not_errors(self, tmp_path: Path) -> None:
@@ -280,15 +286,15 @@ class TestSnapshots:
 
     @pytest.mark.parametrize("hostile", ["BIGINT); drop schema bot; --", "DOUBLE", "DECIMAL(39,1)"])
     def test_a_column_type_is_one_of_ours(self, tmp_path: Path, hostile: str) -> None:
-        with pytest.raises(BooksError, match="no known type"):
+        with pytest.raises(BotDatabaseError, match="no known type"):
             mapped(tmp_path, select(QUERY), types=[("a", hostile)])
 
     def test_more_digits_than_the_column_holds_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(BooksError, match="more digits than its columns"):
+        with pytest.raises(BotDatabaseError, match="more digits than its columns"):
             mapped(tmp_path, select(QUERY), types=[("a", "DECIMAL(38,2)")], rows={"a": ["1.005"]})
 
     def test_rows_without_their_columns_are_refused(self) -> None:
-        with pytest.raises(BooksError, match="lacks the columns of t"):
+        with pytest.raises(BotDatabaseError, match="lacks the columns of t"):
             unpack([Table("table:t", pa.table({"id": ["1"], "a": ["1"]}))])
 
     def test_blobs_and_booleans(self, tmp_path: Path) -> None:
@@ -359,7 +365,7 @@ def test_a_query_without_end_is_stopped(tmp_path: Path) -> None:
         "where a.id + b.id + c.id + d.id = 7"
     )
     with pytest.raises(
-        BooksError, match=r"trades\.sql: it took longer than 0\.5 s and was stopped"
+        BotDatabaseError, match=r"trades\.sql: it took longer than 0\.5 s and was stopped"
     ):
         read_books(
             find_mapping(".", tmp_path),

@@ -13,7 +13,7 @@ import pytest
 from recon.bot_databases.mapping_queries import ANSWERS
 from recon.bot_databases.mappings import CAUSES, Schema, biases, find_mapping
 from recon.bot_databases.run_mapping import read_books, unpack
-from recon.errors import BooksError, ConfigError
+from recon.errors import BotDatabaseError, ConfigError
 from recon.system.resources import sql_root
 from tests.bot_databases.test_jesse import written as jesse_written
 from tests.bot_databases.test_octobot import trade, transaction
@@ -110,7 +110,7 @@ def test_no_mapping_takes_the_books_of_another_bot(
     one: str, other: str, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     mapping = BOTS[one][0].partition("/")[0]
-    with pytest.raises(BooksError, match="does not fit these books"):
+    with pytest.raises(BotDatabaseError, match="does not fit these books"):
         find_mapping(mapping, tmp_path).choose(schema_of(other, tmp_path, postgres))
 
 

@@ -14,8 +14,9 @@ import pytest
 from recon.breaks.causes.attribution import find_causes
 from recon.config.settings import load
 from recon.demo.venues.okx_account import OkxAccount
-from recon.run.nightly import Night, rehearsed
+from recon.run.nightly import Night, dry_run
 from tests.conftest import seeds, slow_after
+from tests.support.faulty_bots import LIES, Liar, planted, written
 from tests.support.fleet import (
     AS_OF,
     BTC,
@@ -31,7 +32,6 @@ from tests.support.fleet import (
     run_desks,
     serving,
 )
-from tests.support.liars import LIES, Liar, planted, written
 
 TRIPS = 12
 ROUNDED = Fraction(1, 10**12)
@@ -73,7 +73,7 @@ def test_a_bot_of_more_trades_than_are_looked_at_is_off_by_as_much(tmp_path: Pat
         "list(distinct cause order by cause) as causes from causes.found group by all order by all"
     )
     night = Night(load(tmp_path / "recon.toml"), as_of=AS_OF, now=lambda: NOW)
-    with rehearsed(night, large) as (_, warehouse):
+    with dry_run(night, large) as (_, warehouse):
         looked_at = warehouse.rows(by_session)
         find_causes(warehouse, {"okx": "average"}, most_trades=0)
         left_out = warehouse.rows(by_session)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from recon.bot_databases.mappings import BooksMapping, find_mapping
 from recon.breaks.claims import Landed, keep_claims
 from recon.config.settings import Bot, FlexAccount
@@ -38,7 +38,7 @@ def plan_of(path: Path, mapping: BooksMapping, now: datetime) -> Plan:
     """Return the plan of a night at `now` for one bot, whose books lie at `path`."""
     bot = Bot(id="b", account="a", instruments=("X",), database=f"sqlite:///{path}")
     above = Above(BEGINNING, mapping.watermarks)
-    source = SqliteBooks("b", path, now=lambda: now, is_wanted=mapping.reads, above=above)
+    source = SqliteDatabase("b", path, now=lambda: now, is_wanted=mapping.reads, above=above)
     return Plan(now.date(), (account_plan(now, source),), (BotPlan(bot, source, mapping),))
 
 

@@ -17,7 +17,7 @@ from connectors.ccxt_exchange.client import ExchangeKey, ExchangeSettings, check
 from connectors.ccxt_exchange.connector import CcxtExchange
 from connectors.ccxt_exchange.exchanges import Paging, exchange_facts
 from connectors.ccxt_exchange.records import trade_key, trade_record
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.records import Coverage, Record
 from recon.errors import VenueBusy, VenueError, VenueRefused
 from tests.support.exchanges import PAGES, SERVERS, TRADES, busy_book, connector, fetched
@@ -31,7 +31,7 @@ from tests.support.servers.kraken import KrakenServer
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-HASTY = Patience(
+HASTY = RetryPolicy(
     request_timeout_s=0.3,
     attempts=2,
     first_wait_s=0.01,

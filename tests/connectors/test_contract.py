@@ -22,7 +22,7 @@ from connectors.bot_databases.json_files import parse_json
 from connectors.bot_databases.parquet_files import parse_parquet
 from connectors.bot_databases.postgres import PostgresReader
 from connectors.bot_databases.snapshot import WholeBooks
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from connectors.ibkr_flex.client import Pauses
 from connectors.ibkr_flex.connector import IbkrFlex, IbkrFlexFiles
 from connectors.ibkr_tws.client import TwsAddress
@@ -30,7 +30,7 @@ from connectors.ibkr_tws.connector import IbkrTws
 from connectors.okx.client import OkxKey
 from connectors.okx.connector import OkxConnector
 from connectors.protocol import Connector
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.calendars import UtcDays, calendar, window
 from recon.core.records import CheckItem, Coverage, Record, Table, Window
 from recon.demo.venues.flex_server import Fault as FlexFault
@@ -56,7 +56,7 @@ from tests.support.servers.tws_server import Faults as TwsFaults
 
 XNYS = calendar("XNYS")
 TOKEN = "contract-token"
-HASTY = Patience(
+HASTY = RetryPolicy(
     request_timeout_s=0.4,
     attempts=2,
     first_wait_s=0.01,
@@ -150,7 +150,9 @@ def sqlite_books(write: Callable[[Path], object]) -> Opening:
         path = folder / "books.sqlite"
         if not path.exists():
             write(path)
-        yield SqliteBooks("bot", path, now=lambda: NOW, busy_timeout_s=0.2, scratch=folder / "tmp")
+        yield SqliteDatabase(
+            "bot", path, now=lambda: NOW, busy_timeout_s=0.2, scratch=folder / "tmp"
+        )
 
     return opened
 

@@ -17,7 +17,7 @@ import pytest
 
 from connectors.ibkr_flex.client import THROTTLE_FILE, Pauses
 from connectors.ibkr_flex.connector import IbkrFlex, IbkrFlexFiles
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.calendars import calendar, window
 from recon.core.records import Coverage, Record
 from recon.demo.venues.flex_server import Fault, FlexServer
@@ -27,7 +27,7 @@ TOKEN = "canary-7f3a9c51d0"
 NOW = datetime(2026, 1, 9, 12, tzinfo=UTC)
 XNYS = calendar("XNYS")
 WINDOW = window(XNYS, date(2026, 1, 5), date(2026, 1, 6))
-FAST = Patience(
+FAST = RetryPolicy(
     request_timeout_s=0.5, attempts=3, first_wait_s=0.01, longest_wait_s=0.02, total_s=5.0
 )
 QUICK = Pauses(between_requests_s=0.0, poll_s=(0.0, 0.01), throttled_s=0.05)
@@ -62,7 +62,7 @@ def document(*statements: str) -> str:
     )
 
 
-def served(tmp_path: Path, server: FlexServer, patience: Patience = FAST) -> IbkrFlex:
+def served(tmp_path: Path, server: FlexServer, patience: RetryPolicy = FAST) -> IbkrFlex:
     return IbkrFlex(
         "ib",
         token=TOKEN,
@@ -92,7 +92,7 @@ def with_server(
 
 
 def fetched(
-    tmp_path: Path, *faults: Fault, text: str | None = None, patience: Patience = FAST
+    tmp_path: Path, *faults: Fault, text: str | None = None, patience: RetryPolicy = FAST
 ) -> list[Record | Coverage]:
     return with_server(
         lambda server: everything(served(tmp_path, server, patience)), *faults, text=text
@@ -186,7 +186,7 @@ def test_what_does_not_pass_is_failed_coverage_and_never_no_trades(
     items = fetched(
         tmp_path,
         Fault(kind, value, times=None),
-        patience=Patience(0.1, 3, 0.01, 0.02, 2.0),
+        patience=RetryPolicy(0.1, 3, 0.01, 0.02, 2.0),
     )
     assert [item for item in items if isinstance(item, Record)] == []
     assert [(c.evidence, c.status) for c in coverage(items)] == [
@@ -201,7 +201,7 @@ def test_what_does_not_pass_is_failed_coverage_and_never_no_trades(
 def test_the_total_deadline_holds(tmp_path: Path, kind: str) -> None:
     start = time.monotonic()
     items = fetched(
-        tmp_path, Fault(kind, times=None), patience=Patience(60.0, 100, 0.01, 0.02, 0.4)
+        tmp_path, Fault(kind, times=None), patience=RetryPolicy(60.0, 100, 0.01, 0.02, 0.4)
     )
     assert time.monotonic() - start < 3.0
     assert {c.status for c in coverage(items)} == {"failed"}
@@ -211,7 +211,7 @@ def test_a_statement_that_is_never_ready_ends_with_the_deadline(tmp_path: Path) 
     items = fetched(
         tmp_path,
         Fault("code", "1019", times=None),
-        patience=Patience(0.5, 3, 0.01, 0.02, 0.5),
+        patience=RetryPolicy(0.5, 3, 0.01, 0.02, 0.5),
     )
     assert {c.status for c in coverage(items)} == {"failed"}
 
@@ -321,7 +321,7 @@ def test_the_token_is_in_no_log_message_cause_or_repr(
         items = fetched(
             tmp_path,
             Fault(kind, value, step, None),
-            patience=Patience(0.1, 2, 0.01, 0.02, 0.5),
+            patience=RetryPolicy(0.1, 2, 0.01, 0.02, 0.5),
         )
         seen += [c.reason for c in coverage(items)]
     except ReconError as error:

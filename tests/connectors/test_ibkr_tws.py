@@ -22,7 +22,7 @@ from connectors.ibkr_tws import client
 from connectors.ibkr_tws.client import TwsAddress
 from connectors.ibkr_tws.connector import IbkrTws
 from connectors.ibkr_tws.messages import EXECUTION, happened_at, midnight, uncorrected
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.calendars import NEW_YORK
 from recon.core.records import CheckItem, Coverage, Record, Session, Window
 from recon.errors import VenueRefused
@@ -44,7 +44,7 @@ TODAY = Window(*[Session(date(2026, 5, 14), MIDNIGHT, NOW)] * 2)
 SINCE_MAY = Window(
     Session(date(2026, 5, 1), datetime(2026, 5, 1, tzinfo=UTC), MIDNIGHT), TODAY.last
 )
-HASTY = Patience(
+HASTY = RetryPolicy(
     request_timeout_s=0.4, attempts=3, first_wait_s=0.01, longest_wait_s=0.02, total_s=20.0
 )
 ONE = "0000e0d5.66a4.01.01"

@@ -16,7 +16,7 @@ import pytest
 
 from connectors.okx.client import OkxKey
 from connectors.okx.connector import OkxConnector
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.calendars import UtcDays, window
 from recon.core.records import CheckItem, Coverage, Record
 from recon.demo.venues.okx_account import OkxAccount, Profile
@@ -28,7 +28,7 @@ from tests.support.fleet import AS_OF, BTC, NOW, QUICK, SINCE, account, book_all
 
 CONFIG = "/api/v5/account/config"
 CANARIES = ("canary-key-5d1c", "canary-secret-77fe", "canary-phrase-e09a")
-IMPATIENT = Patience(
+IMPATIENT = RetryPolicy(
     request_timeout_s=0.3,
     attempts=2,
     first_wait_s=0.01,
@@ -67,7 +67,7 @@ def fetch(
     *faults: tuple[str, Fault],
     since: date = SINCE,
     types: Sequence[str] = ("SWAP",),
-    patience: Patience = QUICK,
+    patience: RetryPolicy = QUICK,
     now: Callable[[], datetime] = lambda: NOW,
     reads_orders: bool = False,
     **server_settings: Any,
@@ -433,7 +433,7 @@ def test_check_says_whether_the_key_has_an_address_list(ip: str, notes: int) -> 
 
 
 def test_everything_together_has_one_deadline() -> None:
-    patience = Patience(
+    patience = RetryPolicy(
         request_timeout_s=0.4,
         attempts=50,
         first_wait_s=0.01,
@@ -474,7 +474,7 @@ def test_a_cursor_without_end_is_a_failure() -> None:
                 is_demo=True,
                 base_url=server.url,
                 now=lambda: NOW,
-                patience=Patience(
+                patience=RetryPolicy(
                     request_timeout_s=1.0, attempts=2, total_s=2.0, is_rate_limited=False
                 ),
             )

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from recon.core.records import Coverage, Record, Session, Table, Window
 from recon.core.watermarks import Above, Watermarks, read_watermarks
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
 START = datetime(2026, 5, 7, tzinfo=UTC)
@@ -31,7 +31,7 @@ def books(path: Path, lines: str, start: datetime = START) -> list[Record | Tabl
     above = Above(BEGINNING, lambda _columns: read_watermarks({Path("trades.sql"): lines}))
 
     async def drain() -> list[Record | Table | Coverage]:
-        source = SqliteBooks("btcq", path, now=lambda: NOW, above=above)
+        source = SqliteDatabase("btcq", path, now=lambda: NOW, above=above)
         window = Window(session(start), session(NOW.replace(hour=0, minute=0)))
         return [item async for item in source.fetch(window)]
 
@@ -221,7 +221,9 @@ def test_a_watermark_that_is_not_there_is_an_error(
     tmp_path: Path, lines: str, lacking: str
 ) -> None:
     path = written(tmp_path / "b", list(TRADES))
-    with pytest.raises(BooksError, match=f"watermarks ask for {lacking}, which these books lack"):
+    with pytest.raises(
+        BotDatabaseError, match=f"watermarks ask for {lacking}, which these books lack"
+    ):
         books(path, lines)
 
 
@@ -233,7 +235,7 @@ def test_the_columns_decide_which_watermarks(tmp_path: Path) -> None:
         return read_watermarks({})
 
     path = written(tmp_path / "b", list(TRADES))
-    source = SqliteBooks(
+    source = SqliteDatabase(
         "btcq",
         path,
         now=lambda: NOW,

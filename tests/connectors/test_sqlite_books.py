@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from connectors.protocol import Connector
 from recon.core.records import Coverage, Record, Session, Table, Window
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 from tests.conftest import AsNobody
 
 NOW = datetime(2026, 5, 15, 2, 30, tzinfo=UTC)
@@ -27,8 +27,8 @@ DAY = Session(date(2026, 5, 14), NOW - timedelta(hours=26, minutes=30), NOW - ti
 WINDOW = Window(DAY, DAY)
 
 
-def books_of(path: Path, *, scratch: Path | None = None, timeout_s: float = 0.3) -> SqliteBooks:
-    return SqliteBooks("btcq", path, now=lambda: NOW, busy_timeout_s=timeout_s, scratch=scratch)
+def books_of(path: Path, *, scratch: Path | None = None, timeout_s: float = 0.3) -> SqliteDatabase:
+    return SqliteDatabase("btcq", path, now=lambda: NOW, busy_timeout_s=timeout_s, scratch=scratch)
 
 
 def fetched(path: Path, *, scratch: Path | None = None) -> tuple[list[Record | Table], Coverage]:
@@ -78,7 +78,7 @@ def counted(items: list[Record | Table]) -> int:
 
 def refusal(path: Path) -> str:
     """Return why fetch refuses, once check has said the same, with a remedy."""
-    with pytest.raises(BooksError) as caught:
+    with pytest.raises(BotDatabaseError) as caught:
         fetched(path)
     (item,) = asyncio.run(books_of(path).check())
     assert not item.is_ok
@@ -367,7 +367,9 @@ def test_an_infinite_number_names_its_place(tmp_path: Path) -> None:
         "create table trades (id integer primary key, pnl float)",
         "insert into trades values (41, 1.0), (42, 9e999)",
     )
-    with pytest.raises(BooksError, match=r"table trades, column pnl, row 42.*correct that row"):
+    with pytest.raises(
+        BotDatabaseError, match=r"table trades, column pnl, row 42.*correct that row"
+    ):
         fetched(path)
 
 
@@ -438,6 +440,6 @@ def test_many_rows_come_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_scratch_folder_that_cannot_be_made_is_an_error(tmp_path: Path, bot: Path) -> None:
-    with pytest.raises(BooksError, match="cannot hold a copy of the books"):
+    with pytest.raises(BotDatabaseError, match="cannot hold a copy of the books"):
         fetched(bot, scratch=bot / "scratch")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bot.sqlite"]

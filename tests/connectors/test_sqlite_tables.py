@@ -19,7 +19,7 @@ from connectors.bot_databases.arrow_text import Digits, floats_text, lenient_tex
 from connectors.bot_databases.meter import Meter
 from connectors.bot_databases.sqlite_tables import has_lasting_ids, read_table
 from recon.core.sql_names import quoted
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 
 Value = None | int | float | str | bytes
 Told = tuple[list[list[str | None]], list[tuple[str, str]]]
@@ -178,7 +178,7 @@ def test_the_class_of_a_value_that_is_not_read_counts(tmp_path: Path) -> None:
 
 def test_nothing_is_left_open_where_reading_stops(tmp_path: Path) -> None:
     path = written(tmp_path / "b", "create table t (a)", [[1.0], [float("inf")], [2.0]])
-    with pytest.raises(BooksError, match="infinite number"):
+    with pytest.raises(BotDatabaseError, match="infinite number"):
         at_once(path, "t")
     path = written(tmp_path / "c", "create table t (a)", [[1]])
     with pytest.raises(sqlite3.DatabaseError, match="nope"):

@@ -11,7 +11,7 @@ from recon.demo.venues.okx_account import utc_now
 from recon.demo.venues.okx_endpoints import ENDPOINTS, PREFIX, Asked, Refusal
 from recon.demo.venues.okx_summary import balance_rows
 from tests.support.fleet import BTC, NOW, OPENING
-from tests.support.lives import Life, btc_price
+from tests.support.random_histories import Life, btc_price
 
 PATH = PREFIX + "market/history-candles"
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from recon.config.settings import FlexAccount
 from recon.core.calendars import calendar, window
-from recon.core.records import CheckItem, Coverage, Promise, Record, Table, Window
+from recon.core.records import CheckItem, Coverage, EvidenceSpec, Record, Table, Window
 from recon.errors import (
-    BooksError,
+    BotDatabaseError,
     ConfigError,
     DefectError,
     EvidenceError,
@@ -32,7 +32,7 @@ from recon.errors import (
     VenueRefused,
 )
 from recon.fetch.boundary import LONGEST_TEXT, contained, culprits, is_of_one_source, reason
-from recon.fetch.fetch import BooksWanted, fetch_all
+from recon.fetch.fetch import DatabaseRequest, fetch_all
 from recon.fetch.plan import AccountPlan, Plan
 from recon.system.progress import Silent
 
@@ -89,7 +89,7 @@ class Tiny:
     step: str = ""
     error: BaseException | None = None
     venue: str = "tiny"
-    promises: tuple[Promise, ...] = ()
+    promises: tuple[EvidenceSpec, ...] = ()
 
     def _at(self, step: str) -> None:
         if step == self.step and self.error is not None:
@@ -128,7 +128,7 @@ def plan(*sources: Tiny) -> Plan:
 def fetch(*sources: Tiny) -> dict[str, tuple[list[object], str]]:
     """Return what was got of each source, and its error."""
 
-    def books(_: object) -> BooksWanted:
+    def books(_: object) -> DatabaseRequest:
         raise AssertionError("there are no bots")
 
     hauls = asyncio.run(fetch_all(plan(*sources), lambda one: one.window, books, Silent()))
@@ -158,7 +158,8 @@ def test_whatever_a_source_raises_at_whatever_step_is_its_own_failure(
 
 
 @pytest.mark.parametrize(
-    "error", [VenueRefused("no such key"), BooksError("no table \ud800"), ConfigError("no day")]
+    "error",
+    [VenueRefused("no such key"), BotDatabaseError("no table \ud800"), ConfigError("no day")],
 )
 def test_an_error_that_is_expected_keeps_its_words_and_is_no_defect(
     error: ReconError, caplog: pytest.LogCaptureFixture
@@ -175,7 +176,7 @@ def full() -> Iterator[BaseException]:
     error = sqlite3.OperationalError("database or disk is full")
     error.sqlite_errorcode = sqlite3.SQLITE_FULL
     yield error
-    wrapped = BooksError("the copy cannot be made")
+    wrapped = BotDatabaseError("the copy cannot be made")
     wrapped.__cause__ = OSError(errno.ENOSPC, "No space left on device")
     yield wrapped
 

@@ -14,7 +14,7 @@ from connectors.bot_databases.files import FileReader, Parse
 from connectors.bot_databases.snapshot import Reader, TableRows, WholeBooks
 from recon.core.limits import Limits
 from recon.core.records import Coverage, Record, Table
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 from tests.support.bots import NOW, snapshot
 
 LIMITS = Limits(files=5, rows=200, columns=60, value_kb=2, json_mb=1, nesting=20)
@@ -29,7 +29,7 @@ def read(reader: Reader) -> dict[str, TableRows] | None:
     """Return the tables of a bot's database, or None where it is refused. All is well-formed."""
     try:
         items = snapshot(WholeBooks("bot", reader, now=lambda: NOW))
-    except BooksError as error:
+    except BotDatabaseError as error:
         str(error).encode()
         return None
     return well_formed(items)

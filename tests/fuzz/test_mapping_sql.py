@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recon.bot_databases.mappings import find_mapping
 from recon.bot_databases.run_mapping import MappingLimits, read_books
-from recon.errors import BooksError, ConfigError
+from recon.errors import BotDatabaseError, ConfigError
 from recon.system.resources import sql_root
 from tests.bot_databases.test_hostile_queries import CHEAP, queries
 from tests.fuzz.door import fuzzed
@@ -48,6 +48,6 @@ def test_any_text_is_answered_or_refused(tmp_path: Path, text: str) -> None:
         mapping = find_mapping(".", tmp_path)
         schema = {"trades": [("id", "BIGINT")]}
         said = str(read_books(mapping, schema, {"trades": rows}, limits=LIMITS).trades.to_pylist())
-    except (BooksError, ConfigError) as error:
+    except (BotDatabaseError, ConfigError) as error:
         said = str(error)
     assert SECRET not in said

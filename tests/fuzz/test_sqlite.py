@@ -12,9 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from connectors.bot_databases.snapshot import TableRows
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from recon.core.sql_names import quoted
-from recon.errors import BooksError
+from recon.errors import BotDatabaseError
 from tests.fuzz.books import LIMITS, Change, changes, rows, well_formed
 from tests.fuzz.door import fuzzed
 from tests.support.bots import NOW, snapshot
@@ -71,12 +71,12 @@ def written(path: Path, made: Made, *more: str) -> Path:
 
 
 def told(path: Path) -> dict[str, TableRows] | None:
-    books = SqliteBooks(
+    books = SqliteDatabase(
         "bot", path, now=lambda: NOW, limits=LIMITS, is_wanted="trades".__eq__, scratch=path.parent
     )
     try:
         items = snapshot(books)
-    except BooksError as error:
+    except BotDatabaseError as error:
         str(error).encode()
         return None
     return well_formed(items)

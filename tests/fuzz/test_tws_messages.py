@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from connectors.ibkr_tws.client import TwsAddress
 from connectors.ibkr_tws.connector import IbkrTws
 from connectors.ibkr_tws.messages import happened_at, uncorrected
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.records import Session, Window
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import Items, check_sound, gathered
@@ -24,7 +24,7 @@ from tests.support.servers.tws_server import TwsAccount, TwsServer, contract, fi
 
 NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
 WINDOW = Window(*[Session(date(2026, 5, 14), datetime(2026, 5, 14, 4, tzinfo=UTC), NOW)] * 2)
-HASTY = Patience(
+HASTY = RetryPolicy(
     request_timeout_s=0.15, attempts=1, first_wait_s=0.01, longest_wait_s=0.02, total_s=5.0
 )
 MESSAGES = 20

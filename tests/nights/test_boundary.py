@@ -17,13 +17,13 @@ from recon.config.settings import Config, load
 from recon.core.records import Coverage, Record, Table
 from recon.core.tolerance import EXIT_CODES
 from recon.demo.venues.okx_account import OkxAccount
-from recon.fetch.fetch import BooksWanted, Haul, fetch_all
+from recon.fetch.fetch import DatabaseRequest, FetchResult, fetch_all
 from recon.fetch.plan import Plan, make_plan
 from recon.report.page_text import write_page
 from recon.run.nightly import Night, Source, Work, commit, run_night
 from recon.system.progress import Silent
 from recon.system.state_folder import locked_state
-from recon.warehouse.commit import kept, known_ledger, opened, verify
+from recon.warehouse.commit import commit_with_manifest, known_ledger, open_verified, verify
 from tests.support.fleet import (
     AS_OF,
     BTC,
@@ -141,9 +141,9 @@ class Fetched(NamedTuple):
 
     config: Config
     plan: Plan
-    hauls: Sequence[Haul]
+    hauls: Sequence[FetchResult]
 
-    def spoilt(self, spoils: Mapping[Source, Spoil]) -> list[Haul]:
+    def spoilt(self, spoils: Mapping[Source, Spoil]) -> list[FetchResult]:
         """Return the hauls, those of some sources spoilt."""
         return [
             replace(haul, items=spoils[key](haul.items))
@@ -161,24 +161,24 @@ class Desks:
         self._plan = fetched.plan
         self._nights = 0
 
-    def store(self, haul: Haul) -> None:
+    def store(self, haul: FetchResult) -> None:
         """Land a haul, and build nothing of it."""
         with (
             locked_state(self._config.state) as state,
             known_ledger(state) as ledger,
-            opened(state, ledger) as (warehouse, _),
+            open_verified(state, ledger) as (warehouse, _),
         ):
-            with kept(warehouse, ledger, "run0", NOW):
+            with commit_with_manifest(warehouse, ledger, "run0", NOW):
                 warehouse.land("run0", haul.venue, haul.account, haul.items, NOW)
             warehouse.checkpoint()
 
-    def night(self, hauls: Sequence[Haul], *accounts: str) -> Document:
+    def night(self, hauls: Sequence[FetchResult], *accounts: str) -> Document:
         """Commit one night of some accounts (none: all), verify it, and return its document."""
         self._nights += 1
         run, at = f"run{self._nights}", NOW + timedelta(minutes=self._nights)
         with locked_state(self._config.state) as state, known_ledger(state) as ledger:
             ledger.begin_run(run, AS_OF, at)
-            with opened(state, ledger) as (warehouse, lost):
+            with open_verified(state, ledger) as (warehouse, lost):
                 assert lost == ""
                 night = Night(self._config, as_of=AS_OF, now=lambda: NOW, patience=PATIENT)
                 work = Work(night, run, at, {}, ledger, warehouse)
@@ -199,7 +199,7 @@ def fetched(tmp_path_factory: pytest.TempPathFactory, book: OkxAccount) -> Fetch
             fetch_all(
                 plan,
                 lambda one: one.window,
-                lambda one: BooksWanted(plan.of(one.bot.account).window),
+                lambda one: DatabaseRequest(plan.of(one.bot.account).window),
                 Silent(),
             )
         )
@@ -215,7 +215,7 @@ def well(tmp_path_factory: pytest.TempPathFactory, fetched: Fetched) -> Document
     return document
 
 
-def source(haul: Haul) -> Source:
+def source(haul: FetchResult) -> Source:
     return haul.venue, haul.account
 
 

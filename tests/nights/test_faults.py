@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.core.tolerance import EXIT_CODES
 from recon.demo.venues.okx_account import OkxAccount
 from recon.demo.venues.okx_faults import PAGE_FAULTS, Fault, FaultKind
@@ -90,7 +90,7 @@ AT_ONCE = 2 * len(ENDPOINTS)
 SLOW = frozenset({"hang", "dripping_body", "dripping_head"})
 """What is noticed by a deadline alone: waited for in haste, and by no more than nine accounts."""
 LEFT_ALONE = "left-alone"
-HASTY = Patience(
+HASTY = RetryPolicy(
     request_timeout_s=0.4,
     attempts=3,
     first_wait_s=0.01,

@@ -22,7 +22,7 @@ from recon.core.calendars import calendar, window
 from recon.run.pipeline import build, configure
 from recon.warehouse.database import Warehouse
 from tests.support.fleet import AS_OF, NOW, SINCE, Desk, Trader, one_night
-from tests.support.lives import TYPES, Life
+from tests.support.random_histories import TYPES, Life
 
 FILLS = 500
 AT_ONCE = 100

@@ -10,8 +10,8 @@ import pytest
 
 from recon.paging.delivery import NIGHTS
 from tests.conftest import seeds
-from tests.support.dying import STEPS, Death, drawn, night_in_a_process
 from tests.support.fleet import AS_OF, NOW
+from tests.support.killed_run import STEPS, Death, drawn, night_in_a_process
 from tests.support.two_nights import Story, left_behind, log, two_nights
 
 SEEDS = seeds(2, 5)

@@ -30,7 +30,7 @@ from tests.support.fleet import (
     run_desks,
     serving,
 )
-from tests.support.lives import Life, btc_price
+from tests.support.random_histories import Life, btc_price
 
 Entry = dict[str, Any]
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)

@@ -23,7 +23,7 @@ import pytest
 from aiohttp import web
 
 from connectors.okx.candles import FIELDS as CANDLE_FIELDS
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.demo.venues.background import in_background
 from recon.demo.venues.okx_endpoints import PREFIX, Endpoint, Query
 from recon.demo.venues.okx_lifecycle import OkxLife
@@ -41,14 +41,14 @@ from tests.support.fleet import (
     figures,
     run_desks,
 )
-from tests.support.lives import COIN, INVERSE, btc_price
+from tests.support.random_histories import COIN, INVERSE, btc_price
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 AT_ONCE = 40
 STOP = "alpha1sl"
 ALONE = "alone"
 TYPES = ("SWAP", "SPOT")
-PATIENT = Patience(
+PATIENT = RetryPolicy(
     request_timeout_s=20.0,
     attempts=2,
     first_wait_s=0.01,

@@ -24,7 +24,7 @@ from recon.demo.venues.okx_tape import Tape
 from recon.system.resources import sql_root
 from tests.nights.test_okx_fields import FILLS, PATIENT, ChangingServer, lived
 from tests.support.fleet import BTC, ETH, NOW, OPENING, SOL, Desk, Document, run_desks
-from tests.support.lives import CALLS, COIN, DATED, INVERSE
+from tests.support.random_histories import CALLS, COIN, DATED, INVERSE
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LATE = NOW - 6 * HOUR

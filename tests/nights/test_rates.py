@@ -10,7 +10,7 @@ from recon.demo.venues.okx_lifecycle import OkxLife
 from recon.demo.venues.okx_position import Side
 from recon.demo.venues.okx_server import OkxServer
 from tests.support.fleet import AS_OF, BTC, ETH, NOW, OPENING, Desk, Document, rows, run, serving
-from tests.support.lives import INVERSE, btc_price
+from tests.support.random_histories import INVERSE, btc_price
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PATH = "/api/v5/market/history-candles"

@@ -30,8 +30,8 @@ from recon.demo.venues.okx_server import OkxServer
 from recon.paging.channels import outlets
 from recon.paging.delivery import deliver
 from tests.nights.test_faults import ENDPOINTS
-from tests.support.dying import STEPS, Death, night_in_a_process
 from tests.support.fleet import BTC, ETH, FACES, SINCE, Desk, Trader, account, serving, write_folder
+from tests.support.killed_run import STEPS, Death, night_in_a_process
 from tests.support.servers.channels import (
     Behaviour,
     Receiver,

@@ -18,8 +18,8 @@ from recon.core.numbers import rounded, text
 from recon.errors import ExitCode
 from recon.report.page_text import write_page
 from recon.run.explain import write_evidence
+from tests.support.faulty_bots import Liar
 from tests.support.fleet import AS_OF, BTC, OPENING, Trader, account, one_night, rows
-from tests.support.liars import Liar
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from recon.cli import run_cli
 from recon.errors import ExitCode, LockedError
 from recon.system.state_folder import CHUNK, copy_file, locked_state
 from recon.warehouse.commit import BACKUPS, WAREHOUSE
-from tests.support.dying import Death, night_in_a_process
 from tests.support.fleet import AS_OF, BTC, ETH, NOW, Desk, Trader, account, round_trips, serving
 from tests.support.fleet import write_folder as written
+from tests.support.killed_run import Death, night_in_a_process
 from tests.support.small_disk import bring_back
 from tests.support.two_nights import log
 from tests.system.test_disk import on_a_full_disk
@@ -41,10 +41,10 @@ UNDER_WAY = """
 import sys, time
 from pathlib import Path
 from recon.control.ledger import CONTROL, Ledger
-from recon.warehouse.commit import opened
+from recon.warehouse.commit import open_verified
 from recon.system.state_folder import CHUNK, copy_file, locked_state
 with locked_state(Path(sys.argv[1])) as state, Ledger(state / CONTROL) as ledger:
-    with opened(state, ledger) as (warehouse, _), warehouse.transaction():
+    with open_verified(state, ledger) as (warehouse, _), warehouse.transaction():
         print("holds", flush=True)
         time.sleep(60)
 """

@@ -20,8 +20,8 @@ import pytest
 
 from recon.demo.venues.okx_account import OkxAccount
 from recon.demo.venues.okx_instruments import spot
+from tests.support.faulty_bots import written
 from tests.support.fleet import Desk, Trader, one_night
-from tests.support.liars import written
 
 if not os.environ.get("RECON_SHARED_DATA"):
     pytest.skip("RECON_SHARED_DATA is not set", allow_module_level=True)

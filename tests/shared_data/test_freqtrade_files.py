@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import pytest
 
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from recon.bot_databases.mappings import find_mapping
-from recon.bot_databases.run_mapping import BooksTables, read_books, unpack
+from recon.bot_databases.run_mapping import MappingAnswers, read_books, unpack
 from recon.core.records import Coverage, Record, Session, Table, Window
 
 if not os.environ.get("RECON_SHARED_DATA"):
@@ -31,9 +31,9 @@ NOW = datetime(2026, 5, 15, tzinfo=UTC)
 DAY = Session(date(2026, 5, 14), datetime(2026, 5, 14, tzinfo=UTC), NOW)
 
 
-def mapped(name: str) -> BooksTables:
+def mapped(name: str) -> MappingAnswers:
     async def drain() -> list[Record | Table | Coverage]:
-        books = SqliteBooks("bot", FOLDER / f"{name}.sqlite", now=lambda: NOW)
+        books = SqliteDatabase("bot", FOLDER / f"{name}.sqlite", now=lambda: NOW)
         return [one async for one in books.fetch(Window(DAY, DAY))]
 
     return read_books(find_mapping("auto", FOLDER), *unpack(asyncio.run(drain())))

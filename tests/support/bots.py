@@ -14,10 +14,10 @@ from typing import Any
 from connectors.bot_databases.files import FileReader
 from connectors.bot_databases.json_files import SUFFIXES, parse_json
 from connectors.bot_databases.snapshot import WholeBooks
-from connectors.bot_databases.sqlite import SqliteBooks
+from connectors.bot_databases.sqlite import SqliteDatabase
 from connectors.protocol import Connector
 from recon.bot_databases.mappings import find_mapping
-from recon.bot_databases.run_mapping import BooksTables, read_books, unpack
+from recon.bot_databases.run_mapping import MappingAnswers, read_books, unpack
 from recon.core.records import Coverage, Record, Session, Table, Window
 
 Row = dict[str, Any]
@@ -122,18 +122,18 @@ def snapshot(books: Connector) -> list[Item]:
 
 
 def sqlite_snapshot(path: Path) -> list[Item]:
-    return snapshot(SqliteBooks("bot", path, now=lambda: NOW))
+    return snapshot(SqliteDatabase("bot", path, now=lambda: NOW))
 
 
 def json_snapshot(path: Path) -> list[Item]:
     return snapshot(WholeBooks("bot", FileReader(path, parse_json, SUFFIXES), now=lambda: NOW))
 
 
-def mapped(mapping: str, items: list[Item]) -> BooksTables:
+def mapped(mapping: str, items: list[Item]) -> MappingAnswers:
     return read_books(find_mapping(mapping, Path()), *unpack(items))
 
 
-def by_id(answers: BooksTables) -> dict[str, Row]:
+def by_id(answers: MappingAnswers) -> dict[str, Row]:
     """Return the trades by their ids, once none of them has a problem."""
     assert [one for one in answers.problems if one.query == "trades"] == []
     return {row["trade_id"]: row for row in answers.trades.to_pylist()}

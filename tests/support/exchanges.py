@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.ccxt_exchange.client import ExchangeKey, ExchangeSettings
 from connectors.ccxt_exchange.connector import CcxtExchange
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.config.settings import load
 from recon.core.calendars import UtcDays, window
 from recon.core.records import Coverage, Record
@@ -39,7 +39,7 @@ TRADES = {
 """What stands in the path under which each exchange shows trades."""
 
 
-PATIENT = Patience(
+PATIENT = RetryPolicy(
     request_timeout_s=20.0,
     attempts=4,
     first_wait_s=0.01,
@@ -51,7 +51,7 @@ PATIENT = Patience(
 
 
 def connector(
-    server: CcxtServer, patience: Patience = PATIENT, now: Callable[[], datetime] = lambda: NOW
+    server: CcxtServer, patience: RetryPolicy = PATIENT, now: Callable[[], datetime] = lambda: NOW
 ) -> CcxtExchange:
     key = server.key()
     return CcxtExchange(
@@ -73,7 +73,7 @@ Change = Callable[[CcxtExchange], None]
 
 def fetched(
     server: CcxtServer,
-    patience: Patience = PATIENT,
+    patience: RetryPolicy = PATIENT,
     *,
     since: date = SINCE,
     change: Change = lambda _source: None,

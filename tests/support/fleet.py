@@ -19,7 +19,7 @@ from unittest import mock
 import ccxt.async_support
 import duckdb
 
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.config.settings import load
 from recon.demo.venues.background import in_background
 from recon.demo.venues.okx_account import OkxAccount
@@ -31,7 +31,7 @@ NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
 AS_OF = date(2026, 5, 14)
 SINCE = date(2026, 5, 1)
 OPENING = datetime(2026, 5, 1, 1, tzinfo=UTC)
-QUICK = Patience(
+QUICK = RetryPolicy(
     request_timeout_s=1.0,
     attempts=4,
     first_wait_s=0.01,
@@ -280,7 +280,7 @@ def run_desks(
     bots: Sequence[Trader] = (),
     as_of: date | None = AS_OF,
     now: Callable[[], datetime] = lambda: NOW,
-    patience: Patience = QUICK,
+    patience: RetryPolicy = QUICK,
     settings: str = "",
     **night_options: Any,
 ) -> Document:

@@ -23,7 +23,6 @@ from recon.control.ledger import CONTROL, Ledger
 from recon.run.backup import backups
 from recon.system.state_folder import write_whole
 from recon.warehouse.commit import BACKUPS, PUBLISHED
-from tests.support.dying import night_in_a_process
 from tests.support.fleet import (
     BTC,
     ETH,
@@ -37,6 +36,7 @@ from tests.support.fleet import (
     write_folder,
 )
 from tests.support.fleet import rows as in_warehouse
+from tests.support.killed_run import night_in_a_process
 from tests.support.servers.channels import Receiver, receiver, says
 
 DAY = timedelta(days=1)

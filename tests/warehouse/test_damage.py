@@ -21,8 +21,8 @@ from recon.paging.delivery import UNDELIVERED
 from recon.run.backup import back_up, restore
 from recon.warehouse.commit import BACKUPS, PUBLISHED, WAREHOUSE
 from tests.conftest import seeds
-from tests.support.dying import Death, night_in_a_process
 from tests.support.fleet import NOW
+from tests.support.killed_run import Death, night_in_a_process
 from tests.support.small_disk import why_none
 from tests.support.two_nights import DAY, Story, left_behind, log, two_nights
 

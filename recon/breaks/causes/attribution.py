@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from recon.breaks.causes.by_fill import FillRow, Ledger, Realised, explain_rows, measure
-from recon.breaks.causes.decomposition import Booked, Step, walk
+from recon.breaks.causes.decomposition import Booked, Step, decompose
 from recon.breaks.causes.fill_rows import read_pairs
 from recon.breaks.causes.matching import Matched, read_matched
 from recon.breaks.causes.ownership import SEPARATOR, Trade, own
@@ -407,7 +407,7 @@ def _steps(case: Case, trade: Mapping[str, Any], matched: Matched) -> list[Step]
     own = 0 if story is None else story.net
     beside = case.beside[key[1]].net if key[1] in case.beside else own
     return [
-        *_with_corrections(walk(booked, seen.actual()), case, key[1], booked),
+        *_with_corrections(decompose(booked, seen.actual()), case, key[1], booked),
         Step("unowned", beside - own, "its orders are no bot's: recon unowned lists them"),
         Step("adopted", seen.net - beside, "its orders are another's"),
     ]
@@ -420,7 +420,7 @@ def _with_corrections(steps: list[Step], case: Case, trade_id: str, booked: Book
     """
     first, now = case.first.get(trade_id), case.seen.get(trade_id) or case.stories.get(trade_id)
     if first is not None and now is not None:
-        before = walk(booked, first.actual())
+        before = decompose(booked, first.actual())
         if len(before) < len(steps):
             says = "the broker restated a fill of it after it had been told"
             return [*before, Step("correction", first.net - now.net, says)]

@@ -99,7 +99,7 @@ class _Composed(NamedTuple):
     is_known: bool
 
 
-def walk(booked: Booked, actual: Actual) -> list[Step]:
+def decompose(booked: Booked, actual: Actual) -> list[Step]:
     """Return the causes by which `booked` is not `actual`; none where they are the same.
 
     A trade of whose orders the broker closed nothing has booked too much, whole.

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
-from connectors.retry import Patience
+from connectors.retry import RetryPolicy
 from recon.config.settings import load
 from recon.demo.story.btc_quantum import PARTIAL_TRIP
 from recon.demo.story.fleet import Fleet, Planted, build_fleet, story_day
@@ -43,7 +43,7 @@ from recon.system.progress import progress
 from recon.warehouse.commit import PUBLISHED
 
 QUERY_ID = "100200"
-PATIENCE = Patience(
+PATIENCE = RetryPolicy(
     request_timeout_s=20.0, attempts=30, first_wait_s=0.2, longest_wait_s=1.0, total_s=120.0
 )
 """As a night's, but in smaller steps: these venues recover within seconds."""

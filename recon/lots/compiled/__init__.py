@@ -4,7 +4,7 @@
 Arrow batches, in 64-bit words. What these words cannot hold is seen before anything goes wrong: the
 whole instrument is then handed over, for `realise()` to do.
 
-- *Money* is in units of 10^-18, 128 bits of it (`limbs.py`), and never 2^109 or more.
+- *Money* is in units of 10^-18, 128 bits of it (`int128.py`), and never 2^109 or more.
 - *Quantities* are 64-bit, in units of 10^(digits - 18), with `digits` as large as an instrument's
   own quantities allow, and lowered where a finer one comes. What is truncated, cost · r / Q, is the
   same in any unit of r and Q.
@@ -16,7 +16,7 @@ whole instrument is then handed over, for `realise()` to do.
 It needs numba, which is an extra. From the outside in: `arrow.py`, columns in and tables out;
 `kernel.py`, one event after the other; what an event does, in `opening.py`, `fills.py`, `cash.py`
 and `closing.py`; `books.py` and `values.py`, which they use; and `schemas.py`, `state.py`,
-`limbs.py` and `jit.py`, what all of it is made of.
+`int128.py` and `jit.py`, what all of it is made of.
 """
 
 from recon.lots.compiled.arrow import Opening, Outcome, realise_compiled

@@ -162,7 +162,7 @@ def _columns(batch: Any, keys: int) -> Given:
 
 
 def _raw(column: pa.Array) -> Any:
-    """Return a column's words without a copy, whatever stands where it is null; money as limbs."""
+    """Return a column's words without a copy, whatever stands where it is null; money in limbs."""
     is_money = column.type == MONEY
     word = "<u8" if is_money else f"i{column.type.bit_width // 8}"
     words = np.frombuffer(column.buffers()[1] or b"", word)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from recon.lots.compiled.int128 import NOUGHT, Money, is_too_much, minus, plus, share
 from recon.lots.compiled.jit import called, inlined
-from recon.lots.compiled.limbs import NOUGHT, Money, is_too_much, minus, plus, share
 from recon.lots.compiled.schemas import FIFO
 from recon.lots.compiled.state import Held, load, store
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from recon.lots.compiled.books import pnl_of, touch
+from recon.lots.compiled.int128 import Money, is_too_much, minus, plus, share, signed
 from recon.lots.compiled.jit import called, inlined
-from recon.lots.compiled.limbs import Money, is_too_much, minus, plus, share, signed
 from recon.lots.compiled.schemas import ACCOUNT, BOT, FEE, FUNDING, NOBODY
 from recon.lots.compiled.state import MOST_QTY, Given, Held, add_to, load, store
 from recon.lots.compiled.values import at_rate, rate_parts

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from recon.lots.compiled.int128 import NOUGHT, Money, is_nought, minus
 from recon.lots.compiled.jit import called, inlined
-from recon.lots.compiled.limbs import NOUGHT, Money, is_nought, minus
 from recon.lots.compiled.schemas import ACCOUNT, BOT, NOBODY
 from recon.lots.compiled.state import Held, load, store
 from recon.lots.compiled.values import units_of

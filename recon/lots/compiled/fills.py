@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from recon.lots.compiled.books import append_lot, book_of, oldest_taken, pnl_of, touch
-from recon.lots.compiled.jit import inlined
-from recon.lots.compiled.limbs import (
+from recon.lots.compiled.int128 import (
     NOUGHT,
     Money,
     is_nought,
@@ -18,6 +17,7 @@ from recon.lots.compiled.limbs import (
     share,
     signed,
 )
+from recon.lots.compiled.jit import inlined
 from recon.lots.compiled.schemas import BASE, BOT, IN_ACCOUNT, NOBODY, UNKNOWN
 from recon.lots.compiled.state import MOST_QTY, Given, Held, add_to, load, store
 from recon.lots.compiled.values import (

@@ -10,8 +10,8 @@ from recon.core.numbers import PLACES
 from recon.lots.compiled.cash import book_cash
 from recon.lots.compiled.closing import close_session, has_room_to_close, is_netting_alone
 from recon.lots.compiled.fills import book_fill
+from recon.lots.compiled.int128 import NOUGHT
 from recon.lots.compiled.jit import called, compiled, inlined
-from recon.lots.compiled.limbs import NOUGHT
 from recon.lots.compiled.opening import restore
 from recon.lots.compiled.schemas import FILL, OTHER_CASH
 from recon.lots.compiled.state import NEVER, Given, Held, store

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from recon.lots.compiled.books import append_lot, new_book
+from recon.lots.compiled.int128 import is_negative, is_too_much, minus, share
 from recon.lots.compiled.jit import called, inlined
-from recon.lots.compiled.limbs import is_negative, is_too_much, minus, share
 from recon.lots.compiled.state import NEVER, Held, add_to, load, store
 from recon.lots.compiled.values import scaled, set_multiplier
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from recon.lots.compiled.int128 import Money, is_too_much, plus
 from recon.lots.compiled.jit import IMPRINT, inlined
-from recon.lots.compiled.limbs import Money, is_too_much, plus
 from recon.lots.compiled.schemas import BOOKS, LOTS, MONEY, REALISED
 
 NEVER = -(2**62)

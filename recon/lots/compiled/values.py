@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from recon.core.numbers import PLACES, SCALE
-from recon.lots.compiled.jit import called, inlined
-from recon.lots.compiled.limbs import (
+from recon.lots.compiled.int128 import (
     MOST_DIGITS,
     Money,
     is_negative,
@@ -22,6 +21,7 @@ from recon.lots.compiled.limbs import (
     stripped,
     times,
 )
+from recon.lots.compiled.jit import called, inlined
 from recon.lots.compiled.state import MOST_QTY, Held, store
 
 _NOUGHT_LIMB, _ONE_LIMB, _SCALE_LIMB = np.uint64(0), np.uint64(1), np.uint64(SCALE)

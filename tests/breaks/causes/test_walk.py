@@ -8,7 +8,7 @@ from fractions import Fraction
 
 import pytest
 
-from recon.breaks.causes.decomposition import Actual, Booked, Part, walk
+from recon.breaks.causes.decomposition import Actual, Booked, Part, decompose
 from recon.core.numbers import SCALE
 
 
@@ -63,22 +63,22 @@ TERMS = {"side": "long", "qty": "1", "entry_price": "100", "exit_price": "110"}
     ],
 )
 def test_each_thing_that_is_wrong_is_named(row: Booked, due: dict[str, str]) -> None:
-    steps = {one.cause: Fraction(one.amount, SCALE) for one in walk(row, LONG)}
+    steps = {one.cause: Fraction(one.amount, SCALE) for one in decompose(row, LONG)}
     assert steps == {cause: Fraction(amount) for cause, amount in due.items()}
 
 
 def test_a_price_says_where_it_comes_from() -> None:
     parts = [part(10, "100"), part(-2, "110"), part(-8, "105")]
-    first = walk(booked("10", **TERMS, fee="0", funding="0"), actual(*parts))
+    first = decompose(booked("10", **TERMS, fee="0", funding="0"), actual(*parts))
     assert [(one.cause, one.amount) for one in first] == [("price", 4 * SCALE)]
     assert first[0].says == "its exit price is that of the first of 2 fills"
     plain = {**TERMS, "exit_price": "107.5"}
-    mean = walk(booked("7.5", **plain, fee="0", funding="0"), actual(*parts))
+    mean = decompose(booked("7.5", **plain, fee="0", funding="0"), actual(*parts))
     assert mean[0].says == "its exit price is the plain mean of 2 fills"
 
 
 def test_a_trade_whose_orders_closed_nothing_booked_too_much() -> None:
-    [step] = walk(booked("10", **TERMS), actual(part(10, "100")))
+    [step] = decompose(booked("10", **TERMS), actual(part(10, "100")))
     assert (step.cause, step.amount) == ("quantity", 10 * SCALE - actual(part(10, "100")).net)
 
 
@@ -117,7 +117,10 @@ def test_the_steps_add_up_whatever_the_books_say(seed: int) -> None:
         has_other_fees=rng.random() < 0.5,
         is_in_account_currency=rng.random() < 0.8,
     )
-    assert sum(one.amount for one in walk(row, there)) == int(Fraction(row.pnl) * SCALE) - there.net
+    assert (
+        sum(one.amount for one in decompose(row, there))
+        == int(Fraction(row.pnl) * SCALE) - there.net
+    )
 
 
 IN_COIN = LONG._replace(
@@ -138,5 +141,5 @@ IN_COIN = LONG._replace(
 def test_a_pnl_alone_that_is_in_the_trade_s_own_currency_is_of_another_currency(
     pnl: str, due: dict[str, Fraction]
 ) -> None:
-    steps = walk(booked(pnl), IN_COIN)
+    steps = decompose(booked(pnl), IN_COIN)
     assert {one.cause: Fraction(one.amount, SCALE) for one in steps} == due

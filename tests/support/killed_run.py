@@ -85,7 +85,7 @@ def night_in_a_process(
 ) -> int:
     """Do what is due in a process of its own; return its exit status, -9 where it was killed."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.dying"])
+    context.set_forkserver_preload(["tests.support.killed_run"])
     process = context.Process(target=_night, args=(config, now, death, counts_to))
     process.start()
     process.join()

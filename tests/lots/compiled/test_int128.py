@@ -10,7 +10,7 @@ import pytest
 np = pytest.importorskip("numpy")
 numba = pytest.importorskip("numba", reason="the extra for volume is not installed")
 
-from recon.lots.compiled import limbs  # noqa: E402
+from recon.lots.compiled import int128  # noqa: E402
 
 EDGES = sorted(
     {
@@ -23,7 +23,7 @@ EDGES = sorted(
 LIMBS = [edge for edge in EDGES if edge < 2**64]
 
 
-def money(amount: int) -> limbs.Money:
+def money(amount: int) -> int128.Money:
     return np.uint64(amount % 2**64), np.uint64((amount >> 64) % 2**64)
 
 
@@ -48,7 +48,7 @@ def random_below(rng: random.Random, bits: int) -> int:
 
 
 def test_a_product_has_all_its_limbs() -> None:
-    times = called(limbs.times)
+    times = called(int128.times)
     rng = random.Random(20)
     pairs = [(a, b) for a in EDGES for b in LIMBS]
     pairs += [(random_below(rng, 127), random_below(rng, 64)) for _ in range(3000)]
@@ -58,7 +58,7 @@ def test_a_product_has_all_its_limbs() -> None:
 
 
 def test_a_share_is_cut_off_towards_nought() -> None:
-    share = called(limbs.share)
+    share = called(int128.share)
     rng = random.Random(21)
     wholes = [limb for limb in LIMBS if limb]
     triples = [(a, p, w) for a in EDGES for p in LIMBS for w in wholes]
@@ -75,7 +75,7 @@ def test_a_share_is_cut_off_towards_nought() -> None:
 
 
 def test_a_quotient_and_its_rest() -> None:
-    quotient = called(limbs.quotient)
+    quotient = called(int128.quotient)
     rng = random.Random(22)
     pairs = [(a, b) for a in EDGES for b in LIMBS if b]
     pairs += [(random_below(rng, 128), random_below(rng, 64) + 1) for _ in range(5000)]
@@ -86,7 +86,7 @@ def test_a_quotient_and_its_rest() -> None:
 
 
 def test_digits_are_stripped_only_where_they_are_noughts() -> None:
-    stripped = called(limbs.stripped)
+    stripped = called(int128.stripped)
     rng = random.Random(23)
     sizes = [0, *EDGES, *(e * 10**k for e in LIMBS for k in range(20) if e * 10**k < 2**127)]
     sizes += [random_below(rng, 62) * 10 ** rng.randint(0, 18) % 2**127 for _ in range(5000)]
@@ -99,9 +99,9 @@ def test_digits_are_stripped_only_where_they_are_noughts() -> None:
 
 
 def test_sums_and_signs() -> None:
-    plus, minus, signed = called(limbs.plus), called(limbs.minus), called(limbs.signed)
-    is_negative, is_nought = called(limbs.is_negative), called(limbs.is_nought)
-    is_too_much = called(limbs.is_too_much)
+    plus, minus, signed = called(int128.plus), called(int128.minus), called(int128.signed)
+    is_negative, is_nought = called(int128.is_negative), called(int128.is_nought)
+    is_too_much = called(int128.is_too_much)
     rng = random.Random(24)
     signs = [sign * edge for edge in EDGES for sign in (1, -1)]
     pairs = [(a, b) for a in signs for b in signs if abs(a) < 2**125 and abs(b) < 2**125]
