@@ -26,7 +26,7 @@ MEMORY_LIMIT = "600MB"
 
 def has_compiled() -> bool:
     """Return whether the compiled kernel can run here: it needs numba, which is an extra."""
-    return all(find_spec(name) for name in ("recon.compiled", "numba"))
+    return all(find_spec(name) for name in ("recon.lots.compiled", "numba"))
 
 
 def opened(path: Path) -> duckdb.DuckDBPyConnection:

@@ -29,8 +29,8 @@ def imprint(sources: Iterable[Traversable]) -> str:
 
 def kernel_sources(package: Traversable) -> list[Traversable]:
     """Return the files of which something is compiled into the kernel; `package` is recon's."""
-    own = package.joinpath("compiled").iterdir()
-    return [package.joinpath("exact.py"), *(one for one in own if one.name.endswith(".py"))]
+    own = package.joinpath("lots", "compiled").iterdir()
+    return [package.joinpath("core", "numbers.py"), *(one for one in own if one.name.endswith(".py"))]
 
 
 IMPRINT = imprint(kernel_sources(files("recon")))

@@ -2,4 +2,4 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("tests.compiled.histories")
+pytest.register_assert_rewrite("tests.lots.compiled.histories")
