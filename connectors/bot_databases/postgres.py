@@ -257,7 +257,7 @@ def _guard(url: str) -> str | None:
 _WITH_TLS = {"require", "verify-ca", "verify-full"}
 _UNREAD = (
     "cannot be read",
-    "see that it runs, and what `books` (host, database, user) and `books_password` name",
+    "see that it runs, and what `database` (host, database, user) and `database_password` name",
 )
 _IN_THE_CLEAR = (
     "asks for the password in the clear, without TLS",

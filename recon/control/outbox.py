@@ -357,7 +357,7 @@ def _is_unanswered(row: sqlite3.Row, states: Sequence[sqlite3.Row]) -> bool:
 def _breaks(db: sqlite3.Connection, row: sqlite3.Row) -> list[sqlite3.Row]:
     return db.execute(
         """
-        select bot, kind, amount, status from breaks
+        select bot, kind, divergence, status from breaks
         where break in (select key from json_each(?)) order by bot, kind, session
         """,
         (row["subjects"],),

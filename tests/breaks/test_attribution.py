@@ -85,7 +85,7 @@ def test_an_order_that_a_stop_placed_is_the_stop_s_bot_s(tmp_path: Path) -> None
     document = one_night(tmp_path / "silent", book, bots=silent)
     assert statuses(document) == {"alpha": "diverged", "beta": "agreed"}
     assert bots_of(document)["alpha"]["window"]["divergence"] == "1000.00"
-    assert bots_of(document)["alpha"]["causes"][0]["cause"] == "unrecorded"
+    assert bots_of(document)["alpha"]["window"]["causes"][0]["cause"] == "unrecorded"
 
 
 def test_an_order_that_still_rests_is_attributed_and_known_once_it_has_ended(

@@ -118,8 +118,8 @@ def test_another_break_of_the_same_bot_pages_all_the_same(desk: Desk) -> None:
     desk.claims += [(TONIGHT + DAY, "3.00"), (EARLY, "-3.00")]
     document = desk.night(1)
     assert [(one["kind"], one["status"]) for one in document["breaks"]] == [
-        ("day", "open"),
-        ("total", "acknowledged"),
+        ("session", "open"),
+        ("window", "acknowledged"),
     ]
     assert len(document["pages"]) == 1
 
@@ -189,7 +189,7 @@ def test_the_session_s_own_difference_is_signed_with_it_and_no_other_session_s(
         desk.book.trade(BTC, "buy", 1, 2_000, at, fee=0)
         desk.book.trade(BTC, "sell", 1, 2_000, at, fee=0)
     desk.claims.append((TONIGHT, "500.00"))
-    assert {item["kind"] for item in desk.night()["breaks"]} == {"total", "day"}
+    assert {item["kind"] for item in desk.night()["breaks"]} == {"window", "session"}
     desk.sign_off()
     assert desk.night()["status"] == "agreed"
     desk.claims += [(TONIGHT + DAY, "9.00"), (EARLY, "-9.00")]

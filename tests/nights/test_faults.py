@@ -159,10 +159,10 @@ def verdicts(document: Document) -> dict[str, str]:
     found = {}
     for (entry, bot), full in zip(cells, document["accounts"], strict=False):
         name = full["account"]
-        if ({**entry, "total": _known(entry, alone)}, {**bot, "bot": ""}) == truth:
+        if ({**entry, "window": _known(entry, alone)}, {**bot, "bot": ""}) == truth:
             found[name] = "right"
         elif entry["status"] == "proven" or bot["status"] != "unproven":
-            found[name] = f"{WRONG}: {entry['status']}, {bot['status']}, {entry['total']}"
+            found[name] = f"{WRONG}: {entry['status']}, {bot['status']}, {entry['window']}"
         elif not any(full["reasons"]):
             found[name] = f"{WRONG}: unproven without a word"
         else:

@@ -77,7 +77,7 @@ def bot_of(document: Document, name: str) -> dict[str, Any]:
     return entry
 
 
-def net(document: Document, name: str, span: str = "total") -> Decimal:
+def net(document: Document, name: str, span: str = "window") -> Decimal:
     return Decimal(bot_of(document, name)[span]["broker"]["net"])
 
 
@@ -669,9 +669,9 @@ def test_every_number_is_decimal_text(traded: OkxAccount, tmp_path: Path) -> Non
         assert value != "-0.00"
 
 
-SPAN = {"claimed", "truth", "amount", "pct"}
+SPAN = {"claimed", "broker", "divergence", "divergence_pct"}
 TRUTH = {"gross", "fees", "funding", "other", "net", "open_costs"}
-WORDS = {"session", "reasons", "proven_window", "valued"}
+WORDS = {"session", "reasons", "proven_window", "valuation"}
 """What the document says beyond the contract: which session it was, and why, in words, over which
 time the evidence is whole, and how it was valued."""
 
@@ -686,12 +686,14 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "status",
         "accounts",
         "bots",
-        "restated",
+        "restatements",
+        "findings",
+        "violations",
         "breaks",
         "journal",
         "pages",
     }
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     [entry] = document["accounts"]
     assert set(entry) - WORDS == {
         "account",
@@ -699,7 +701,7 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "currency",
         "coverage",
         "proofs",
-        "total",
+        "window",
         "unowned",
         "netting",
     }
@@ -712,10 +714,9 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "bot",
         "account",
         "status",
-        "total",
-        "day",
+        "window",
+        "session",
         "signed_off",
-        "causes",
     }
     for span in ("window", "session"):
         assert set(bot[span]) - {"causes"} == SPAN
@@ -729,16 +730,14 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "account",
         "kind",
         "session",
-        "amount",
+        "divergence",
         "first_seen",
         "last_seen",
         "age_sessions",
         "severity",
         "status",
         "reopened",
-        "who",
-        "at",
-        "why",
+        "last_action",
     }
     [page] = document["pages"]
     assert {"page", "status"} <= set(page)

@@ -345,7 +345,7 @@ def wrong(told: Told, expected: Told, words: Sequence[str]) -> str:
         if numbers != right and bot["status"] != "unproven":
             return f"a bot is {bot['status']} by other numbers: {numbers} in place of {right}"
     numbers, right = (
-        [one.account[name] for name in ("total", "unowned", "netting")] for one in (told, expected)
+        [one.account[name] for name in ("window", "unowned", "netting")] for one in (told, expected)
     )
     if account["status"] == "proven":
         return "" if numbers == right else f"other numbers: {numbers} in place of {right}"

@@ -74,10 +74,10 @@ def a_night(folder: Path) -> dict[str, Any]:
 
 
 def figures(document: dict[str, Any]) -> dict[str, Any]:
-    """Return what a document says beside its run, its breaks and what people did."""
+    """Return the figures of a document, without the bots' statuses: a sign-off changes them."""
     return {
         "accounts": document["accounts"],
-        "bots": [one | {"signed_off": None} for one in document["bots"]],
+        "bots": [one | {"signed_off": None, "status": None} for one in document["bots"]],
         "restatements": document["restatements"],
     }
 

@@ -330,12 +330,12 @@ def rows(folder: Path, query: str) -> list[tuple[Any, ...]]:
 
 def figures(document: Document) -> Document:
     """Return what a document says of money, fills, coverage and proofs; no run, no reasons."""
-    parts = ("status", "total", "unowned", "netting", "proofs", "coverage")
+    parts = ("status", "window", "unowned", "netting", "proofs", "coverage")
     return {
         "status": document["status"],
         "accounts": [{key: entry[key] for key in parts} for entry in document["accounts"]],
         "bots": [
-            {key: entry[key] for key in ("bot", "status", "total", "day")}
+            {key: entry[key] for key in ("bot", "status", "window", "session")}
             for entry in document["bots"]
         ],
     }
