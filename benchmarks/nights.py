@@ -23,7 +23,7 @@ from benchmarks.promises import Line, Run, Target
 from connectors.protocol import Connector
 from recon.config.settings import load
 from recon.control.ledger import CONTROL, Ledger
-from recon.core.records import CheckItem, Coverage, Promise, Record, Window
+from recon.core.records import CheckItem, Coverage, EvidenceSpec, Record, Window
 from recon.fetch import connectors_for
 from recon.run.nightly import Night, run_night
 from recon.system.timing import Stages
@@ -325,7 +325,7 @@ class Canned:
     """A venue whose answers have come already: what is left is to take them."""
 
     account: str
-    promises: tuple[Promise, ...]
+    promises: tuple[EvidenceSpec, ...]
     rows: list[tuple[str, datetime, str, str]]
     standing: list[Record]
     taken: datetime

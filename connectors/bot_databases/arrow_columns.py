@@ -54,19 +54,12 @@ class TwinsError(ValueError):
     """A structure has two fields of one name."""
 
 
-def texts(column: pa.ChunkedArray) -> Texts:
-    """Return a column of any Arrow type as text, each digit kept.
+def array_texts(values: pa.Array, digits: Digits) -> tuple[pa.Array, Kind]:
+    """Return an array of any Arrow type as text, each digit kept, and its kind; digits are counted.
 
     What is not a number (NaN) is unknown: null. What has parts (a list, a structure) is JSON whose
-    numbers are text. Raises InfiniteError, TwinsError.
+    numbers are text. Raises InfiniteError, TwinsError, and ArrowInvalid for a damaged array.
     """
-    digits = Digits()
-    read = [array_texts(chunk, digits) for chunk in column.chunks or [pa.array([], column.type)]]
-    return Texts(pa.chunked_array([chunk for chunk, _ in read], pa.string()), read[0][1], digits)
-
-
-def array_texts(values: pa.Array, digits: Digits) -> tuple[pa.Array, Kind]:
-    """Return an array of any Arrow type as `texts` does, and its kind; its digits are counted."""
     values = _plain_array(values)
     for is_one, kind, read in _READINGS:
         if is_one(values.type):
@@ -129,6 +122,8 @@ def _structures(values: pa.StructArray) -> list[Any]:
 
 
 def _maps(values: pa.MapArray) -> list[Any]:
+    if len(values.keys) != len(values.items):
+        raise pa.ArrowInvalid(f"a map has {len(values.keys)} keys for {len(values.items)} values")
     pairs = zip(_objects(values.keys), _objects(values.items), strict=True)
     return _cut([list(pair) for pair in pairs], values)
 

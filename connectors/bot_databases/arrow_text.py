@@ -1,4 +1,9 @@
-"""Arrow's numbers as text, each digit kept: whole columns at once, never value by value."""
+"""Arrow's numbers as text, each digit kept: whole columns at once, never value by value.
+
+A number that is written as text, in CSV, JSON or an answer of PostgreSQL's, keeps the digits that
+are written. A binary float, in SQLite or Parquet, has no digits of its own: `floats_text` alone
+chooses them.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +78,7 @@ def plain_numbers(text: pa.Array, digits: Digits) -> pa.Array:
     if pc.any(is_scientific := pc.match_substring(text, "e")).as_py():
         expanded = _expanded(text.filter(is_scientific))
         text = pc.replace_with_mask(text, pc.fill_null(is_scientific, fill_value=False), expanded)
-    unsigned = pc.utf8_ltrim(text, "-")
+    unsigned = pc.utf8_ltrim(text, "-0")
     point = pc.find_substring(unsigned, ".")
     size = pc.binary_length(unsigned)
     whole = pc.if_else(pc.less(point, 0), size, point)

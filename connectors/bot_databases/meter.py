@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,23 +16,45 @@ NULL_BYTES = 4
 """What a value takes as text that has none."""
 
 
+class Taken(NamedTuple):
+    """Rows read, and bytes held in memory."""
+
+    rows: int = 0
+    held: int = 0
+
+
 class Meter:
     """Counts what is read of one bot's database, and refuses what exceeds a limit.
 
     `source` is how errors name the database. The time counts from when this is made. Every method
-    but `is_late` and `let_go` raises UnreadableError, which names value, limit and setting.
+    but `is_late`, `left_s`, `taken` and `let_go` raises UnreadableError, which names value, limit
+    and setting. One that is made with what another has `taken` counts on from there.
     """
 
-    def __init__(self, source: Path | str, limits: Limits = Limits()) -> None:
+    def __init__(
+        self,
+        source: Path | str,
+        limits: Limits = Limits(),
+        taken: Taken = Taken(),  # noqa: B008 - immutable
+    ) -> None:
         self.source = source
         self.limits = limits
         self._until = time.monotonic() + limits.seconds
-        self._rows = 0
-        self._held = 0
+        self._rows, self._held = taken
+
+    @property
+    def taken(self) -> Taken:
+        """Return what has been taken so far."""
+        return Taken(self._rows, self._held)
+
+    @property
+    def left_s(self) -> float:
+        """Return how many seconds are left; below 0 where the time is over."""
+        return self._until - time.monotonic()
 
     def is_late(self) -> bool:
         """Return whether the time is over."""
-        return time.monotonic() > self._until
+        return self.left_s < 0
 
     def check_time(self) -> None:
         """Refuse to go on when the time is over."""

@@ -1,212 +1,100 @@
-"""Books in Parquet files: each value as text, each digit kept, in the type that holds it.
+"""Books in Parquet files. A child process decodes them: a damaged one may crash its decoder.
 
-A few bytes of Parquet may stand for any number of equal values. So the file's own counts are held
-against the limits first. Then a column is decoded a few rows at a time, its texts as codes of a
-dictionary: their size is known before they are written out.
+The limits hold inside the child, and once more for what comes out of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import json
+import signal
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from connectors.bot_databases.arrow_columns import (
-    InfiniteError,
-    Kind,
-    Texts,
-    TwinsError,
-    array_texts,
-)
+from connectors.bot_databases.arrow_columns import Texts
 from connectors.bot_databases.arrow_text import Digits
 from connectors.bot_databases.files import FileTable
-from connectors.bot_databases.meter import NULL_BYTES, Meter
-from connectors.bot_databases.snapshot import UnreadableError
-from recon.core.limits import MB
-from recon.outside_text import excerpt
-
-if TYPE_CHECKING:
-    from pyarrow.parquet import ColumnChunkMetaData, ColumnSchema, FileMetaData
+from connectors.bot_databases.meter import Meter
+from connectors.bot_databases.snapshot import UnreadableError, too_late
+from recon.system.bounded_process import OUT_OF_MEMORY, BoundedProcess, Ended, Processes
 
 SUFFIXES = (".parquet", ".pq")
-_ROWS_AT_ONCE = 65_536
-_NESTED_AT_ONCE = 2_048
-_BYTES_AT_ONCE = 100 * MB
-_RESTORE = "restore it, or correct `books`"
+_CRASHES = {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV}
+_PROCESSES = Processes("connectors.bot_databases.parquet_child")
 
 
 def parse_parquet(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
     """Return the one table of a Parquet file. Raises UnreadableError."""
-    from pyarrow import parquet
-
-    with _readably(path):
-        with parquet.ParquetFile(pa.BufferReader(content)) as file:
-            stated, schema = file.metadata, file.schema_arrow
-            leaves = [file.schema.column(place) for place in range(len(file.schema))]
-        meter.columns(path.name, len(leaves))
-        meter.rows(path.name, stated.num_rows)
-        if len(set(schema.names)) < len(schema):
-            _refuse(path, "has two columns of one name", "give each a name of its own")
-        columns = [_Column(path, field, meter) for field in schema]
-        for column in columns:
-            column.read(_Source(content, stated, leaves, column.name))
-    if any(column.size != stated.num_rows for column in columns):
-        _refuse(path, "is not a whole Parquet file (rows are missing)", _RESTORE)
-    return [FileTable(None, {one.name: one.texts() for one in columns}, stated.num_rows)]
-
-
-class _Source:
-    """One column of a Parquet file, by its name. A leaf is the column, or a part of its parts."""
-
-    def __init__(
-        self, content: bytes, stated: FileMetaData, leaves: Sequence[ColumnSchema], name: str
-    ) -> None:
-        self._content = content
-        self._stated = stated
-        self._name = name
-        self._leaves = [
-            (place, leaf)
-            for place, leaf in enumerate(leaves)
-            if leaf.path == name or leaf.path.startswith(f"{name}.")
-        ]
-
-    def chunks(self) -> Iterator[tuple[ColumnSchema, ColumnChunkMetaData]]:
-        """Yield what the file states of each leaf in each of its groups of rows."""
-        for group in range(self._stated.num_row_groups):
-            for place, leaf in self._leaves:
-                yield leaf, self._stated.row_group(group).column(place)
-
-    def in_codes(self, rows: int) -> Iterator[pa.Array]:
-        """Yield so many values at a time, and none at the end; texts as codes of a dictionary.
-
-        Raises ArrowNotImplementedError for nested texts that are not all in one dictionary.
-        """
-        texts = [leaf.path for _, leaf in self._leaves if leaf.physical_type == "BYTE_ARRAY"]
-        yield from self._values(rows, texts)
-
-    def plain(self, rows: int) -> Iterator[pa.Array]:
-        """Yield so many values at a time, and none at the end, as they are."""
-        yield from self._values(rows, [])
-
-    def _values(self, rows: int, texts: list[str]) -> Iterator[pa.Array]:
-        from pyarrow import parquet
-
-        with parquet.ParquetFile(
-            pa.BufferReader(self._content),
-            metadata=self._stated,
-            read_dictionary=texts,
-            coerce_int96_timestamp_unit="us",  # in nanoseconds the year 9999 is another one
-        ) as file:
-            columns = [self._name] if self._leaves else None
-            for group in range(self._stated.num_row_groups):
-                for batch in file.iter_batches(
-                    rows, row_groups=[group], columns=columns, use_threads=False
-                ):
-                    yield batch.column(batch.schema.get_field_index(self._name))
-            yield pa.array([], file.schema_arrow.field(self._name).type)
-
-
-class _Column:
-    """A column as far as it has been read."""
-
-    def __init__(self, path: Path, field: pa.Field, meter: Meter) -> None:
-        self.name = field.name
-        self.size = 0
-        self._is_nested = pa.types.is_nested(field.type)
-        self._place = f"{path.name}, column {self.name}"
-        self._path = path
-        self._meter = meter
-        self._digits = Digits()
-        self._chunks: list[pa.Array] = []
-        self._kind: Kind = "VARCHAR"
-
-    def read(self, source: _Source) -> None:
-        """Take all values, once what the file states of them is within the limits."""
-        count, largest = 0, 0
-        for leaf, chunk in source.chunks():
-            self._meter.has_room(chunk.num_values * max(leaf.length, NULL_BYTES))
-            self._meter.has_room(chunk.total_uncompressed_size)
-            count += chunk.num_values
-            largest = max(largest, chunk.total_uncompressed_size)
-        if not self._is_nested:
-            self._take(source.in_codes(_ROWS_AT_ONCE))
-            return
-        self._meter.parts(self._path, count)
-        try:
-            self._take(source.in_codes(_NESTED_AT_ONCE))
-        except pa.ArrowNotImplementedError:
-            self._meter.let_go(sum(chunk.nbytes for chunk in self._chunks))
-            self.size, self._chunks = 0, []
-            # No text is longer than its chunk, and each may be as long.
-            self._take(source.plain(max(1, min(_NESTED_AT_ONCE, _BYTES_AT_ONCE // (largest + 1)))))
-
-    def _take(self, some: Iterator[pa.Array]) -> None:
-        for values in some:
-            self._add(values)
-
-    def _add(self, values: pa.Array) -> None:
-        self._meter.has_room(_size_of_texts(values))
-        self.size += len(values)
-        try:
-            text, self._kind = array_texts(values, self._digits)
-        except InfiniteError:
-            what = f"holds an infinite number (column {self.name})"
-            _refuse(self._path, what, "correct that row")
-        except TwinsError:
-            what = f"has a structure with two fields of one name (column {self.name})"
-            _refuse(self._path, what, "give each a name of its own")
-        self._meter.values(self._place, text)
-        self._chunks.append(text)
-
-    def texts(self) -> Texts:
-        """Return all of it."""
-        return Texts(pa.chunked_array(self._chunks, pa.string()), self._kind, self._digits)
-
-
-def _size_of_texts(values: pa.Array) -> int:
-    """Return how many bytes the texts have, wherever they are among the values, written out."""
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        if not _is_text(kind.value_type):
-            return 0
-        lengths = pc.binary_length(values.dictionary).take(values.indices)
-        return pc.sum(lengths.cast(pa.int64())).as_py() or 0
-    if pa.types.is_struct(kind):
-        return sum(_size_of_texts(values.field(place)) for place in range(kind.num_fields))
-    if pa.types.is_map(kind):
-        return _size_of_texts(values.keys) + _size_of_texts(values.items)
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return _size_of_texts(values.values)
-    return 0
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_large_binary(kind)
-    )
-
-
-@contextmanager
-def _readably(path: Path) -> Iterator[None]:
-    """Turn what Arrow says of a file into an error for the person who reads it."""
+    meter.check_time()
+    job = {
+        "path": str(path),
+        "source": str(meter.source),
+        "size": len(content),
+        "limits": asdict(meter.limits),
+        "taken": meter.taken,
+        "time_s": max(meter.left_s, 0.001),
+    }
     try:
-        yield
-    except pa.ArrowNotImplementedError as error:
-        said = excerpt(" ".join(str(error).split()), 200)
-        _refuse(path, f"cannot be read ({said})", "let the bot write it without encryption")
-    except UnicodeDecodeError:
-        _refuse(path, "names a column in bytes that are no UTF-8", "give it another name")
-    except (pa.ArrowException, OSError) as error:
-        said = excerpt(" ".join(str(error).split()), 200)
-        _refuse(path, f"is not a whole Parquet file ({said})", _RESTORE)
+        with _PROCESSES.one() as process:
+            said, texts = _decoded(process, job, content)
+    except Ended as end:
+        raise _refusal(path, end, meter) from end
+    except OSError as error:
+        what = f"cannot be decoded: no process can be started for it ({error.strerror})"
+        raise UnreadableError(path, what, "let this machine have room for one more") from error
+    if "refused" in said:
+        raise UnreadableError(*said["refused"])
+    if "defect" in said:
+        raise _Defect(said["defect"])
+    meter.rows(path.name, said["size"])
+    columns = {}
+    for (name, kind, *digits), values in zip(said["columns"], texts, strict=True):
+        meter.hold(values.nbytes)
+        columns[name] = Texts(values, kind, Digits(*digits))
+    return [FileTable(None, columns, said["size"])]
 
 
-def _refuse(path: Path, what: str, remedy: str) -> NoReturn:
-    raise UnreadableError(path, what, remedy) from None
+class _Defect(Exception):
+    """An error that nobody expected, in the child: its last line, and all of it as a note."""
+
+    def __init__(self, trace: str) -> None:
+        super().__init__(trace.strip().rpartition("\n")[2])
+        self.add_note(trace)
+
+
+def _decoded(
+    process: BoundedProcess, job: dict[str, Any], content: bytes
+) -> tuple[dict[str, Any], list[pa.ChunkedArray]]:
+    """Return what the process says of a file, and the text of its columns."""
+    process.given.write(json.dumps(job).encode() + b"\n")
+    process.given.write(content)
+    process.given.flush()
+    said = json.loads(process.said.readline())
+    texts: list[pa.ChunkedArray] = []
+    if "columns" in said:
+        with pa.ipc.open_stream(process.said) as stream:
+            table = stream.read_all()
+        table.validate(full=True)
+        texts = table.columns
+    process.is_worn = json.loads(process.said.readline())["is_worn"]
+    return said, texts
+
+
+def _refusal(path: Path, end: Ended, meter: Meter) -> UnreadableError:
+    """Return the error for a file that ended the process which decoded it."""
+    if end.status == -signal.SIGALRM:
+        return too_late(meter.source, meter.limits.seconds)
+    if end.status == OUT_OF_MEMORY:
+        limit = f"parquet_memory_mb = {meter.limits.parquet_memory_mb}"
+        return UnreadableError(
+            path,
+            f"needs more memory to be decoded than {limit} allows",
+            "let the bot keep less there, or raise parquet_memory_mb under [recon.limits]",
+        )
+    if -end.status in _CRASHES:
+        what = f"ended the process that decoded it ({end.how}): the file is damaged"
+        return UnreadableError(path, what, "let the bot write it again, or restore it")
+    what = f"was not decoded: the process that did it ended ({end.how})"
+    return UnreadableError(path, what, "see that the machine has enough memory, and run again")

@@ -1,6 +1,7 @@
 """A bot's own PostgreSQL database, read in one read-only transaction that sees one instant.
 
-Every value comes as the text that the server writes, floats by their shortest digits.
+Every value is the text that the server writes; a number loses its exponent alone. The server
+chooses the digits of a float, from PostgreSQL 12 on the fewest that are this float.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.bot_databases.arrow_columns import Kind, Texts, texts
+from connectors.bot_databases.arrow_columns import Kind, Texts
 from connectors.bot_databases.arrow_text import Digits, lenient_text, plain_numbers
 from connectors.bot_databases.csv_files import csv_columns
 from connectors.bot_databases.meter import Meter
@@ -52,8 +53,6 @@ _KINDS: dict[str, Kind] = {
     "timestamptz": "TIMESTAMP WITH TIME ZONE",
 }
 """What values of a type are, by the server's name of it. All others are text."""
-
-_FLOATS = {"float4": pa.float32(), "float8": pa.float64()}
 
 _SETTINGS = {
     "statement_timeout": f"{STATEMENT_LIMIT_S}s",
@@ -213,8 +212,6 @@ class PostgresReader:
         if pc.any(pc.match_substring(values, "Infinity")).as_py():
             what = f"holds an infinite number ({place}, column {column.name})"
             raise UnreadableError(self.source, what, "correct that row")
-        if column.type in _FLOATS:
-            return texts(values.cast(_FLOATS[column.type]))
         digits = Digits()
         plain = [plain_numbers(chunk, digits) for chunk in values.chunks]
         return Texts(pa.chunked_array(plain, pa.string()), "DECIMAL", digits)

@@ -41,9 +41,13 @@ NOT_ASKED_FOR = Unknown()
 
 
 class UnreadableError(BotDatabaseError):
-    """The books cannot be read: what is the matter, and what to do, told apart for `check`."""
+    """The books cannot be read: what is the matter, and what to do, told apart for `check`.
+
+    `parts` are the arguments that make the same error in another process.
+    """
 
     def __init__(self, source: Path | str, what: str, remedy: str) -> None:
+        self.parts = (str(source), what, remedy)
         self.what = storable(f"{source} {what}")
         self.remedy = storable(remedy)
         super().__init__(f"{self.what}: {self.remedy}")

@@ -24,7 +24,7 @@ from difflib import get_close_matches
 
 from connectors.ccxt_exchange.client import CcxtClient, ExchangeKey, ExchangeSettings, open_client
 from connectors.ccxt_exchange.exchanges import Exchange, Paging, exchange_facts
-from connectors.ccxt_exchange.paging import MILLISECOND, Chain, Pages
+from connectors.ccxt_exchange.paging import LONGEST_NAME, MILLISECOND, Chain, Pages
 from connectors.ccxt_exchange.records import (
     EPOCH,
     coin_record,
@@ -50,7 +50,10 @@ from recon.core.records import (
     Window,
 )
 from recon.errors import VenueError, VenueRefused
+from recon.outside_text import excerpt
 
+MOST_NAMED = 5
+"""Instruments that a reason names."""
 MAX_AHEAD = timedelta(minutes=1)
 """How far the exchange's clock may run ahead of this machine's."""
 ASTRIDE = timedelta(minutes=1)
@@ -281,7 +284,7 @@ class _Visit:
             if contracts := sorted(name for name in self._traded if self._is_of(name, "contract")):
                 raise VenueError(
                     f"ccxt shows no open positions at {self._exchange.id}: what is held of "
-                    f"{', '.join(contracts)} is unknown"
+                    f"{_listed(contracts)} is unknown"
                 )
             return []
         rows = await self._client.rows("fetch_positions", at=self._exchange.stated.positions_at)
@@ -318,13 +321,16 @@ class _Visit:
         except VenueRefused:
             raise
         except VenueError as error:
-            reason = f"{error}: what was paid for {', '.join(swaps) or 'perpetuals'} is unknown"
+            reason = f"{error}: what was paid for {_listed(swaps) or 'perpetuals'} is unknown"
             yield self._statement("ledger", "funding", "failed", to=asked_to, reason=reason)
             return
         strangers = {str(row["symbol"]) for row in chain.rows.values()} - set(self._symbols)
         if self._exchange.is_by_symbol and strangers:
             name = min(strangers)
-            reason = f"funding was paid for {name}, whose trades are not read: add it to symbols"
+            reason = (
+                f"funding was paid for {_listed([name])}, whose trades are not read: "
+                "add it to symbols"
+            )
             chain.lacks(reason, since=chain.whole_from)
         self._named |= strangers
         for record in records:
@@ -416,6 +422,12 @@ class _Visit:
             is_snapshot=is_snapshot,
             reason=reason,
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names that come from the exchange: the first of them, and of each its beginning."""
+    shown = [excerpt(name, LONGEST_NAME) for name in names[:MOST_NAMED]]
+    return ", ".join(shown) + (", …" if len(names) > MOST_NAMED else "")
 
 
 def _ms(at: datetime) -> int:

@@ -37,6 +37,8 @@ KEPT = (
 """The fields of a row that records are made of: the others would be held for nothing."""
 DIGITS = 30
 """Longer than any id, count or time of an exchange's."""
+LONGEST_NAME = 60
+"""Characters of a symbol or an id that an error repeats."""
 SLACK_MS = 1_000
 """How coarsely an exchange may read the times it is asked for."""
 MILLISECOND = timedelta(milliseconds=1)
@@ -266,12 +268,13 @@ class _Part:
             # bybit's next page is written into a row by ccxt: no part of what happened.
             row["info"].pop("nextPageCursor", None)
             if rows.setdefault(key, row)["info"] != row["info"]:
-                raise VenueBusy(f"{self._named()}: {key} differs between two pages")
+                said = f"{excerpt(str(key), 2 * LONGEST_NAME)} differs between two pages"
+                raise VenueBusy(f"{self._named()}: {said}")
             keys.append(key)
         return keys
 
     def _named(self) -> str:
-        return f"{self.call} {self.symbol}" if self.symbol else self.call
+        return f"{self.call} {excerpt(self.symbol, LONGEST_NAME)}" if self.symbol else self.call
 
 
 def stamp_of(row: Row) -> int | None:

@@ -6,17 +6,14 @@ that announces an answer.
 
 A mapping is somebody else's SQL, and DuckDB's own limits do not hold: some of its functions
 allocate what `memory_limit` does not count, and some cannot be interrupted. So the kernel limits
-the memory of this process, and its timer ends it. It starts without the environment of its parent
-and in the root folder, and prints nothing but answers.
+the memory and the time of each job: see `recon/system/bounded_child.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -26,36 +23,26 @@ from typing import IO, Any, NoReturn
 import duckdb
 import pyarrow as pa
 
-from recon.bot_databases.mapping_process import OUT_OF_MEMORY
 from recon.bot_databases.mapping_queries import ANSWERS, SEALED, Room, Snapshot, answers, loadable
 from recon.core.sql_names import quoted
 from recon.errors import BotDatabaseError
+from recon.system.bounded_child import BoundedChild
+from recon.system.bounded_process import OUT_OF_MEMORY
 
-_MB = 1024 * 1024
-_WORN_MB = 64
-"""A process that keeps so much more memory than at its start makes room for a new one."""
-_OPEN_FILES = 64
 _WARM_UP_MB = 128
 _SHOWN = 500
 
 
 def main() -> NoReturn:
     """Run the jobs of standard input until it ends."""
-    jobs, said = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull, "r+b") as nothing:  # noqa: PTH123 - a device
-        for standard in (0, 1, 2):
-            os.dup2(nothing.fileno(), standard)
-    os.chdir("/")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent decides
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
+    child = BoundedChild()
     parser = duckdb.connect(":memory:", config=SEALED)
     parser.execute("set enable_external_access = false")
     _warm_up(parser)
-    start = _written()
+    child.warmed_up()
     with suppress(BrokenPipeError):
-        while line := jobs.readline():
-            _serve(parser, json.loads(line), jobs, said, start)
+        while line := child.jobs.readline():
+            _serve(child, parser, json.loads(line))
     os._exit(0)
 
 
@@ -68,21 +55,17 @@ def _warm_up(parser: duckdb.DuckDBPyConnection) -> None:
             pass
 
 
-def _serve(
-    parser: duckdb.DuckDBPyConnection, job: Any, jobs: IO[bytes], said: IO[bytes], start: int
-) -> None:
-    """Do one job, and say at the end whether this process may have another."""
-    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
-    resource.setrlimit(resource.RLIMIT_DATA, (start + job["memory_mb"] * _MB, hard))
-    signal.setitimer(signal.ITIMER_REAL, job["time_s"])  # unhandled: the process ends
-    tables = _tables(jobs, len(loadable(job["schema"])))
+def _serve(child: BoundedChild, parser: duckdb.DuckDBPyConnection, job: Any) -> None:
+    """Do one job."""
+    child.begin(job["memory_mb"], job["time_s"])
+    tables = _tables(child.jobs, len(loadable(job["schema"])))
     queries = {name: (Path(path), text) for name, (path, text) in job["queries"].items()}
     snapshot = Snapshot(job["schema"], job["optional"], tables)
-    last: dict[str, Any] = {"done": True}
+    last: dict[str, Any] = {}
     try:
         for one in answers(parser, queries, snapshot, Room(job["memory_mb"], job["spill"])):
-            _say(said, {"answer": one.query, "problems": one.problems})
-            _send(said, one.rows)
+            child.say({"answer": one.query, "problems": one.problems})
+            _send(child.said, one.rows)
     except BotDatabaseError as error:
         last = {"error": str(error)}
     except BrokenPipeError:
@@ -94,8 +77,7 @@ def _serve(
     for rows in tables:
         for _ in rows:
             pass
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    _say(said, last | {"is_worn": _written() > start + _WORN_MB * _MB})
+    child.finish(last)
 
 
 def _tables(jobs: IO[bytes], count: int) -> Iterator[pa.RecordBatchReader]:
@@ -119,20 +101,6 @@ def _send(said: IO[bytes], rows: pa.RecordBatchReader) -> None:
     except Exception:  # noqa: BLE001 - memory, or the disk that it spills to
         os._exit(OUT_OF_MEMORY)
     said.flush()
-
-
-def _say(said: IO[bytes], line: dict[str, Any]) -> None:
-    said.write(json.dumps(line).encode() + b"\n")
-    said.flush()
-
-
-def _written() -> int:
-    """Return how many bytes of memory this process may write to: what RLIMIT_DATA counts."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmData:"):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 if __name__ == "__main__":

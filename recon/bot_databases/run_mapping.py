@@ -19,13 +19,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recon.bot_databases.mapping_process import OUT_OF_MEMORY, Ended, ending, run_mapping
+from recon.bot_databases.mapping_process import EndedBy, run_mapping
 from recon.bot_databases.mapping_queries import MAX_DIGITS, MORE_MEMORY, SEALED, loadable, places
 from recon.bot_databases.mappings import BooksMapping, Schema, Variant, query_text
 from recon.core.limits import Limits
 from recon.core.records import Coverage, Record, Table
 from recon.core.sql_names import quoted
 from recon.errors import BotDatabaseError, afterwards, closing
+from recon.system.bounded_process import OUT_OF_MEMORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ def read_books(
         ]
         try:
             answers = run_mapping(job, loaded)
-        except Ended as end:
+        except EndedBy as end:
             raise _ended(variant, end, limits) from end
     return MappingAnswers(
         variant=variant.folder,
@@ -216,21 +217,21 @@ def read_books(
     )
 
 
-def _ended(variant: Variant, end: Ended, limits: MappingLimits) -> BotDatabaseError:
+def _ended(variant: Variant, end: EndedBy, limits: MappingLimits) -> BotDatabaseError:
     """Return the error for a query that ended the process that ran it."""
     path = variant.queries[end.query]
-    if end.status == -signal.SIGALRM:
+    if end.end.status == -signal.SIGALRM:
         return BotDatabaseError(
             f"{path}: it took longer than {limits.time_s:g} s and was stopped: join its tables on "
             "keys, or raise mapping_time_s under [recon.limits]"
         )
-    if end.status == OUT_OF_MEMORY:
+    if end.end.status == OUT_OF_MEMORY:
         return BotDatabaseError(
             f"{path}: more memory than its limit of {limits.memory_mb:,} MB is needed: "
             f"{MORE_MEMORY}"
         )
     return BotDatabaseError(
-        f"{path}: it ended the process that ran it ({ending(end.status)}): simplify its query, or "
+        f"{path}: it ended the process that ran it ({end.end.how}): simplify its query, or "
         f"{MORE_MEMORY}"
     )
 

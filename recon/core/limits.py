@@ -26,6 +26,7 @@ class Limits:
       one by one. Values inside the nested columns of a Parquet file count as those of JSON do.
     - `nesting`: how deep objects and lists lie in each other.
     - `seconds`: the time from the first byte to the last.
+    - `parquet_memory_mb`: the memory of the process that decodes its Parquet files.
     - `mapping_memory_mb`, `mapping_time_s`: the memory and the time of all queries of its mapping.
 
     Raises ValueError for a limit below 1, and for less memory than `LEAST_MEMORY_MB`.
@@ -43,6 +44,7 @@ class Limits:
     json_values: int = 4_000_000
     nesting: int = 100
     seconds: int = 300
+    parquet_memory_mb: int = 768
     mapping_memory_mb: int = 768
     mapping_time_s: int = 300
 

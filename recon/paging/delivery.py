@@ -82,7 +82,11 @@ def decide(
         set()
         if written is None
         else {s for s in loud if s not in paged}
-        | {s for s in loud_breaks if s in rows and rows[s]["last_action"]["by"] == f"run {document['run']}"}
+        | {
+            s
+            for s in loud_breaks
+            if s in rows and rows[s]["last_action"]["by"] == f"run {document['run']}"
+        }
     )
     for one in before:
         gone = {} if watched is None else _gone(one["subjects"], rows, watched)

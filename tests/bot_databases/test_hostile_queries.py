@@ -200,8 +200,8 @@ def test_the_process_has_no_environment_and_no_working_directory(desk: Path) -> 
     from recon.bot_databases import mapping_process
 
     run(desk, select(QUERY, "from bot.trades"), MappingLimits(time_s=60))
-    [process] = mapping_process._running
-    proc = Path("/proc") / str(process._process.pid)
+    [process] = mapping_process.processes._idle
+    proc = Path("/proc") / str(process.pid)
     with suppress(FileNotFoundError):
         assert SECRET.encode() not in (proc / "environ").read_bytes()
         assert os.readlink(proc / "cwd") == "/"  # noqa: PTH115 - of another process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import threading
@@ -23,6 +24,7 @@ from connectors.bot_databases import csv_files, json_files, parquet_files
 from connectors.bot_databases.files import FileReader, FileTable, Parse, table_name
 from connectors.bot_databases.meter import Meter
 from connectors.bot_databases.snapshot import TableRows, UnreadableError, WholeBooks
+from recon.core.limits import Limits
 from recon.core.records import Coverage, Session, Window
 from tests.bot_databases.test_run_mapping import NOW
 from tests.conftest import AsNobody
@@ -129,6 +131,15 @@ class TestCsv:
         assert said in refusal("csv", written(tmp_path, {"trades.csv": content}))
 
 
+ABORTING = base64.b64decode(
+    "UEFSMRUAFRwVHCwVAhUAFQYVBhwYCAEAAAAAAAAAGAgBAAAAAAAAABYAKAgBAAAAAAAAABgIAQAAAAAAAAAREQAA"
+    "AAIAAAACAQEAAAAAAAAAFQQZLDUAGAZzY2hlbWEVAgAVBCQCGAFhABYCGRwZHCYAHBUEGSUGABkYAWEVABYCFpoB"
+    "FpoBJgg8GAgBAAAAAAAAABgIAQAAAAAAAAAWACgIAQAAAAAAAAAYCAEAAAAAAAAAEREAGRwVABUAFQIAPCkGGSYA"
+    "AgAAABaaARYCJggWmgEAKCBwYXJxdWV0LWNwcC1hcnJvdyB2ZXJzaW9uIDI2LjAuMRkcHAAAAKwAAABQQVIx"
+)
+"""A file of one row, whose page index says that its values nest: Arrow 26 aborts over it."""
+
+
 class TestParquet:
     @given(st.lists(st.none() | st.floats(allow_infinity=False)))
     def test_a_float_is_the_shortest_decimal_that_is_it(self, floats: list[float | None]) -> None:
@@ -190,6 +201,32 @@ class TestParquet:
         content = self.file({"a": pa.array([1.0])})[:-cut]
         said = refusal("parquet", written(tmp_path, {"t.parquet": content}))
         assert "is not a whole Parquet file" in said
+
+    def test_a_file_that_makes_its_decoder_crash_is_refused(self, tmp_path: Path) -> None:
+        said = refusal("parquet", written(tmp_path, {"t.parquet": ABORTING}))
+        assert "the file is damaged" in said or "is not a whole Parquet file" in said
+        assert self.parsed({"a": pa.array([7])}) == {"a": ["7"]}
+
+    def test_a_file_that_needs_too_much_memory_is_refused(self) -> None:
+        content = self.file({"a": pa.array(["x" * 900_000] * 40)})
+        meter = Meter(HERE, Limits(parquet_memory_mb=16))
+        with pytest.raises(UnreadableError, match=r"parquet_memory_mb = 16 allows.*raise parquet_"):
+            parquet_files.parse_parquet(HERE, content, meter)
+
+    def test_a_file_that_takes_too_long_is_refused(self) -> None:
+        column = pa.array([0.1 * number for number in range(200_000)])
+        content = self.file({f"c{number}": column for number in range(40)})
+        meter = Meter(HERE, Limits(seconds=1, rows=10**9, text_mb=10**6))
+        with pytest.raises(UnreadableError, match=r"took longer than 1 s to read: .*raise seconds"):
+            for _ in iter(lambda: parquet_files.parse_parquet(HERE, content, meter), None):
+                pass
+
+    def test_the_limits_are_of_all_files_together(self) -> None:
+        content = self.file({"a": pa.array([1] * 6)})
+        meter = Meter(HERE, Limits(rows=10))
+        parquet_files.parse_parquet(HERE, content, meter)
+        with pytest.raises(UnreadableError, match="has 12 rows"):
+            parquet_files.parse_parquet(HERE, content, meter)
 
     def test_files_of_several_types_are_one_table(self, tmp_path: Path) -> None:
         written(

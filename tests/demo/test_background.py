@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import socket
 import urllib.error
 import urllib.request
 from types import TracebackType
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,6 +24,21 @@ def test_a_server_answers_from_its_thread_and_is_gone_afterwards() -> None:
         assert server.url.startswith("http://127.0.0.1:")
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(server.url + "/api/v5/public/time", timeout=5)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_connection_made_as_a_server_stops_is_closed(turns: int) -> None:
+    async def conversation() -> bytes:
+        async with OkxServer(OkxAccount()) as server:
+            address = urlsplit(server.url)
+            client = socket.create_connection((str(address.hostname), address.port or 0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+        with client:
+            return client.recv(1)
+
+    assert asyncio.run(conversation()) == b""
+    gc.collect()  # what is left open is a warning now, and warnings are errors
 
 
 class Broken:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recon.core.calendars import UtcDays, window
@@ -60,6 +60,7 @@ TRUE = {exchange: asyncio.run(_fetched(exchange, None)) for exchange in SERVERS}
 
 @fuzzed
 @given(st.sampled_from(sorted(SERVERS)), spoilings(ANSWERS))
+@example("binanceusdm", Spoiling(0, "value", 267))  # an instrument whose name has 5,000 digits
 def test_a_spoilt_answer_is_read_right_or_is_no_evidence(exchange: str, spoiling: Spoiling) -> None:
     items = asyncio.run(_fetched(exchange, spoiling))
     # Which instruments and payments there are to read is known from the trades.

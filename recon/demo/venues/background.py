@@ -1,4 +1,4 @@
-"""Runs an async server in a thread of its own, for callers that have no event loop."""
+"""How loopback servers run where there is no event loop, and how they stop."""
 
 from __future__ import annotations
 
@@ -7,12 +7,28 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 Server = TypeVar("Server")
 
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 30
+_TURNS_TO_ACCEPT = 3
+"""Turns of the loop after which a connection that a client has made is one of the server's."""
+
+
+async def stop(runner: web.AppRunner) -> None:
+    """Stop listening, cut what is still being answered, and close every connection.
+
+    asyncio leaves a connection open for good if its server stops between accepting it and giving it
+    to a protocol. So connections that clients have made by now are let in first.
+    """
+    for _ in range(_TURNS_TO_ACCEPT):
+        await asyncio.sleep(0)
+    await runner.cleanup()
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple, Self
 
 from aiohttp import web
 
+from recon.demo.venues.background import stop
+
 HOST: Final = "127.0.0.1"
 PATH: Final = "/pages"
 
@@ -39,7 +41,7 @@ class Channel:
     async def __aexit__(self, *_: object) -> None:
         """Stop listening."""
         if self._runner is not None:
-            await self._runner.cleanup()
+            await stop(self._runner)
 
     async def _receive(self, request: web.Request) -> web.Response:
         try:

@@ -15,6 +15,8 @@ from xml.sax.saxutils import escape
 
 from aiohttp import web
 
+from recon.demo.venues.background import stop
+
 ROOT: Final = "/AccountManagement/FlexWebService"
 HOST: Final = "127.0.0.1"
 
@@ -90,7 +92,7 @@ class FlexServer:
     async def __aexit__(self, *_: object) -> None:
         self._released.set()
         if self._runner is not None:
-            await self._runner.cleanup()
+            await stop(self._runner)
 
     async def _send_request(self, request: web.Request) -> web.StreamResponse:
         fault = self._begin(request, "SendRequest")

@@ -21,6 +21,7 @@ from typing import NamedTuple, Self
 
 from aiohttp import web
 
+from recon.demo.venues.background import stop
 from recon.demo.venues.okx_account import OkxAccount, utc_now
 from recon.demo.venues.okx_endpoints import ENDPOINTS, PREFIX, Asked, Endpoint, Query, Refusal
 from recon.demo.venues.okx_faults import (
@@ -92,7 +93,7 @@ class OkxServer:
     ) -> None:
         """Stop listening and cut what is still being answered."""
         if self._runner is not None:
-            await self._runner.cleanup()
+            await stop(self._runner)
 
     def fault(self, path: str, fault: Fault) -> None:
         """Arm a fault for a path, with `/api/v5/` before it or without, or for `*`."""

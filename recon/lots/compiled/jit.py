@@ -30,7 +30,10 @@ def imprint(sources: Iterable[Traversable]) -> str:
 def kernel_sources(package: Traversable) -> list[Traversable]:
     """Return the files of which something is compiled into the kernel; `package` is recon's."""
     own = package.joinpath("lots", "compiled").iterdir()
-    return [package.joinpath("core", "numbers.py"), *(one for one in own if one.name.endswith(".py"))]
+    return [
+        package.joinpath("core", "numbers.py"),
+        *(one for one in own if one.name.endswith(".py")),
+    ]
 
 
 IMPRINT = imprint(kernel_sources(files("recon")))

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from aiohttp import web
 
-from recon.demo.venues.background import in_background
+from recon.demo.venues.background import in_background, stop
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FaultKind = Literal["busy", "status_500", "empty", "html", "truncated", "no_rows", "null", "drip"]
@@ -153,7 +153,7 @@ class CcxtServer:
         trace: TracebackType | None,
     ) -> None:
         if self._runner is not None:
-            await self._runner.cleanup()
+            await stop(self._runner)
 
     def fault(self, path: str, kind: FaultKind, times: int | None = None, after: int = 0) -> None:
         self.faults.append(Fault(path, kind, times, after))
