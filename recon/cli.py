@@ -38,8 +38,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 def cli() -> None:
     """Is what the bots say they earned true?
 
-    Holds each bot's own books against the broker's fills, ledger and statements, net of fees and
-    funding, every night.
+    Compare the PnL in each bot's database with the broker's fills, ledger and statements, net of
+    fees and funding.
 
     \b
     Exit codes: 0 agreed, 1 a bot diverged, 2 usage or configuration, 3 unproven,
@@ -50,13 +50,21 @@ def cli() -> None:
 @cli.command()
 @click.argument("bot")
 @config_option
-@click.option("--as-of", metavar="DATE", help="The session to explain [default: the last ended].")
-@click.option("--trade", metavar="ID", help="Show this trade [default: those that are off most].")
+@click.option(
+    "--as-of",
+    metavar="DATE",
+    help="The session to explain, YYYY-MM-DD [default: the last one that has ended].",
+)
+@click.option(
+    "--trade",
+    metavar="ID",
+    help="Show this trade of the bot [default: the trades with the largest divergence].",
+)
 @click.option(
     "--csv",
     "csv_path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write every cause of every trade to this file.",
+    help="Write every cause of every trade to this CSV file.",
 )
 @wait_option
 @json_option
@@ -71,9 +79,10 @@ def explain(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Say why BOT shows something else than is true: causes, then trades beside their fills.
+    """Explain the divergence of BOT: its causes, then the worst trades beside their fills.
 
-    From what earlier runs stored; nothing is fetched.
+    It reads what earlier runs stored. It asks no venue and changes nothing. It exits as `recon run`
+    does, for this bot.
     """
     log(verbosity)
     session = None if as_of is None else read_date(as_of)
@@ -103,7 +112,11 @@ def explain(
 @json_option
 @verbose_option
 def check(config_path: Path, is_json: bool, verbosity: int) -> int:
-    """Try everything a night and the watch need, and say what to do about each failure."""
+    """Try everything that `recon run` and `recon watch` need, and name the remedy of each failure.
+
+    It sends no page and no ping, and leaves nothing in the state folder. It exits 0, or 3 if a
+    check fails.
+    """
     log(verbosity)
     config = load_config(config_path)
     from recon.run.check import check_everything
@@ -136,8 +149,18 @@ def check(config_path: Path, is_json: bool, verbosity: int) -> int:
 
 @cli.command()
 @config_option
-@click.option("--since", metavar="DATE", help="From when on [default: each account's since].")
-@click.option("--account", "accounts", multiple=True, metavar="ID", help="Only this account.")
+@click.option(
+    "--since",
+    metavar="DATE",
+    help="The first date to read, YYYY-MM-DD [default: the account's `since`].",
+)
+@click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    metavar="ID",
+    help="Read only this account; may be repeated.",
+)
 @json_option
 @verbose_option
 def backfill(
@@ -147,10 +170,10 @@ def backfill(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Read the past of accounts, piece by piece; go on where it stopped.
+    """Fetch the history of accounts in pieces, and continue where the last backfill stopped.
 
-    The next `recon run` makes the numbers anew. For a past that begins before an account's `since`,
-    set that as well.
+    The next `recon run` computes the numbers again. For a history that begins before the `since` of
+    an account, change `since` as well. It exits 0, or 3 if a piece cannot be fetched.
     """
     log(verbosity)
     day = None if since is None else read_date(since, "--since")
@@ -180,12 +203,15 @@ def backfill(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("recon-demo"),
     show_default=True,
-    help="Where the story is played; made anew each time.",
+    help="The folder of the demo. It is made anew each time.",
 )
 @json_option
 @verbose_option
 def demo(folder: Path, is_json: bool, verbosity: int) -> int:
-    """Play the story of btc-quantum against loopback venues: nothing to configure."""
+    """Run recon for four bots against venues on 127.0.0.1, without any configuration.
+
+    It exits 0 if the result is the planted one.
+    """
     log(verbosity)
     from recon.demo.story.play import play
 

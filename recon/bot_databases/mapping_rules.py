@@ -294,7 +294,7 @@ def _remedy(name: str) -> str:
         "transaction_timestamp",
     } or name.startswith("current_"):
         return _REMEDY_FOR_TIME
-    return "the README lists the functions that they may use"
+    return "docs/trader/mappings.md lists the functions that they may use"
 
 
 def parsed(text: str) -> Any:

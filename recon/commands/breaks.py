@@ -31,14 +31,16 @@ if TYPE_CHECKING:
     from recon.control.ledger import Ledger
 
 by_option = click.option(
-    "--by", metavar="NAME", help="Who says so [default: the operating system's user]."
+    "--by",
+    metavar="NAME",
+    help="The person who acts [default: the operating system's user, who is recorded in any case].",
 )
 
 
 @click.command()
 @config_option
-@click.option("--all/--open", "is_all", help="All there ever were, or those that stand [default].")
-@click.option("--bot", metavar="BOT", help="Only this bot's.")
+@click.option("--all/--open", "is_all", help="List all breaks, or only those that stand [default].")
+@click.option("--bot", metavar="BOT", help="List only the breaks of this bot.")
 @json_option
 @verbose_option
 def breaks(
@@ -48,7 +50,7 @@ def breaks(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """List the differences between claims and truth, and what was said of each."""
+    """List the breaks, with the last action on each and the assignments of orders."""
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
     with open_ledger(config) as ledger:
@@ -63,7 +65,7 @@ def breaks(
 @click.command()
 @click.argument("prefix", metavar="BREAK")
 @config_option
-@click.option("--note", required=True, metavar="TEXT", help="What is known of it.")
+@click.option("--note", required=True, metavar="TEXT", help="What is known about it.")
 @by_option
 @json_option
 @verbose_option
@@ -75,9 +77,9 @@ def ack(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Acknowledge a break, or all of a page: it pages no more, unless it grows worse.
+    """Acknowledge a break, or every break of a page: it pages again only if it grows worse.
 
-    BREAK is its id, or the page's key, or the beginning of either.
+    BREAK is the id of a break or the key of a page, or the beginning of either.
     """
     log(verbosity)
     who, user = signer(by)
@@ -96,7 +98,7 @@ def ack(
 @click.command()
 @click.argument("prefix", metavar="BREAK")
 @config_option
-@click.option("--reason", required=True, metavar="TEXT", help="How it was dealt with.")
+@click.option("--reason", required=True, metavar="TEXT", help="How it was resolved.")
 @by_option
 @json_option
 @verbose_option
@@ -108,9 +110,9 @@ def resolve(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Close a break that was dealt with: the next night that sees it opens it again.
+    """Resolve a break: the next run that observes it opens it again.
 
-    BREAK is its id, or the beginning of it.
+    BREAK is the id of a break, or the beginning of it.
     """
     log(verbosity)
     who, user = signer(by)
@@ -124,8 +126,13 @@ def resolve(
 @click.command("sign-off")
 @click.argument("bot", metavar="BOT")
 @config_option
-@click.option("--as-of", required=True, metavar="DATE", help="The session up to which it counts.")
-@click.option("--reason", required=True, metavar="TEXT", help="Why it may stay.")
+@click.option(
+    "--as-of",
+    required=True,
+    metavar="DATE",
+    help="The session up to which the window counts, YYYY-MM-DD.",
+)
+@click.option("--reason", required=True, metavar="TEXT", help="Why the divergence may stand.")
 @by_option
 @json_option
 @verbose_option
@@ -138,7 +145,7 @@ def sign_off(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Sign off what a bot was told to be off by as of a session: it counts no more."""
+    """Sign off the divergence that was reported for BOT as of a session: it no longer counts."""
     log(verbosity)
     session = read_date(as_of)
     who, user = signer(by)
@@ -179,11 +186,15 @@ def sign_off(
 
 @click.command()
 @config_option
-@click.option("--head", metavar="HASH", help="A head that was kept elsewhere: it has to be there.")
+@click.option(
+    "--head",
+    metavar="HASH",
+    help="A head of the journal that was kept elsewhere. The journal must contain it.",
+)
 @json_option
 @verbose_option
 def audit(config_path: Path, head: str | None, is_json: bool, verbosity: int) -> int:
-    """Verify the journal of all that was said and seen: exits 0, or 3 where it was altered."""
+    """Verify the hashes of the journal: exit 0, or 3 if the journal was altered."""
     log(verbosity)
     with open_ledger(load_config(config_path, with_secrets=False)) as ledger:
         found, disagreements = ledger.audit(head)

@@ -21,13 +21,13 @@ from recon.system.output import echo
 
 @click.group()
 def mapping() -> None:
-    """Make a mapping of one's own: what a bot's books mean."""
+    """Make a mapping for a bot database."""
 
 
 @mapping.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--bot", metavar="ID", help="Whose books it is for, by the configuration.")
-@click.option("--books", metavar="URL", help="Or the books themselves: sqlite:///path.")
+@click.option("--bot", metavar="ID", help="The configured bot whose database the mapping is for.")
+@click.option("--books", metavar="URL", help="The bot database itself: sqlite:///path.")
 @config_option
 @json_option
 @verbose_option
@@ -39,9 +39,9 @@ def new(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Write a mapping to begin with into FOLDER: its queries, and what the books hold.
+    """Write a first mapping into FOLDER: its queries, and the tables of the bot database.
 
-    Nothing is overwritten. `recon check` tells what it still lacks.
+    Nothing is overwritten. `recon check` names what the mapping still lacks.
     """
     log(verbosity)
     if (bot is None) == (books is None):

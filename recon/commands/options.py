@@ -32,10 +32,17 @@ config_option = click.option(
     help="The configuration file.",
 )
 json_option = click.option(
-    "--json", "is_json", is_flag=True, help="Print one JSON document, and nothing else, on stdout."
+    "--json",
+    "is_json",
+    is_flag=True,
+    help="Print one JSON document on stdout, everything else on stderr.",
 )
 verbose_option = click.option(
-    "-v", "--verbose", "verbosity", count=True, help="Say more on stderr; twice for debugging."
+    "-v",
+    "--verbose",
+    "verbosity",
+    count=True,
+    help="Write more to stderr, such as the time of each stage; twice for debugging.",
 )
 
 
@@ -46,7 +53,7 @@ wait_option = click.option(
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait, at most, for a run that is under way.",
+    help="How long to wait for a run in progress if no backup holds its commit; then exit 75.",
 )
 
 

@@ -27,9 +27,17 @@ from recon.system.output import echo, note
 @click.command()
 @config_option
 @click.option(
-    "--account", "accounts", metavar="ACCOUNT", multiple=True, help="Only this account's."
+    "--account",
+    "accounts",
+    metavar="ACCOUNT",
+    multiple=True,
+    help="List only the fills of this account; may be repeated.",
 )
-@click.option("--all/--open", "is_all", help="Assigned ones as well, or those without an owner.")
+@click.option(
+    "--all/--open",
+    "is_all",
+    help="List assigned fills as well, or only fills without an owner [default].",
+)
 @wait_option
 @json_option
 @verbose_option
@@ -41,7 +49,7 @@ def unowned(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """List the fills that no bot owns, and what was said of each."""
+    """List the fills that no bot owns, and the assignments of their orders."""
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
     _known_accounts(config_path, {one.id for one in config.accounts}, accounts)
@@ -60,10 +68,14 @@ def unowned(
 @click.command()
 @click.argument("orders", metavar="ORDER", nargs=-1, required=True)
 @config_option
-@click.option("--bot", metavar="BOT", help="Whose the order is.")
-@click.option("--nobody", is_flag=True, help="It is no bot's: a person's own trade.")
-@click.option("--reason", required=True, metavar="TEXT", help="How that is known.")
-@click.option("--account", metavar="ACCOUNT", help="Where several accounts have such an order.")
+@click.option("--bot", metavar="BOT", help="The bot that placed the order.")
+@click.option("--nobody", is_flag=True, help="No bot placed the order: it is a person's own trade.")
+@click.option("--reason", required=True, metavar="TEXT", help="How the owner is known.")
+@click.option(
+    "--account",
+    metavar="ACCOUNT",
+    help="The account of the order, if several accounts have such an order.",
+)
 @by_option
 @wait_option
 @json_option
@@ -80,10 +92,10 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Say whose an order is that nobody can tell: the next run goes by it.
+    """Assign orders to a bot, or to no bot: the next run applies it.
 
-    ORDER is the broker's id of an order; for a fill without an order, the id of the fill. Several
-    may be given.
+    ORDER is the broker's id of an order. For a fill without an order it is the id of the fill.
+    Several orders may be given.
     """
     log(verbosity)
     if (bot is None) != nobody:

@@ -35,12 +35,11 @@ def page(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Send what waits in the outbox (send), or a drill through every channel (test).
+    """Send pending and repeated pages (send), or a drill through every channel (test).
 
-    `recon page send` is for cron, every minute: it hears whether somebody has acknowledged a page
-    in Telegram or PagerDuty, sends what is due, repeats what nobody has answered, and is quiet
-    where there is nothing to do. Both exit 0, or 3 where a channel did not
-    give its receipt.
+    `recon page send` is for cron, every minute. It reads acknowledgements from Telegram and
+    PagerDuty, sends the pages that are due, and repeats those that nobody has acknowledged. It
+    prints nothing if there is nothing to do. Both exit 0, or 3 if a channel gave no receipt.
     """
     log(verbosity)
     config = load_config(config_path, with_secrets=("url", "api_token"))

@@ -22,7 +22,7 @@ from recon.system.output import echo
 
 @click.command()
 @click.argument("backup", metavar="[BACKUP]", required=False)
-@click.option("--list", "is_list", is_flag=True, help="Show which backups there are, and end.")
+@click.option("--list", "is_list", is_flag=True, help="List the backups, and end.")
 @by_option
 @config_option
 @json_option
@@ -35,10 +35,10 @@ def restore(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Go on from BACKUP, or the last one: the warehouse is what it was after that night.
+    """Restore the warehouse from BACKUP, by default the last backup.
 
-    The ledger (breaks, what people said, pages) stays, unless it is missing or damaged. The files
-    that are replaced are set aside. The next `recon run` fetches again what came since.
+    The control database (breaks, actions, pages) stays, unless it is missing or damaged. Files that
+    are replaced are set aside. The next `recon run` fetches again what came since.
     """
     log(verbosity)
     config = load_config(config_path, with_secrets=False)

@@ -34,15 +34,28 @@ NO_VENUE = ("url", "redis", "api_token")
 
 @click.command()
 @config_option
-@click.option("--as-of", metavar="DATE", help="The session to reconcile [default: the last ended].")
+@click.option(
+    "--as-of",
+    metavar="DATE",
+    help="The session to reconcile, YYYY-MM-DD [default: the last one that has ended].",
+)
 @click.option(
     "--known-at",
     metavar="TIME",
-    help="Read back what was told until then (UTC, e.g. 2026-05-15T08:00): nothing is fetched.",
+    help="Print what was reported until this time (UTC, such as 2026-05-15T08:00), as it was "
+    "reported; with --as-of, for that session. Nothing is fetched.",
 )
-@click.option("--account", "accounts", multiple=True, metavar="ID", help="Only this account.")
-@click.option("--no-fetch", is_flag=True, help="Use the evidence that earlier runs stored.")
-@click.option("--no-page", is_flag=True, help="Do not page anyone.")
+@click.option(
+    "--account",
+    "accounts",
+    multiple=True,
+    metavar="ID",
+    help="Reconcile only this account and its bots; may be repeated.",
+)
+@click.option(
+    "--no-fetch", is_flag=True, help="Ask no venue and need no venue key: use the stored evidence."
+)
+@click.option("--no-page", is_flag=True, help="Send no page.")
 @json_option
 @verbose_option
 def run(
@@ -55,11 +68,11 @@ def run(
     is_json: bool,
     verbosity: int,
 ) -> int:
-    """Reconcile: fetch, compute, judge, publish, page.
+    """Reconcile a session: fetch, compute, judge, publish, page.
 
-    Without --as-of, --account and --no-fetch it is the night that cron calls: sessions that were
-    missed are caught up first, a backup is made, and a run that fails is paged. With --json the
-    last session's document is printed; the exit code is that of the worst.
+    Without --as-of, --account and --no-fetch it is the nightly run that cron starts. It catches up
+    on missed sessions first, makes a backup, and pages if it fails. --json prints the document of
+    the last session. The exit code is that of the worst session.
     """
     log(verbosity)
     session = None if as_of is None else read_date(as_of)

@@ -28,12 +28,20 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--at", "at", metavar="HH:MM", help="Hold this time (UTC) against the opens.")
+@click.option(
+    "--at",
+    "at",
+    metavar="HH:MM",
+    help="Compare this time (UTC) with the opens, in place of the best one.",
+)
 @config_option
 @json_option
 @verbose_option
 def schedule(at: str | None, config_path: Path, is_json: bool, verbosity: int) -> int:
-    """Print the line for cron and for systemd that fits, and when the night runs next."""
+    """Print the lines for cron and systemd that fit, and when the next run starts.
+
+    It warns about a time that is too late for an open.
+    """
     log(verbosity)
     daily = None if at is None else read_time(at, "--at")
     config = load_config(config_path, with_secrets=False)

@@ -21,15 +21,15 @@ from recon.system.output import note
 
 @click.command()
 @config_option
-@click.option("--once", is_flag=True, help="Look once, and end; to be run every period.")
+@click.option("--once", is_flag=True, help="Look once and end: for cron, once each period.")
 @json_option
 @verbose_option
 def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
-    """Watch the bots' heartbeats and the nights' deadline, and page when one is not kept.
+    """Watch the bots' heartbeats and the deadline of each session, and page if either fails.
 
-    Stays until it is told to stop: it exits 143 for SIGTERM, 130 for SIGINT. With --once it exits 0
-    where all is well, 1 where an incident stands or nothing was published an hour before an open, 3
-    where a bot has not been seen yet.
+    It runs until a signal ends it: SIGTERM exits 143, SIGINT 130. With --once it exits 0 if all is
+    well, 1 if an incident stands or a session is not published an hour before the next open, and 3
+    if a bot has not been seen yet.
     """
     log(verbosity)
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})

@@ -353,24 +353,41 @@ RENAMED = {
 
 
 class Recon(_Section):
-    """`[recon]`: the state, tolerances, the limits of mappings, who signs off, who is pinged."""
+    """The state folder, the tolerances, sign-offs, and the dead-man's switch."""
 
     state: FilePath = Path("state")
+    """The folder of the warehouse, the control database, the reports and the backups. recon gives
+    it mode 0700."""
     tolerance_pct: Money = Decimal("0.5")
+    """The divergence that is allowed, in percent of the broker net."""
     tolerance_abs: Money = Decimal("1.00")
+    """The divergence that is allowed, in the account's currency. The larger of the two tolerances
+    applies."""
     sign_off_by: Whole = Field(default=1, ge=1, le=2)
+    """How many people must sign the same amount before a sign-off counts."""
     crypto_opens: UtcTime = time(13)
+    """The open of accounts without a calendar, in UTC. The result is needed one hour before it: see
+    `recon schedule` and the deadline of `recon watch`."""
     ping: PingUrl | None = None
+    """The web address of a dead-man's switch, as a secret. `allow_plain_http = true` may stand
+    beside the secret's name."""
     limits: Limits = Field(default_factory=Limits)
+    """The limits on each bot database and on each mapping."""
 
 
 class OpeningLot(_Section):
-    """What an account held when its window began: signed, and at what cost, where that is known."""
+    """One lot that an account held when its window began: its signed quantity and its price."""
 
     instrument: Text
+    """The instrument that the account held when its window began, by the venue's name. Write one
+    entry for each lot, the oldest first."""
     qty: SignedQty
+    """The quantity in contracts or shares. It is negative for a short position."""
     price: Price | None = None
+    """The price that was paid. Without it the cost is unknown, and quantity that is closed stays
+    unproven until the position has been flat once."""
     side: Literal["net", "long", "short"] = "net"
+    """OKX in long/short mode: `long` or `short`."""
 
     @model_validator(mode="after")
     def _is_on_its_side(self) -> Self:
@@ -380,40 +397,72 @@ class OpeningLot(_Section):
 
 
 class _Account(_Section):
+    """The keys of every account, whatever its venue."""
+
     id: Name
+    """The account's name: letters, digits, `-`, `_` and `.`, beginning with a letter or a digit."""
     currency: Coin
+    """The currency of every figure of the account, such as `USDT`. An IBKR account takes an ISO
+    code, such as `USD`."""
     since: Day
+    """The first session of the window. The account was flat then, or `opening` lists its lots. The
+    date is not in the future and not before the calendar begins. `recon check` names the first date
+    that the venue still serves."""
     allow_plain_http: Yes = False  # above base_url, which is held to it
+    """`true` lets the key go to `base_url` without TLS."""
     base_url: BaseUrl | None = None
+    """Another address of the venue, such as OKX's other regions (`https://eea.okx.com`,
+    `https://us.okx.com`) or a proxy. It replaces every host of an exchange that has several. The
+    keys are sent to it."""
     opening: tuple[OpeningLot, ...] = ()
+    """The lots that the account held when its window began."""
     max_fetch_mb: int = Field(default=128, gt=0, le=4096)
+    """How many MB one fetch of the account reads at most, decompressed. At 128 a fetch uses up to
+    800 MB of memory."""
 
 
 class OkxAccount(_Account):
-    """One OKX account, read through its REST API with a key that can only read."""
+    """One OKX account, read through OKX's API with a key that can only read."""
 
     venue: Literal["okx"]
+    """OKX, through its API."""
     mode: Literal["live", "demo"] = "live"
+    """`demo` is OKX's demo trading. Its keys are made in demo mode."""
     lots: Method = "average"
+    """The method that matches closed quantity with lots."""
     calendar: None = None
+    """An OKX account has no calendar: its sessions are UTC days."""
     instrument_types: tuple[OkxInstrumentType, ...] = Field(default=("SWAP",), min_length=1)
+    """The instrument types that the account may hold."""
     api_key: Secret
+    """The API key. It may read and nothing else: recon refuses a key that can trade or withdraw."""
     api_secret: Secret
+    """The secret of the API key."""
     passphrase: Secret
+    """The passphrase of the API key."""
 
 
 class FlexAccount(_Account):
     """One Interactive Brokers account, read from its Flex statements."""
 
     venue: Literal["ibkr-flex"]
+    """Interactive Brokers, through Flex statements."""
     currency: IsoCurrency
+    """The base currency of the account: an ISO code, such as `USD`."""
     mode: Literal["live", "paper"] = "live"
+    """A note for the reader: the token decides whether the account is live or paper."""
     lots: Method = "fifo"
+    """The method that matches closed quantity with lots."""
     calendar: CalendarName = "XNYS"
+    """The exchange whose trade dates are the sessions."""
     broker_account: Text | None = None
+    """The account number (`U…`). It is needed where the statements hold several accounts."""
     query_id: str | None = None
+    """The number of the Activity Flex query, for the web service."""
     token: Secret | None = None
+    """The token of the Flex Web Service."""
     files: Pattern | None = None
+    """A pattern of downloaded statements, in place of `query_id` and `token`."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
@@ -427,21 +476,38 @@ class FlexAccount(_Account):
 
 
 class TwsAccount(_Account):
-    """One Interactive Brokers account, read from a running TWS or IB Gateway: provisional."""
+    """One Interactive Brokers account, read from a running TWS or IB Gateway."""
 
     venue: Literal["ibkr-tws"]
+    """Interactive Brokers, through a running TWS or IB Gateway. Its figures are provisional."""
     currency: IsoCurrency
+    """The base currency of the account: an ISO code, such as `USD`."""
     mode: Literal["live", "paper"] = "live"
+    """A note for the reader, and the default of `port`: the login of TWS decides whether the
+    account is live or paper."""
     lots: Method = "fifo"
+    """The method that matches closed quantity with lots."""
     calendar: CalendarName = "XNYS"
+    """The exchange whose trade dates are the sessions."""
     base_url: None = None
+    """A TWS account has no web address."""
     allow_plain_http: Literal[False] = False
+    """A TWS account has no web address."""
     host: Host = "127.0.0.1"
+    """The host on which TWS listens."""
     port: Whole | None = Field(default=None, gt=0, le=HIGHEST_PORT)
+    """The port of TWS: 7496 for live and 7497 for paper, unless set. IB Gateway listens on 4001
+    (live) or 4002 (paper)."""
     client_id: Whole = Field(default=900, ge=0, lt=2**31)
+    """The API client that recon is. Make it the Master API client ID of TWS, and use it for no bot.
+    """
     timezone: Zone = "America/New_York"
+    """The time zone of TWS: its day begins at midnight there, and times without a zone are in it.
+    """
     broker_account: Text | None = None
+    """The account number (`U…`). It is needed where the login of TWS has several accounts."""
     confirmed_by: str | None = None
+    """The `ibkr-flex` account whose statements confirm this account."""
 
     @property
     def address(self) -> tuple[str, int, int]:
@@ -451,23 +517,35 @@ class TwsAccount(_Account):
 
 
 class CcxtAccount(_Account):
-    """One account at any exchange that ccxt knows, read with a key that should only read.
+    """One account at an exchange that ccxt can read, with a key that should only read.
 
-    Which of the secrets an exchange wants, and whether it shows trades of named symbols alone, is
-    known to ccxt: what is missing is said before the night begins.
+    ccxt knows which secrets an exchange needs, and whether it serves trades by symbol only. A
+    missing key is an error before the run begins.
     """
 
     venue: str
+    """The id of an exchange of ccxt, such as `bybit`."""
     mode: Literal["live", "demo"] = "live"
+    """`demo` is the test environment of the exchange."""
     lots: Method = "average"
+    """The method that matches closed quantity with lots."""
     calendar: None = None
+    """A ccxt account has no calendar: its sessions are UTC days."""
     type: Literal["spot", "swap", "future"] | None = None
+    """The market type. Without it, the exchange's usual one."""
     sub_type: Literal["linear", "inverse"] | None = None
+    """The contract type. Without it, the exchange's usual one."""
     symbols: tuple[Text, ...] = ()
+    """The symbols whose trades are read. They are needed where an exchange serves trades by symbol
+    only."""
     api_key: Secret | None = None
+    """The API key. It should only be able to read: recon cannot check that at a ccxt exchange."""
     api_secret: Secret | None = None
+    """The secret of the API key."""
     passphrase: Secret | None = None
+    """The passphrase of the API key, where the exchange wants one."""
     wallet_address: Text | None = None
+    """The wallet address, in place of a key: for hyperliquid."""
 
 
 def _reader(value: Any) -> str | None:
@@ -491,14 +569,22 @@ Account = Annotated[
 
 
 class Heartbeat(_Section):
-    """Where a bot's beat is found, and how often it beats."""
+    """Where a bot writes its heartbeat, and how often it beats."""
 
     allow_plain_http: Yes = False  # above the places, which are held to it
+    """`true` lets a password in the address go without TLS."""
     file: FilePath | None = None
+    """The file that holds the heartbeat. Give one of `file`, `url` or `redis`. A bot that is alive
+    and has no fill at all is unproven."""
     url: Place | None = None
+    """The page that serves the heartbeat (HTTP GET). A URL with a password is named as a secret."""
     redis: Place | None = None
+    """The Redis that holds the heartbeat (`redis://…`, `rediss://…`). A URL with a password is
+    named as a secret."""
     key: str | None = Field(default=None, min_length=1)
+    """The key of the heartbeat in that Redis."""
     period_s: Whole = Field(default=60, gt=0, le=86400)
+    """How often the bot beats at least, in seconds."""
 
     @model_validator(mode="after")
     def _is_in_one_place(self) -> Self:
@@ -510,18 +596,33 @@ class Heartbeat(_Section):
 
 
 class Bot(_Section):
-    """One bot: what it owns, how its orders are known, and where its own books lie."""
+    """One bot: the instruments and orders that it owns, and its bot database."""
 
     id: Name
+    """The bot's name."""
     account: str
+    """The account that the bot trades."""
     instruments: tuple[Text, ...] = ()
+    """The instruments that only this bot owns, by the venue's names."""
     order_tag: str | None = Field(default=None, min_length=1)
+    """The prefix of the bot's order ids. Each bot of an account needs a tag of its own, and not one
+    that a library writes for every bot."""
     database: Annotated[str, AfterValidator(_database)]
+    """The bot database: `sqlite:///relative` or `sqlite:////absolute`; `csv`, `parquet` or `json`
+    in place of `sqlite`; `postgresql://user@host/database`. Several bots may name one database."""
     database_password: Secret | None = None
+    """The password of the PostgreSQL user."""
     mapping: Pattern = "auto"
+    """The mapping of the bot database: a shipped one such as `freqtrade`, a folder of your own, or
+    `auto`, which picks a shipped one by the columns."""
     costs_booked: Literal["at_close", "when_paid"] = "at_close"
+    """When the bot books costs: `at_close` with the trade to which they belong, or `when_paid` when
+    they are paid."""
     bar_s: Whole | None = Field(default=None, gt=0, lt=2**31)
+    """The length of the bot's bars in seconds: `3600` for an hour. Without it, a bot that reports
+    `last_bar_at` is held to one bar a day."""
     heartbeat: Heartbeat | None = None
+    """The bot's heartbeat, for `recon watch`."""
 
 
 class SharedDatabase(NamedTuple):
@@ -533,17 +634,20 @@ class SharedDatabase(NamedTuple):
 
 
 class Channel(_Section):
-    """One place where pages go: a URL, which is a secret, and from which severity on.
-
-    `base_url` stands in for Telegram's or PagerDuty's own address; `api_token`, of PagerDuty's REST
-    API, reads whether somebody there has acknowledged.
-    """
+    """One channel for pages: its URL, and the severity from which on it receives them."""
 
     url: Secret
+    """Where pages go: an apprise URL or an `https://` address, as a secret."""
     severity: Severity = "minor"
+    """The lowest severity that the channel receives."""
     allow_plain_http: Yes = False  # above base_url, which is held to it
+    """`true` lets pages and the channel's secret go without TLS."""
     base_url: BaseUrl | None = None
+    """Another address of Telegram or PagerDuty, such as a Bot API server of your own. Without it,
+    the service's own."""
     api_token: Secret | None = None
+    """PagerDuty: a read-only REST API key. With it, an acknowledgement in PagerDuty counts in
+    recon."""
 
     @property
     def revealed(self) -> tuple[str, str | None, str | None]:
@@ -553,20 +657,27 @@ class Channel(_Section):
 
 
 class Paging(_Section):
-    """`[paging]`: who must know, and who if nobody answers."""
+    """The channels for pages, and the channels for pages that nobody acknowledges."""
 
     channels: tuple[Channel, ...] = ()
+    """The channels that receive pages."""
     escalation: tuple[Channel, ...] = ()
+    """The channels that also receive a page that nobody has acknowledged."""
 
 
 class Config(_Section):
     """The whole of `recon.toml`."""
 
     path: Path
+    """The configuration file itself: no key of it."""
     recon: Recon = Recon()
+    """The state, the tolerances and the limits."""
     accounts: tuple[Account, ...]
+    """The venue accounts."""
     bots: tuple[Bot, ...] = ()
+    """The bots."""
     paging: Paging = Paging()
+    """The pages."""
 
     @property
     def folder(self) -> Path:

@@ -13,21 +13,7 @@ LEAST_MEMORY_MB = 128
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that one bot's database takes of a night: `[recon.limits]`, for each bot.
-
-    - `files`: files in a folder, or that a pattern matches.
-    - `file_mb`: the size of one file; of a SQLite file, its `-wal` included.
-    - `rows`: rows of all tables together.
-    - `columns`: columns of one table.
-    - `text_mb`: what is held in memory: a file's bytes, and the text of all values together, with
-      four bytes for each value.
-    - `value_kb`: the text of one value.
-    - `json_mb`, `json_values`: the size of one JSON file, and the values in it. Lines of JSON count
-      one by one. Values inside the nested columns of a Parquet file count as those of JSON do.
-    - `nesting`: how deep objects and lists lie in each other.
-    - `seconds`: the time from the first byte to the last.
-    - `parquet_memory_mb`: the memory of the process that decodes its Parquet files.
-    - `mapping_memory_mb`, `mapping_time_s`: the memory and the time of all queries of its mapping.
+    """The limits of one bot database and its mapping: `[recon.limits]`, for each bot.
 
     Raises ValueError for a limit below 1, and for less memory than `LEAST_MEMORY_MB`.
     """
@@ -35,18 +21,35 @@ class Limits:
     __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid"}
 
     files: int = 10_000
+    """The files in a folder, or the files that match a pattern."""
     file_mb: int = 4_000
+    """The size of one file in MB. A SQLite file counts with its `-wal`."""
     rows: int = 500_000
+    """The rows of all tables that the mapping reads, together."""
     columns: int = 1_000
+    """The columns of one table."""
     text_mb: int = 64
+    """The MB that are held in memory: the bytes of a file while it is read, and the text of all
+    values with four bytes for each value. 300,000 rows of 15 columns take about 60."""
     value_kb: int = 1_000
+    """The text of one value in KB."""
     json_mb: int = 100
+    """The size of one JSON file in MB. A file with one object on each line has no such limit if its
+    name ends in `.jsonl` or `.ndjson`."""
     json_values: int = 4_000_000
+    """The values in one JSON file, in one line of a file with one object on each line, or in one
+    nested column of a Parquet file."""
     nesting: int = 100
+    """The depth of objects and lists in JSON."""
     seconds: int = 300
+    """The seconds of one reading, from the first byte to the last."""
     parquet_memory_mb: int = 768
+    """The MB of memory of the process that decodes the Parquet files."""
     mapping_memory_mb: int = 768
+    """The MB of memory that the queries of the mapping use, with the bot's tables. The least is
+    128."""
     mapping_time_s: int = 300
+    """The seconds that all queries of the mapping take together."""
 
     def __post_init__(self) -> None:
         for one in fields(self):

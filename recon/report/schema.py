@@ -197,11 +197,21 @@ class JournalEnd(_Part):
     head: str
 
 
+class ChannelEntry(_Part):
+    """One channel of a page: whether it has taken the page, and why not."""
+
+    channel: str
+    status: str
+    reason: str
+
+
 class PageEntry(_Part):
-    """One page of the run, and whether every channel has taken it."""
+    """One page of the run. `status` is delivered where every channel has taken it."""
 
     page: str
-    status: str
+    status: Literal["delivered", "partial", "failed"]
+    title: str
+    channels: list[ChannelEntry]
 
 
 class Document(_Part):

@@ -346,7 +346,7 @@ def _check_heartbeat(config: Config, bot: Bot, look: Look) -> CheckItem:
 def _check_ping(config: Config) -> CheckItem:
     """Connect to the switch's host, and say no more than that: any request might be a ping."""
     if config.recon.ping is None:
-        note = "nobody notices when this machine is off: see recon.ping in the README"
+        note = "nobody notices when this machine is off: see docs/on-call/deadlines.md"
         return CheckItem("ping", "no address is configured", is_ok=True, notes=(note,))
     url = config.recon.ping.get_secret_value()
     untold = "nothing was pinged: whether it knows this check, the next night tells"

@@ -2,7 +2,7 @@
 
 The warehouse has one writer and, as DuckDB has it, no reader beside that. So what people and
 programs read is a copy, `published.duckdb`, small, whole, and renamed into place: its tables are
-`sql/published`, and `told`, the run's document.
+`sql/published`, and `reports`, the run's document.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def publish(state: Path, tables: Mapping[str, pa.Table], document: Mapping[str, 
 
     Raises StateError where what was written does not read the same.
     """
-    told = {"run": document["run"], "as_of": document["as_of"], "document": json.dumps(document)}
-    whole = {**tables, "told": pa.Table.from_pylist([told])}
+    report = {"run": document["run"], "as_of": document["as_of"], "document": json.dumps(document)}
+    whole = {**tables, "reports": pa.Table.from_pylist([report])}
     path = state / PUBLISHED
     with draft_of(path) as draft:
         draft.unlink(missing_ok=True)

@@ -28,19 +28,21 @@ from recon.run.schedule import schedule
 from tests.fuzz.door import fuzzed
 
 NOW = datetime(2026, 11, 20, 5, tzinfo=UTC)
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
 SECRET = "secret"
 
 
 def valid() -> list[dict[str, Any]]:
-    """Return the configurations that mutations begin with: the README's, the demo's, all keys."""
+    """Return what mutations begin with: documented configurations, the demo's, all keys."""
     demo = CONFIG.substitute(
         since="2026-03-01",
         okx_url="http://127.0.0.1:1",
         flex_url="http://127.0.0.1:2",
         query_id="1",
     )
-    blocks = re.findall(r"```toml[^\n]*\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    blocks = re.findall(r"```toml[^\n]*\n(.*?)```", text, re.DOTALL)
     account = [block for block in blocks if "[[accounts]]" in block and "[[bots]]" in block]
     return [tomllib.loads(text) for text in (demo, EVERY_KEY, *account)]
 

@@ -124,7 +124,7 @@ def test_a_reader_that_writes_keeps_no_other_from_the_next_night(
             for each in published.parent.glob(f"{PUBLISHED}*"):
                 shutil.copyfile(each, copy.with_name(each.name))
             with duckdb.connect(str(copy), read_only=True) as reader:
-                assert reader.execute("select as_of from told").fetchall() == [("2026-05-14",)]
+                assert reader.execute("select as_of from reports").fetchall() == [("2026-05-14",)]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_what_a_clock_that_was_ahead_has_told_silences_no_later_night(
         with Ledger(tmp_path / "state" / CONTROL) as ledger:
             assert ledger.published() == {"okx": AS_OF}
         with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
-            assert published.execute("select as_of from told").fetchall() == [("2026-05-14",)]
+            assert published.execute("select as_of from reports").fetchall() == [("2026-05-14",)]
         later = nightly(night(path, NOW + 2 * DAY))
     assert [one["as_of"] for one in later.documents] == ["2026-05-15", "2026-05-16"]
 

@@ -22,6 +22,7 @@ from recon.cli import run_cli
 from recon.demo.venues.okx_account import OkxAccount, Profile
 from recon.demo.venues.okx_server import OkxServer
 from recon.errors import LockedError, UsageError
+from recon.report.schema import Document as TypedDocument
 from recon.system.state_folder import locked_state
 from tests.conftest import slow_after
 from tests.support.fleet import (
@@ -739,8 +740,7 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "reopened",
         "last_action",
     }
-    [page] = document["pages"]
-    assert {"page", "status"} <= set(page)
+    assert TypedDocument.model_validate(document).as_json() == document
 
 
 def test_the_document_is_also_the_report_on_disk(traded: OkxAccount, tmp_path: Path) -> None:

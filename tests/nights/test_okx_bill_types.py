@@ -33,7 +33,7 @@ from tests.support.fleet import (
     serving,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "okx-bills.md"
+PAGE = Path(__file__).parents[2] / "docs" / "venues" / "okx-bills.md"
 CASH = ("transfer", "interest")
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

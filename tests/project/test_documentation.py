@@ -1,10 +1,13 @@
-"""What the code can do and what the README says must be the same."""
+"""What the code can do and what the documentation says must be the same."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from dataclasses import fields
+from importlib.util import find_spec
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -14,33 +17,35 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 
+from docs._generate.reference import (
+    command_reference,
+    commands,
+    configuration,
+    configuration_reference,
+    descriptions,
+    expand,
+)
 from recon import __version__
 from recon.cli import cli
 from recon.config.settings import Config
 from recon.core.limits import Limits
+from recon.core.records import Cause
 from recon.errors import ExitCode
 from recon.system.resources import sql_root
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = ROOT / "docs"
+EVERY_COMMAND = {"": cli, **commands()}
+KEYS = {key.name: key for section in configuration() for key in section.keys}
 
 
-def commands(group: click.Group) -> dict[str, click.Command]:
-    """Return every command by its words: `run`, `mapping new`."""
-    found: dict[str, click.Command] = {}
-    for name, command in group.commands.items():
-        inner = commands(command) if isinstance(command, click.Group) else {"": command}
-        found |= {f"{name} {within}".strip(): one for within, one in inner.items()}
-    return found
+def page(name: str) -> str:
+    return expand((DOCS / name).read_text(encoding="utf-8"))
 
 
-EVERY_COMMAND = commands(cli)
-COMMANDS = sorted(EVERY_COMMAND)
-
-
-def table(first_column: str) -> list[list[str]]:
-    """Return the rows of the README's table whose first column is called so."""
-    lines = README.splitlines()
+def table(name: str, first_column: str) -> list[list[str]]:
+    """Return the rows of a page's table whose first column is called so."""
+    lines = page(name).splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith(f"| {first_column} |"))
     rows = []
     for line in lines[start + 2 :]:
@@ -50,71 +55,105 @@ def table(first_column: str) -> list[list[str]]:
     return rows
 
 
-def options(command: click.Command) -> set[str]:
-    return {
-        text
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-        for text in (*parameter.opts, *parameter.secondary_opts)
-    }
-
-
-def arguments(command: click.Command) -> list[str]:
-    found = [each for each in command.params if isinstance(each, click.Argument)]
-    return [each.metavar or str(each.name).upper() for each in found]
-
-
-def documented_options() -> dict[str, set[str]]:
-    """Return the options that the README's table gives each command."""
-    found: dict[str, set[str]] = {name: set() for name in COMMANDS}
-    for names, of, _does in table("option"):
-        commands = COMMANDS if of == "all" else [name.strip() for name in of.split(",")]
-        for command in commands:
-            found.setdefault(command, set()).update(re.findall(r"--?[a-z-]+", names))
-    return found
+def options(command: click.Command) -> list[click.Option]:
+    return [each for each in command.params if isinstance(each, click.Option)]
 
 
 def test_every_command_is_documented_and_no_other() -> None:
-    named = [cell.strip("`").removeprefix("recon ") for cell, _ in table("command")]
-    typed = [" ".join([name, *arguments(EVERY_COMMAND[name])]) for name in COMMANDS]
-    assert sorted(named) == sorted(typed)
+    headings = re.findall(r"^## recon ?(.*)$", page("reference/cli.md"), re.MULTILINE)
+    assert sorted(headings) == sorted(EVERY_COMMAND)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_is_documented_with_its_command(name: str) -> None:
-    of_all = {"-h", "--help"}
-    assert documented_options()[name] - of_all == options(EVERY_COMMAND[name])
+@pytest.mark.parametrize("name", EVERY_COMMAND, ids=lambda name: name or "recon")
+def test_every_command_has_a_help_text_and_so_has_each_option(name: str) -> None:
+    command = EVERY_COMMAND[name]
+    assert command.help
+    for option in options(command):
+        assert option.help, option.opts
 
 
-def test_the_options_of_the_program_itself_are_documented() -> None:
-    assert documented_options()["recon"] == options(cli)
+@pytest.mark.parametrize("name", EVERY_COMMAND, ids=lambda name: name or "recon")
+def test_every_option_is_in_the_section_of_its_command(name: str) -> None:
+    section = f"{command_reference()}\n\n## ".partition(f"## {f'recon {name}'.strip()}\n")[2]
+    section = section.partition("\n\n## ")[0]
+    documented = set(re.findall(r"(?<![\w-])--?[a-z-]+", section.partition("| option |")[2]))
+    for option in options(EVERY_COMMAND[name]):
+        assert {*option.opts, *option.secondary_opts} <= documented
+
+
+def test_a_command_without_a_help_text_would_be_noticed() -> None:
+    group = click.Group("recon", commands={"new": click.Command("new")})
+    assert [command.help for command in commands(group).values()] == [None]
 
 
 def test_every_exit_code_is_documented_and_no_other() -> None:
-    assert [int(code) for code, _ in table("exit code")] == [int(code) for code in ExitCode]
+    documented = [int(code) for code, _ in table("reference/cli.md", "exit code")]
+    assert documented == [int(code) for code in ExitCode]
 
 
 def test_every_key_of_the_configuration_is_documented_and_no_other() -> None:
-    documented = [row[0].strip("`") for row in table("key") if "." in row[0]]
-    assert sorted(documented) == sorted(keys(Config) - {"path"})
+    documented = set(re.findall(r"^\| `([a-z_.]+)` \|", configuration_reference(), re.MULTILINE))
+    limits = {f"recon.limits.{one.name}" for one in fields(Limits)}
+    assert documented == settable_keys(Config) - {"path", "recon.limits"} | limits
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_has_a_description(key: str) -> None:
+    assert re.search(r"\w.*\.$", KEYS[key].description), f"put a docstring below {key} in its model"
+
+
+def test_a_key_without_a_description_would_be_noticed() -> None:
+    class Section(BaseModel):
+        described: int = 1
+        """A number."""
+        silent: int = 2
+
+    assert "silent" not in descriptions(Section)
 
 
 def test_every_default_is_the_documented_one() -> None:
-    stated = {row[0].strip("`"): row[1] for row in table("key") if "." in row[0]}
     for key, value in defaults(Config).items():
         for shown in value:
-            assert f"`{shown}`" in stated[key], f"{key}: {stated[key]}, and not {shown}"
+            rows = re.findall(rf"^\| `{key}` \|.*$", configuration_reference(), re.MULTILINE)
+            assert any(f"`{shown}`" in row for row in rows), f"{key}: {rows}, and not {shown}"
 
 
 def test_every_limit_is_documented_with_its_default() -> None:
-    stated = {row[0].strip("`"): row[1].strip("`") for row in table("limit")}
+    stated = {row[0].strip("`"): row[1].strip("`") for row in table("reference/limits.md", "limit")}
     assert stated == {one.name: f"{one.default:_}" for one in fields(Limits)}
 
 
+def test_every_cause_is_documented_and_no_other() -> None:
+    rows = table("trader/divergences.md", "cause")
+    named = [cause for row in rows for cause in re.findall(r"`(\w+)`", row[0])]
+    assert sorted(named) == sorted(get_args(Cause))
+    assert all(row[1] for row in rows)
+
+
 def test_every_shipped_mapping_is_documented() -> None:
+    text = page("trader/bot-databases.md")
     for folder in (sql_root() / "mappings").iterdir():
         if folder.is_dir():
-            assert f'mapping = "{folder.name}"' in README
+            assert f'mapping = "{folder.name}"' in text
+
+
+def test_every_page_is_in_the_contents_of_its_folder() -> None:
+    for path in DOCS.rglob("*.md"):
+        is_index = path.name == "index.md"
+        contents = path.parent.parent / "index.md" if is_index else path.parent / "index.md"
+        name = f"{path.parent.name}/index" if is_index else path.stem
+        if path != DOCS / "index.md":
+            lines = contents.read_text(encoding="utf-8").splitlines()
+            assert name in lines, f"{path}: not in the toctree of {contents}"
+
+
+@pytest.mark.skipif(find_spec("sphinx") is None, reason="`make docs` installs Sphinx")
+def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-b", "dummy", "-E", "-W", "--keep-going", "-q"]
+    done = subprocess.run(
+        [*command, str(DOCS), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_version_is_the_same_everywhere() -> None:
@@ -143,12 +182,12 @@ def models(annotation: Any) -> list[type[BaseModel]]:
     return []
 
 
-def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
+def settable_keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     """Return each key as a user would write it, sections joined by dots."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
         inner = models(field.annotation)
-        found |= {key for one in inner for key in keys(one, f"{prefix}{name}.")}
+        found |= {key for one in inner for key in settable_keys(one, f"{prefix}{name}.")}
         found |= set() if inner else {f"{prefix}{name}"}
     return found
 

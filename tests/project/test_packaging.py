@@ -23,7 +23,7 @@ from recon import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMED_BY_THE_USER = (
-    *("recon", "connectors", "sql", "tests", "cron"),
+    *("recon", "connectors", "sql", "tests", "cron", "docs"),
     *("pyproject.toml", "README.md"),
 )
 KINDS = (".py", ".sql", ".md", "biases.csv", "py.typed")
@@ -110,7 +110,9 @@ def test_no_registry_is_named_anywhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "lock", ["requirements.txt", "tests/ib_insync.txt", *LOCKS_OF_PEERS], ids=str
+    "lock",
+    ["requirements.txt", "requirements-docs.txt", "tests/ib_insync.txt", *LOCKS_OF_PEERS],
+    ids=str,
 )
 def test_every_locked_package_has_its_hashes(lock: str) -> None:
     text = (ROOT / lock).read_text(encoding="utf-8").replace("\\\n", " ")
@@ -124,15 +126,26 @@ def test_every_locked_package_has_its_hashes(lock: str) -> None:
 def test_every_dependency_is_locked() -> None:
     with (ROOT / "pyproject.toml").open("rb") as file:
         settings = tomllib.load(file)
-    project = settings["project"]
+    project, groups = settings["project"], settings["dependency-groups"]
     required = [
         *project["dependencies"],
         *(each for group in project["optional-dependencies"].values() for each in group),
-        *(each for group in settings["dependency-groups"].values() for each in group),
+        *groups["dev"],
     ]
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
-    locked = {_plain(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", text, re.MULTILINE)}
-    assert {_plain(re.split(r"[<>=\[ ]", each)[0]) for each in required} - locked == set()
+    assert groups.keys() == {"dev", "docs"}
+    for lock, wanted in {
+        "requirements.txt": required,
+        "requirements-docs.txt": groups["docs"],
+    }.items():
+        names = {_plain(re.split(r"[<>=\[ ]", each)[0]) for each in wanted}
+        assert names - _versions(lock).keys() == set()
+
+
+def test_both_locks_name_the_same_versions() -> None:
+    """Both are installed in one environment."""
+    one, other = _versions("requirements.txt"), _versions("requirements-docs.txt")
+    shared = one.keys() & other.keys()
+    assert {name: other[name] for name in shared} == {name: one[name] for name in shared}
 
 
 def test_the_top_level_is_what_the_user_named() -> None:
@@ -144,7 +157,7 @@ def test_ci_runs_the_tests_and_says_what_it_lacks(tmp_path: Path) -> None:
     (checkout / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", checkout / ".ci" / "run")
     (checkout / "Makefile").write_text(
-        "test:\n\t@echo shared data in $$RECON_SHARED_DATA\n", encoding="utf-8"
+        "docs:\n\ntest:\n\t@echo shared data in $$RECON_SHARED_DATA\n", encoding="utf-8"
     )
     command = [str(checkout / ".ci" / "run")]
     for missing in ("data", "cases", "hostile"):
@@ -179,6 +192,15 @@ def _tracked() -> list[Path]:
     else:
         found = list(ROOT.rglob("*.*"))
     return [path for path in found if path.is_file()]
+
+
+def _versions(lock: str) -> dict[str, list[str]]:
+    """Return the versions of each package in a lock: one for each platform that differs."""
+    found: dict[str, list[str]] = {}
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    for name, version in re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", text, re.MULTILINE):
+        found.setdefault(_plain(name), []).append(version)
+    return found
 
 
 def _plain(name: str) -> str:

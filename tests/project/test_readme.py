@@ -1,8 +1,9 @@
-"""The README, run: what it tells a newcomer to type is typed, in a copy of the checkout.
+"""The documentation, run: its commands are typed, in a copy of the checkout.
 
-Blocks tagged `sh` are one shell session, in their order. A block tagged with a language and a path
-is written to that path when its turn comes. Blocks tagged `text` are for reading, and blocks of
-TOML without a path are fragments, checked against the configuration's own model.
+Blocks tagged `sh` of the README and of docs/ are one shell session, in the order of SESSION. A
+block tagged with a language and a path is written to that path when its turn comes. Blocks tagged
+`text` are for reading, and blocks of TOML without a path are fragments, checked against the
+configuration's own model.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import duckdb
 import pytest
 
+from docs._generate.demo_picture import picture
+from docs._generate.reference import expand
 from recon.config.settings import load
 from recon.demo.venues.background import in_background
 from recon.demo.venues.okx_account import OkxAccount
@@ -35,8 +39,24 @@ from recon.demo.venues.okx_server import OkxServer
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
-VAULT = "desk/vaults/btc-trend.sqlite"
+PAGES = (
+    *("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"),
+    *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
+)
+SESSION = (
+    "README.md",
+    "docs/trader/divergences.md",
+    "docs/reference/cli.md",
+    "docs/on-call/breaks.md",
+    "docs/on-call/heartbeats.md",
+    "docs/on-call/pages.md",
+    "docs/server/schedule.md",
+    "docs/data/published.md",
+    "docs/server/backups.md",
+    "docs/data/document.md",
+)
+"""The pages whose commands are typed, one after the other."""
+VAULT = "desk/databases/btc-trend.sqlite"
 SAID_BY_THE_README = ("100.00", "90.85")
 """What the README's bot claims, and what is true of it."""
 
@@ -52,6 +72,13 @@ class Fence(NamedTuple):
 def fences(page: str) -> list[Fence]:
     found = re.findall(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return [Fence(*parts) for parts in found]
+
+
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+TOML = [fence.text for page in PAGES for fence in fences(text_of(page)) if fence.language == "toml"]
 
 
 @pytest.fixture
@@ -143,7 +170,12 @@ def desk(checkout: Path, venue: OkxServer, channel: Channel) -> tuple[Path, dict
     }
 
 
-def test_every_command_of_the_readme_does_what_it_says(
+def test_every_page_with_commands_is_in_the_session() -> None:
+    typed = {page for page in PAGES if any(f.language == "sh" for f in fences(text_of(page)))}
+    assert typed == set(SESSION)
+
+
+def test_every_command_of_the_documentation_does_what_it_says(
     desk: tuple[Path, dict[str, str]], venue: OkxServer, channel: Channel
 ) -> None:
     checkout, environment = desk
@@ -156,9 +188,10 @@ def test_every_command_of_the_readme_does_what_it_says(
     assert done.returncode == 0, said
     for row in _sample_rows():
         assert row in [line.split() for line in done.stdout.splitlines()], said
-    assert done.stdout.splitlines().count("exit status 1") == 8, said
+    assert done.stdout.splitlines().count("exit status 1") == 7, said
     assert done.stdout.splitlines()[-1] == "diverged"
     assert "FAIL" not in done.stdout, said
+    assert "btc-quantum" in picture(done.stdout), "the demo's output has a picture"
     titles = [page["title"] for page in channel.pages]
     assert [title.partition(": ")[2] for title in titles] == [
         "DIVERGED btc-trend",
@@ -176,7 +209,7 @@ def test_every_command_of_the_readme_does_what_it_says(
     assert channel.pages[2]["key"] == channel.pages[0]["key"]
 
 
-def test_every_key_of_the_document_is_in_the_readme(
+def test_every_key_and_column_of_what_is_published_is_documented(
     desk: tuple[Path, dict[str, str]], venue: OkxServer
 ) -> None:
     checkout, environment = desk
@@ -185,11 +218,17 @@ def test_every_key_of_the_document_is_in_the_readme(
     done = _recon(checkout, environment, "run", "--json", "--no-page")
 
     document = json.loads(done.stdout)
-    chapter = README.partition("## The JSON document")[2].partition("\n## ")[0]
-    words = set(re.findall(r"[a-z_]+", chapter))
+    words = set(re.findall(r"[a-z_]+", text_of("docs/data/document.md")))
     assert sorted(key for key in _keys(document) if key not in words) == []
     assert document["bots"][0]["window"]["claimed"] == SAID_BY_THE_README[0]
     assert document["bots"][0]["window"]["broker"]["net"] == SAID_BY_THE_README[1]
+    published = str(checkout / "desk" / "state" / "published.duckdb")
+    with duckdb.connect(published, read_only=True) as database:
+        columns = database.execute(
+            "select column_name from duckdb_columns() where not internal"
+        ).fetchall()
+    named = set(re.findall(r"`(\w+)`", text_of("docs/data/published.md")))
+    assert {column for (column,) in columns} - named == set()
 
 
 def test_a_second_run_finds_the_first_ones_lock(
@@ -207,7 +246,7 @@ def test_a_second_run_finds_the_first_ones_lock(
     assert "another run holds" in done.stderr
 
 
-@pytest.mark.parametrize("fragment", [f.text for f in fences(README) if f.language == "toml"])
+@pytest.mark.parametrize("fragment", TOML)
 def test_every_piece_of_configuration_is_one(
     fragment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,31 +270,36 @@ def test_every_piece_of_configuration_is_one(
 def test_make_has_the_targets_that_are_named() -> None:
     made = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for page in PAGES:
-        text = (ROOT / page).read_text(encoding="utf-8")
-        named = set(re.findall(r"^make (\w+)|`make (\w+)`", text, re.MULTILINE))
+        named = set(re.findall(r"^make (\w+)|`make (\w+)`", text_of(page), re.MULTILINE))
         assert {one or other for one, other in named} <= made, page
     assert {"setup", "demo", "test"} <= made
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_link_leads_somewhere(page: str) -> None:
-    text = (ROOT / page).read_text(encoding="utf-8")
-    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
-    anchors = {re.sub(r"[^a-z0-9 -]", "", each.lower()).replace(" ", "-") for each in headings}
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors, target
-        elif not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+    for target in re.findall(r"\]\(([^)\s]+)\)", text_of(page)):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            linked = (ROOT / page).parent / path if path else ROOT / page
+            assert linked.exists(), target
+            assert not anchor or anchor in _anchors(linked.read_text(encoding="utf-8")), target
+
+
+def _anchors(page: str) -> set[str]:
+    """Return the anchors of a page's headings, those of generated parts included."""
+    prose = re.sub(r"```.*?```", "", expand(page), flags=re.DOTALL)
+    headings = [each.lower() for each in re.findall(r"^#+ (.*)$", prose, re.MULTILINE)]
+    plain = {re.sub(r"[^a-z0-9 -]", "", each).replace(" ", "-") for each in headings}
+    return plain | {re.sub(r"[^a-z0-9]+", "-", each).strip("-") for each in headings}
 
 
 def _session(checkout: Path, venue: OkxServer) -> str:
-    """Return the README's blocks as one script: commands run, and files laid where they belong."""
+    """Return the blocks of SESSION as a script: commands run, files laid where they belong."""
     prepared = checkout.parent / "prepared"
     prepared.mkdir()
     lines = ["set -euo pipefail", f"root={shlex.quote(str(checkout))}"]
-    for number, fence in enumerate(fences(README)):
+    found = [fence for page in SESSION for fence in fences(text_of(page))]
+    for number, fence in enumerate(found):
         if fence.language == "sh":
             lines.append(fence.text)
         elif fence.path:

@@ -547,8 +547,8 @@ def test_each_kind_of_missing_evidence_has_its_words(
             assert "a fill is missing" not in reasons, reasons
 
 
-def test_the_readme_asks_for_every_field_that_is_needed() -> None:
-    asked = {section: fields for section, _, fields in table("section")}
+def test_the_documentation_asks_for_every_field_that_is_needed() -> None:
+    asked = {section: fields for section, _, fields in table("venues/ibkr-flex.md", "section")}
     query = (sql_root() / "staging" / "flex" / "fields.sql").read_text(encoding="utf-8")
     with duckdb.connect() as database:
         needed = database.execute(f"select section, box, kind, field from ({query})").fetchall()

@@ -196,12 +196,12 @@ def test_a_session_that_fails_stays_due_and_the_later_ones_are_told(
             ("2026-05-14", True),
         ]
         with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
-            assert published.execute("select as_of from told").fetchall() == [("2026-05-14",)]
+            assert published.execute("select as_of from reports").fetchall() == [("2026-05-14",)]
         done = nightly(night(path))
     assert [document["as_of"] for document in done.documents] == ["2026-05-12", "2026-05-14"]
     assert all(is_told for _, is_told in told(tmp_path))
     with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
-        assert published.execute("select as_of from told").fetchall() == [("2026-05-14",)]
+        assert published.execute("select as_of from reports").fetchall() == [("2026-05-14",)]
 
 
 def test_what_is_published_adds_up_to_what_is_told(traded: OkxAccount, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_what_is_published_adds_up_to_what_is_told(traded: OkxAccount, tmp_path:
         older = run(tmp_path, server, as_of=AS_OF - 3 * DAY)
         assert older["as_of"] == "2026-05-11"
     with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
-        [[as_of]] = published.execute("select as_of from told").fetchall()
+        [[as_of]] = published.execute("select as_of from reports").fetchall()
         sums = published.execute(
             "select scope, bot, sum(net), sum(open_costs) from sessions group by all order by all"
         ).fetchall()

@@ -101,7 +101,7 @@ def left_behind(folder: Path) -> dict[str, Any]:
     """Return all that a night leaves, but for the names of runs and the time that it took."""
     state = folder / "state"
     with duckdb.connect(str(state / PUBLISHED), read_only=True) as published:
-        [[run, as_of, told]] = published.execute("from told").fetchall()
+        [[run, as_of, told]] = published.execute("from reports").fetchall()
         tables = {
             name: published.execute(f"select * from {name} order by all").fetchall()
             for name in ("sessions", "open_lots")

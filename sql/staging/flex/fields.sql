@@ -1,6 +1,6 @@
 -- grain: one field of a Flex statement's rows that the numbers need; key: kind, field
 -- A query that does not tick a field leaves it out of every row of its section; a field that is ticked
--- and has no value is there, and empty. README's table of sections and fields lists each of them.
+-- and has no value is there, and empty. The table in docs/venues/ibkr-flex.md lists each of them.
 -- `box` is what IBKR calls the field where a query is made, `needed_of` the rows that need it (the
 -- names are those of staging/flex/missing.sql), `or_else` another field that says the same.
 -- `positions`: needed only where positions do not add up. `bots`: only where the account has bots,

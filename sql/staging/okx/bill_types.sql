@@ -1,7 +1,7 @@
 -- grain: one type of bill with one of its subtypes, as OKX documents them; key: bill_type, sub_type
 -- `kind` is what the entry is in the ledger. `finding` says why recon does not compute the entry, and
 -- is null where it does. OKX lists types and subtypes apart: a subtype stands under each type that its
--- name fits. A pair that is not here is a finding of its own (okx_findings). docs/okx-bills.md shows
+-- name fits. A pair that is not here is a finding of its own (okx_findings). docs/venues/okx-bills.md shows
 -- this table.
 with computed (bill_type, type_name, kind, sub_type, name) as (
   values
