@@ -81,7 +81,7 @@ def keep_claims(
                 read_at = _last_read(warehouse, bot, plan.of(bot.account).window.end)
                 _keep(warehouse, plan, one, rules, landed.get(bot.id), read_at)
         except EvidenceError as error:
-            unreadable[bot.id] = reason(error, f"books {bot.id}")
+            unreadable[bot.id] = reason(error, f"bot_database {bot.id}")
         if bot.id in unreadable:
             _forget(warehouse, bot)
     warehouse.build("claims")
@@ -172,7 +172,7 @@ def _asked(
     the bot's failure: the mapping runs in a database of its own. An error in a statement of the
     warehouse ends the night's transaction instead, and the night finds the bot at fault.
     """
-    with contained(f"books {mine.bot.id}"):
+    with contained(f"bot_database {mine.bot.id}"):
         answers = read_books(mine.mapping, schema, tables, limits=mine.limits)
         answers = named_by_venue(answers, account.venue)
         if read_at is not None:

@@ -182,7 +182,7 @@ def test_a_person_says_whose_an_order_is_and_may_say_so_again(
         assert typed(capsys, tmp_path, *words, "--bot", "alpha")[0] == 0
         assigned = run(tmp_path, server, bots=bots)
         assert statuses(assigned) == {"alpha": "agreed", "beta": "agreed"}
-        moved = {one["bot"]: one["why"] for one in assigned["restatements"]}
+        moved = {one["bot"]: one["reason"] for one in assigned["restatements"]}
         assert "1 assignment of" in moved["alpha"][0]
 
     status, out, _ = typed(capsys, tmp_path, "unowned", "--json")

@@ -27,7 +27,10 @@ def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
             (kind, lie, costs_booked, names_orders)
             for kind in KINDS
             for lie in LIES
-            for costs_booked, names_orders in (("payment", True), ("close", rng.random() < 0.5))
+            for costs_booked, names_orders in (
+                ("when_paid", True),
+                ("at_close", rng.random() < 0.5),
+            )
             if not (kind == "passivbot" and lie in OWN_PROFIT)
         )
     ]
@@ -43,7 +46,7 @@ def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
         assert sum(causes.values()) == off, about
         day = sum(Fraction(one["amount"]) for one in bot["session"]["causes"])
         assert day == Fraction(bot["session"]["divergence"]), about
-        if diary.costs_booked == "close":
+        if diary.costs_booked == "at_close":
             off -= causes.pop("timing", Fraction(0))
         if not off:  # a wrong quantity moves nothing where nothing is closed after it
             assert (diary.lie, any(causes.values())) == ("qty", False), about

@@ -67,7 +67,7 @@ class Nights:
         items = asyncio.run(drain())
         with Warehouse(self.folder / "w.duckdb") as warehouse, warehouse.transaction():
             self.runs += 1
-            stood = warehouse.land(f"r{self.runs}", "books", "b", items, now)
+            stood = warehouse.land(f"r{self.runs}", "bot_database", "b", items, now)
             configure(warehouse, [(ACCOUNT, account.window, account.days)], [bot.bot], now)
             assert keep_claims(warehouse, plan, {"b": Landed(items, stood)}, {}) == {}
         return any(isinstance(item, Coverage) and not item.is_snapshot for item in items)

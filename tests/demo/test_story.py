@@ -143,11 +143,11 @@ class TestTheStory:
             "net": "-373.00",
             "carried": "0",
         }
-        assert (quantum["amount"], quantum["divergence_pct"]) == ("1682.00", "450.94")
+        assert (quantum["divergence"], quantum["divergence_pct"]) == ("1682.00", "450.94")
         forgetful = bots["sol-forgetful"]["window"]
-        assert Decimal(forgetful["amount"]) == -Decimal(forgetful["broker"]["funding"])
-        assert 80 < Decimal(forgetful["amount"]) < 110
-        assert forgetful["broker"]["carried"] != "0"
+        assert Decimal(forgetful["divergence"]) == -Decimal(forgetful["broker"]["funding"])
+        assert 80 < Decimal(forgetful["divergence"]) < 110
+        assert forgetful["broker"]["open_costs"] != "0"
         assert {name: bot["status"] for name, bot in bots.items()} == {
             "btc-quantum": "diverged",
             "eth-honest": "agreed",
@@ -172,11 +172,11 @@ class TestTheStory:
                 "bot": name,
                 "status": "unproven",
                 "reasons": ["because"],
-                "causes": [],
                 "window": {
                     "claimed": None,
-                    "amount": None,
-                    "truth": dict.fromkeys(("gross", "fees", "funding", "net")),
+                    "divergence": None,
+                    "causes": [],
+                    "broker": dict.fromkeys(("gross", "fees", "funding", "net")),
                 },
             }
             for name in fleet.planted()

@@ -37,7 +37,7 @@ def now() -> datetime:
 
 def look(folder: Path, deadline_s: float = 5.0, **heartbeat: Any) -> Reading:
     bot = Bot.model_validate(
-        {"id": "btc", "account": "okx", "books": "sqlite:///b", "heartbeat": heartbeat}
+        {"id": "btc", "account": "okx", "database": "sqlite:///b", "heartbeat": heartbeat}
     )
     [seen] = read_beats([bot], folder, now, deadline_s=deadline_s).values()
     assert seen.at == now()

@@ -29,7 +29,9 @@ def _looked(folder: Path, heartbeat: dict[str, str]) -> dict[str, Look]:
     """Look at one bot's heartbeat, and at a good one beside it."""
     (folder / "eth.json").write_text(json.dumps({**SAID, "bot": "eth"}))
     bots = [
-        Bot.model_validate({"id": name, "account": "okx", "books": "sqlite:///b", "heartbeat": at})
+        Bot.model_validate(
+            {"id": name, "account": "okx", "database": "sqlite:///b", "heartbeat": at}
+        )
         for name, at in (("btc", heartbeat), ("eth", {"file": "eth.json"}))
     ]
     looks = read_beats(bots, folder, lambda: AT, deadline_s=0.5)

@@ -129,7 +129,7 @@ def test_any_exception_in_fetching_is_its_sources_failure_and_is_over_the_next_n
         is_bot = "bot" in entry
         assert entry["status"] == ("unproven" if is_bot else "failed")
         assert entry["window"]["claimed" if is_bot else "net"] is None
-        source = f"{'books' if is_bot else 'okx'} {name}: {type(error).__name__}"
+        source = f"{'bot_database' if is_bot else 'okx'} {name}: {type(error).__name__}"
         assert any(line.startswith(source) for line in logged)
 
 

@@ -152,7 +152,7 @@ def test_what_was_signed_off_stops_counting_and_is_shown_for_ever(desk: Desk) ->
     explained = desk.said("explain", "btc", "--as-of", str(AS_OF + 7 * DAY))
     assert (explained["status"], explained["window"]["divergence"]) == ("agreed", "500.00")
     [gone] = desk.said("breaks", "--all")["breaks"]
-    assert "beyond what anna signed off as of 2026-05-14" in gone["why"]
+    assert "beyond what anna signed off as of 2026-05-14" in gone["last_action"]["reason"]
 
 
 def test_what_comes_on_top_of_it_counts(desk: Desk) -> None:

@@ -64,7 +64,7 @@ def tables(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
     with duckdb.connect(str(folder / "state" / "warehouse.duckdb"), read_only=True) as warehouse:
         names = warehouse.execute(
             "select schema_name || '.' || table_name from duckdb_tables() "
-            "where schema_name in ('evidence', 'lots', 'pnl', 'proofs', 'breaks', 'books')"
+            "where schema_name in ('evidence', 'lots', 'pnl', 'proofs', 'breaks', 'bot_database')"
         ).fetchall()
         return {
             name: sorted(warehouse.execute(f"from {name}").fetchall(), key=repr)
@@ -328,7 +328,7 @@ def test_a_bot_that_books_costs_as_they_are_paid_is_held_against_what_was_paid(
     book.funding(BTC, LAST_DAY + HOUR, amount="-7")
     claims = ((LAST_DAY + HOUR, "-9.00"),)
 
-    for costs_booked, status in (("payment", "agreed"), ("close", "diverged")):
+    for costs_booked, status in (("when_paid", "agreed"), ("at_close", "diverged")):
         bot = Trader(costs_booked=costs_booked, claims=claims)
         document = one_night(tmp_path / costs_booked, book, bots=(bot,))
         assert bot_of(document, "btc")["status"] == status

@@ -61,7 +61,7 @@ def test_each_value_says_how_it_was_come_by(tmp_path: Path) -> None:
     book.trade("LTC-USDT", "buy", 1, 80, OPENING + 6 * DAY, fee="-0.001")
     with serving(book) as server:
         run(tmp_path, server, desk=DESK)
-    found = rows(tmp_path, "select instrument, valued from evidence.fills order by seq")
+    found = rows(tmp_path, "select instrument, valuation from evidence.fills order by seq")
     assert found == [
         (INVERSE, "estimated"),
         (INVERSE, "estimated"),

@@ -66,7 +66,7 @@ def test_a_late_fill_says_what_moved_from_what_to_what_and_why(tmp_path: Path) -
     before, after, difference = map(Decimal, moved["btc"])
     assert after - before == difference != 0
     [row] = [r for r in document["restatements"] if r["bot"] == "btc" and r["session"] == session]
-    assert row["why"] == [f"2 fills of {BTC}, session {session}, came, changed or went"]
+    assert row["reason"] == [f"2 fills of {BTC}, session {session}, came, changed or went"]
     total = [Decimal(d["bots"][0]["window"]["broker"]["net"]) for d in (first, document)]
     changes = [Decimal(r["moved"]) for r in document["restatements"] if r["bot"] == "btc"]
     assert total[1] - total[0] == sum(changes)
@@ -93,7 +93,7 @@ def test_it_restates_the_sessions_after_it_too(tmp_path: Path) -> None:
     sessions = {row["session"] for row in document["restatements"]}
     assert sessions == {(NOW - DAY).date().isoformat()}
     [row] = [row for row in document["restatements"] if row["bot"] == "btc"]
-    assert (NOW - 5 * DAY).date().isoformat() in row["why"][0]
+    assert (NOW - 5 * DAY).date().isoformat() in row["reason"][0]
 
 
 def test_other_settings_are_named_as_the_reason(tmp_path: Path) -> None:

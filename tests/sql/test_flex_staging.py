@@ -175,7 +175,7 @@ def test_a_fill_has_every_column_with_its_sign(warehouse: Warehouse, tmp_path: P
             "multiplier": Decimal(1), "is_inverse": False, "currency": "USD",
             "fee": Decimal(-1), "fee_currency": "USD", "rate": Decimal(1), "order_id": "O1",
             "order_tag": "bot-7", "trade_id": "T1", "broker_pnl": Decimal(0), "is_system": False,
-            "valued": "exact", "proceeds": None, "to_instrument": None, "exercise_id": None,
+            "valuation": "exact", "proceeds": None, "to_instrument": None, "exercise_id": None,
         }
     ]  # fmt: skip
     assert table(warehouse, "quarantine") == table(warehouse, "findings") == []
