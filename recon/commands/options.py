@@ -64,13 +64,16 @@ def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> C
     read, as that user's secrets are closed to this one.
     """
     from recon.config.settings import load, state_folder
-    from recon.run.migration import migrate
+    from recon.control import version_1
     from recon.system.state_folder import assert_ours
 
     if (state := state_folder(path)) is not None:
         assert_ours(state)
     config = load(path, with_secrets=with_secrets)
-    migrate(config.state)
+    if (config.state / version_1.FILE).exists():
+        from recon.run.migration import migrate
+
+        migrate(config.state)
     return config
 
 

@@ -156,18 +156,18 @@ def test_it_is_frozen(path: Path) -> None:
         (
             "sqlite:///vaults/btc-quantum.sqlite",
             "postgresql://bot:canary@host/db",
-            "bots.btc-quantum.books: a password is never written here: take it out",
+            "bots.btc-quantum.database: a password is never written here: take it out",
         ),
         (
             "sqlite:///vaults/btc-quantum.sqlite",
             "postgresql:///db?host=/run&password=canary",
-            "bots.btc-quantum.books: a password is never written here: take it out",
+            "bots.btc-quantum.database: a password is never written here: take it out",
         ),
         *(
             (
                 "sqlite:///vaults/btc-quantum.sqlite",
                 f"postgresql://{wrong}",
-                f"books: {what}: write",
+                f"database: {what}: write",
             )
             for wrong, what in [
                 ("host:badport/db", "its host or its port cannot be read"),
@@ -183,7 +183,7 @@ def test_it_is_frozen(path: Path) -> None:
         (
             "sqlite:///vaults/btc-quantum.sqlite",
             "postgresql://bot:canary%00@host/db",
-            "books: it has a control character: write it without",
+            "database: it has a control character: write it without",
         ),
         (
             'costs_booked = "at_close"',
@@ -314,7 +314,9 @@ def test_equal_tags_are_refused_and_tags_that_begin_alike_are_warned_of(path: Pa
     assert 'the order_tag "ethx" of bot0 begins with "eth", the order_tag of bot1' in warning
     assert load(tagged(path, "eth", "et-h")).warnings == []
     elsewhere = tagged(path, "eth").read_text()
-    other = '[[bots]]\nid = "o"\naccount = "ibkr-paper"\norder_tag = "ethx"\nbooks = "csv:///x"\n'
+    other = (
+        '[[bots]]\nid = "o"\naccount = "ibkr-paper"\norder_tag = "ethx"\ndatabase = "csv:///x"\n'
+    )
     path.write_text(elsewhere.replace("[paging]", other + "[paging]"))
     assert load(path).warnings == [], "an order belongs to one account"
 

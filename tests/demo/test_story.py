@@ -73,7 +73,7 @@ class TestTheStory:
         day = story_day(datetime.now(UTC))
         for part in (
             "DIVERGED btc-quantum, sol-forgetful",
-            "claimed 1309.00 USDT, truth -373.00",
+            "claimed 1309.00 USDT, broker net -373.00",
             "divergence 1682.00 (450.94%)",
             "-1,650.00",
             "delivered",
@@ -141,7 +141,7 @@ class TestTheStory:
             "funding": "0",
             "other": "0",
             "net": "-373.00",
-            "carried": "0",
+            "open_costs": "0",
         }
         assert (quantum["divergence"], quantum["divergence_pct"]) == ("1682.00", "450.94")
         forgetful = bots["sol-forgetful"]["window"]
