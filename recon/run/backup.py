@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, NamedTuple
 
+from recon.control import version_1
 from recon.control.ledger import CONTROL, Ledger
 from recon.control.manifests import Manifest
 from recon.core.records import Clock
@@ -168,11 +169,14 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
         for each, expected in said["files"].items():
             if _hash(folder / each) != expected:
                 raise StateError(f"{folder / each} is damaged: name another backup: {there}")
+        sources = {WAREHOUSE: WAREHOUSE, CONTROL: CONTROL}
+        if version_1.FILE in said["files"]:  # both files are migrated when they are opened
+            sources[CONTROL] = version_1.FILE
         files = [WAREHOUSE, *([] if is_sound(state / CONTROL) else [CONTROL])]
         with ExitStack() as until_copied:  # all of them before any is put in place
             drafts = {each: until_copied.enter_context(draft_of(state / each)) for each in files}
             for each, draft in drafts.items():
-                copy_file(folder / each, draft)
+                copy_file(folder / sources[each], draft)
                 _sync(draft)
             (state / SET_ASIDE).mkdir(exist_ok=True)
             aside = Path(mkdtemp(prefix=f"{now():%Y-%m-%dT%H%M%S}-", dir=state / SET_ASIDE))
@@ -183,7 +187,8 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
                 draft.rename(state / each)
         sync_folder(state)
         with Ledger(state / CONTROL) as ledger:
-            held = Manifest(said["rows"], said["sha256"])
+            rows = {version_1.TABLES.get(name, name): n for name, n in said["rows"].items()}
+            held = Manifest(rows, said["sha256"])
             ledger.restored(folder.name, held, who=who, user=user, at=now())
         return Restored(folder.name, tuple(files), aside)
 

@@ -6,8 +6,10 @@ The folder is `tests/support/data/state_version_1.tar.xz`: two sessions of the a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import sqlite3
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
@@ -23,6 +25,7 @@ from recon.control import version_1
 from recon.control.ledger import CONTROL, Ledger
 from recon.errors import ConfigError, LockedError
 from recon.report.schema import Document
+from recon.run.backup import restore
 from recon.run.migration import SET_ASIDE, migrate
 from recon.run.nightly import Night, read_back, run_night
 from recon.system.state_folder import locked_state
@@ -164,6 +167,40 @@ def test_a_migration_that_was_killed_goes_on(folder: Path, killed: Callable[[Pat
         schemas = {name for (name,) in db.sql("select schema_name from duckdb_tables()").fetchall()}
     assert {"raw", "reports", "bot_trades"} <= schemas
     assert not schemas & {"told", "known", "earlier", "books", "touched", "changes"}
+
+
+@pytest.mark.parametrize("has_control", [True, False])
+def test_a_backup_of_version_1_is_put_back(folder: Path, has_control: bool) -> None:
+    state = folder / "state"
+    with closing(sqlite3.connect(state / version_1.FILE)) as db:
+        [rows, sha256] = db.execute(
+            "select rows, sha256 from manifests order by manifest desc limit 1"
+        ).fetchone()
+        [run] = db.execute("select run from runs order by rowid desc limit 1").fetchone()
+    backup = state / "backups" / f"2026-05-14-{run}"
+    backup.mkdir(parents=True)
+    for name in ("warehouse.duckdb", version_1.FILE):
+        shutil.copy(state / name, backup / name)
+    said = {
+        "as_of": "2026-05-14",
+        "run": run,
+        "at": NEXT_NIGHT.isoformat(),
+        "rows": json.loads(rows),
+        "sha256": sha256,
+        "files": {
+            name: hashlib.sha256((backup / name).read_bytes()).hexdigest()
+            for name in ("warehouse.duckdb", version_1.FILE)
+        },
+    }
+    (backup / "manifest.json").write_text(json.dumps(said))
+    migrate(state)
+    if not has_control:
+        (state / CONTROL).unlink()
+    restored = restore(state, who="operator", user="ops", now=lambda: NEXT_NIGHT)
+    assert restored.files == ("warehouse.duckdb", *(() if has_control else (CONTROL,)))
+    document = a_night(folder)
+    assert document["restatements"] == []
+    assert {one["break"] for one in document["breaks"]} >= {BREAK}
 
 
 def test_a_run_of_version_1_that_is_under_way_is_left_alone(folder: Path) -> None:
