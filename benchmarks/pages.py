@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from benchmarks.promises import Line, Run, Target
 from recon.control.ledger import Ledger
 from recon.core.page import Page
-from recon.paging.channels import Outlet
+from recon.paging.channels import Recipient
 from recon.paging.delivery import deliver
-from recon.paging.notifiers import understood
+from recon.paging.notifiers import parse_channel
 
 CHANNELS = 8
 REPEATS = 5
@@ -28,12 +28,15 @@ def measure(run: Run) -> list[Line]:
     folder.mkdir()
     slowest, first = [], []
     with _channel() as (url, arrived), Ledger(folder / "control.sqlite") as ledger:
-        outlets = [Outlet(f"{n}", understood(f"{url}/{n}"), "minor") for n in range(CHANNELS)]
+        recipients = [
+            Recipient(f"{n}", f"webhook {n}", parse_channel(f"{url}/{n}"), "minor")
+            for n in range(CHANNELS)
+        ]
         for turn in range(REPEATS):
             arrived.clear()
             decided = time.monotonic()
             ledger.enqueue(Page(f"{turn}", "a page", "1682.00", "major"), _now())
-            deliver(folder, ledger, outlets, _now, run.note)
+            deliver(folder, ledger, recipients, _now, run.note)
             first.append(min(arrived) - decided)
             slowest.append(max(arrived) - decided)
     detail = f"the first of {CHANNELS} after {max(first):.2f} s; the slowest of {REPEATS} turns"

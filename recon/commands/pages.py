@@ -1,4 +1,4 @@
-"""The command of the outbox: what waits is sent, or a drill. Asks no venue."""
+"""`recon page`: send the messages in the outbox, or a drill. Asks no venue."""
 
 from __future__ import annotations
 
@@ -51,19 +51,19 @@ COMMANDS = (page,)
 
 def _send(config: Config, *, is_json: bool) -> int:
     from recon.control.ledger import CONTROL
-    from recon.paging.acknowledgements import Listener
-    from recon.paging.channels import outlets
+    from recon.paging.acknowledgements import ReplyPoller
+    from recon.paging.channels import recipients
     from recon.paging.delivery import Delivered, deliver
 
     def now() -> datetime:
         return datetime.now(UTC)
 
-    channels = outlets(config.paging)
+    channels = recipients(config.paging)
     acknowledged: list[str] = []
     done = Delivered(0, 0, [])
     if (config.state / CONTROL).exists():  # else no run yet, so nothing to send
-        with open_ledger(config) as ledger, Listener(ledger, channels, now, _note) as listener:
-            acknowledged = listener.listen(waits=True)
+        with open_ledger(config) as ledger, ReplyPoller(ledger, channels, now, _note) as poller:
+            acknowledged = poller.poll(waits=True)
             done = deliver(config.state, ledger, channels, now, _note)
     if is_json:
         failed = [{"channel": name, "reason": reason} for name, reason in done.failed]
@@ -74,10 +74,10 @@ def _send(config: Config, *, is_json: bool) -> int:
 
 
 def _test(config: Config, *, is_json: bool) -> int:
-    from recon.paging.channels import outlets
+    from recon.paging.channels import recipients
     from recon.paging.drill import drill
 
-    shown = drill(outlets(config.paging), datetime.now(UTC))
+    shown = drill(recipients(config.paging), datetime.now(UTC))
     if is_json:
         print_json({"schema": 1, "channels": shown})
     else:

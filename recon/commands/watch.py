@@ -35,7 +35,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
     config = load_config(config_path, with_secrets={"url", "redis", "api_token"})
     from recon.control.ledger import CONTROL, Ledger
     from recon.monitor.watch import Watch, exit_code, look_once, stay
-    from recon.paging.channels import outlets
+    from recon.paging.channels import recipients
     from recon.system.interruption import Stop
     from recon.system.state_folder import locked_state, storing
 
@@ -47,7 +47,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
 
             print_watch(document)
 
-    outlets(config.paging)  # a channel that cannot be used is refused before anything needs it
+    recipients(config.paging)  # a channel that cannot be used is refused before anything needs it
     try:
         with (
             storing(config.state),

@@ -636,6 +636,9 @@ class SharedDatabase(NamedTuple):
 class Channel(_Section):
     """One channel for pages: its URL, and the severity from which on it receives them."""
 
+    id: Name | None = None
+    """The name of the channel in messages, unique. Without it, its service and number:
+    `telegram 1`."""
     url: Secret
     """Where pages go: an apprise URL or an `https://` address, as a secret."""
     severity: Severity = "minor"
@@ -710,6 +713,8 @@ class Config(_Section):
             raise ValueError("accounts: there is none: add an [[accounts]] entry")
         accounts = _unique("account", (account.id for account in self.accounts))
         _unique("bot", (bot.id for bot in self.bots))
+        channels = (*self.paging.channels, *self.paging.escalation)
+        _unique("channel", (one.id for one in channels if one.id is not None))
         for bot in self.bots:
             if bot.account not in accounts:
                 raise ValueError(
@@ -846,13 +851,16 @@ def _state_of(values: Mapping[str, Any], folder: Path) -> Path:
 def _sound_channels(
     written: object, folder: Path, keys: Mapping[tuple[str, str], str]
 ) -> Iterator[Channel]:
+    context = {"folder": folder, "with_secrets": True, "keys": keys}
     for one in written if isinstance(written, list) else []:
-        bare = one
-        if isinstance(one, dict):  # nothing is sent with a token that only reads
-            bare = {key: value for key, value in one.items() if key != "api_token"}
-        with suppress(ValidationError):
-            context = {"folder": folder, "with_secrets": True, "keys": keys}
-            yield TypeAdapter(Channel).validate_python(bare, context=context)
+        # Nothing is sent with a token that only reads; a wrong name does not keep a page back.
+        for left_out in ({"api_token"}, {"api_token", "id"}):
+            bare = one
+            if isinstance(one, dict):
+                bare = {key: value for key, value in one.items() if key not in left_out}
+            with suppress(ValidationError):
+                yield TypeAdapter(Channel).validate_python(bare, context=context)
+                break
 
 
 def _unique(noun: str, names: Iterable[str]) -> set[str]:

@@ -34,8 +34,8 @@ from recon.control.breaks import Break, BreakObservation
 from recon.control.database import open_control
 from recon.control.heartbeat_incidents import Told
 from recon.control.manifests import Held, Manifest
-from recon.control.outbox import Unanswered, Waiting
-from recon.control.reply_cursors import Answer, Mark
+from recon.control.outbox import PendingMessage, Unacknowledged
+from recon.control.reply_cursors import Acknowledgement, Cursor
 from recon.control.sign_offs import Signature, SignedOff
 from recon.control.transaction import transaction
 from recon.core.calendars import Calendar
@@ -338,22 +338,24 @@ class Ledger:
         with transaction(self._db):
             outbox.enqueue(self._db, page, at)
 
-    def tend_pages(self, at: datetime) -> list[Waiting]:
-        """Repeat what nobody has answered, end what is over; return every message that waits."""
+    def refresh_outbox(self, at: datetime) -> list[PendingMessage]:
+        """Enqueue repeats, resolve incidents that are over; return every message to be sent."""
         with transaction(self._db):
-            outbox.tend(self._db, at)
-            found = outbox.waiting(self._db)
-            late = outbox.replaced(found)
-            outbox.settle(self._db, late, at)
-        return [one for one in found if one.id not in late]
+            outbox.repeat_and_resolve(self._db, at)
+            found = outbox.pending(self._db)
+            superseded = outbox.superseded(found)
+            outbox.settle(self._db, superseded, at)
+        return [one for one in found if one.id not in superseded]
 
-    def mark_page(self, message: int, channel: str, name: str, reason: str, at: datetime) -> None:
-        """Note what became of one attempt to send a message; no reason means delivered."""
+    def record_attempt(
+        self, message: int, channel: str, name: str, reason: str, at: datetime
+    ) -> None:
+        """Record one attempt to send a message through a channel; no reason means delivered."""
         with transaction(self._db):
-            outbox.mark(self._db, message, channel, name, reason, at)
+            outbox.record_attempt(self._db, message, channel, name, reason, at)
 
-    def settle_pages(self, messages: Collection[int], at: datetime) -> None:
-        """Note that of these messages nothing is left to send."""
+    def settle_messages(self, messages: Collection[int], at: datetime) -> None:
+        """Record that nothing is left to send of these messages."""
         with transaction(self._db):
             outbox.settle(self._db, messages, at)
 
@@ -361,9 +363,9 @@ class Ledger:
         """Return the incidents that stand and whose key begins so, the oldest first."""
         return outbox.standing(self._db, prefix)
 
-    def told_pages(self, key: str) -> list[dict[str, Any]]:
-        """Return through which channels the last page of an incident was tried, and what came."""
-        return outbox.delivered(self._db, key)
+    def deliveries(self, key: str) -> list[dict[str, Any]]:
+        """Return each channel's last attempt to send the last page of an incident."""
+        return outbox.deliveries(self._db, key)
 
     def acknowledge_page(
         self,
@@ -375,70 +377,65 @@ class Ledger:
         at: datetime,
         seen_at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Note that a person knows of the incident whose key begins so, and of its breaks.
+        """Acknowledge the incident whose key begins with `prefix`, and its breaks; return it.
 
-        Raises UsageError where there is none, or several, or where it has begun or grown worse
-        since `seen_at`.
+        Raises UsageError where there is none or several, or where the incident began or grew graver
+        after `seen_at`.
         """
         with transaction(self._db):
-            told = outbox.acknowledge(self._db, prefix, who=who, note=note, seen_at=seen_at)
+            incident = outbox.acknowledge(self._db, prefix, who=who, note=note, seen_at=seen_at)
             for row in self.breaks():
-                if row["break"] in told["subjects"]:
+                if row["break"] in incident["subjects"]:
                     self.acknowledge(row["break"], who=who, user=user, note=note, at=at)
-        return told
+        return incident
 
-    def unanswered(self) -> list[Unanswered]:
+    def unacknowledged_incidents(self) -> list[Unacknowledged]:
         """Return the incidents that nobody has acknowledged as they stand, the oldest first."""
-        return outbox.unanswered(self._db)
+        return outbox.unacknowledged(self._db)
 
-    def claim_place(self, place: str, at: datetime, until: datetime) -> Mark | None:
-        """Be the one that asks a place for answers until then; None where it is not due yet."""
+    def claim_reply_source(self, source: str, at: datetime, until: datetime) -> Cursor | None:
+        """Reserve a source of replies for one reader; return its cursor, or None if not due."""
         with transaction(self._db):
-            return reply_cursors.claim(self._db, place, at, until)
+            return reply_cursors.claim(self._db, source, at, until)
 
-    def hear(
+    def apply_replies(
         self,
-        place: str,
-        before: Mark,
+        source: str,
+        before: Cursor,
         after: str | None,
-        answers: Sequence[Answer],
+        acknowledgements: Sequence[Acknowledgement],
         at: datetime,
         due: datetime,
     ) -> list[tuple[str, str]]:
-        """Deal with what was answered behind a mark, and move the mark: all of it, or nothing.
+        """Apply replies received after the cursor and advance it, atomically.
 
-        Return what became of each: the key that was acknowledged, or nothing, and why in words.
-        There is none where somebody else has dealt with them.
+        Return for each the key of the incident that it acknowledged, or an empty one, and a
+        sentence about it. The list is empty where another reader has applied them.
         """
         with transaction(self._db):
-            if not reply_cursors.advance(self._db, place, before, after, at, due):
+            if not reply_cursors.advance(self._db, source, before, after, at, due):
                 return []
-            return [self._answered(answer, at) for answer in answers]
+            return [self._apply(one, at) for one in acknowledgements]
 
-    def hear_nothing(
-        self, place: str, before: Mark, at: datetime, due: datetime
+    def record_unread_replies(
+        self, source: str, before: Cursor, at: datetime, due: datetime
     ) -> datetime | None:
-        """Note that a place's answers could not be read; return since when that is so.
+        """Record that a source's replies could not be read; return the time of the first failure.
 
-        None where somebody else has read them meanwhile.
+        None where another reader has read them meanwhile.
         """
         with transaction(self._db):
-            return reply_cursors.unread(self._db, place, before, at, due)
+            return reply_cursors.record_unread(self._db, source, before, at, due)
 
-    def is_any_unread(self, prefix: str, at: datetime) -> bool:
-        """Return whether the answers of a place whose key begins so cannot be read now."""
-        return reply_cursors.is_any_unread(self._db, prefix, at)
+    def has_unread_replies(self, group: str, at: datetime) -> bool:
+        """Return whether the replies of a source in a group cannot be read now."""
+        return reply_cursors.has_unread(self._db, group, at)
 
-    def _answered(self, answer: Answer, at: datetime) -> tuple[str, str]:
+    def _apply(self, one: Acknowledgement, at: datetime) -> tuple[str, str]:
         try:
-            told = self.acknowledge_page(
-                answer.key,
-                who=answer.who,
-                user=answer.user,
-                note=answer.note,
-                at=at,
-                seen_at=answer.seen_at,
+            incident = self.acknowledge_page(
+                one.key, who=one.who, user=one.user, note=one.note, at=at, seen_at=one.seen_at
             )
         except UsageError as error:
             return "", f"not acknowledged: {error}"
-        return told["key"], f"acknowledged: {told['key']}  {told['title']}"
+        return incident["key"], f"acknowledged: {incident['key']}  {incident['title']}"

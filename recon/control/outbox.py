@@ -1,12 +1,17 @@
-"""The outbox: incidents, what was said of each, and which channel has taken it.
+"""The outbox: incidents, the messages about each, and the channels that have received them.
 
-A page is committed here in the step that decides it, sent after and marked after: at least once.
-An *incident* has one key, under which it is paged, repeated and resolved, so that a receiver folds
-what comes twice. It is repeated until a person acknowledges it, or its breaks, and resolved when it
-is over: when its page says so, or none of its breaks stands any more.
+A page is committed here in the transaction that decides it. It is sent afterwards and its delivery
+recorded after that, so each page is delivered at least once.
 
-Per incident and channel, messages go out in their order: a page that never arrived gives way to a
-later one that says as much, and a resolve waits until its page has arrived.
+An *incident* has one key, under which it is paged, repeated and resolved, so that a receiver can
+fold duplicates. It is repeated until a person acknowledges it or its breaks. It is resolved when
+its page says so, or when none of its breaks stands any more.
+
+Each channel receives the messages of an incident in order. A later page replaces an earlier one
+that was never delivered, and a resolve waits until its page has been delivered.
+
+A channel is identified by its key, never by its name: a channel that is renamed keeps its
+deliveries. All functions run within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -24,11 +29,11 @@ from recon.core.tolerance import SEVERITIES
 from recon.errors import UsageError
 
 STANDING = ("open", "acknowledged")
-"""Statuses of breaks that are not over."""
+"""Statuses of breaks that stand."""
 REPEAT_AFTER = timedelta(minutes=15)
 REPEATS_BEFORE_ESCALATION = 2
 RETRY_FIRST = timedelta(minutes=1)
-"""Doubled with each attempt in vain, up to the time after which a page is repeated anyway."""
+"""The wait after a failed attempt. It doubles with each one, up to `REPEAT_AFTER`."""
 
 SHAPE = (
     """
@@ -57,29 +62,33 @@ SHAPE = (
 )
 
 
-class Waiting(NamedTuple):
-    """A message that not every channel has taken: `taken` are those that have."""
+class PendingMessage(NamedTuple):
+    """A message to be sent: `delivered_to` are the keys of the channels that have received it.
+
+    `due_at` has the time of the next attempt for each channel that refused it.
+    """
 
     id: int
     at: datetime
     is_escalated: bool
-    said: Message
-    taken: frozenset[str]
+    message: Message
+    delivered_to: frozenset[str]
     due_at: Mapping[str, datetime]
 
 
-class Unanswered(NamedTuple):
-    """An incident that nobody has acknowledged, and the channels that have taken a page of it."""
+class Unacknowledged(NamedTuple):
+    """An incident that nobody has acknowledged, and the keys of the channels that have its page."""
 
     key: str
     channels: frozenset[str]
 
 
 def enqueue(db: sqlite3.Connection, page: Page, at: datetime) -> None:
-    """Commit a page, within the caller's transaction: a new incident, news of one, or its end.
+    """Commit a page: a new incident, an update of one, or its end.
 
-    One that stands already is told anew and not sent at once, unless it has grown graver: repeats
-    see to the rest, so that a page may be enqueued at every look. The end of none is no message.
+    A page may be enqueued at every look. An update is sent at once only if the incident has grown
+    graver; otherwise the next repeat carries it. The end of an incident that does not stand is
+    ignored.
     """
     page = page.readable()
     row = db.execute("select * from incidents where key = ?", (page.key,)).fetchone()
@@ -111,33 +120,33 @@ def enqueue(db: sqlite3.Connection, page: Page, at: datetime) -> None:
         )
     if is_graver or not is_standing:
         repeats = row["repeats"] if is_standing else 0
-        _say(db, page.key, "page", severity, (page.title, page.body), repeats, at)
+        _add_message(db, page.key, "page", severity, (page.title, page.body), repeats, at)
 
 
-def tend(db: sqlite3.Connection, at: datetime) -> None:
-    """Repeat what nobody has answered, and end what is over, within the caller's transaction."""
+def repeat_and_resolve(db: sqlite3.Connection, at: datetime) -> None:
+    """Enqueue the repeats that are due, and resolve the incidents whose breaks are all over."""
     for row in _standing(db):
         states = _breaks(db, row)
         if _is_of_breaks(row, states) and not any(one["status"] in STANDING for one in states):
             title = f"{row['title']}: RESOLVED"
             _end(db, row, title, "none of its breaks stands any more", at)
-        elif _is_unanswered(row, states) and is_due(_instant(row["repeat_at"]), at):
+        elif _is_unacknowledged(row, states) and is_due(_instant(row["repeat_at"]), at):
             _repeat(db, row, states, at)
 
 
 def is_due(when: datetime, at: datetime) -> bool:
-    """Return whether a time has come. Nothing waits longer than for a repeat.
+    """Return whether a time has come.
 
-    What lies further ahead was set by a clock that has been put back since.
+    A time further ahead than a repeat counts as come: a clock that was ahead has set it.
     """
     return not at < when <= at + REPEAT_AFTER
 
 
-def unanswered(db: sqlite3.Connection) -> list[Unanswered]:
+def unacknowledged(db: sqlite3.Connection) -> list[Unacknowledged]:
     """Return the incidents that nobody has acknowledged as they stand, the oldest first."""
     found = []
     for row in _standing(db):
-        if _is_unanswered(row, _breaks(db, row)):
+        if _is_unacknowledged(row, _breaks(db, row)):
             rows = db.execute(
                 """
                 select distinct channel from deliveries join messages using (message)
@@ -145,24 +154,24 @@ def unanswered(db: sqlite3.Connection) -> list[Unanswered]:
                 """,
                 (row["key"],),
             )
-            found.append(Unanswered(row["key"], frozenset(one["channel"] for one in rows)))
+            found.append(Unacknowledged(row["key"], frozenset(one["channel"] for one in rows)))
     return found
 
 
 def acknowledge(
     db: sqlite3.Connection, prefix: str, *, who: str, note: str, seen_at: datetime | None = None
 ) -> dict[str, Any]:
-    """Note that a person knows of an incident, by its key or its beginning; return it.
+    """Acknowledge the incident whose key is `prefix`, or the only one whose key begins so.
 
-    Its repeats end, unless it grows graver; those of its breaks end with their own acknowledgement.
-    Raises UsageError for none, or several; or where it was not yet as it stands at `seen_at`, when
-    there was what the person answers to.
+    Return it. Its repeats end unless it grows graver; repeats about its breaks end when the breaks
+    are acknowledged. Raises UsageError for no incident or several, and where the incident began or
+    grew graver after `seen_at`, the time of the page that the person had seen.
     """
-    row = _meant(db, prefix)
+    row = _find_standing(db, prefix)
     if seen_at is not None and seen_at < _opened_at(db, row) - SKEW:
         raise UsageError(
-            f"{row['key']} has begun, or grown worse, since what this answers to: "
-            "see its latest page, and acknowledge that"
+            f"{row['key']} has begun, or grown worse, since the page that this answers: "
+            "acknowledge its latest page"
         )
     db.execute(
         "update incidents set status = 'acknowledged', who = ?, note = ? where key = ?",
@@ -172,32 +181,32 @@ def acknowledge(
 
 
 def incident(db: sqlite3.Connection, key: str) -> dict[str, Any]:
-    """Return one incident by its columns, its subjects as they were given."""
+    """Return one incident by its columns, with its subjects as a mapping."""
     row = db.execute("select * from incidents where key = ?", (key,)).fetchone()
     return {**dict(row), "subjects": json.loads(row["subjects"])}
 
 
 def standing(db: sqlite3.Connection, prefix: str = "") -> list[dict[str, Any]]:
-    """Return the incidents that stand and whose key begins so, the oldest first."""
+    """Return the standing incidents whose key begins with `prefix`, the oldest first."""
     return [incident(db, row["key"]) for row in _standing(db) if row["key"].startswith(prefix)]
 
 
-def waiting(db: sqlite3.Connection) -> list[Waiting]:
+def pending(db: sqlite3.Connection) -> list[PendingMessage]:
     """Return every message that is not settled, in order."""
     found = []
     for row in db.execute("select * from messages where settled_at is null order by message"):
         rows = db.execute(
             "select * from deliveries where message = ?", (row["message"],)
         ).fetchall()
-        said = Message(
+        message = Message(
             row["key"], row["title"], row["body"], row["severity"], row["kind"] == "resolve"
         )
         found.append(
-            Waiting(
+            PendingMessage(
                 row["message"],
                 _instant(row["at"]),
                 bool(row["is_escalated"]),
-                said,
+                message,
                 frozenset(one["channel"] for one in rows if one["status"] == "delivered"),
                 {one["channel"]: _instant(one["due_at"]) for one in rows if one["due_at"]},
             )
@@ -205,10 +214,13 @@ def waiting(db: sqlite3.Connection) -> list[Waiting]:
     return found
 
 
-def mark(
+def record_attempt(
     db: sqlite3.Connection, message: int, channel: str, name: str, reason: str, at: datetime
 ) -> None:
-    """Note what became of one attempt, within the caller's transaction; no reason is delivered."""
+    """Record one attempt to send a message. An empty reason means delivered.
+
+    `channel` is the channel's key, and `name` its name at this time.
+    """
     row = db.execute(
         "select attempts from deliveries where message = ? and channel = ?", (message, channel)
     ).fetchone()
@@ -230,13 +242,16 @@ def mark(
 
 
 def settle(db: sqlite3.Connection, messages: Collection[int], at: datetime) -> None:
-    """Note that of these messages nothing is left to send, within the caller's transaction."""
+    """Record that nothing is left to send of these messages."""
     for message in messages:
         db.execute("update messages set settled_at = ? where message = ?", (_text(at), message))
 
 
-def delivered(db: sqlite3.Connection, key: str) -> list[dict[str, Any]]:
-    """Return what became of the last page of an incident: each channel tried, and how it ended."""
+def deliveries(db: sqlite3.Connection, key: str) -> list[dict[str, Any]]:
+    """Return each channel's last attempt to send the last page of an incident.
+
+    Each has `channel` (its name), `status` and, where it failed, `reason`.
+    """
     rows = db.execute(
         """
         select name as channel, status, reason from deliveries
@@ -248,17 +263,20 @@ def delivered(db: sqlite3.Connection, key: str) -> list[dict[str, Any]]:
     return [{name: row[name] for name in row.keys() if row[name]} for row in rows]  # noqa: SIM118 - a Row's own
 
 
-def replaced(found: Sequence[Waiting]) -> set[int]:
-    """Return which messages a later page of the same incident says as loudly, or louder."""
+def superseded(found: Sequence[PendingMessage]) -> set[int]:
+    """Return the messages that a later page of the same incident makes redundant.
+
+    The later page is at least as grave, and escalated if the earlier one is.
+    """
     return {
         early.id
         for early in found
         if any(
             late.id > early.id
-            and not late.said.resolves
-            and late.said.key == early.said.key
+            and not late.message.resolves
+            and late.message.key == early.message.key
             and late.is_escalated >= early.is_escalated
-            and _graver(late.said.severity, early.said.severity) == late.said.severity
+            and _graver(late.message.severity, early.message.severity) == late.message.severity
             for late in found
         )
     }
@@ -266,7 +284,7 @@ def replaced(found: Sequence[Waiting]) -> set[int]:
 
 def _end(db: sqlite3.Connection, row: sqlite3.Row, title: str, body: str, at: datetime) -> None:
     db.execute("update incidents set status = 'resolved' where key = ?", (row["key"],))
-    _say(db, row["key"], "resolve", row["severity"], (title, body), row["repeats"], at)
+    _add_message(db, row["key"], "resolve", row["severity"], (title, body), row["repeats"], at)
 
 
 def _repeat(
@@ -285,16 +303,16 @@ def _repeat(
             if one["status"] == status
         ]
         lines += [f"{words}: {', '.join(named)}"] if named else []
-    said = (row["title"], f"{row['body']}\n\n" + "\n".join(lines))
-    _say(db, row["key"], "repeat", row["severity"], said, repeats, at)
+    text = (row["title"], f"{row['body']}\n\n" + "\n".join(lines))
+    _add_message(db, row["key"], "repeat", row["severity"], text, repeats, at)
 
 
-def _say(
+def _add_message(
     db: sqlite3.Connection,
     key: str,
     kind: str,
     severity: Severity,
-    said: tuple[str, str],
+    text: tuple[str, str],
     repeats: int,
     at: datetime,
 ) -> None:
@@ -303,12 +321,12 @@ def _say(
         insert into messages (key, kind, at, severity, title, body, is_escalated)
         values (?, ?, ?, ?, ?, ?, ?)
         """,
-        (key, kind, _text(at), severity, *said, repeats > REPEATS_BEFORE_ESCALATION),
+        (key, kind, _text(at), severity, *text, repeats > REPEATS_BEFORE_ESCALATION),
     )
 
 
-def _meant(db: sqlite3.Connection, prefix: str) -> sqlite3.Row:
-    """Return the one incident that stands and has this key, or whose key begins so."""
+def _find_standing(db: sqlite3.Connection, prefix: str) -> sqlite3.Row:
+    """Return the standing incident with this key, or the only one whose key begins so."""
     standing = _standing(db)
     rows = [row for row in standing if prefix and row["key"].startswith(prefix)]
     rows = [row for row in rows if row["key"] == prefix] or rows
@@ -330,7 +348,7 @@ def _meant(db: sqlite3.Connection, prefix: str) -> sqlite3.Row:
 
 
 def _opened_at(db: sqlite3.Connection, row: sqlite3.Row) -> datetime:
-    """Return the last time at which an incident or one of its open breaks was opened or paged."""
+    """Return the last time when an incident or one of its open breaks was opened or paged."""
     rows = db.execute(
         """
         select at from messages where key = ?1 and kind = 'page'
@@ -348,8 +366,11 @@ def _is_of_breaks(row: sqlite3.Row, states: Sequence[sqlite3.Row]) -> bool:
     return bool(states) and len(states) == len(json.loads(row["subjects"]))
 
 
-def _is_unanswered(row: sqlite3.Row, states: Sequence[sqlite3.Row]) -> bool:
-    """Return whether a break of it is open; or, where it is not of breaks alone, it is itself."""
+def _is_unacknowledged(row: sqlite3.Row, states: Sequence[sqlite3.Row]) -> bool:
+    """Return whether a break of an incident is open.
+
+    An incident that is not about breaks alone is unacknowledged while it is itself open.
+    """
     is_open = row["status"] == "open" and not _is_of_breaks(row, states)
     return is_open or any(one["status"] == "open" for one in states)
 
@@ -379,5 +400,5 @@ def _instant(text: str) -> datetime:
 
 
 def _text(at: datetime) -> str:
-    """Return an instant as text that sorts as instants do."""
+    """Return an instant as text in UTC. Texts sort as instants do."""
     return at.astimezone(UTC).isoformat(timespec="microseconds")

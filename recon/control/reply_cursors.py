@@ -1,9 +1,11 @@
-"""What was heard where pages are answered: how far each place has been read, and when it is next.
+"""Reply cursors: how far each source of replies has been read, and when it is read next.
 
-A *place* is a Telegram bot, or one incident at PagerDuty. Its *mark* says what of it has been dealt
-with, and moves in the transaction that does so, from the mark that it was read with: whoever is
-killed before that reads the same again, whoever comes second has read nothing. So each answer is
-dealt with exactly once. Functions over the control ledger's connection.
+A *reply source* is a Telegram bot, or one incident at PagerDuty. Its *cursor* marks the replies
+that have been applied. It advances in the transaction that applies them, and only from the value
+that the reader started with. A reader that is killed leaves the replies to the next one, and a
+second reader of the same replies finds the cursor moved. So each reply is applied exactly once.
+
+All functions run within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ SHAPE = (
     """,
 )
 FORGOTTEN_AFTER = timedelta(hours=1)
-"""How long after it was due a place that is asked again begins anew."""
+"""A source that is overdue for longer starts a new series of attempts."""
 
 
-class Answer(NamedTuple):
-    """What a person answered to a page.
+class Acknowledgement(NamedTuple):
+    """A person's acknowledgement of an incident, as a reply states it.
 
-    `key` is the beginning of an incident's, `user` who it was by the service's own id, `seen_at`
-    (UTC) when there was what it answers to.
+    `key` is the incident's key or its beginning. `user` is the person's id at the service.
+    `seen_at` (UTC) is the time of the page that the person had seen.
     """
 
     key: str
@@ -38,16 +40,16 @@ class Answer(NamedTuple):
     seen_at: datetime
 
 
-class Mark(NamedTuple):
-    """How far a place has been read, and when that was; nothing where it never was."""
+class Cursor(NamedTuple):
+    """The service's own mark behind the last reply applied, and when it was set; empty at first."""
 
-    text: str | None = None
+    value: str | None = None
     at: datetime | None = None
 
 
-def claim(db: sqlite3.Connection, place: str, at: datetime, until: datetime) -> Mark | None:
-    """Be the one that reads a place until then, within the caller's transaction; None: not due."""
-    row = db.execute("select * from heard where place = ?", (place,)).fetchone()
+def claim(db: sqlite3.Connection, source: str, at: datetime, until: datetime) -> Cursor | None:
+    """Reserve a source for one reader until `until`; return its cursor, or None if not due."""
+    row = db.execute("select * from heard where place = ?", (source,)).fetchone()
     if row is not None and row["due_at"] > _text(at):
         return None
     db.execute(
@@ -55,59 +57,69 @@ def claim(db: sqlite3.Connection, place: str, at: datetime, until: datetime) -> 
         insert into heard (place, due_at) values (?, ?)
         on conflict (place) do update set due_at = excluded.due_at
         """,
-        (place, _text(until)),
+        (source, _text(until)),
     )
     if row is not None and row["due_at"] < _text(at - FORGOTTEN_AFTER):
-        db.execute("update heard set unread_since = null where place = ?", (place,))
+        db.execute("update heard set unread_since = null where place = ?", (source,))
     if row is None or row["mark"] is None:
-        return Mark()
-    return Mark(row["mark"], datetime.fromisoformat(row["marked_at"]))
+        return Cursor()
+    return Cursor(row["mark"], datetime.fromisoformat(row["marked_at"]))
 
 
 def advance(
-    db: sqlite3.Connection, place: str, before: Mark, after: str | None, at: datetime, due: datetime
+    db: sqlite3.Connection,
+    source: str,
+    before: Cursor,
+    after: str | None,
+    at: datetime,
+    due: datetime,
 ) -> bool:
-    """Move a place's mark, within the caller's transaction, and say when it is due again.
+    """Advance a source's cursor from `before` to `after` (None: leave it); next read at `due`.
 
-    Returns whether what was read behind `before` may be dealt with: not where somebody else has.
+    Return False, and change nothing, where another reader has advanced it: the replies that were
+    read from `before` must not be applied.
     """
-    row = db.execute("select mark from heard where place = ?", (place,)).fetchone()
-    if row is None or row["mark"] != before.text:
+    row = db.execute("select mark from heard where place = ?", (source,)).fetchone()
+    if row is None or row["mark"] != before.value:
         return False
     db.execute(
-        "update heard set due_at = ?, unread_since = null where place = ?", (_text(due), place)
+        "update heard set due_at = ?, unread_since = null where place = ?", (_text(due), source)
     )
     if after is not None:
         db.execute(
-            "update heard set mark = ?, marked_at = ? where place = ?", (after, _text(at), place)
+            "update heard set mark = ?, marked_at = ? where place = ?", (after, _text(at), source)
         )
     return True
 
 
-def unread(
-    db: sqlite3.Connection, place: str, before: Mark, at: datetime, due: datetime
+def record_unread(
+    db: sqlite3.Connection, source: str, before: Cursor, at: datetime, due: datetime
 ) -> datetime | None:
-    """Note that a place's answers could not be read; return since when that is so.
+    """Record that a source's replies could not be read; return the time of the first failure.
 
-    None where somebody else has read them. Within the caller's transaction.
+    Return None where another reader has advanced the cursor.
     """
-    row = db.execute("select * from heard where place = ?", (place,)).fetchone()
-    if row is None or row["mark"] != before.text:
+    row = db.execute("select * from heard where place = ?", (source,)).fetchone()
+    if row is None or row["mark"] != before.value:
         return None
     since = row["unread_since"] or _text(at)
     db.execute(
-        "update heard set due_at = ?, unread_since = ? where place = ?", (_text(due), since, place)
+        "update heard set due_at = ?, unread_since = ? where place = ?",
+        (_text(due), since, source),
     )
     return datetime.fromisoformat(since)
 
 
-def is_any_unread(db: sqlite3.Connection, prefix: str, at: datetime) -> bool:
-    """Return whether there is a place whose key begins so and whose answers cannot be read now."""
+def has_unread(db: sqlite3.Connection, group: str, at: datetime) -> bool:
+    """Return whether the replies of a source in a group cannot be read now.
+
+    A group is a source's key, or its beginning before a slash.
+    """
     rows = db.execute(
         "select place from heard where unread_since is not null and due_at >= ?",
         (_text(at - FORGOTTEN_AFTER),),
     )
-    return any(row["place"].startswith(prefix) for row in rows)
+    return any(f"{row['place']}/".startswith(f"{group}/") for row in rows)
 
 
 def _text(at: datetime) -> str:

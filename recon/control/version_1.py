@@ -97,6 +97,9 @@ def _bot(one: Mapping[str, Any]) -> dict[str, Any]:
         "window": _span(one["total"], one.get("causes", [])),
         "session": _span(one["day"], one["day"].get("causes", [])),
         "signed_off": one.get("signed_off"),
+        "unproven_by_account": one["status"] == "unproven"
+        and one["reasons"] != []
+        and all(each.startswith(f"its account {one['account']} is ") for each in one["reasons"]),
         "reasons": one["reasons"],
     }
 

@@ -1,4 +1,4 @@
-"""A page: what a person is told. The types only; `recon/report/page_text.py` writes the text."""
+"""The types of pages and messages. `recon/report/page_text.py` writes their text."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from recon.core.records import Severity
 from recon.outside_text import shown
 
 MAX_BODY = 3500
-"""Fits the smallest channel in use (Telegram, 4,096 characters) with room for its own words."""
+"""Characters of a body. With the incident's key it fits Telegram's 4,096, the smallest limit."""
 FAILED = "run-failed"
-"""The incident of nights that fail."""
+"""The key of the incident of runs that fail."""
 
 
 class Page(NamedTuple):
-    """What the outbox is given: an incident's key and words, or with `resolves` that it is over.
+    """A page for the outbox: an incident's key and text. With `resolves` the incident is over.
 
-    `subjects` are what it is about, each with its account: ids of breaks, which are acknowledged
-    and cleared one by one, and words for anything else.
+    `subjects` maps each thing that the page is about to its account. A subject is the id of a
+    break, which is acknowledged and cleared by itself, or text for anything else.
     """
 
     key: str
@@ -29,12 +29,12 @@ class Page(NamedTuple):
     subjects: Mapping[str, str] = {}
 
     def readable(self) -> Page:
-        """Return it as text that can be kept and sent: without secrets, all of it visible."""
+        """Return the page without secrets and with every character visible."""
         return self._replace(title=shown(self.title), body=shown(self.body))
 
 
 class Message(NamedTuple):
-    """What is said through a channel. `key` is the incident's; `resolves` says that it is over."""
+    """A message for one channel. `key` is the incident's; with `resolves` the incident is over."""
 
     key: str
     title: str

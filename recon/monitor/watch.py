@@ -28,9 +28,9 @@ from recon.fetch.boundary import contained
 from recon.fetch.heartbeats import Look, read_beats, rhythm
 from recon.monitor.deadline import DEADLINES, due, missed
 from recon.monitor.deadline import pages as deadline_pages
-from recon.paging.acknowledgements import Listener
-from recon.paging.channels import outlets
-from recon.paging.delivery import deliver, told_pages
+from recon.paging.acknowledgements import ReplyPoller
+from recon.paging.channels import recipients
+from recon.paging.delivery import deliver, page_results
 from recon.system.output import echo
 from recon.system.systemd import notify
 
@@ -107,8 +107,8 @@ def _judged(
 
 def look_once(watch: Watch) -> dict[str, Any]:
     """Look once, after hearing whether somebody has acknowledged a page; return the document."""
-    with bounded(TURN_S), _listener(watch) as listener:
-        listener.listen(waits=True)
+    with bounded(TURN_S), _poller(watch) as poller:
+        poller.poll(waits=True)
         document, _ = turn(watch)
     return document
 
@@ -120,18 +120,18 @@ def stay(watch: Watch, wait: Wait, show: Callable[[dict[str, Any]], None]) -> No
     was told is shown, and the first turn in any case. Whether somebody has acknowledged a page is
     asked in one turn and heard in the next: no look waits for it.
     """
-    with _listener(watch) as listener:
-        _stay(watch, listener, wait, show)
+    with _poller(watch) as poller:
+        _stay(watch, poller, wait, show)
     notify("STOPPING=1")
 
 
 def _stay(
-    watch: Watch, listener: Listener, wait: Wait, show: Callable[[dict[str, Any]], None]
+    watch: Watch, poller: ReplyPoller, wait: Wait, show: Callable[[dict[str, Any]], None]
 ) -> None:
     is_first = True
     while True:
         with bounded(TURN_S):
-            listener.listen()
+            poller.poll()
             document, is_news = turn(watch)
         standing, watched = len(document["incidents"]), len(document["bots"])
         late = sum(each["is_missed"] for each in document["deadlines"])
@@ -173,8 +173,8 @@ def bounded(limit_s: float) -> Iterator[None]:
         timer.cancel()
 
 
-def _listener(watch: Watch) -> Listener:
-    return Listener(watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
+def _poller(watch: Watch) -> ReplyPoller:
+    return ReplyPoller(watch.ledger, recipients(watch.config.paging), watch.now, watch.note)
 
 
 def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[str, Any]:
@@ -234,11 +234,11 @@ def _sent(watch: Watch, pages: Sequence[Page]) -> list[dict[str, Any]]:
     if not pages:
         return []
     try:
-        channels = outlets(watch.config.paging)
+        channels = recipients(watch.config.paging)
         deliver(watch.config.state, watch.ledger, channels, watch.now, watch.note)
     except LockedError as error:
         watch.note(str(error))
-    sent = told_pages(watch.ledger, [page._asdict() for page in pages])
+    sent = page_results(watch.ledger, [page._asdict() for page in pages])
     return [{**one, "resolves": page.resolves} for one, page in zip(sent, pages, strict=True)]
 
 

@@ -1,1 +1,1 @@
-"""Pages: what a person is told, and how it reaches them."""
+"""Paging: pages are decided, sent through channels, and acknowledged by replies."""

@@ -1,7 +1,7 @@
-"""Delivery: what a run pages is decided, and what waits in the outbox goes out.
+"""Delivery: the pages of a run are decided, and the messages in the outbox are sent.
 
-Deciding is a part of the transaction that notes the breaks. Sending comes after, at the end of a
-run and from `recon page send`, each minute; one process sends at a time.
+Pages are decided in the transaction that records the breaks. Messages are sent afterwards: at the
+end of a run, and each minute by `recon page send`. One process sends at a time.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from typing import Any, NamedTuple
 
 from recon.control.breaks import Break
 from recon.control.ledger import CONTROL, Ledger
-from recon.control.outbox import Waiting, is_due
+from recon.control.outbox import PendingMessage, is_due
 from recon.core.page import MAX_BODY, Message, Page
 from recon.core.records import Clock, Severity
 from recon.core.tolerance import SEVERITIES
 from recon.errors import ReconError, StateError
-from recon.paging.channels import DEADLINE_S, Outlet, send, targets
-from recon.report.page_text import BOT_HOLE, concerns, write_page
+from recon.paging.channels import DEADLINE_S, Recipient, select_recipients, send
+from recon.report.page_text import bot_of_subject, subjects_to_page, write_page
 from recon.system.state_folder import assert_ours, held, storing, write_whole
 
 Note = Callable[[str], None]
 NIGHTS = "night-"
-"""What the keys of runs' incidents begin with."""
+"""The beginning of the keys of runs' incidents."""
 NO_LONGER_WATCHED = "no longer watched"
 UNDELIVERED = "PAGES-NOT-DELIVERED.txt"
-"""The file in the state folder that has every page which some channel has not taken."""
+"""The file in the state folder with the pages that are not delivered through every channel."""
 NO_CHANNEL = "PAGE NOT DELIVERED: no channel is configured: add [paging] channels"
-PATIENCE_S = 60.0
-"""How long one that sends waits for another that does."""
+LOCK_WAIT_S = 60.0
+"""How long a process waits for another one that is sending."""
 
 
 class Watched(NamedTuple):
-    """The names of the accounts and of the bots that the configuration has."""
+    """The ids of the accounts and bots in the configuration."""
 
     accounts: Collection[str]
     bots: Collection[str]
 
 
 class Delivered(NamedTuple):
-    """What one round of sending came to: messages settled, and (channel, why) of those that wait.
+    """The result of one round: messages settled, messages that wait, and the attempts that failed.
 
-    A message that waits and was not tried now names no channel's failure again.
+    `failed` has (channel's name, reason) for each attempt of this round.
     """
 
     settled: int
@@ -60,151 +60,153 @@ def decide(
     at: datetime,
     watched: Watched | None = None,
 ) -> list[dict[str, Any]]:
-    """Enqueue what a run has to page, within the caller's step; return the incidents that it is of.
+    """Enqueue the page of a run, within the caller's transaction; return the incidents it is about.
 
-    One page for all of it. What an earlier run has paged is the same incident, told anew. Where
-    anything is new or worse, all of it is a new one, and the earlier one ends, but for what it has
-    of other accounts, and breaks that stand and are acknowledged or could not be judged.
+    A run has one page for everything. Subjects that an earlier run has paged keep their incident,
+    whose text is updated. If any subject is new or worse, all subjects form a new incident. Earlier
+    incidents then end, except for subjects of other accounts, and for breaks that stand and are
+    acknowledged or could not be judged.
     A subject whose bot or account is not `watched` (None: all are) leaves its incident, and the
-    incident says so; its break stays as it is.
+    incident's body says so. Its break does not change.
     """
     rows = {row["break"]: row for row in ledger.breaks()}
-    quiet = {id_ for id_, row in rows.items() if row["status"] == "acknowledged"}
-    loud_breaks = {item.id: item.account for item in found if item.id not in quiet}
-    loud = concerns(document, loud_breaks)
-    known = {item.bot for item in found} - {i.bot for i in found if i.id in loud_breaks}
+    acknowledged = {id_ for id_, row in rows.items() if row["status"] == "acknowledged"}
+    open_breaks = {item.id: item.account for item in found if item.id not in acknowledged}
+    to_page = subjects_to_page(document, open_breaks)
+    known = {item.bot for item in found} - {i.bot for i in found if i.id in open_breaks}
     written = write_page(document, config_path, known)
     judged = {item["account"] for item in document["accounts"]}
     current = ledger.current(judged, date.fromisoformat(document["as_of"]))
     before = ledger.incidents(NIGHTS)
     paged = {subject for one in before for subject in one["subjects"]}
-    news = (
+    new = (
         set()
         if written is None
-        else {s for s in loud if s not in paged}
+        else {s for s in to_page if s not in paged}
         | {
             s
-            for s in loud_breaks
+            for s in open_breaks
             if s in rows and rows[s]["last_action"]["by"] == f"run {document['run']}"
         }
     )
     for one in before:
-        gone = {} if watched is None else _gone(one["subjects"], rows, watched)
-        still = {
+        gone = {} if watched is None else _no_longer_watched(one["subjects"], rows, watched)
+        remaining = {
             subject: account
             for subject, account in one["subjects"].items()
             if subject not in gone
-            and (account not in current or (not news if subject in loud else subject in rows))
+            and (account not in current or (not new if subject in to_page else subject in rows))
         }
-        is_told_anew = written is not None and any(s in loud for s in still)
-        title, body = written if written and is_told_anew else (one["title"], one["body"])
-        if not still:
-            how = "told in a new page" if news else "RESOLVED"
+        is_updated = written is not None and any(s in to_page for s in remaining)
+        title, body = written if written and is_updated else (one["title"], one["body"])
+        if not remaining:
+            how = "told in a new page" if new else "RESOLVED"
             if gone.keys() == one["subjects"].keys():
                 how = NO_LONGER_WATCHED
             elif gone or NO_LONGER_WATCHED in one["body"]:
                 how = f"{how} or {NO_LONGER_WATCHED}"
             title = f"recon {document['as_of']}: {how}: {one['title']}"
             body = f"as of {document['as_of']}, run {document['run']}"
-        body = _with_the_gone(body, one["body"], gone)
-        ledger.enqueue(
-            Page(one["key"], title, body, _severity(rows, still), not still, still or {}), at
-        )
-    if news and written is not None:
+        body = _with_no_longer_watched(body, one["body"], gone)
+        severity = _severity(rows, remaining)
+        ledger.enqueue(Page(one["key"], title, body, severity, not remaining, remaining), at)
+    if new and written is not None:
         key = f"{NIGHTS}{document['as_of']}-{document['run']}"
-        ledger.enqueue(Page(key, *written, _severity(rows, loud), subjects=loud), at)
+        page = Page(key, *written, _severity(rows, to_page), subjects=to_page)
+        ledger.enqueue(page, at)
     return [
         one
         for one in ledger.incidents(NIGHTS)
-        if one["status"] == "open" and any(subject in loud for subject in one["subjects"])
+        if one["status"] == "open" and any(subject in to_page for subject in one["subjects"])
     ]
 
 
-def _gone(
+def _no_longer_watched(
     subjects: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], watched: Watched
 ) -> dict[str, str]:
-    """Return which subjects of an incident are no longer watched, each with words for it."""
+    """Return the subjects of an incident that are no longer watched, each with a sentence."""
     gone = {}
     for subject, account in subjects.items():
         row = rows.get(subject, {})
-        bot = row.get("bot")
-        if subject.startswith(BOT_HOLE):
-            bot = subject.removeprefix(BOT_HOLE).rpartition(" ")[0]
+        bot = bot_of_subject(subject) or row.get("bot")
         if account not in watched.accounts:
-            what = f"account {account}"
+            missing = f"account {account}"
         elif bot is not None and bot not in watched.bots:
-            what = f"bot {bot}"
+            missing = f"bot {bot}"
         else:
             continue
-        words = f"{NO_LONGER_WATCHED}: the configuration does not name {what} any more"
+        sentence = f"{NO_LONGER_WATCHED}: the configuration does not name {missing} any more"
         if row:
-            words += f"; its break {subject} stays {row['status']} until  recon resolve {subject}"
-        gone[subject] = words
+            sentence += (
+                f"; its break {subject} stays {row['status']} until  recon resolve {subject}"
+            )
+        gone[subject] = sentence
     return gone
 
 
-def _with_the_gone(body: str, before: str, gone: Mapping[str, str]) -> str:
-    """Return a page's body with a line for each subject that has left its incident, ever."""
+def _with_no_longer_watched(body: str, before: str, gone: Mapping[str, str]) -> str:
+    """Return a body with a line for each subject that has ever left its incident."""
     earlier = [line for line in before.splitlines() if line.startswith(NO_LONGER_WATCHED)]
-    there = body.splitlines()
-    lines = [line for line in dict.fromkeys([*earlier, *gone.values()]) if line not in there]
+    present = body.splitlines()
+    lines = [line for line in dict.fromkeys([*earlier, *gone.values()]) if line not in present]
     return "\n".join([body, *lines])[:MAX_BODY]
 
 
 def deliver(
     state: Path,
     ledger: Ledger,
-    channels: Sequence[Outlet],
+    recipients: Sequence[Recipient],
     now: Clock,
     note: Note,
     *,
     deadline_s: float = DEADLINE_S,
 ) -> Delivered:
-    """Send all that is due in the outbox, and mark what each channel took; say what it did not.
+    """Send every message that is due, and record each channel's result; note the failures.
 
-    Each message is tried once through each channel; what fails is due again later. Raises
-    LockedError where another process goes on sending.
+    Each message is tried once through each channel. A failed attempt is due again later. Raises
+    LockedError while another process goes on sending.
     """
     settled, tried, failed = 0, set(), []
     with _sending(state):
         while True:
-            left = ledger.tend_pages(now())
+            pending = ledger.refresh_outbox(now())
             due = [
-                (message, outlet)
-                for message, outlet in _next(left, channels)
-                if (message.id, outlet.id) not in tried
-                and is_due(message.due_at.get(outlet.id, message.at), now())
+                (one, recipient)
+                for one, recipient in _next_messages(pending, recipients)
+                if (one.id, recipient.key) not in tried
+                and is_due(one.due_at.get(recipient.key, one.at), now())
             ]
-            done = [one.id for one in left if channels and not _wanting(one, channels)]
-            ledger.settle_pages(done, now())
+            done = [one.id for one in pending if recipients and not _outstanding(one, recipients)]
+            ledger.settle_messages(done, now())
             settled += len(done)
             if not due:
                 break
-            jobs = [(outlet.channel, message.said) for message, outlet in due]
+            jobs = [(recipient.channel, one.message) for one, recipient in due]
             for number, result in send(jobs, deadline_s=deadline_s):
-                message, outlet = due[number]
-                tried.add((message.id, outlet.id))
-                ledger.mark_page(message.id, outlet.id, outlet.channel.name, result.reason, now())
+                one, recipient = due[number]
+                tried.add((one.id, recipient.key))
+                ledger.record_attempt(one.id, recipient.key, recipient.name, result.reason, now())
                 if result.reason:
-                    failed.append((outlet.channel.name, result.reason))
-        waiting = [one for one in left if one.id not in done]
-        _keep_at_hand(state, waiting, note)
+                    failed.append((recipient.name, result.reason))
+        waiting = [one for one in pending if one.id not in done]
+        _write_undelivered(state, waiting, note)
     for name, reason in failed:
         note(f"PAGE NOT DELIVERED through {name}: {reason}")
-    if waiting and not channels:
+    if waiting and not recipients:
         note(NO_CHANNEL)
-    if waiting and (failed or not channels):
+    if waiting and (failed or not recipients):
         note(f"{len(waiting)} pages wait: {state / UNDELIVERED} has them")
     return Delivered(settled, len(waiting), failed)
 
 
 def page_at_once(
-    state: Path, page: Page, channels: Sequence[Outlet], now: Clock, note: Note
+    state: Path, page: Page, recipients: Sequence[Recipient], now: Clock, note: Note
 ) -> None:
-    """Page of what may have broken the ledger as well: through the outbox, or else past it.
+    """Send a page about a failure that may affect the control database too. Never raises for it.
 
-    Past it, it goes through every channel once, or else into the file. Never raises for what is
-    broken. Its caller prints the error that the page is about: it is not printed here again.
+    It goes through the outbox if that can be used. Otherwise it goes once through every channel, or
+    into the file of undelivered pages. The caller prints the error that the page is about, so it is
+    not noted here.
     """
     try:
         assert_ours(state)
@@ -212,42 +214,45 @@ def page_at_once(
             raise StateError(f"{state / CONTROL} is missing")
         with storing(state), Ledger(state / CONTROL) as ledger:
             ledger.enqueue(page, now())
-            deliver(state, ledger, channels, now, note)
+            deliver(state, ledger, recipients, now, note)
     except Exception as error:  # noqa: BLE001 - whatever it is, somebody has to know
-        why = str(error) if isinstance(error, ReconError) else type(error).__name__
-        if channels and why not in page.body:
-            note(f"the page goes past the outbox: {why}")
-        _send_past_the_outbox(state, page, channels, now, note)
+        reason = str(error) if isinstance(error, ReconError) else type(error).__name__
+        if recipients and reason not in page.body:
+            note(f"the page goes past the outbox: {reason}")
+        _send_past_the_outbox(state, page, recipients, now, note)
 
 
 def _send_past_the_outbox(
-    state: Path, page: Page, channels: Sequence[Outlet], now: Clock, note: Note
+    state: Path, page: Page, recipients: Sequence[Recipient], now: Clock, note: Note
 ) -> None:
-    """Send a page through every channel once; where none takes it, leave it in the file."""
+    """Send a page once through every channel; if none accepts it, write it to the file."""
     key, title, body, severity, *_ = page.readable()
-    said = Message(key, title, body, severity)
-    results = dict(send([(one.channel, said) for one in channels]))
+    message = Message(key, title, body, severity)
+    results = dict(send([(one.channel, message) for one in recipients]))
     for number, result in results.items():
         if result.reason:
-            note(f"PAGE NOT DELIVERED through {channels[number].channel.name}: {result.reason}")
+            note(f"PAGE NOT DELIVERED through {recipients[number].name}: {result.reason}")
     try:
         assert_ours(state)
     except ReconError:
-        return  # no file is left in another user's folder
-    if not channels:
+        return  # no file is written to another user's folder
+    if not recipients:
         note(NO_CHANNEL)
     if all(result.reason for result in results.values()) and state.is_dir():
-        _keep_at_hand(state, [Waiting(0, now(), False, said, frozenset(), {})], note)
+        _write_undelivered(state, [PendingMessage(0, now(), False, message, frozenset(), {})], note)
 
 
-def told_pages(ledger: Ledger, paged: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the incidents of a run as its document has them, with what became of each page."""
+def page_results(ledger: Ledger, incidents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return a document's `pages`: each incident with the result of its last page.
+
+    `status` is delivered, partial or failed; `channels` has each channel's last attempt.
+    """
     pages = []
-    for one in paged:
-        channels = ledger.told_pages(one["key"])
-        taken = sum(each["status"] == "delivered" for each in channels)
-        status = "partial" if taken else "failed"
-        if taken and taken == len(channels):
+    for one in incidents:
+        channels = ledger.deliveries(one["key"])
+        delivered = sum(each["status"] == "delivered" for each in channels)
+        status = "partial" if delivered else "failed"
+        if delivered and delivered == len(channels):
             status = "delivered"
         pages.append(
             {"page": one["key"], "status": status, "title": one["title"], "channels": channels}
@@ -255,23 +260,26 @@ def told_pages(ledger: Ledger, paged: Sequence[Mapping[str, Any]]) -> list[dict[
     return pages
 
 
-def _next(left: Sequence[Waiting], channels: Sequence[Outlet]) -> Iterator[tuple[Waiting, Outlet]]:
-    """Yield what may be sent now: of each incident, through each channel, the first that waits."""
+def _next_messages(
+    pending: Sequence[PendingMessage], recipients: Sequence[Recipient]
+) -> Iterator[tuple[PendingMessage, Recipient]]:
+    """Yield the first outstanding message of each incident for each channel."""
     seen = set()
-    for message in left:
-        for outlet in _wanting(message, channels):
-            if (message.said.key, outlet.id) not in seen:
-                seen.add((message.said.key, outlet.id))
-                yield message, outlet
+    for one in pending:
+        for recipient in _outstanding(one, recipients):
+            if (one.message.key, recipient.key) not in seen:
+                seen.add((one.message.key, recipient.key))
+                yield one, recipient
 
 
-def _wanting(message: Waiting, channels: Sequence[Outlet]) -> list[Outlet]:
-    reached = targets(channels, message.said.severity, is_escalated=message.is_escalated)
-    return [outlet for outlet in reached if outlet.id not in message.taken]
+def _outstanding(one: PendingMessage, recipients: Sequence[Recipient]) -> list[Recipient]:
+    """Return the channels that should receive a message and have not."""
+    selected = select_recipients(recipients, one.message.severity, is_escalated=one.is_escalated)
+    return [recipient for recipient in selected if recipient.key not in one.delivered_to]
 
 
-def _keep_at_hand(state: Path, waiting: Sequence[Waiting], note: Note) -> None:
-    """Leave what was not delivered in a file that a person finds; remove it when all has been."""
+def _write_undelivered(state: Path, waiting: Sequence[PendingMessage], note: Note) -> None:
+    """Write the undelivered messages to a file for people; remove it when there is none."""
     path = state / UNDELIVERED
     try:
         _write_or_remove(path, waiting)
@@ -279,22 +287,24 @@ def _keep_at_hand(state: Path, waiting: Sequence[Waiting], note: Note) -> None:
         note(f"{path} cannot be written ({error.strerror}): `recon page send` says what waits")
 
 
-def _write_or_remove(path: Path, waiting: Sequence[Waiting]) -> None:
+def _write_or_remove(path: Path, waiting: Sequence[PendingMessage]) -> None:
     if not waiting:
         path.unlink(missing_ok=True)
         return
-    texts = [f"{one.at:%Y-%m-%d %H:%M} UTC  {one.said.title}\n\n{one.said.body}" for one in waiting]
+    texts = [
+        f"{one.at:%Y-%m-%d %H:%M} UTC  {one.message.title}\n\n{one.message.body}" for one in waiting
+    ]
     write_whole(path, ("\n\n" + "─" * 40 + "\n\n").join(texts) + "\n")
 
 
 def _sending(state: Path) -> AbstractContextManager[None]:
-    """Be the one process that sends. Raises LockedError after a minute of waiting."""
+    """Hold the lock of the process that sends. Raises LockedError after a minute of waiting."""
     path = state / "outbox.lock"
     otherwise = "another process is sending pages: {lock}: it marks what it sends; try again"
-    return held(path, otherwise, PATIENCE_S)
+    return held(path, otherwise, LOCK_WAIT_S)
 
 
 def _severity(rows: Mapping[str, Mapping[str, Any]], subjects: Mapping[str, str]) -> Severity:
-    """Return how grave the gravest of it is; a hole in the evidence is major."""
+    """Return the gravest severity of the subjects. A hole in the evidence is major."""
     each: list[Severity] = [rows.get(s, {}).get("severity") or "major" for s in subjects]
     return max(each, key=SEVERITIES.index, default="minor")

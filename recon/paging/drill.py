@@ -1,4 +1,4 @@
-"""A drill: a page that says that nothing is wrong, through every channel, to see it arrive."""
+"""A drill: a harmless page through every channel, to see it arrive."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from recon.core.page import Message
-from recon.paging.channels import DEADLINE_S, Outlet, Result, send
+from recon.paging.channels import DEADLINE_S, Recipient, Result, send
 
 
 def drill(
-    channels: Sequence[Outlet], at: datetime, *, deadline_s: float = DEADLINE_S
+    recipients: Sequence[Recipient], at: datetime, *, deadline_s: float = DEADLINE_S
 ) -> list[dict[str, Any]]:
-    """Send a drill through every channel, the second list's too; return how each one ended.
+    """Send a drill through every channel, escalation included; return the result of each.
 
-    Of each: `channel`, `status` (delivered or failed), `seconds` until its receipt, `reason`. Where
-    a page would stay open it is resolved again, and it counts only if both were taken. Nothing of
-    it is kept.
+    A result has `channel` (its name), `status` (delivered or failed), `seconds` until the receipt,
+    and `reason`. Where a page would stay open, it is resolved at once, and the channel has failed
+    unless it accepted both. Nothing is stored.
     """
     when = f"{at:%Y-%m-%d %H:%M} UTC"
     page = Message(
@@ -26,20 +26,22 @@ def drill(
         "This is a test of the way that pages take. Nothing has to be done.",
         "minor",
     )
-    over = page._replace(title=f"{page.title}: RESOLVED", resolves=True)
+    resolve = page._replace(title=f"{page.title}: RESOLVED", resolves=True)
     results: dict[int, Result] = dict(
-        send([(one.channel, page) for one in channels], deadline_s=deadline_s)
+        send([(one.channel, page) for one in recipients], deadline_s=deadline_s)
     )
-    kept = [n for n, one in enumerate(channels) if one.channel.keeps_incidents]
-    for place, ended in send([(channels[n].channel, over) for n in kept], deadline_s=deadline_s):
-        if ended.reason and not results[kept[place]].reason:
-            results[kept[place]] = ended
+    staying_open = [n for n, one in enumerate(recipients) if one.channel.keeps_incidents]
+    jobs = [(recipients[n].channel, resolve) for n in staying_open]
+    for index, result in send(jobs, deadline_s=deadline_s):
+        number = staying_open[index]
+        if result.reason and not results[number].reason:
+            results[number] = result
     return [
         {
-            "channel": one.channel.name,
+            "channel": one.name,
             "status": "failed" if results[n].reason else "delivered",
             "seconds": round(results[n].seconds, 3),
             "reason": results[n].reason,
         }
-        for n, one in enumerate(channels)
+        for n, one in enumerate(recipients)
     ]

@@ -1,6 +1,6 @@
-"""Pages of a night that failed, or left something undone: also where the configuration is wrong.
+"""Pages of a run that failed or left work undone, also where the configuration is wrong.
 
-Loads neither the warehouse nor a venue: a mistake in the configuration is told at once.
+It loads neither the warehouse nor a venue, so that a mistake in the configuration is paged at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from recon.config.settings import salvage
 from recon.core.records import Clock
 from recon.errors import AnotherNight, ReconError, summary
-from recon.paging.channels import outlets
+from recon.paging.channels import recipients
 from recon.paging.delivery import page_at_once
 from recon.report.page_text import failed
 
@@ -19,23 +19,22 @@ Note = Callable[[str], None]
 
 
 def page_failed(config_path: Path, error: Exception, now: Clock, note: Note) -> None:
-    """Page of what ended a night, also of a configuration that is wrong.
+    """Page the error that ended a run, also if it is a mistake in the configuration.
 
-    Another night is no failure: it does the work. Anything else that holds the lock does not.
+    `AnotherNight` is no failure: the other run does the work. Another holder of the lock does not.
     """
     if isinstance(error, AnotherNight):
         return
-    why = str(error) if isinstance(error, ReconError) else "a bug: its log has all of it"
-    page_failure(config_path, f"the night FAILED: {summary(error)}", why, now, note)
+    reason = str(error) if isinstance(error, ReconError) else "a bug: the log has its traceback"
+    page_failure(config_path, f"the night FAILED: {summary(error)}", reason, now, note)
 
 
-def page_failure(config_path: Path, what: str, why: str, now: Clock, note: Note) -> None:
-    """Page of a night that failed, or left something undone: never raises for what is broken."""
-    saved = salvage(config_path)
-    if saved is None:
+def page_failure(config_path: Path, what: str, reason: str, now: Clock, note: Note) -> None:
+    """Page a run that failed or left work undone. Never raises for files that are broken."""
+    salvaged = salvage(config_path)
+    if salvaged is None:
         note(f"nobody can be paged: {config_path} cannot be read")
         return
-    state, paging = saved
-    channels = outlets(paging, is_strict=False)
-    page = failed(what, why, str(config_path.absolute()))
-    page_at_once(state, page, channels, now, note)
+    state, paging = salvaged
+    page = failed(what, reason, str(config_path.absolute()))
+    page_at_once(state, page, recipients(paging, is_strict=False), now, note)

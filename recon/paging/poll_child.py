@@ -1,6 +1,6 @@
-"""The child process that asks one question: JSON in, JSON out. It reads, and changes nothing.
+"""The child process that reads one reply source: JSON in, JSON out. It changes nothing.
 
-Nothing it prints has a secret in it. It ends itself at its deadline, also when nobody waits for it.
+It prints no secret. It ends itself at its deadline, also where nobody waits for it.
 """
 
 from __future__ import annotations
@@ -9,22 +9,25 @@ import json
 import signal
 import sys
 
-from recon.paging.reply_parsers import READERS, no_answer
+from recon.paging.notifiers import service_named
+from recon.paging.service import Reading
 from recon.system.child_http import FAILURES, exchanged, in_words
 
 MAX_ANSWER = 4 * 1024 * 1024
-"""Bytes: ten updates of the longest messages, each with the message that it answers to."""
+"""Bytes: ten updates of the longest messages, each with the message that it replies to."""
 
 
 def main() -> int:
-    """Ask what standard input says, and print what is read out of the answer."""
+    """Send the request on standard input, and print the reading of its answer."""
     job = json.load(sys.stdin)
     signal.setitimer(signal.ITIMER_REAL, job["deadline_s"])  # unhandled: the process ends
+    service = service_named(job["service"])
+    read = service.read_check if job["is_check"] else service.read_replies
     try:
-        said = READERS[job["reader"]](*exchanged(job["request"], MAX_ANSWER))
+        reading = read(*exchanged(job["request"], MAX_ANSWER))
     except FAILURES as error:
-        said = no_answer(f"no answer: {in_words(error)}")
-    json.dump(said, sys.stdout)
+        reading = Reading([], f"no answer: {in_words(error)}")
+    json.dump(reading._asdict(), sys.stdout)
     return 0
 
 

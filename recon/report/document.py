@@ -415,6 +415,8 @@ class DocumentBuilder:
                 "status": status,
                 **entries,
                 "signed_off": signed and _signed(signed, compared["window"][0]),
+                "unproven_by_account": status == "unproven"
+                and not (account.is_sound or bot.id in self._unreadable or alarms),
                 "reasons": [*self._why(bot, account, doubts), *alarms],
             }
         )
@@ -497,6 +499,7 @@ def add_unjudged(
             "window": unknown,
             "session": unknown,
             "signed_off": None,
+            "unproven_by_account": True,
             "reasons": [f"its account {bot.account} is failed"],
         }
         for bot in bots

@@ -1,4 +1,4 @@
-"""What a page says: the numbers first, then what to type next. Pure."""
+"""The text of a run's page: the numbers first, then the commands to type next. Pure."""
 
 from __future__ import annotations
 
@@ -9,35 +9,43 @@ from typing import Any
 from recon.core.page import FAILED, MAX_BODY, Page
 
 BOT_HOLE = "bot "
-"""Begins the subject of a bot that is unproven: its name and the session follow."""
+"""The beginning of the subject of an unproven bot; its id and the session follow."""
 
 MOST_NAMED = 3
-"""Bots that a title names, and whose explanation is named as what to type next."""
+"""Bots that a title names, and that get a command to explain them."""
 
 
-def concerns(document: Mapping[str, Any], loud: Mapping[str, str]) -> dict[str, str]:
-    """Return what a run has to page of, each with its account: the `loud` breaks, and every hole.
+def subjects_to_page(document: Mapping[str, Any], open_breaks: Mapping[str, str]) -> dict[str, str]:
+    """Return the subjects that a run has to page, each with its account.
 
-    A hole in the evidence is its session's own. Where an account has one, its bots' are the same.
+    Subjects are the open breaks, and each hole in the evidence of the session: an account that is
+    not proven, or a bot that is unproven for a reason of its own.
     """
-    day = document["as_of"]
-    holes = {
-        f"account {item['account']} {day}": item["account"]
+    session = document["as_of"]
+    accounts = {
+        f"account {item['account']} {session}": item["account"]
         for item in document["accounts"]
         if item["status"] != "proven"
     }
-    bots = {f"{BOT_HOLE}{bot['bot']} {day}": bot["account"] for bot in _unproven(document)}
-    return {**loud, **holes, **bots}
+    bots = {f"{BOT_HOLE}{bot['bot']} {session}": bot["account"] for bot in _unproven(document)}
+    return {**open_breaks, **accounts, **bots}
+
+
+def bot_of_subject(subject: str) -> str | None:
+    """Return the bot whose hole in the evidence a subject is; None for any other subject."""
+    if not subject.startswith(BOT_HOLE):
+        return None
+    return subject.removeprefix(BOT_HOLE).rpartition(" ")[0]
 
 
 def write_page(
     document: Mapping[str, Any], config_path: str, known: Collection[str] = ()
 ) -> tuple[str, str] | None:
-    """Return title and body of the one page that a run sends, or None where there is no need.
+    """Return title and body of a run's page, or None where there is nothing to page.
 
-    There is none where all agreed, or nothing is amiss but `known` bots' breaks, each of them
-    acknowledged and no worse since. Diverged bots come first, then what is unproven. The body is
-    clipped to `MAX_BODY`, its end first: the numbers stand at the top.
+    There is nothing to page where all agreed, or where only `known` bots diverge: all their breaks
+    are acknowledged and no worse since. Diverged bots come before unproven accounts and bots. The
+    body is clipped to `MAX_BODY` at its end.
     """
     if document["status"] == "agreed":
         return None
@@ -66,33 +74,29 @@ def write_page(
     return title[:200], _clipped("\n\n".join(blocks))
 
 
-def failed(what: str, why: str, config_path: str) -> Page:
-    """Return the page of a night that ended before it had told anything, or of what it left undone.
+def failed(what: str, reason: str, config_path: str) -> Page:
+    """Return the page of a run that failed or left work undone.
 
-    One incident, however often it fails, until a night has run again.
+    All such runs are one incident, until a run succeeds.
     """
     config = shlex.quote(config_path)
-    body = f"{why}\n\nNext:\n  recon check --config {config}\n  recon run --config {config}"
+    body = f"{reason}\n\nNext:\n  recon check --config {config}\n  recon run --config {config}"
     return Page(FAILED, f"recon: {what}"[:200], _clipped(body), "critical")
 
 
 def runs_again() -> Page:
-    """Return the end of what `failed` told."""
+    """Return the page that ends the incident of `failed`."""
     return Page(
         FAILED, "recon: the night RUNS AGAIN", "it has published", "critical", resolves=True
     )
 
 
 def _unproven(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the bots that are unproven for a reason of their own, and not their account's."""
+    """Return the bots that are unproven for a reason of their own, beyond their account's."""
     return [
         bot
         for bot in document["bots"]
-        if bot["status"] == "unproven"
-        and not (
-            bot["reasons"]
-            and all(each.startswith(f"its account {bot['account']} is ") for each in bot["reasons"])
-        )
+        if bot["status"] == "unproven" and not bot.get("unproven_by_account", False)
     ]
 
 
@@ -114,7 +118,7 @@ def _diverged(bot: Mapping[str, Any], currency: str) -> str:
 
 
 def causes_in_words(causes: Sequence[Mapping[str, Any]]) -> str:
-    """Return the causes of a divergence in one line, the largest first."""
+    """Return the causes of a divergence in one line, in their order in the document."""
     parts = [
         f"{row['cause']} {row['amount']}"
         + (f" ({row['trades']} trade{'s'[: row['trades'] != 1]})" if row["trades"] else "")

@@ -132,7 +132,7 @@ class SignedOff(_Part):
 
 
 class BotEntry(_Part):
-    """One bot, judged."""
+    """One bot, judged. `unproven_by_account`: it is unproven for no reason but its account."""
 
     bot: str
     account: str
@@ -140,6 +140,7 @@ class BotEntry(_Part):
     window: Span
     session: Span
     signed_off: SignedOff | None
+    unproven_by_account: bool
     reasons: list[str]
 
 

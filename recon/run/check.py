@@ -34,8 +34,8 @@ from recon.fetch.connectors_for import account_source, books_source
 from recon.fetch.heartbeats import Look, read_beats, rhythm
 from recon.fetch.plan import assert_since, mapping_limits, mapping_of
 from recon.outside_text import LONG, SHORTEST, STRONG, weak_secrets
-from recon.paging.acknowledgements import check_answers
-from recon.paging.channels import outlet, outlets
+from recon.paging.acknowledgements import check_replies
+from recon.paging.channels import Recipient, configured, recipients
 from recon.report.terminal import window_text
 from recon.run.backup import backups, is_sound
 from recon.run.check_names import check_currency, check_names, evident_names, names_in
@@ -77,7 +77,7 @@ def check_everything(config: Config) -> list[CheckItem]:
     channels = _check_channels(config)
     items += channels
     if all(each.is_ok for each in channels):
-        items += check_answers(outlets(config.paging))
+        items += check_replies(recipients(config.paging))
     items.append(_check_ping(config))
     return items + _check_calendars(config) + _check_schedule(config)
 
@@ -396,15 +396,13 @@ def _check_channels(config: Config) -> list[CheckItem]:
     if not config.paging.channels:
         note = "nobody will be paged: add [paging] channels"
         return [CheckItem("paging", "no channel is configured", is_ok=True, notes=(note,))]
-    first = [(f"channel {n}", each) for n, each in enumerate(config.paging.channels, 1)]
-    second = [(f"escalation {n}", each) for n, each in enumerate(config.paging.escalation, 1)]
     items = []
-    for subject, channel in (*first, *second):
-        try:
-            name = outlet(channel).channel.name
-            items.append(CheckItem(subject, f"{name} is well-formed", is_ok=True))
-        except ReconError as error:
-            items.append(CheckItem(subject, str(error)))
+    for place, found in configured(config.paging):
+        if isinstance(found, Recipient):
+            kind = "escalation" if found.is_escalation else "channel"
+            items.append(CheckItem(f"{kind} {found.name}", "its URL is well-formed", is_ok=True))
+        else:
+            items.append(CheckItem(place, str(found)))
     return items
 
 

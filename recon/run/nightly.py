@@ -39,8 +39,8 @@ from recon.fetch.fetch import (
 )
 from recon.fetch.heartbeats import last_beats
 from recon.fetch.plan import AccountPlan, BotPlan, Plan, active_accounts, make_plan
-from recon.paging.channels import outlets
-from recon.paging.delivery import Watched, decide, deliver, told_pages
+from recon.paging.channels import recipients
+from recon.paging.delivery import Watched, decide, deliver, page_results
 from recon.report.document import DocumentBuilder, Fetched, add_unjudged
 from recon.report.page_text import runs_again
 from recon.run.pipeline import build, configure, record_reported
@@ -83,7 +83,7 @@ class Night:
 def run_night(night: Night) -> dict[str, Any]:
     """Do one night and return its document. Raises ConfigError, UsageError, LockedError."""
     config, note, stage = night.config, night.progress.note, night.stages
-    channels = outlets(config.paging)
+    channels = recipients(config.paging)
     plan = make_plan(
         config, as_of=night.as_of, accounts=night.accounts, now=night.now, patience=night.patience
     )
@@ -119,7 +119,7 @@ def run_night(night: Night) -> dict[str, Any]:
         with stage("page"):
             if night.is_paging:
                 deliver(state, ledger, channels, night.now, note)
-                document["pages"] = told_pages(ledger, paged)
+                document["pages"] = page_results(ledger, paged)
             ledger.end_run(run, night.now(), document)
             _report(night, document)
     return document

@@ -35,9 +35,10 @@ def opener(*, is_verified: bool = True) -> OpenerDirector:
 
 
 def exchanged(request: Mapping[str, Any], most_bytes: int) -> tuple[int, bytes]:
-    """Send a request as `wire.Request` has it; return status and body, whatever the status.
+    """Send a request (url, method, headers, payload, is_verified); return status and body.
 
-    Without a payload nothing is sent as a body. Raises one of FAILURES where there is no answer.
+    The status may be any. Without a payload nothing is sent as a body. Raises
+    one of FAILURES where there is no answer.
     """
     headers = {"Content-Type": "application/json", "User-Agent": "recon", **request["headers"]}
     payload = request["payload"]

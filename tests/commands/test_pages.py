@@ -101,7 +101,7 @@ def test_a_channel_that_redirects_is_an_exit_status_a_line_and_a_file(
         status, said, err = typed(path, capsys, "page", "send")
     assert (status, said["waiting"]) == (ExitCode.UNPROVEN, 1)
     assert "redirects are not followed" in said["failed"][0]["reason"]
-    assert "PAGE NOT DELIVERED through json://127.0.0.1" in err
+    assert "PAGE NOT DELIVERED through webhook 1: " in err
     assert "for 18 hours" in (tmp_path / "state" / "PAGES-NOT-DELIVERED.txt").read_text("utf-8")
     assert "canary" not in err + json.dumps(said)
 
@@ -119,7 +119,7 @@ def test_a_drill_names_each_channel_with_its_receipt_and_its_time(
         path = write(tmp_path, webhook(tmp_path, wrong), second)
         assert run_cli(["page", "test", "--config", str(path)]) == ExitCode.UNPROVEN
         shown = capsys.readouterr().out
-    assert "FAIL json://127.0.0.1" in shown
+    assert "FAIL webhook 1: " in shown
     assert "HTTP 500 after" in shown
     assert "receipt after" in shown
 
@@ -140,7 +140,7 @@ def test_a_mistyped_url_is_refused_before_anything_is_done(
     path = write(tmp_path, *((mistyped, "") if where == "channels" else ("", mistyped)))
     status, _, err = typed(path, capsys, "page", "send")
     assert status == ExitCode.USAGE
-    assert f"paging.{where}: apprise knows no channel like tgarm://" in err
+    assert f"paging.{where}.1: apprise knows no channel like tgarm://" in err
     assert "canary" not in err
 
 
@@ -182,7 +182,7 @@ def test_an_answer_is_heard_before_what_waits_is_sent(
         make_due(tmp_path)
         status, _, err = typed(path, capsys, "page", "send")
     assert status == ExitCode.AGREED
-    assert err.startswith("ANSWERS NOT READ through tgram://")
+    assert err.startswith("ANSWERS NOT READ through telegram 1: ")
     assert "canary" not in err
 
 
@@ -193,7 +193,7 @@ def test_a_token_on_a_channel_that_is_not_pagerduty_s_is_refused(
     path = write(tmp_path, channel(tmp_path, "url", "json://127.0.0.1:9/canary", more))
     status, _, err = typed(path, capsys, "page", "send")
     assert status == ExitCode.USAGE
-    assert "paging.channels: api_token is for PagerDuty" in err
+    assert "paging.channels.1: api_token is for PagerDuty" in err
     path = write(tmp_path, channel(tmp_path, "url", pagerduty_url(), ', api_token = "canary"'))
     status, _, err = typed(path, capsys, "page", "send")
     assert status == ExitCode.USAGE

@@ -15,7 +15,15 @@ from keyring.backend import KeyringBackend
 from recon.cli import run_cli
 from recon.config.ccxt_ids import exchange_ids
 from recon.config.order_tags import INJECTED
-from recon.config.settings import CcxtAccount, OkxAccount, TwsAccount, load, salvage, state_folder
+from recon.config.settings import (
+    CcxtAccount,
+    Config,
+    OkxAccount,
+    TwsAccount,
+    load,
+    salvage,
+    state_folder,
+)
 from recon.errors import ConfigError, ExitCode
 from recon.run.dead_man_switch import address
 
@@ -530,6 +538,40 @@ def test_a_channel_is_saved_without_the_token_that_only_reads(tmp_path: Path) ->
     assert saved is not None
     [channel] = saved[1].channels
     assert channel.revealed == ("json://127.0.0.1/", None, None)
+
+
+def test_the_id_of_a_channel_is_a_name_of_its_own_in_both_lists(path: Path) -> None:
+    def channels(*ids: str) -> str:
+        each = ", ".join(f'{{ id = "{id_}", url = {{ env = "A_KEY" }} }}' for id_ in ids)
+        return f"channels = [{each}]\n"
+
+    def paging(first: str, second: str) -> Config:
+        new = first + second.replace("channels", "escalation")
+        return load(write(path, 'channels = [ { url = { env = "A_KEY" } } ]', new))
+
+    config = paging(channels("ops", "duty"), channels("boss"))
+    assert [one.id for one in config.paging.channels] == ["ops", "duty"]
+    assert [one.id for one in config.paging.escalation] == ["boss"]
+    for first, second, expected in (
+        (channels("ops", "ops"), "", "two channels are called 'ops'"),
+        (channels("ops"), channels("ops"), "two channels are called 'ops'"),
+        (channels("a b"), "", "paging.channels.a b.id: use letters, digits"),
+    ):
+        with pytest.raises(ConfigError, match=expected):
+            paging(first, second)
+
+
+@pytest.mark.parametrize("ids", [("a b", "ops"), ("ops", "ops"), (7, "ops")])
+def test_a_wrong_id_keeps_no_channel_from_paging_that_it_is_wrong(
+    tmp_path: Path, ids: tuple[object, ...]
+) -> None:
+    (tmp_path / "url").write_text("json://127.0.0.1/")
+    (tmp_path / "url").chmod(0o600)
+    each = ", ".join(f'{{ id = {id_!r}, url = {{ file = "url" }} }}' for id_ in ids)
+    (tmp_path / "recon.toml").write_text(f"[paging]\nchannels = [{each}]\n")
+    saved = salvage(tmp_path / "recon.toml")
+    assert saved is not None
+    assert len(saved[1].channels) == len(ids)
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from recon.config.settings import Channel, Paging
 from recon.control.breaks import Break
 from recon.control.ledger import Ledger
 from recon.core.page import Page
 from recon.core.records import Severity
 from recon.errors import LockedError, UsageError
 from recon.paging import delivery
-from recon.paging.channels import Outlet, targets
-from recon.paging.delivery import UNDELIVERED, Delivered, Watched, decide, deliver, told_pages
+from recon.paging.channels import Recipient, recipients, select_recipients
+from recon.paging.delivery import UNDELIVERED, Delivered, Watched, decide, deliver, page_results
 from recon.paging.drill import drill
-from recon.paging.notifiers import understood
+from recon.paging.notifiers import parse_channel
 from tests.support.servers.channels import (
     Answer,
     Receiver,
@@ -46,12 +48,16 @@ MINUTE = timedelta(minutes=1)
 TRUTH = dict.fromkeys(["gross", "fees", "funding", "other", "net"], "100")
 
 
-def outlet(one: Receiver, severity: Severity = "minor", *, is_second: bool = False) -> Outlet:
-    return Outlet(f"id-{one.port}", understood(one.webhook), severity, is_second)
+def webhook(
+    one: Receiver, severity: Severity = "minor", *, is_escalation: bool = False
+) -> Recipient:
+    channel = parse_channel(one.webhook)
+    return Recipient(f"id-{one.port}", f"webhook-{one.port}", channel, severity, is_escalation)
 
 
-def incident_outlet(one: Receiver) -> Outlet:
-    return Outlet(f"id-{one.port}", understood(pagerduty_url(), one.base), "minor")
+def duty_desk(one: Receiver) -> Recipient:
+    channel = parse_channel(pagerduty_url(), one.base)
+    return Recipient(f"id-{one.port}", "duty", channel, "minor")
 
 
 @dataclass
@@ -60,7 +66,7 @@ class Service:
 
     folder: Path
     ledger: Ledger
-    channels: Sequence[Outlet] = ()
+    channels: Sequence[Recipient] = ()
     now: datetime = EVENING
     notes: list[str] = field(default_factory=list)
     runs: int = 0
@@ -109,6 +115,7 @@ class Service:
                     "account": "okx",
                     "window": span,
                     "session": span,
+                    "unproven_by_account": bool(holes),
                     "reasons": ["its account okx is failed"] if holes else [],
                     "status": "unproven" if holes else "diverged" if bot in wrong else "agreed",
                 }
@@ -119,7 +126,7 @@ class Service:
             self.ledger.record_breaks(seen)
             paged = decide(self.ledger, document, off, "recon.toml", self.now, configured)
         self.send()
-        return told_pages(self.ledger, paged)
+        return page_results(self.ledger, paged)
 
     def acknowledge(self, bot: str) -> None:
         [row] = self.ledger.breaks(bot=bot)
@@ -147,7 +154,7 @@ def test_a_night_of_twelve_hours(service: Service) -> None:
         handler.reply(503 if is_down else 200)
 
     with receiver(sometimes) as chat, receiver(pagerduty) as duty, receiver(says(200)) as second:
-        service.channels = [outlet(chat), incident_outlet(duty), outlet(second, is_second=True)]
+        service.channels = [webhook(chat), duty_desk(duty), webhook(second, is_escalation=True)]
         times: dict[int, list[int]] = {chat.port: [], duty.port: [], second.port: []}
         both = [off_by("5.00"), off_by("5.00", bot="eth")]
         for minute in range(12 * 60):
@@ -191,8 +198,8 @@ def test_two_hundred_bots_that_fail_are_one_page(service: Service) -> None:
     bots = [f"bot-{n}" for n in range(200)]
     with receiver(says(200)) as chat, receiver(telegram) as group:
         service.channels = [
-            outlet(chat),
-            Outlet("telegram", understood(telegram_url(), group.base), "minor"),
+            webhook(chat),
+            Recipient("telegram", "telegram", parse_channel(telegram_url(), group.base), "minor"),
         ]
         [told] = service.run([off_by("5.00", bot=bot) for bot in bots], bots=bots)
         assert told["status"] == "delivered"
@@ -208,7 +215,7 @@ def test_two_hundred_bots_that_fail_are_one_page(service: Service) -> None:
 
 def test_a_break_that_cannot_be_judged_is_not_over(service: Service) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         [told] = service.run([off_by("5.00")])
         [hole] = service.run([], holes=["down"])
         assert hole["page"] != told["page"]
@@ -222,7 +229,7 @@ def test_a_break_that_cannot_be_judged_is_not_over(service: Service) -> None:
 
 def test_a_run_again_is_the_same_incident(service: Service) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         [one] = service.run([off_by("5.00")])
         service.now += MINUTE
         [again] = service.run([off_by("5.00")])
@@ -236,7 +243,7 @@ def test_a_run_again_is_the_same_incident(service: Service) -> None:
 
 def test_a_hole_that_is_acknowledged_pages_again_the_next_night(service: Service) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         [told] = service.run([], holes=["down"])
         service.ledger.acknowledge_page("night-", who="anna", user="ops", note="", at=service.now)
         service.send(timedelta(hours=1))
@@ -258,7 +265,7 @@ def test_an_acknowledged_page_acknowledges_its_breaks(service: Service) -> None:
 
 def test_a_break_that_a_person_resolves_ends_its_incident(service: Service) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.run([off_by("5.00")])
         [row] = service.ledger.breaks()
         service.ledger.resolve(row["break"], who="a", user="o", reason="done", at=service.now)
@@ -271,7 +278,7 @@ def test_the_incident_of_a_bot_that_is_removed_ends_as_no_longer_watched(
     service: Service, *, is_acknowledged: bool
 ) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.run([off_by("5.00")])
         if is_acknowledged:
             service.acknowledge("btc")
@@ -290,7 +297,7 @@ def test_of_an_incident_of_two_bots_it_is_said_which_is_no_longer_watched(
 ) -> None:
     both, left = [off_by("5.00"), off_by("7.00", bot="eth")], Watched({"okx"}, {"eth"})
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.run(both)
         service.run(both[1:], bots=["eth"], configured=left)
         [standing] = service.ledger.incidents()
@@ -306,7 +313,7 @@ def test_the_incident_of_an_account_that_is_removed_ends_as_no_longer_watched(
     service: Service,
 ) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.run([], holes=["no evidence"])
         with service.ledger.step():
             accounts = [{"account": "ibkr", "status": "proven"}]
@@ -328,7 +335,7 @@ def test_what_is_enqueued_at_every_look_is_sent_once_until_it_grows_graver(
     service: Service,
 ) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         for severity in ("minor", "minor", "major", "minor", "major"):
             service.ledger.enqueue(page(severity=severity), service.now)
             service.send(MINUTE)
@@ -344,7 +351,7 @@ def test_what_is_enqueued_at_every_look_is_sent_once_until_it_grows_graver(
 
 def test_graver_than_what_was_acknowledged_pages_again(service: Service) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.ledger.enqueue(page(severity="minor"), service.now)
         service.ledger.acknowledge_page("bot", who="a", user="o", note="", at=service.now)
         for severity in ("minor", "critical"):
@@ -355,7 +362,7 @@ def test_graver_than_what_was_acknowledged_pages_again(service: Service) -> None
 
 def test_a_break_that_grew_worse_on_a_night_that_paged_nobody_is_repeated(service: Service) -> None:
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.run([off_by("5.00")])
         service.ledger.acknowledge_page("night-", who="a", user="o", note="", at=service.now)
         assert service.send(timedelta(hours=1)) == Delivered(0, 0, [])
@@ -367,7 +374,7 @@ def test_a_break_that_grew_worse_on_a_night_that_paged_nobody_is_repeated(servic
 def test_where_the_file_cannot_be_written_the_page_is_sent_all_the_same(service: Service) -> None:
     (service.folder / UNDELIVERED).mkdir()
     with receiver(says(200)) as good, receiver(says(500)) as bad:
-        service.channels = [outlet(good), outlet(bad)]
+        service.channels = [webhook(good), webhook(bad)]
         service.ledger.enqueue(page(), service.now)
         assert service.send().waiting == 1
     assert len(good.took) == 1
@@ -376,7 +383,7 @@ def test_where_the_file_cannot_be_written_the_page_is_sent_all_the_same(service:
 
 def test_the_end_of_nothing_is_no_message(service: Service) -> None:
     service.ledger.enqueue(page(resolves=True), service.now)
-    assert service.ledger.tend_pages(service.now) == []
+    assert service.ledger.refresh_outbox(service.now) == []
 
 
 def test_a_step_that_fails_leaves_neither_its_breaks_nor_its_page(service: Service) -> None:
@@ -389,7 +396,7 @@ def test_a_step_that_fails_leaves_neither_its_breaks_nor_its_page(service: Servi
     with pytest.raises(RuntimeError):
         killed_half_way()
     assert service.ledger.breaks() == []
-    assert service.ledger.tend_pages(service.now) == []
+    assert service.ledger.refresh_outbox(service.now) == []
 
 
 def test_each_channel_is_tried_until_it_has_taken_it_and_no_longer(service: Service) -> None:
@@ -399,10 +406,10 @@ def test_each_channel_is_tried_until_it_has_taken_it_and_no_longer(service: Serv
         handler.reply(next(answers))
 
     with receiver(says(200)) as good, receiver(at_last) as bad:
-        service.channels = [outlet(good), outlet(bad)]
+        service.channels = [webhook(good), webhook(bad)]
         service.ledger.enqueue(page(), service.now)
-        assert service.send().failed == [(service.channels[1].channel.name, "HTTP 500")]
-        assert {each["status"] for each in service.ledger.told_pages("bot")} == {
+        assert service.send().failed == [(service.channels[1].name, "HTTP 500")]
+        assert {each["status"] for each in service.ledger.deliveries("bot")} == {
             "delivered",
             "failed",
         }
@@ -412,6 +419,34 @@ def test_each_channel_is_tried_until_it_has_taken_it_and_no_longer(service: Serv
         assert (len(good.took), len(bad.took)) == (1, 3)
 
 
+def test_a_channel_that_is_renamed_or_moved_in_the_file_keeps_what_it_took_and_what_waits(
+    service: Service,
+) -> None:
+    def urls(*ones: Receiver, **ids: str) -> Paging:
+        made = [{"url": SecretStr(one.webhook)} for one in ones]
+        named = [{"id": id_, "url": SecretStr(url)} for id_, url in ids.items()]
+        return Paging(channels=tuple(map(Channel.model_validate, [*made, *named])))
+
+    def names() -> set[str]:
+        return {each["channel"] for each in service.ledger.deliveries("bot")}
+
+    answers = iter([500, 200])
+
+    def at_last(handler: Answer, _posted: dict[str, Any]) -> None:
+        handler.reply(next(answers))
+
+    with receiver(says(200)) as good, receiver(at_last) as bad:
+        service.channels = recipients(urls(good, bad))
+        service.ledger.enqueue(page(), service.now)
+        assert service.send() == Delivered(0, 1, [("webhook 2", "HTTP 500")])
+        assert names() == {"webhook 1", "webhook 2"}
+        service.channels = recipients(urls(backup=bad.webhook, ops=good.webhook))
+        assert service.send() == Delivered(0, 1, [])  # not due yet
+        assert service.send(MINUTE) == Delivered(1, 0, [])
+        assert (len(good.took), len(bad.took)) == (1, 2)
+    assert names() == {"webhook 1", "backup"}
+
+
 def test_a_resolve_waits_until_its_page_has_arrived(service: Service) -> None:
     is_down = True
 
@@ -419,7 +454,7 @@ def test_a_resolve_waits_until_its_page_has_arrived(service: Service) -> None:
         handler.reply(500 if is_down else 200)
 
     with receiver(sometimes) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.ledger.enqueue(page(), service.now)
         service.ledger.enqueue(page(resolves=True), service.now)
         service.send()
@@ -433,7 +468,7 @@ def test_of_pages_that_never_arrived_the_last_is_enough(service: Service) -> Non
     for _ in range(4):
         service.send(15 * MINUTE)  # no channel takes it
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.send(MINUTE)
     assert len(chat.took) == 1
     assert "repeat 4, since 2026-05-14 22:00 UTC" in chat.took[0]["message"]
@@ -441,16 +476,16 @@ def test_of_pages_that_never_arrived_the_last_is_enough(service: Service) -> Non
 
 def test_everything_down_is_said_and_kept_in_a_file(service: Service) -> None:
     with receiver(says(500)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         [told] = service.run([off_by("5.00")])
     assert told["status"] == "failed"
-    assert any(note.startswith("PAGE NOT DELIVERED through json://") for note in service.notes)
+    assert any(note.startswith("PAGE NOT DELIVERED through webhook-") for note in service.notes)
     text = (service.folder / UNDELIVERED).read_text(encoding="utf-8")
     assert "DIVERGED btc" in text
     assert "claimed 1 USDT" in text
     assert "canary" not in text + "".join(service.notes)
     with receiver(says(200)) as other:
-        service.channels = [outlet(other)]
+        service.channels = [webhook(other)]
         assert service.send(MINUTE).waiting == 0
     assert not (service.folder / UNDELIVERED).exists()
 
@@ -463,32 +498,32 @@ def test_no_channel_is_a_page_that_waits(service: Service) -> None:
 
 
 def test_channels_hear_from_their_severity_on_and_nobody_is_never_the_answer() -> None:
-    channel = understood("json://127.0.0.1:9")
+    channel = parse_channel("json://127.0.0.1:9")
     every = [
-        Outlet("all", channel, "minor"),
-        Outlet("loud", channel, "critical"),
-        Outlet("boss", channel, "major", is_second=True),
+        Recipient("all", "all", channel, "minor"),
+        Recipient("loud", "loud", channel, "critical"),
+        Recipient("boss", "boss", channel, "major", is_escalation=True),
     ]
 
-    def ids(reached: Sequence[Outlet]) -> list[str]:
-        return [one.id for one in reached]
+    def ids(reached: Sequence[Recipient]) -> list[str]:
+        return [one.key for one in reached]
 
-    assert ids(targets(every, "minor", is_escalated=False)) == ["all"]
-    assert ids(targets(every, "critical", is_escalated=False)) == ["all", "loud"]
-    assert ids(targets(every, "major", is_escalated=True)) == ["all", "boss"]
-    assert ids(targets(every[1:2], "minor", is_escalated=False)) == ["loud"]
-    assert ids(targets(every[2:], "minor", is_escalated=False)) == ["boss"]
+    assert ids(select_recipients(every, "minor", is_escalated=False)) == ["all"]
+    assert ids(select_recipients(every, "critical", is_escalated=False)) == ["all", "loud"]
+    assert ids(select_recipients(every, "major", is_escalated=True)) == ["all", "boss"]
+    assert ids(select_recipients(every[1:2], "minor", is_escalated=False)) == ["loud"]
+    assert ids(select_recipients(every[2:], "minor", is_escalated=False)) == ["boss"]
 
 
 def test_one_process_sends_at_a_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(delivery, "LOCK_WAIT_S", 0.3)
     with delivery._sending(service.folder), pytest.raises(LockedError, match="is sending pages"):
         service.send()
 
 
 def test_a_drill_goes_through_every_channel_and_leaves_no_incident_open() -> None:
     with receiver(says(200)) as chat, receiver(pagerduty) as duty, receiver(says(302)) as wrong:
-        channels = [outlet(chat), incident_outlet(duty), outlet(wrong, is_second=True)]
+        channels = [webhook(chat), duty_desk(duty), webhook(wrong, is_escalation=True)]
         shown = drill(channels, EVENING)
     assert [one["status"] for one in shown] == ["delivered", "delivered", "failed"]
     assert all(one["seconds"] > 0 for one in shown)
@@ -502,10 +537,10 @@ import json, sys, time, uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from recon.control.ledger import Ledger
-from recon.paging.channels import Outlet
+from recon.paging.channels import Recipient
 from recon.paging.delivery import deliver
 from recon.core.page import Page
-from recon.paging.notifiers import understood
+from recon.paging.notifiers import parse_channel
 
 state, url, began = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 
@@ -522,7 +557,8 @@ with Ledger(state / "control.sqlite") as ledger:
             for old in before[:-1]:
                 ledger.enqueue(Page(old, old, "over", "major", True), now())
         print(key, flush=True)
-        deliver(state, ledger, [Outlet("c", understood(url), "minor")], now, lambda text: None)
+        channels = [Recipient("c", "c", parse_channel(url), "minor")]
+        deliver(state, ledger, channels, now, lambda text: None)
 """
 
 
@@ -557,7 +593,9 @@ def test_killed_at_any_moment_no_page_is_lost_and_none_is_marked_that_did_not_ar
                 committed += child.stdout.read().split()
                 child.stdout.close()
         with Ledger(tmp_path / "control.sqlite") as ledger:
-            service = Service(tmp_path, ledger, [Outlet("c", understood(one.webhook), "minor")])
+            service = Service(
+                tmp_path, ledger, [Recipient("c", "c", parse_channel(one.webhook), "minor")]
+            )
             service.now = EVENING + timedelta(days=1)
             rounds = 0
             while service.send(timedelta(minutes=20)).waiting:
@@ -579,7 +617,7 @@ def test_killed_at_any_moment_no_page_is_lost_and_none_is_marked_that_did_not_ar
 def test_what_is_written_of_a_page_is_what_arrives(service: Service) -> None:
     hostile = 'é😀 "quoted" \\ <b>\u2028\n\x07 {json}'
     with receiver(says(200)) as chat:
-        service.channels = [outlet(chat)]
+        service.channels = [webhook(chat)]
         service.ledger.enqueue(page(title=hostile), service.now)
         service.send()
     assert chat.took[0]["title"] == 'é😀 "quoted" \\ <b>\\u2028\n\\x07 {json}'

@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.control.ledger import Ledger
-from recon.control.outbox import Unanswered
+from recon.control.outbox import Unacknowledged
 from recon.core.page import Message, Page
-from recon.paging.acknowledgements import Listener, places
-from recon.paging.channels import Outlet
-from recon.paging.notifiers import answered, requests_for, understood
-from recon.paging.reply_parsers import READERS, no_answer
+from recon.paging.acknowledgements import ReplyPoller, reply_sources
+from recon.paging.channels import Recipient
+from recon.paging.notifiers import parse_channel
+from recon.paging.pagerduty import PagerDuty
+from recon.paging.service import HttpService, Reading
+from recon.paging.telegram import Telegram
 from tests.fuzz.door import fuzzed
 from tests.fuzz.hostile import Spoiling, spoilings
 from tests.support.servers.channels import pagerduty_url, telegram_url
@@ -26,13 +28,18 @@ from tests.support.servers.channels import pagerduty_url, telegram_url
 NOW = datetime(2026, 5, 14, 12, tzinfo=UTC)
 PIPE_BYTES = 65_536
 CHANNELS = [
-    Outlet("chat", understood(telegram_url()), "minor"),
-    Outlet("duty", understood(pagerduty_url(), None, "token"), "minor"),
+    Recipient("chat", "chat", parse_channel(telegram_url()), "minor"),
+    Recipient("duty", "duty", parse_channel(pagerduty_url(), None, "token"), "minor"),
 ]
-PLACES = {
-    place.reader: place
-    for place in places(CHANNELS, [Unanswered("night-a", frozenset({"chat", "duty"}))])
+READERS = {
+    "updates": Telegram.read_replies,
+    "webhook": Telegram.read_check,
+    "acknowledgements": PagerDuty.read_replies,
 }
+INCIDENTS = [Unacknowledged("night-a", frozenset({"chat", "duty"}))]
+SOURCES = dict(
+    zip(["updates", "acknowledgements"], reply_sources(CHANNELS, INCIDENTS), strict=True)
+)
 BODIES: dict[str, Any] = {
     "updates": {
         "ok": True,
@@ -95,18 +102,18 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
 
 
 @contextmanager
-def _dealt(ledger: Ledger, reader: str, said: dict[str, Any]) -> Iterator[tuple[Listener, str]]:
-    """Give what has dealt with a reply, and the status of the page; nothing of it is kept."""
-    place, notes = PLACES[reader], list[str]()
+def _applied(ledger: Ledger, reader: str, read: Reading) -> Iterator[tuple[ReplyPoller, str]]:
+    """Give a poller that has applied replies, and the page's status; nothing of it is kept."""
+    source, notes = SOURCES[reader], list[str]()
     with suppress(_TakenBackError), ledger.step():
-        listener = Listener(ledger, [], lambda: NOW, notes.append)
-        mark = ledger.claim_place(place.key, NOW, NOW)
-        assert mark is not None
-        listener._deal(place, mark, said)
+        poller = ReplyPoller(ledger, [], lambda: NOW, notes.append)
+        cursor = ledger.claim_reply_source(source.key, NOW, NOW)
+        assert cursor is not None
+        poller._apply(source, cursor, read)
         assert all(note.encode() and len(note) < 1_000 for note in notes)
-        yield listener, ledger.incidents("night")[0]["status"]
-        for one in listener._going:
-            one.child.end()
+        yield poller, ledger.incidents("night")[0]["status"]
+        for task in poller._tasks:
+            task.child.end()
         raise _TakenBackError
 
 
@@ -119,28 +126,29 @@ readers = st.sampled_from(["updates", "acknowledgements"])
 def test_a_spoilt_reply_acknowledges_nothing(
     ledger: Ledger, reader: str, status: int, spoiling: Spoiling
 ) -> None:
-    said = READERS[reader](status, _body(reader, spoiling))
-    printed = json.dumps(said)
+    printed = json.dumps(READERS[reader](status, _body(reader, spoiling))._asdict())
     assert len(printed) < PIPE_BYTES
-    with _dealt(ledger, reader, json.loads(printed)) as (listener, status_of_page):
-        assert listener._acknowledged == []
+    read = Reading(**json.loads(printed))
+    with _applied(ledger, reader, read) as (poller, status_of_page):
+        assert poller._acknowledged == []
         assert status_of_page == "open"
 
 
 @fuzzed
 @given(spoilings(1))
 def test_a_spoilt_act_is_dealt_with_or_said(ledger: Ledger, spoiling: Spoiling) -> None:
-    said = READERS["acknowledgements"](200, _body("acted", spoiling))
-    with _dealt(ledger, "acknowledgements", json.loads(json.dumps(said))) as (listener, status):
-        assert (status == "acknowledged") == (listener._acknowledged == ["night-a"])
+    printed = json.dumps(READERS["acknowledgements"](200, _body("acted", spoiling))._asdict())
+    read = Reading(**json.loads(printed))
+    with _applied(ledger, "acknowledgements", read) as (poller, status):
+        assert (status == "acknowledged") == (poller._acknowledged == ["night-a"])
 
 
 @fuzzed
 @given(st.sampled_from(sorted(READERS)), statuses, st.binary(max_size=200))
 def test_bytes_are_no_reply(reader: str, status: int, body: bytes) -> None:
-    said = READERS[reader](status, body)
-    assert said == no_answer(said["problem"], said["pause_s"])
-    assert said["problem"]
+    read = READERS[reader](status, body)
+    assert read.items == []
+    assert read.problem
 
 
 @fuzzed
@@ -148,8 +156,10 @@ def test_bytes_are_no_reply(reader: str, status: int, body: bytes) -> None:
 def test_a_spoilt_receipt_is_one_or_says_why_not(
     number: int, status: int, spoiling: Spoiling
 ) -> None:
-    [request] = requests_for(CHANNELS[number].channel, Message("night-a", "off", "5.00"))
+    channel = CHANNELS[number].channel
+    assert isinstance(channel, HttpService)
+    [request] = channel.requests(Message("night-a", "off", "5.00"))
     body = spoiling.spoilt(b'{"ok":true,"dedup_key":"night-a"}').partition(b"\r\n\r\n")[2]
-    why = answered(request._asdict(), status, body)
+    why = channel.receipt_error(request, status, body)
     assert isinstance(why, str)
     assert why or status in {200, 202}

@@ -27,7 +27,7 @@ from recon.demo.venues.channel import Channel
 from recon.errors import ExitCode
 from recon.heartbeat import Heartbeat
 from recon.monitor.watch import LONGEST_PAUSE_S, exit_code, look_once, stay
-from recon.paging.channels import outlets
+from recon.paging.channels import recipients
 from recon.paging.delivery import UNDELIVERED, deliver
 from tests.support.servers.answering import BotApi, drips, serving
 from tests.support.servers.channels import telegram_url
@@ -148,12 +148,14 @@ def test_a_page_that_is_not_taken_waits_in_the_outbox(
     here.look()
     [lost] = here.look(2 * MINUTE)["pages"]
     assert not lost["resolves"]
-    assert "PAGE NOT DELIVERED through json" in here.said[0]
+    assert "PAGE NOT DELIVERED through webhook 1: " in here.said[0]
     again = desk(channel.url, btc=EACH_MINUTE)
     again.now = here.now
     assert again.look(MINUTE)["pages"] == []
     watch = again.watch
-    deliver(watch.config.state, watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
+    deliver(
+        watch.config.state, watch.ledger, recipients(watch.config.paging), watch.now, watch.note
+    )
     assert [page.title for page in channel.pages] == [lost["title"]]
 
 

@@ -23,7 +23,7 @@ from recon.demo.venues.background import in_background
 from recon.demo.venues.channel import Channel
 from recon.errors import ExitCode, StateError
 from recon.monitor.watch import LONGEST_PAUSE_S, exit_code, stay
-from recon.paging.channels import outlets
+from recon.paging.channels import recipients
 from recon.paging.delivery import deliver
 from tests.support.watching import Desk, beat, configured, publish
 
@@ -58,7 +58,9 @@ def desk(tmp_path: Path, channel: Channel) -> Iterator[Callable[..., Desk]]:
 def send(here: Desk) -> None:
     """Do what `recon page send` does each minute."""
     watch = here.watch
-    deliver(watch.config.state, watch.ledger, outlets(watch.config.paging), watch.now, watch.note)
+    deliver(
+        watch.config.state, watch.ledger, recipients(watch.config.paging), watch.now, watch.note
+    )
 
 
 def missed(document: dict[str, Any]) -> list[str]:

@@ -22,7 +22,7 @@ from recon.control.ledger import CONTROL, Ledger
 from recon.core.page import FAILED, Page
 from recon.demo.venues.okx_account import OkxAccount
 from recon.errors import ExitCode, IdentityError
-from recon.paging.channels import outlets
+from recon.paging.channels import recipients
 from recon.paging.delivery import deliver
 from recon.run import service
 from recon.run.backup import SET_ASIDE, backups, restore
@@ -241,7 +241,7 @@ def test_a_page_that_a_clock_ahead_has_put_off_goes_out_once_it_is_right(tmp_pat
     page = Page("run-failed", "recon: it FAILED", "why", "critical")
     with receiver(says(500)) as pager, Ledger(tmp_path / CONTROL) as ledger:
         channel = Channel(url=SecretStr(pager.webhook))
-        channels = outlets(Paging(channels=(channel,)))
+        channels = recipients(Paging(channels=(channel,)))
         ledger.enqueue(page, ahead)
         assert deliver(tmp_path, ledger, channels, lambda: ahead, print).failed
         pager.answer = says(200)

@@ -492,6 +492,7 @@ def test_books_that_cannot_be_read_are_unproven_and_the_others_judged(
     assert ill["status"] == "unproven"
     assert ill["reasons"]
     assert ill["reasons"][0]
+    assert (ill["unproven_by_account"], well["unproven_by_account"]) == (False, False)
     for span in ("window", "session"):
         assert (ill[span]["claimed"], ill[span]["divergence"], ill[span]["divergence_pct"]) == (
             None,
@@ -528,6 +529,7 @@ def test_a_failing_account_leaves_the_other_one_proven(tmp_path: Path) -> None:
         document = run_desks(tmp_path, desks, bots=(Trader("a", "one"), Trader("b", "two")))
     assert [entry["status"] for entry in document["accounts"]] == ["proven", "failed"]
     assert [entry["status"] for entry in document["bots"]] == ["diverged", "unproven"]
+    assert [entry["unproven_by_account"] for entry in document["bots"]] == [False, True]
     assert {seen.path for seen in two.requests} == {"/api/v5/account/config"}
     assert "withdraw" in document["accounts"][1]["reasons"][0]
 
@@ -718,6 +720,7 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "window",
         "session",
         "signed_off",
+        "unproven_by_account",
     }
     for span in ("window", "session"):
         assert set(bot[span]) - {"causes"} == SPAN

@@ -27,7 +27,7 @@ from recon.config.settings import load
 from recon.control.ledger import CONTROL, Ledger
 from recon.demo.venues.okx_faults import Fault, FaultKind
 from recon.demo.venues.okx_server import OkxServer
-from recon.paging.channels import outlets
+from recon.paging.channels import recipients
 from recon.paging.delivery import deliver
 from tests.nights.test_faults import ENDPOINTS
 from tests.support.fleet import BTC, ETH, FACES, SINCE, Desk, Trader, account, serving, write_folder
@@ -119,7 +119,7 @@ class World:
                 deliver(
                     config.state,
                     ledger,
-                    outlets(config.paging),
+                    recipients(config.paging),
                     lambda: at,
                     lambda _: None,
                     deadline_s=10,

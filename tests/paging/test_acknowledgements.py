@@ -6,6 +6,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recon.control.ledger import Ledger
-from recon.control.reply_cursors import Answer, Mark
+from recon.control.reply_cursors import Acknowledgement, Cursor
 from recon.core.page import Page
 from recon.errors import ConfigError
-from recon.paging.acknowledgements import Listener, check_answers
-from recon.paging.channels import Outlet
-from recon.paging.notifiers import understood
-from recon.paging.reply_parsers import READERS
+from recon.paging.acknowledgements import ReplyPoller, check_replies
+from recon.paging.channels import Recipient
+from recon.paging.notifiers import parse_channel
+from recon.paging.pagerduty import PagerDuty
+from recon.paging.telegram import Telegram
 from tests.paging.test_paging import command_lines
 from tests.support.answers import MINUTE, STRANGER, Desk, serving_desk
 from tests.support.servers.answering import (
@@ -203,7 +205,7 @@ def test_a_stranger_is_noted_and_never_obeyed(desk: Desk) -> None:
 
 def test_a_chat_may_be_named_by_its_name_and_a_topic_is_answered_in(desk: Desk) -> None:
     url = telegram_url("@Recon_Desk/-100123:5")
-    desk.channels[0] = Outlet("chat", understood(url, desk.bot.base), "minor")
+    desk.channels[0] = Recipient("chat", "chat", parse_channel(url, desk.bot.base), "minor")
     desk.page()
     post = desk.bot.posted("ack night-a", chat=-55) | {"author_signature": "Cleo"}
     del post["from"]
@@ -251,8 +253,8 @@ def test_a_reply_to_an_earlier_page_does_not_acknowledge_what_is_graver(desk: De
 
 
 def test_the_same_bot_in_two_channels_is_read_once(desk: Desk) -> None:
-    other = understood(telegram_url("111111/222222"), desk.bot.base)
-    desk.channels += [Outlet("second", other, "critical", is_second=True)]
+    other = parse_channel(telegram_url("111111/222222"), desk.bot.base)
+    desk.channels += [Recipient("second", "second", other, "critical", is_escalation=True)]
     desk.page()
     desk.bot.write("ack night-a", chat=222222)
     assert desk.hear() == ["night-a"]
@@ -308,7 +310,7 @@ def test_no_answer_is_a_note_and_no_acknowledgement(desk: Desk, fault: Fault, sa
     assert desk.hear() == []
     assert time.monotonic() - begun < 10
     assert desk.status() == "open"
-    [note] = [each for each in desk.notes if "ANSWERS NOT READ through tgram://" in each]
+    [note] = [each for each in desk.notes if "ANSWERS NOT READ through chat:" in each]
     assert said in note
     assert desk.hear(timedelta(seconds=30)) == []  # it is left alone
     assert desk.hear(timedelta(seconds=301)) == ["night-a"]
@@ -335,10 +337,10 @@ def test_who_listens_without_waiting_is_never_held_up(desk: Desk) -> None:
     desk.bot.write("ack", to=desk.bot.page())
     desk.bot.faults = [drips]
     desk.shift += MINUTE
-    with Listener(desk.ledger, desk.channels, desk.now, desk.notes.append, deadline_s=1) as one:
+    with ReplyPoller(desk.ledger, desk.channels, desk.now, desk.notes.append, deadline_s=1) as one:
         for _ in range(20):
             begun = time.monotonic()
-            assert one.listen() == []
+            assert one.poll() == []
             assert time.monotonic() - begun < 0.5
             time.sleep(0.1)
         assert "no answer within 1 s" in desk.notes[0]
@@ -346,7 +348,7 @@ def test_who_listens_without_waiting_is_never_held_up(desk: Desk) -> None:
         heard: list[str] = []
         until = time.monotonic() + 10
         while not heard and time.monotonic() < until:
-            heard = one.listen()
+            heard = one.poll()
             time.sleep(0.05)
     assert heard == ["night-a"]
     assert desk.bot.replies() == ["recon: acknowledged: night-a  night-a is off"]
@@ -358,14 +360,14 @@ def test_two_that_listen_at_once_ask_once(both: Desk) -> None:
     both.shift += MINUTE
     with (
         Ledger(both.folder / "control.sqlite") as second,
-        Listener(both.ledger, both.channels, both.now, both.notes.append) as one,
-        Listener(second, both.channels, both.now, both.notes.append) as other,
+        ReplyPoller(both.ledger, both.channels, both.now, both.notes.append) as one,
+        ReplyPoller(second, both.channels, both.now, both.notes.append) as other,
     ):
-        one.listen()
-        assert other.listen(waits=True) == []
+        one.poll()
+        assert other.poll(waits=True) == []
         heard: list[str] = []
         while not heard:
-            heard = one.listen()
+            heard = one.poll()
             time.sleep(0.05)
     assert len(both.bot.asked("getUpdates")) == 1
     assert len(both.duty.asked("incidents")) == 1
@@ -374,10 +376,12 @@ def test_two_that_listen_at_once_ask_once(both: Desk) -> None:
 def test_who_comes_second_has_read_nothing(desk: Desk) -> None:
     desk.page_of_breaks("btc")
     at, place = desk.now(), "telegram/1"
-    answer = Answer("night-a", "@anna", "telegram 7", "known", at)
-    marks = [desk.ledger.claim_place(place, at + n * MINUTE, at + n * MINUTE) for n in range(2)]
-    assert marks == [Mark(), Mark()]
-    dealt = [desk.ledger.hear(place, Mark(), "8", [answer], at, at) for _ in range(2)]
+    answer = Acknowledgement("night-a", "@anna", "telegram 7", "known", at)
+    marks = [
+        desk.ledger.claim_reply_source(place, at + n * MINUTE, at + n * MINUTE) for n in range(2)
+    ]
+    assert marks == [Cursor(), Cursor()]
+    dealt = [desk.ledger.apply_replies(place, Cursor(), "8", [answer], at, at) for _ in range(2)]
     assert dealt == [[("night-a", "acknowledged: night-a  off")], []]
     assert len(desk.who()) == 1
 
@@ -419,18 +423,21 @@ def test_a_secret_is_in_no_process_s_arguments(both: Desk) -> None:
 @pytest.mark.parametrize("url", [telegram_url(), "json://127.0.0.1:9", "https://127.0.0.1/x"])
 def test_an_api_token_is_for_pagerduty(url: str) -> None:
     with pytest.raises(ConfigError, match="api_token is for PagerDuty"):
-        understood(url, None, REST_TOKEN)
+        parse_channel(url, None, REST_TOKEN)
 
 
 def test_check_says_whether_answers_can_be_read(both: Desk) -> None:
-    assert [(one.detail, one.is_ok) for one in check_answers(both.channels)] == [
+    assert [(one.detail, one.is_ok) for one in check_replies(both.channels)] == [
         ("can be read, while no other program reads them", True)
     ] * 2
     both.bot.webhook = "https://elsewhere.example"
-    wrong = both.channels[1].channel._replace(api_token="canary-wrong")
-    without = both.channels[1].channel._replace(api_token=None)
-    both.channels[1:] = [Outlet("duty", wrong, "minor"), Outlet("other", without, "minor")]
-    found = check_answers(both.channels)
+    wrong = replace(both.channels[1].channel, api_token="canary-wrong")
+    without = replace(both.channels[1].channel, api_token=None)
+    both.channels[1:] = [
+        Recipient("duty", "duty", wrong, "minor"),
+        Recipient("other", "other", without, "minor"),
+    ]
+    found = check_replies(both.channels)
     assert [one.is_ok for one in found] == [True, False, False]
     assert [one.detail[:25] for one in found] == [
         "not read: it has no api_t",
@@ -441,6 +448,11 @@ def test_check_says_whether_answers_can_be_read(both: Desk) -> None:
     assert "canary" not in str([one[:2] for one in map(repr, found)])
 
 
+READERS = {
+    "telegram": Telegram.read_replies,
+    "telegram webhook": Telegram.read_check,
+    "pagerduty": PagerDuty.read_replies,
+}
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.floats(allow_nan=False),
     lambda inner: (
@@ -464,8 +476,7 @@ def test_whatever_a_service_says_is_read_or_is_a_problem(
     reader: str, status: int, said: Any
 ) -> None:
     read = READERS[reader](status, json.dumps(said).encode())
-    assert read.keys() == {"problem", "pause_s", "said"}
-    assert json.dumps(read)
+    assert json.dumps(read._asdict())
     if status != 200:
-        assert read["problem"]
-        assert read["said"] == []
+        assert read.problem
+        assert read.items == []

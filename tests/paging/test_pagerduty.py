@@ -102,7 +102,7 @@ def test_pagerduty_without_an_answer_is_a_note(desk: Desk, fault: Fault, said: s
     desk.duty.change(desk.duty.incidents[0], "acknowledged")
     desk.duty.faults = [fault]
     assert desk.hear() == []
-    [note] = [each for each in desk.notes if "ANSWERS NOT READ through pagerduty://" in each]
+    [note] = [each for each in desk.notes if "ANSWERS NOT READ through duty:" in each]
     assert said in note
     assert desk.hear(2 * MINUTE) == ["night-a"]
 

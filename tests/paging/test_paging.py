@@ -13,12 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from recon.config.settings import Channel, Paging
 from recon.core.page import MAX_BODY, Message
 from recon.errors import ConfigError
-from recon.paging.channels import Result, send
-from recon.paging.notifiers import Request, understood
-from recon.report.page_text import concerns, write_page
+from recon.paging import notifiers
+from recon.paging.channels import Result, recipients, send
+from recon.paging.notifiers import parse_channel
+from recon.paging.service import Request
+from recon.paging.webhook import Webhook
+from recon.report.page_text import subjects_to_page, write_page
 from tests.support.servers.channels import (
     TOKEN,
     Answer,
@@ -151,6 +156,7 @@ def test_bots_of_an_account_that_is_down_are_not_told_of_one_by_one() -> None:
             "bot": f"ib-{n}",
             "account": "ib",
             "status": "unproven",
+            "unproven_by_account": True,
             "reasons": ["its account ib is failed"],
         }
         for n in range(200)
@@ -159,13 +165,13 @@ def test_bots_of_an_account_that_is_down_are_not_told_of_one_by_one() -> None:
     assert written is not None
     assert written[0] == "recon 2026-05-14: UNPROVEN ib"
     assert "ib-0" not in written[1]
-    assert concerns(down, {}) == {"account ib 2026-05-14": "ib"}
+    assert subjects_to_page(down, {}) == {"account ib 2026-05-14": "ib"}
 
 
 def through(*urls: str, deadline_s: float = 10, **said: Any) -> list[Result]:
     """Send one page through channels; return what became of it in each."""
     message = Message(**{"key": "k", "title": "t", "body": "b", **said})
-    jobs = [(understood(url), message) for url in urls]
+    jobs = [(parse_channel(url), message) for url in urls]
     results = dict(send(jobs, deadline_s=deadline_s))
     return [results[n] for n in range(len(urls))]
 
@@ -173,7 +179,7 @@ def through(*urls: str, deadline_s: float = 10, **said: Any) -> list[Result]:
 def at(one: Receiver, url: str, **said: Any) -> Result:
     """Send one page to Telegram or PagerDuty, of which this server takes the place."""
     message = Message(**{"key": "k", "title": "t", "body": "b", **said})
-    [(_, result)] = send([(understood(url, one.base), message)], deadline_s=10)
+    [(_, result)] = send([(parse_channel(url, one.base), message)], deadline_s=10)
     return result
 
 
@@ -275,7 +281,12 @@ def test_a_lost_reply_is_not_delivered_though_it_may_have_arrived() -> None:
 
 def test_a_channel_that_sends_nothing_has_not_delivered() -> None:
     # apprise's own word for it is success: the service is told of failures alone, or of nobody.
-    job = {**Message("k", "t", "b")._asdict(), "url": "silent://nowhere", "deadline_s": 10}
+    job = {
+        "service": "apprise",
+        "message": Message("k", "t", "b")._asdict(),
+        "url": "silent://nowhere",
+        "deadline_s": 10,
+    }
     plugin = """
 import apprise, json, sys, io
 from apprise.decorators import notify
@@ -309,34 +320,103 @@ def test_a_plain_address_is_a_webhook() -> None:
     with receiver(says(201)) as one:
         [result] = through(f"{one.base}/hooks/canary-token?canary=1")
     assert (result.reason, one.took[0]["title"]) == ("", "t")
-    assert "canary" not in understood("https://u:canary@host/canary?canary").name
 
 
 def test_an_unknown_channel_is_refused_and_its_url_not_shown() -> None:
     with pytest.raises(ConfigError, match=r"no channel like tgarm://") as caught:
-        understood("tgarm://canary-token/chat")
+        parse_channel("tgarm://canary-token/chat")
     assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", ["tgram://" + TOKEN, "json://", "https://", "mailto", ""])
 def test_a_channel_through_which_nothing_would_go_is_refused(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        understood(url)
+        parse_channel(url)
     assert "canary" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "tgram://123456789:AAcanary_abcdefghijklmnopqrstuvwxyz12/987654321",
-        "json://user:canary@127.0.0.1/",
-        "pagerduty://canarycanarycanarycanarycanary12@canarycanary",
-    ],
-)
-def test_a_channel_s_name_hides_its_secret(url: str, caplog: pytest.LogCaptureFixture) -> None:
+CANARIES = [
+    "tgram://123456789:AAcanary_abcdefghijklmnopqrstuvwxyz12/987654321",
+    "json://user:canary@127.0.0.1/",
+    "https://u:canary@host/canary?canary",
+    "pagerduty://canarycanarycanarycanarycanary12@canarycanary",
+    "form://127.0.0.1/canary",
+]
+
+
+def of(*urls: str, **more: Any) -> tuple[Channel, ...]:
+    """Return channels as the configuration has them."""
+    return tuple(Channel.model_validate({"url": SecretStr(url), **more}) for url in urls)
+
+
+def test_a_channel_is_named_by_its_id_or_its_service_and_number_and_never_by_its_url(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    named = Channel.model_validate({"id": "ops", "url": SecretStr(telegram_url("1"))})
+    paging = Paging(channels=(named, *of(*CANARIES)), escalation=of(telegram_url("2")))
     with caplog.at_level(logging.DEBUG):
-        assert "canary" not in understood(url).name
+        names = [one.name for one in recipients(paging)]
+    assert names == [
+        *("ops", "telegram 2", "webhook 1", "webhook 2", "pagerduty 1", "form 1", "telegram 3")
+    ]
     assert "canary" not in caplog.text
+
+
+def test_a_channel_s_key_is_made_of_its_url_alone() -> None:
+    """Stored deliveries have the key: another key would send every page again."""
+    bare = Paging(channels=of("json://127.0.0.1:9/x"))
+    named = Paging(escalation=of("json://127.0.0.1:9/x", id="ops", severity="major"))
+    assert [one.key for one in recipients(bare)] == ["d24049a08fda"]
+    assert [one.key for one in recipients(named)] == ["d24049a08fda"]
+    moved = Paging(channels=of(telegram_url(), base_url="http://127.0.0.1:1"))
+    assert recipients(moved)[0].key != recipients(Paging(channels=of(telegram_url())))[0].key
+
+
+def test_a_channel_that_cannot_be_used_is_said_by_its_place() -> None:
+    for more, place in (({}, "paging.escalation.1"), ({"id": "duty"}, "paging.escalation.duty")):
+        paging = Paging(channels=of("json://127.0.0.1"), escalation=of("tgarm://canary", **more))
+        with pytest.raises(ConfigError, match=f"^{place}: apprise knows no channel"):
+            recipients(paging)
+        assert [one.name for one in recipients(paging, is_strict=False)] == ["webhook 1"]
+
+
+@pytest.mark.parametrize("url", ["json://127.0.0.1", "https://127.0.0.1/x", "form://127.0.0.1"])
+def test_a_base_url_is_for_services_that_have_their_own_address(url: str) -> None:
+    with pytest.raises(ConfigError, match="base_url is for Telegram and PagerDuty"):
+        parse_channel(url, "https://elsewhere.example")
+
+
+class Semaphore(Webhook):
+    """A service that nothing else knows of."""
+
+    name = "semaphore"
+    title = "Semaphore"
+
+    @classmethod
+    def costs_booked(cls, url: str, plugin: Any) -> bool:
+        return plugin is None and url.startswith("semaphore://")
+
+    def requests(self, message: Message) -> list[Request]:
+        return [Request(self.url.replace("semaphore", "http"), "POST", {}, message._asdict())]
+
+    @classmethod
+    def receipt_error(cls, _request: Request, _status: int, body: bytes) -> str:
+        return "" if body == b'{"flag": "up"}' else "the flag is not up"
+
+    def plain_route(self) -> None:
+        return None
+
+
+def test_a_new_service_is_one_class_and_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifiers, "SERVICES", (Semaphore, *notifiers.SERVICES))
+    with receiver(says(200, {"flag": "up"})) as good, receiver(says(200)) as bad:
+        urls = [f"semaphore://127.0.0.1:{one.port}/" for one in (good, bad)]
+        found = recipients(Paging(channels=of(*urls)))
+        jobs = [one.channel.job(Message("k", "t", "b")) for one in found]
+        problems = [notifiers.service_named("semaphore").send(job) for job in jobs]
+    assert [one.name for one in found] == ["semaphore 1", "semaphore 2"]
+    assert problems == ["", "the flag is not up"]
+    assert [page["title"] for page in good.took] == ["t"]
 
 
 def command_lines() -> str:
@@ -382,10 +462,9 @@ def test_a_secret_is_in_no_word_about_a_failure(
 def test_a_child_ends_itself_where_nobody_waits_for_it() -> None:
     with receiver(hangs) as one:
         job = {
-            **Message("k", "t", "b")._asdict(),
-            "url": "",
+            "service": "webhook",
             "deadline_s": 0.5,
-            "requests": [Request(one.base, "POST", {}, {}, "status")._asdict()],
+            "requests": [Request(one.base, "POST", {}, {})._asdict()],
         }
         done = subprocess.run(
             [sys.executable, "-m", "recon.paging.send"],

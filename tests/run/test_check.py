@@ -199,8 +199,8 @@ def test_channels_are_looked_at_and_their_secrets_not_shown(
     with serving(account()) as server:
         code, items = check(folder_of(tmp_path, server, more=more), capsys)
     assert code == ExitCode.UNPROVEN
-    assert items["channel 1"]["ok"]
-    assert "no channel like tgarm://" in items["channel 2"]["detail"]
+    assert items["channel webhook 1"]["ok"]
+    assert "no channel like tgarm://" in items["paging.channels.2"]["detail"]
     assert "canary" not in json.dumps(items)
 
 

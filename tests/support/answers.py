@@ -13,10 +13,10 @@ from recon.control.breaks import Break
 from recon.control.ledger import Ledger
 from recon.core.page import Page
 from recon.core.records import Severity
-from recon.paging.acknowledgements import Listener
-from recon.paging.channels import Outlet
+from recon.paging.acknowledgements import ReplyPoller
+from recon.paging.channels import Recipient
 from recon.paging.delivery import deliver
-from recon.paging.notifiers import understood
+from recon.paging.notifiers import parse_channel
 from tests.support.servers.answering import REST_TOKEN, BotApi, PagerDuty, serving
 from tests.support.servers.channels import pagerduty_url, telegram_url
 from tests.support.sightings import off_by, sighting
@@ -33,7 +33,7 @@ class Desk:
     ledger: Ledger
     bot: BotApi
     duty: PagerDuty
-    channels: list[Outlet]
+    channels: list[Recipient]
     shift: timedelta = timedelta()
     notes: list[str] = field(default_factory=list)
 
@@ -64,8 +64,10 @@ class Desk:
     def hear(self, after: timedelta = MINUTE) -> list[str]:
         """Listen, a minute later."""
         self.shift += after
-        with Listener(self.ledger, self.channels, self.now, self.notes.append, deadline_s=3) as one:
-            return one.listen(waits=True)
+        with ReplyPoller(
+            self.ledger, self.channels, self.now, self.notes.append, deadline_s=3
+        ) as one:
+            return one.poll(waits=True)
 
     def status(self, key: str = "night-a") -> str:
         row = self.ledger._db.execute("select status from incidents where key = ?", (key,))
@@ -88,8 +90,10 @@ def serving_desk(folder: Path) -> Iterator[Desk]:
         Ledger(folder / "control.sqlite") as ledger,
     ):
         channels = [
-            Outlet("chat", understood(telegram_url(), bot.base), "minor"),
-            Outlet("duty", understood(pagerduty_url(), duty.base, REST_TOKEN), "minor"),
+            Recipient("chat", "chat", parse_channel(telegram_url(), bot.base), "minor"),
+            Recipient(
+                "duty", "duty", parse_channel(pagerduty_url(), duty.base, REST_TOKEN), "minor"
+            ),
         ]
         made = Desk(folder, ledger, bot, duty, channels)
         bot.now = duty.now = made.now

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from recon.config.settings import Channel, load
+from recon.config.settings import Channel, Paging, load
 from recon.errors import ConfigError
-from recon.paging.channels import outlet
+from recon.paging.channels import recipients
 from recon.run.dead_man_switch import address
 from recon.system.web_address import is_loopback, read_address
 
@@ -208,23 +209,27 @@ SECURE = [
 @pytest.mark.parametrize("url", PLAIN)
 def test_a_channel_without_tls_is_refused_unless_it_is_allowed(url: str) -> None:
     with pytest.raises(ConfigError, match=r"in the clear to pages\.example: use") as caught:
-        outlet(Channel.model_validate({"url": secret(url)}))
+        recipients(one_channel(url=secret(url)))
     assert "s3cret" not in str(caught.value)
-    assert outlet(Channel.model_validate({"url": secret(url), "allow_plain_http": True}))
+    assert recipients(one_channel(url=secret(url), allow_plain_http=True))
 
 
 @pytest.mark.parametrize("url", SECURE)
 def test_a_channel_with_tls_or_on_this_machine_is_used(url: str) -> None:
-    assert outlet(Channel.model_validate({"url": secret(url)}))
+    assert recipients(one_channel(url=secret(url)))
 
 
 def test_a_channel_s_own_server_needs_tls() -> None:
     telegram = {"url": secret(SECURE[10])}
     with pytest.raises(ValueError, match="sends the key in the clear"):
         Channel.model_validate({**telegram, "base_url": "http://bot.example"})
-    assert outlet(Channel.model_validate({**telegram, "base_url": "http://127.0.0.1:1"}))
+    assert recipients(one_channel(**telegram, base_url="http://127.0.0.1:1"))
     allowed = {"base_url": "http://bot.example", "allow_plain_http": True}
-    assert outlet(Channel.model_validate({**telegram, **allowed}))
+    assert recipients(one_channel(**telegram, **allowed))
+
+
+def one_channel(**values: Any) -> Paging:
+    return Paging(channels=(Channel.model_validate(values),))
 
 
 def secret(url: str) -> object:
