@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.promises import Line
 
 HEADINGS = ("#", "what", "target", "measured", "verdict", "in this run")
-PACKAGES = ("recon", "duckdb", "pyarrow", "numba", "numpy", "pandas")
+PACKAGES = ("recon-pnl", "duckdb", "pyarrow", "numba", "numpy", "pandas")
 PIPE_WIDTH = 160
 """Columns where stdout is no terminal."""
 

@@ -1,3 +1,3 @@
 """Recon: is what the bots say they earned true?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -34,12 +34,18 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 96}
 
 
 @click.group(context_settings=CONTEXT)
+@config_option
+@json_option
+@verbose_option
 @click.version_option(__version__, prog_name="recon")
-def cli() -> None:
+def cli(**_: object) -> None:
     """Is what the bots say they earned true?
 
     Compare the PnL in each bot's database with the broker's fills, ledger and statements, net of
     fees and funding.
+
+    --config, --json and -v may stand before or after the command's name. Where both are given,
+    the one after the name counts.
 
     \b
     Exit codes: 0 agreed, 1 a bot diverged, 2 usage or configuration, 3 unproven,

@@ -13,14 +13,14 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from supply_chain.locked import LOCK
+from supply_chain.locked import LOCK, TEST_LOCK
 
 DATABASE = "https://api.osv.dev/v1/query"
 TIMEOUT_S = 10.0
 
 
-def audit(database: str, lock: Path = LOCK) -> int:
-    """Ask the database at a URL about the packages of a lock; return the exit status."""
+def audit(database: str, *locks: Path) -> int:
+    """Ask the database at a URL about the packages of these locks; return the exit status."""
     if problem := _unreachable(database):
         sys.stdout.write(
             f"audit SKIPPED: the vulnerability database {urlsplit(database).netloc} cannot be "
@@ -28,7 +28,8 @@ def audit(database: str, lock: Path = LOCK) -> int:
         )
         return 0
     command = [
-        *(sys.executable, "-m", "pip_audit", "--requirement", str(lock), "--require-hashes"),
+        *(sys.executable, "-m", "pip_audit", "--require-hashes"),
+        *(f"--requirement={lock}" for lock in locks),
         *("--disable-pip", "--progress-spinner", "off"),
         *("--vulnerability-service", "osv", "--osv-url", database),
     ]
@@ -48,4 +49,4 @@ def _unreachable(database: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(audit(sys.argv[1] if sys.argv[1:] else DATABASE))
+    sys.exit(audit(sys.argv[1] if sys.argv[1:] else DATABASE, LOCK, TEST_LOCK))

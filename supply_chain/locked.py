@@ -1,8 +1,13 @@
-"""The locked packages: names, versions and hashes out of requirements.txt, and their licences."""
+"""The locked packages: names, versions and hashes out of the locks, and their licences.
+
+requirements.txt has what a user installs, requirements-test.txt what the tests add to that.
+`python -m supply_chain.locked` exits 1 where pyproject.toml and the locks do not fit together.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -11,10 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from license_expression import ExpressionError, Licensing, get_spdx_licensing
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK = ROOT / "requirements.txt"
+LOCK, TEST_LOCK = ROOT / "requirements.txt", ROOT / "requirements-test.txt"
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>\S+)(?: ; (?P<marker>.*?))? --hash")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
@@ -28,15 +34,53 @@ class Locked(NamedTuple):
     hashes: tuple[str, ...]
 
 
-def locked() -> Iterator[Locked]:
-    """Yield the packages of the lock, in its order. Raises ValueError for any other line."""
-    text = LOCK.read_text(encoding="utf-8").replace("\\\n", " ")
+def locked(lock: Path = LOCK) -> Iterator[Locked]:
+    """Yield the packages of a lock, in its order. Raises ValueError for any other line."""
+    text = lock.read_text(encoding="utf-8").replace("\\\n", " ")
     for line in filter(None, map(str.strip, text.splitlines())):
         found = _LINE.match(re.sub(r"\s+", " ", line))
         if found is None:
-            raise ValueError(f"{LOCK.name}: {line[:80]}: not a package with its version and hashes")
+            raise ValueError(f"{lock.name}: {line[:80]}: not a package with its version and hashes")
         name = canonicalize_name(found["name"])
         yield Locked(name, found["version"], found["marker"] or "", tuple(_HASH.findall(line)))
+
+
+def problems(root: Path = ROOT) -> Iterator[str]:
+    """Yield each way in which the locks of a checkout do not fit its pyproject.toml.
+
+    Dependencies, extras and the group `build` belong in requirements.txt. Every other group belongs
+    in a lock named after it, which has nothing that requirements.txt has.
+    """
+    settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    project, groups = settings["project"], dict(settings["dependency-groups"])
+    extras = [each for extra in project["optional-dependencies"].values() for each in extra]
+    of_users = _versions(root / "requirements.txt")
+    yield from _unlocked(
+        [*project["dependencies"], *extras, *groups.pop("build")], of_users, "requirements.txt"
+    )
+    for group, requirements in groups.items():
+        name = f"requirements-{group}.txt"
+        added = _versions(root / name)
+        yield from _unlocked(requirements, {**of_users, **added}, name)
+        for twice in sorted(of_users.keys() & added.keys()):
+            yield f"{name}: {twice} is in requirements.txt as well"
+
+
+def _versions(lock: Path) -> dict[str, list[str]]:
+    """Return the locked versions of each package; of some there is one for each Python."""
+    found: dict[str, list[str]] = {}
+    for package in locked(lock):
+        found.setdefault(package.name, []).append(package.version)
+    return found
+
+
+def _unlocked(requirements: list[str], versions: dict[str, list[str]], name: str) -> Iterator[str]:
+    for each in map(Requirement, requirements):
+        found = versions.get(canonicalize_name(each.name), [])
+        if not all(each.specifier.contains(version, prereleases=True) for version in found):
+            yield f"{name}: {each.name} is locked at {', '.join(found)}, and not {each.specifier}"
+        elif not found:
+            yield f"{name}: {each.name} is not locked"
 
 
 @cache
@@ -97,3 +141,15 @@ def _holds(node: Any) -> bool:
         meets = [_holds(one) for one in node.args]
         return all(meets) if node.operator.strip() == "AND" else any(meets)
     return str(node.render()) in policy()["allowed"]
+
+
+def main() -> int:
+    """Say what is wrong with the locks, on stderr; return the exit status."""
+    found = list(problems())
+    for problem in found:
+        sys.stderr.write(f"{problem}: run  make lock\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

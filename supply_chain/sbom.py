@@ -1,7 +1,7 @@
-"""Write the bill of materials: every locked package with version, hashes and licence, in CycloneDX.
+"""Write the bill of materials: every package of requirements.txt with version, hashes, licence.
 
-`python -m supply_chain.sbom FILE`. The same lock gives the same bytes, where SOURCE_DATE_EPOCH says
-which time to write.
+`python -m supply_chain.sbom FILE`, in CycloneDX. What only the tests need is not in it. The same
+lock gives the same bytes, where SOURCE_DATE_EPOCH says which time to write.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ def bill_of_materials() -> str:
     """Return the bill as JSON."""
     needed, optional = _needs()
     components = {one: _component(one, needed, optional) for one in locked()}
+    name = _project()["name"]
     root = Component(
-        name="recon",
+        name=name,
         version=__version__,
         type=ComponentType.APPLICATION,
-        bom_ref=f"recon@{__version__}",
+        bom_ref=f"{name}@{__version__}",
         licenses=[LicenseFactory().make_from_string("MIT")],
     )
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
@@ -75,7 +76,7 @@ def bill_of_materials() -> str:
 
 
 def _component(package: Locked, needed: set[str], optional: set[str]) -> Component:
-    scope = ComponentScope.EXCLUDED  # for development, or for another platform
+    scope = ComponentScope.EXCLUDED  # for the installation, or for another platform
     if package.name in needed:
         scope = ComponentScope.REQUIRED
     elif package.name in optional:

@@ -141,7 +141,7 @@ class PostgresReader:
         try:
             import psycopg
         except ImportError:
-            remedy = "run  pip install 'recon[postgres]'"
+            remedy = "run  pip install 'recon-pnl[postgres]'"
             raise UnreadableError(self.source, "needs the library psycopg", remedy) from None
         with self._readably():
             books = await psycopg.AsyncConnection.connect(

@@ -255,7 +255,7 @@ def _library() -> Any:
             continue
     else:
         raise VenueRefused(
-            "ib_async is not installed, which speaks to TWS: pip install 'recon[tws]'"
+            "ib_async is not installed, which speaks to TWS: pip install 'recon-pnl[tws]'"
         )
     logging.getLogger(library.__name__).setLevel(logging.CRITICAL)
     return library

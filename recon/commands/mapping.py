@@ -20,7 +20,10 @@ from recon.system.output import echo
 
 
 @click.group()
-def mapping() -> None:
+@config_option
+@json_option
+@verbose_option
+def mapping(**_: object) -> None:
     """Make a mapping for a bot database."""
 
 

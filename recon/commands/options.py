@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from recon.errors import UsageError
 from recon.outside_text import shown_document
@@ -21,6 +22,17 @@ from recon.system.output import echo, log_to_stderr
 if TYPE_CHECKING:
     from recon.config.settings import Config
 
+
+def _nearest(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Return an option's value: as given after the command's name, else as given before it."""
+    key = f"{__name__}.{option.name}"
+    is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+    if is_given or key not in context.meta:
+        context.meta[key] = value
+    return context.meta[key]
+
+
+# Groups and commands share these three. A group parses first; `meta` goes from it to its command.
 config_option = click.option(
     "--config",
     "config_path",
@@ -29,12 +41,14 @@ config_option = click.option(
     envvar="RECON_CONFIG",
     show_default=True,
     show_envvar=True,
+    callback=_nearest,
     help="The configuration file.",
 )
 json_option = click.option(
     "--json",
     "is_json",
     is_flag=True,
+    callback=_nearest,
     help="Print one JSON document on stdout, everything else on stderr.",
 )
 verbose_option = click.option(
@@ -42,9 +56,9 @@ verbose_option = click.option(
     "--verbose",
     "verbosity",
     count=True,
+    callback=_nearest,
     help="Write more to stderr, such as the time of each stage; twice for debugging.",
 )
-
 
 wait_option = click.option(
     "--wait",

@@ -211,7 +211,7 @@ def _from_keyring(name: str, _folder: Path) -> str:
         import keyring
     except ImportError as error:
         raise ValueError(
-            "the keyring library is not installed: run  pip install 'recon[keyring]'"
+            "the keyring library is not installed: run  pip install 'recon-pnl[keyring]'"
         ) from error
     try:
         value = keyring.get_password(service, user)

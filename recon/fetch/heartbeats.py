@@ -206,7 +206,7 @@ async def _out_of_redis(url: str, key: str) -> bytes:
         from redis.asyncio import Redis
     except ImportError as error:
         raise OSError(
-            "the redis library is not installed: run  pip install 'recon[redis]'"
+            "the redis library is not installed: run  pip install 'recon-pnl[redis]'"
         ) from error
     try:
         async with Redis.from_url(url, redis_connect_func=_bound) as client:

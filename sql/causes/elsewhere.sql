@@ -12,7 +12,7 @@ filled as (
   from ids i
   join evidence.events f on f.order_id = i.id
   union
-  select i.bot, i.trade_id, i.account, f.account, f.order_id, f.bot
+  select i.bot, i.trade_id, i.account as own_account, f.account, f.order_id, f.bot as owner
   from ids i
   join evidence.events f on f.order_tag = i.id
 )

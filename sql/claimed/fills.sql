@@ -16,6 +16,6 @@ select i.database, i.bot, i.trade_id, f.account, f.event_id, f.at, f.bot as owne
 from ids i
 join filled f on f.order_id = i.id
 union
-select i.database, i.bot, i.trade_id, f.account, f.event_id, f.at, f.bot
+select i.database, i.bot, i.trade_id, f.account, f.event_id, f.at, f.bot as owner
 from ids i
 join filled f on f.order_tag = i.id

@@ -84,17 +84,17 @@ compared as (
         then 'the statement does not name it: add the field IB Exec ID to the Flex query'
       when not p.is_told then 'only the statement has it'
       when p.stated.fills > 1 then 'the statement has it ' || p.stated.fills || ' times'
-      when p.told.instrument is distinct from p.stated.instrument
+      when (p.told.instrument is distinct from p.stated.instrument)
         then 'the statement says ' || p.stated.instrument
-      when p.told.qty is distinct from p.stated.qty then 'another quantity'
-      when p.told.price is distinct from p.stated.price then 'another price'
-      when p.told.multiplier is distinct from p.stated.multiplier then 'another multiplier'
-      when p.told.currency is distinct from p.stated.currency
+      when (p.told.qty is distinct from p.stated.qty) then 'another quantity'
+      when (p.told.price is distinct from p.stated.price) then 'another price'
+      when (p.told.multiplier is distinct from p.stated.multiplier) then 'another multiplier'
+      when (p.told.currency is distinct from p.stated.currency)
         then 'the statement says ' || p.stated.currency
-      when p.told.fee is distinct from p.stated.fee then 'another commission'
-      when p.told.fee <> 0 and p.told.fee_currency is distinct from p.stated.fee_currency
+      when (p.told.fee is distinct from p.stated.fee) then 'another commission'
+      when p.told.fee <> 0 and (p.told.fee_currency is distinct from p.stated.fee_currency)
         then 'the commission is in another currency'
-      when p.told.session_date is distinct from p.stated.session_date
+      when (p.told.session_date is distinct from p.stated.session_date)
         then 'the statement has it in session ' || p.stated.session_date
     end as place,
     coalesce(p.told.qty, 0) - coalesce(p.stated.qty, 0) as qty_difference,

@@ -46,7 +46,7 @@ with found as (
   )
   semi join (from config.accounts where venue in ('ibkr-flex', 'ibkr-tws')) using (account)
   group by account, instrument
-  having count(distinct (category, currency)) > 1
+  having count(distinct row(category, currency)) > 1
   union
   select account, instrument, 'the bots ' || string_agg(bot, ' and ' order by bot)
     || ' own it under different symbols: name it in the instruments of one of them'

@@ -15,7 +15,7 @@ with changed as (
     on f.account = r.account and f.instrument = r.instrument and f.at = r.at and f.seq = r.seq
 )
 
-select account, instrument, session_date, what, count(distinct (seq, "at"))::bigint as n
+select account, instrument, session_date, what, count(distinct row(seq, "at"))::bigint as n
 from changed
 anti join (from raw.restage_requests where since < timestamp '0002-01-01') using (account)
 group by all

@@ -45,6 +45,79 @@ def test_a_wrong_configuration_is_two_and_says_what(
     assert f"{path}: recon.speed: an unknown key" in output.err
 
 
+HERE, ELSEWHERE = "here.toml", "elsewhere.toml"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(HERE, None), (None, HERE), (ELSEWHERE, HERE)], ids=str
+)
+@pytest.mark.parametrize("command", [["run"], ["audit"], ["mapping", "new", "f", "--bot", "b"]])
+def test_the_configuration_may_be_named_before_and_after_the_command(
+    command: list[str],
+    before: str | None,
+    after: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECON_CONFIG", "environment.toml")
+    said = [["--config", name] if name else [] for name in (before, after)]
+    assert run_cli([*said[0], *command, *said[1]]) == ExitCode.USAGE
+    assert HERE in capsys.readouterr().err
+
+
+def test_without_a_configuration_named_the_environment_names_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECON_CONFIG", "/nowhere/environment.toml")
+    assert run_cli(["--json", "audit"]) == ExitCode.USAGE
+    assert "/nowhere/environment.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--json", "schedule"], ["schedule", "--json"], ["--json", "schedule", "--json"]],
+    ids=" ".join,
+)
+def test_a_document_may_be_asked_for_before_and_after_the_command(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recon.toml"
+    secrets = [f'{key} = {{ env = "UNSET" }}' for key in ("api_key", "api_secret", "passphrase")]
+    account = ['id = "o"', 'venue = "okx"', 'currency = "USDT"', "since = 2026-05-01", *secrets]
+    path.write_text("\n".join(["[[accounts]]", *account]))
+    assert run_cli([*arguments, "--config", str(path)]) == ExitCode.AGREED
+    assert "crontab" in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "level"),
+    [
+        (["audit"], logging.WARNING),
+        (["-v", "audit"], logging.INFO),
+        (["audit", "-v"], logging.INFO),
+        (["-vv", "audit"], logging.DEBUG),
+        (["-vv", "audit", "-v"], logging.INFO),
+        (["-v", "audit", "-vv"], logging.DEBUG),
+    ],
+)
+def test_verbosity_may_be_given_before_and_after_the_command(
+    arguments: list[str], level: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own: logging is set up once
+    monkeypatch.setattr(logging.root, "level", logging.NOTSET)
+    run_cli([*arguments, "--config", str(tmp_path / "none.toml")])
+    assert logging.getLogger().level == level
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["mapping"], ["mapping", "new"]], ids=" ".join)
+def test_help_shows_the_shared_options_in_both_places(command: list[str]) -> None:
+    said = CliRunner().invoke(cli, [*command, "--help"]).output
+    for option in ("--config", "--json", "-v, --verbose"):
+        assert said.count(f"  {option} ") == 1
+
+
 def test_the_module_runs_as_a_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "recon", "--version"], capture_output=True, text=True, check=True

@@ -12,9 +12,9 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tomllib
 import venv
 import zipfile
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -84,6 +84,11 @@ def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
     assert licences
 
 
+def test_the_distribution_has_a_name_of_its_own(wheel: Path) -> None:
+    """`recon` on PyPI is another project."""
+    assert wheel.name == f"recon_pnl-{__version__}-py3-none-any.whl"
+
+
 def test_the_installed_recon_is_its_own(installed: Path) -> None:
     code = "import recon, connectors; print(recon.__file__); print(connectors.__file__)"
     found = _run([str(installed / "bin" / "python"), "-c", code], cwd=installed).splitlines()
@@ -111,7 +116,13 @@ def test_no_registry_is_named_anywhere() -> None:
 
 @pytest.mark.parametrize(
     "lock",
-    ["requirements.txt", "requirements-docs.txt", "tests/ib_insync.txt", *LOCKS_OF_PEERS],
+    [
+        "requirements.txt",
+        "requirements-test.txt",
+        "requirements-docs.txt",
+        "tests/ib_insync.txt",
+        *LOCKS_OF_PEERS,
+    ],
     ids=str,
 )
 def test_every_locked_package_has_its_hashes(lock: str) -> None:
@@ -123,29 +134,12 @@ def test_every_locked_package_has_its_hashes(lock: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", line), line[:80]
 
 
-def test_every_dependency_is_locked() -> None:
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        settings = tomllib.load(file)
-    project, groups = settings["project"], settings["dependency-groups"]
-    required = [
-        *project["dependencies"],
-        *(each for group in project["optional-dependencies"].values() for each in group),
-        *groups["dev"],
-    ]
-    assert groups.keys() == {"dev", "docs"}
-    for lock, wanted in {
-        "requirements.txt": required,
-        "requirements-docs.txt": groups["docs"],
-    }.items():
-        names = {_plain(re.split(r"[<>=\[ ]", each)[0]) for each in wanted}
-        assert names - _versions(lock).keys() == set()
-
-
-def test_both_locks_name_the_same_versions() -> None:
-    """Both are installed in one environment."""
-    one, other = _versions("requirements.txt"), _versions("requirements-docs.txt")
-    shared = one.keys() & other.keys()
-    assert {name: other[name] for name in shared} == {name: one[name] for name in shared}
+def test_all_locks_name_the_same_versions() -> None:
+    """They are installed in one environment."""
+    locks = [_versions(f"requirements{part}.txt") for part in ("", "-test", "-docs")]
+    for one, other in combinations(locks, 2):
+        shared = one.keys() & other.keys()
+        assert {name: other[name] for name in shared} == {name: one[name] for name in shared}
 
 
 def test_the_top_level_is_what_the_user_named() -> None:
@@ -157,7 +151,8 @@ def test_ci_runs_the_tests_and_says_what_it_lacks(tmp_path: Path) -> None:
     (checkout / ".ci").mkdir(parents=True)
     shutil.copy(ROOT / ".ci" / "run", checkout / ".ci" / "run")
     (checkout / "Makefile").write_text(
-        "docs:\n\ntest:\n\t@echo shared data in $$RECON_SHARED_DATA\n", encoding="utf-8"
+        "docs:\n\ntest:\n\t@echo shared data in $$RECON_SHARED_DATA\nlint-sql:\n\t@echo queries\n",
+        encoding="utf-8",
     )
     command = [str(checkout / ".ci" / "run")]
     for missing in ("data", "cases", "hostile"):
@@ -168,8 +163,8 @@ def test_ci_runs_the_tests_and_says_what_it_lacks(tmp_path: Path) -> None:
     for name in ("cases", "hostile"):
         _write_script(tmp_path / "shared" / name / "run-all", f'echo "{name} with $1"')
     assert _run(command, cwd=tmp_path).endswith(
-        f"shared data in {tmp_path}/shared/data\ncases with .venv/bin/recon\n"
-        "hostile with .venv/bin/recon\n"
+        f"shared data in {tmp_path}/shared/data\nqueries\n"
+        "cases with .venv/bin/recon\nhostile with .venv/bin/recon\n"
     )
     for name in ("cases", "hostile"):
         _write_script(tmp_path / "shared" / name / "run-all", "exit 1")

@@ -19,7 +19,17 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from supply_chain.audit import audit
-from supply_chain.locked import ROOT, is_allowed, is_expression, licence_of, locked, policy
+from supply_chain.locked import (
+    LOCK,
+    ROOT,
+    TEST_LOCK,
+    is_allowed,
+    is_expression,
+    licence_of,
+    locked,
+    policy,
+    problems,
+)
 from supply_chain.sbom import bill_of_materials
 from tests.project.test_packaging import REGISTRIES
 
@@ -29,16 +39,58 @@ EPOCH = "1790000000"
 def test_every_locked_package_has_a_licence_that_is_allowed() -> None:
     refused = {
         one.name: licence_of(one.name) or "none that its metadata states"
-        for one in locked()
+        for one in (*locked(LOCK), *locked(TEST_LOCK))
         if not is_allowed(one.name, licence_of(one.name))
     }
     assert refused == {}, "read the licence, then add it to licences.toml, or do without"
 
 
 def test_the_list_of_licences_has_nothing_of_packages_that_are_gone() -> None:
-    names = {one.name for one in locked()}
+    names = {one.name for one in (*locked(LOCK), *locked(TEST_LOCK))}
     assert (policy()["stated"].keys() | policy()["odd"].keys()) - names == set()
     assert all(one["why"] for one in policy()["odd"].values())
+
+
+def test_the_locks_have_what_pyproject_names() -> None:
+    assert list(problems()) == []
+
+
+@pytest.mark.parametrize(
+    ("lock", "old", "new", "problem"),
+    [
+        ("requirements.txt", "two==1.5 ", "too==1.5 ", "requirements.txt: two is not locked"),
+        (
+            "requirements.txt",
+            "two==1.5 ",
+            "two==2.0 ",
+            "requirements.txt: two is locked at 2.0, and not <2",
+        ),
+        ("requirements-test.txt", "four==", "for==", "requirements-test.txt: four is not locked"),
+        (
+            "requirements-test.txt",
+            "four==",
+            "one==",
+            "requirements-test.txt: one is in requirements.txt as well",
+        ),
+    ],
+)
+def test_a_lock_that_does_not_fit_is_said(
+    tmp_path: Path, lock: str, old: str, new: str, problem: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["one"]\n'
+        '[project.optional-dependencies]\nmore = ["two<2"]\n'
+        '[dependency-groups]\nbuild = ["three"]\ntest = ["one", "four"]\n'
+    )
+    hashed = f" --hash=sha256:{'0' * 64}\n"
+    (tmp_path / "requirements.txt").write_text(
+        "".join(f"{each}{hashed}" for each in ("one==1", "two==1.5", "three==1"))
+    )
+    (tmp_path / "requirements-test.txt").write_text(f"four==1{hashed}")
+    assert list(problems(tmp_path)) == []
+    path = tmp_path / lock
+    path.write_text(path.read_text().replace(old, new))
+    assert problem in list(problems(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -63,12 +115,12 @@ def test_an_unknown_licence_is_not_allowed(*, name: str, expression: str, is_fin
     assert is_expression(expression) is (expression not in {"BSD", ""})
 
 
-def test_the_bill_of_materials_lists_what_is_locked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bill_of_materials_lists_what_a_user_installs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", EPOCH)
     text = bill_of_materials()
     bill: dict[str, Any] = json.loads(text)
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
-    assert bill["metadata"]["component"]["name"] == "recon"
+    assert bill["metadata"]["component"]["name"] == "recon-pnl"
     listed = {(one["name"], one["version"]): one for one in bill["components"]}
     assert listed.keys() == {(one.name, one.version) for one in locked()}
     for package in locked():
@@ -77,15 +129,16 @@ def test_the_bill_of_materials_lists_what_is_locked(monkeypatch: pytest.MonkeyPa
         assert entry["licenses"]
         assert entry["purl"] == f"pkg:pypi/{package.name}@{package.version}"
     scopes = {one["name"]: one["scope"] for one in bill["components"]}
-    assert [scopes[name] for name in ("duckdb", "pandas", "psycopg", "pytest")] == [
+    assert [scopes[name] for name in ("duckdb", "pandas", "psycopg", "hatchling")] == [
         "required",
         "required",
         "optional",
         "excluded",
     ]
     wanted = {one["ref"]: one.get("dependsOn", []) for one in bill["dependencies"]}
-    [root] = [ref for ref in wanted if ref.startswith("recon@")]
+    [root] = [ref for ref in wanted if ref.startswith("recon-pnl@")]
     assert any(canonicalize_name("duckdb") in ref for ref in wanted[root])
+    assert not {one.name for one in locked(TEST_LOCK)} & scopes.keys()
     assert [name for name in REGISTRIES if name in text] == []
     assert bill_of_materials() == text, "the same lock is the same bill"
 

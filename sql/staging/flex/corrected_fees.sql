@@ -24,7 +24,7 @@ fills as (
 
 targets as (
   select r.account, r.pair_kind, r.pair_id, r.fee_currency, r.fee, f.kind, f.id, f.size,
-    f.trade_id is not distinct from r.trade_id and r.trade_id is not null as is_rebooking
+    (f.trade_id is not distinct from r.trade_id) and r.trade_id is not null as is_rebooking
   from remaining r
   join fills f
     on f.account = r.account and f.instrument = r.instrument and f.fee_currency = r.fee_currency

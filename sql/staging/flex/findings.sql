@@ -64,7 +64,7 @@ where category in ('STK', 'OPT', 'FOP', 'WAR', 'IOPT') and verdict = 'fill'
   and not (list_has_any(notes, ['A', 'Ex']) and net_cash = proceeds)
 union
 -- Of a spin-off one row alone is written, the new paper's: the headline names the paper that it is of.
-select p.account, 'CorporateAction', p.id, p.session_date, 
+select p.account, 'CorporateAction', p.id, p.session_date,
   unnest([p.instrument, coalesce(p.headed_instrument, p.instrument)]),
   'corporate action not valued: '
   || coalesce(nullif(p.type, ''), nullif(p.headline, ''), 'of no type')
