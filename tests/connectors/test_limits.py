@@ -6,7 +6,7 @@ import json
 import sqlite3
 import time
 from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +198,3 @@ def test_what_is_just_within_the_limits_is_read(tmp_path: Path) -> None:
     assert [
         one.batches.num_rows for one in snapshot(books(url, tmp_path)) if isinstance(one, Table)
     ] == [49]
-
-
-def test_each_limit_is_described_where_it_is_defined() -> None:
-    assert all(f"`{one.name}`" in str(Limits.__doc__) for one in fields(Limits))

@@ -40,7 +40,11 @@ def interpreter(version: str) -> Path | None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("version", versions())
-def test_recon_installs_and_runs(version: str, tmp_path: Path) -> None:
+def test_recon_installs_and_runs(
+    version: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if request.config.option.slow < 1:
+        pytest.skip("it installs whole environments: make pythons and make test-all run it")
     python = interpreter(version)
     if python is None:
         pytest.skip(f"no Python {version} on this machine")

@@ -220,7 +220,7 @@ def test_duckdb_feeds_it(method: Method) -> None:
     con.register("given", table)
     con.sql("create schema config; create table config.lot_kinds (kind varchar)")
     con.sql("insert into config.lot_kinds values ('interest')")
-    con.sql("create schema touched; use touched")
+    con.sql("create schema affected; use touched")
     con.sql("create table events as from given order by hash(event_id)")
     con.sql(
         "create table keys as select account, instrument,"
@@ -239,7 +239,7 @@ def test_duckdb_feeds_it(method: Method) -> None:
 def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
     """A broker's own lots, and instruments of which bots and nobody have fills."""
     con = duckdb.connect()
-    con.sql("create schema touched; create schema config")
+    con.sql("create schema affected; create schema config")
     con.sql("create table config.lot_kinds (kind varchar)")
     con.sql("create schema lots")
     con.sql("create table lots.closing_books (account text, instrument text, bot text, qty int)")
@@ -264,7 +264,7 @@ def test_what_the_plain_kernel_alone_can_run_is_not_fed() -> None:
         "create table config.accounts as select unnest(['okx', 'ibkr']) as account,"
         " unnest([null, 'fifo']) as broker_lots"
     )
-    query = (sql_root() / "touched" / "plain.sql").read_text(encoding="utf-8")
+    query = (sql_root() / "affected" / "plain.sql").read_text(encoding="utf-8")
     con.sql(f"create table affected.plain as {query}")
     fed = {row[0] for row in con.sql(EVENTS_QUERY).fetchall()}
     names = con.sql("select key, account, instrument from affected.keys").fetchall()
