@@ -220,7 +220,7 @@ def test_duckdb_feeds_it(method: Method) -> None:
     con.register("given", table)
     con.sql("create schema config; create table config.lot_kinds (kind varchar)")
     con.sql("insert into config.lot_kinds values ('interest')")
-    con.sql("create schema affected; use touched")
+    con.sql("create schema affected; use affected")
     con.sql("create table events as from given order by hash(event_id)")
     con.sql(
         "create table keys as select account, instrument,"
