@@ -34,6 +34,7 @@ from tests.support.fleet import (
     SOL,
     Desk,
     Trader,
+    proof_statuses,
     run_desks,
     serving,
 )
@@ -218,7 +219,7 @@ def test_every_number_is_the_reckoner_s(
 ) -> None:
     story, account, bots = played(seed, mode)
     assert account["status"] == "proven", account["reasons"]
-    assert account["proofs"] == dict.fromkeys(
+    assert proof_statuses(account) == dict.fromkeys(
         ("positions", "cash", "broker_pnl", "equity"), "closed"
     )
     as_of_start = datetime.combine(AS_OF, OPENING.timetz()) - timedelta(hours=1)

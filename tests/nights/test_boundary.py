@@ -110,7 +110,7 @@ def test_any_exception_in_fetching_is_its_sources_failure_and_is_over_the_next_n
         (tmp_path / "pager").chmod(0o600)
         night = Night(load(path), as_of=AS_OF, now=lambda: NOW, patience=PATIENT)
         errors = {f"okx {name}": error for name, error in bad.items()}
-        errors |= {f"books bot-{name}": error for name, error in bad.items()}
+        errors |= {f"bot_database bot-{name}": error for name, error in bad.items()}
         document = run_night(replace(night, progress=Breaking(errors)))
         [page] = [one for one in pager.took if one["key"].startswith("night-")]
         well = run_night(night)
@@ -230,7 +230,7 @@ def payload(kind: str, text: str) -> Spoil:
     return spoil
 
 
-VENUE, BOOKS = ("okx", "bad"), ("books", "bot-bad")
+VENUE, BOOKS = ("okx", "bad"), ("bot_database", "bot-bad")
 SPOILT: Mapping[str, Mapping[Source, Spoil]] = {
     "landing": {VENUE: payload("fill", '{"tag": "\ud800"}')},
     "building": {VENUE: payload("fill", "no JSON")},
@@ -242,7 +242,7 @@ SPOILT: Mapping[str, Mapping[Source, Spoil]] = {
 def test_two_sources_that_break_the_work_on_all_are_left_out_and_well_the_next_night(
     tmp_path: Path, fetched: Fetched, well: Document, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other: Source = ("books", "bot-last")
+    other: Source = ("bot_database", "bot-last")
     spoils = {VENUE: payload("fill", "no JSON"), other: payload("schema", "{}")}
     assert_left_out(spoils, tmp_path, fetched, well, caplog)
 
@@ -269,14 +269,14 @@ def assert_left_out(
     desks = Desks(folder, fetched)
     document = desks.night(fetched.spoilt(spoils))
     bad = [name for _, name in spoils]
-    names = [*bad, *(f"bot-{name}" for venue, name in spoils if venue != "books")]
+    names = [*bad, *(f"bot-{name}" for venue, name in spoils if venue != "bot_database")]
     assert without(document, *names) == without(well, *names)
     logged = errors_logged(caplog)
     assert len(logged) == len(spoils)
     _, page = write_page(document, "recon.toml") or ("", "")
     for venue, name in spoils:
         entry = of(document, name)
-        assert entry["status"] == ("unproven" if venue == "books" else "failed")
+        assert entry["status"] == ("unproven" if venue == "bot_database" else "failed")
         assert "this is a defect of recon" in entry["reasons"][0]
         assert any(line.startswith(f"{venue} {name}: ") for line in logged)
         assert name in page

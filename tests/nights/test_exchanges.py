@@ -15,7 +15,7 @@ from recon.config.settings import load
 from recon.errors import ConfigError
 from recon.run.nightly import Night, run_night
 from tests.support.exchanges import SERVERS, night, reckoned
-from tests.support.fleet import AS_OF, NOW, OPENING, Document, rows
+from tests.support.fleet import AS_OF, NOW, OPENING, Document, proof_statuses, rows
 from tests.support.servers import bybit, hyperliquid
 from tests.support.servers.binanceusdm import BinanceServer
 from tests.support.servers.bybit import BybitServer
@@ -61,7 +61,7 @@ def test_a_night_is_proven_and_says_what_the_reckoner_says(exchange: str, tmp_pa
         document = night(tmp_path, server, claims=claim)
     [account], [bot] = document["accounts"], document["bots"]
     assert account["status"] == "proven", reasons(document)
-    assert account["proofs"] == {
+    assert proof_statuses(account) == {
         "positions": "closed",
         "cash": "absent",
         "broker_pnl": "absent",

@@ -21,7 +21,7 @@ from recon.config.settings import OkxAccount
 from recon.core.calendars import calendar, window
 from recon.run.pipeline import build, configure
 from recon.warehouse.database import Warehouse
-from tests.support.fleet import AS_OF, NOW, SINCE, Desk, Trader, one_night
+from tests.support.fleet import AS_OF, NOW, SINCE, Desk, Trader, one_night, proof_statuses
 from tests.support.random_histories import TYPES, Life
 
 FILLS = 500
@@ -54,7 +54,7 @@ class Hundred:
         life.live(FILLS)
         document = one_night(folder, life.book, desk=Desk(instrument_types=TYPES), bots=(Trader(),))
         assert document["accounts"][0]["status"] == "proven", document["accounts"][0]["reasons"]
-        assert set(document["accounts"][0]["proofs"].values()) == {"closed"}
+        assert set(proof_statuses(document["accounts"][0]).values()) == {"closed"}
         self.warehouse = Warehouse(folder / "state" / "warehouse.duckdb")
         with self.warehouse.transaction():
             self._copy()

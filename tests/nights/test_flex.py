@@ -24,7 +24,7 @@ from recon.demo.venues.flex_server import Fault, FlexServer
 from recon.run.nightly import Night, run_night
 from tests.conftest import seeds
 from tests.support.desk_statement import statement
-from tests.support.fleet import QUICK, Document, Trader, rows, write_folder
+from tests.support.fleet import QUICK, Document, Trader, proof_statuses, rows, write_folder
 from tests.support.flex_desk import DAYS, FIRST, LAST, Desk, written
 
 SEEDS = seeds(1, 4)
@@ -108,7 +108,7 @@ def test_every_proof_closes_and_every_number_is_reckoned(
     document = night(tmp_path, stated(statement(desk).sections, desk), desk.rng)
     [account], [bot] = document["accounts"], document["bots"]
     assert account["status"] == "proven", account["reasons"]
-    assert account["proofs"] == {
+    assert proof_statuses(account) == {
         "positions": "closed",
         "cash": "closed",
         "broker_pnl": "closed",

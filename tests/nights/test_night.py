@@ -645,8 +645,8 @@ def money_of(document: Document) -> Iterator[tuple[str, object]]:
         yield from entry["window"].items()
         yield "unowned", entry["unowned"]["net"]
         yield "netting", entry["netting"]
-        for values in entry["proofs"].get("difference", {}).values():
-            yield from values.items()
+        for proof in entry["proofs"].values():
+            yield from proof["differences"].items()
     for bot in document["bots"]:
         for span in ("window", "session"):
             yield from bot[span]["broker"].items()

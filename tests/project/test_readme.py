@@ -197,7 +197,7 @@ def test_every_command_of_the_documentation_does_what_it_says(
         "DIVERGED btc-trend",
         "nothing is wrong",
     ]
-    assert "claimed 100.00 USDT, truth 90.85" in channel.pages[0]["message"]
+    assert "claimed 100.00 USDT, broker net 90.85" in channel.pages[0]["message"]
     assert len(list((checkout / "desk" / "state").glob("backups/*/warehouse.duckdb"))) == 1
     assert len(list((checkout / "desk" / "state").glob("set-aside/*/warehouse.duckdb"))) == 1
 

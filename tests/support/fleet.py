@@ -7,7 +7,7 @@ would spread a night's thirty requests over five seconds, and a matrix of nights
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -359,3 +359,8 @@ def _decimal_text(value: Fraction) -> str:
     sign = "-" if thousandths < 0 else ""
     whole, rest = divmod(abs(int(thousandths)), 1_000)
     return f"{sign}{whole}.{rest:03d}"
+
+
+def proof_statuses(account: Mapping[str, Any]) -> dict[str, str]:
+    """Return the status of each proof of an account in a document."""
+    return {name: proof["status"] for name, proof in account["proofs"].items()}

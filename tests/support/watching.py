@@ -43,13 +43,16 @@ def configured(
     since: date = NOTHING_NEEDED,
     **bots: Any,
 ) -> Config:
-    """Write a configuration whose bots have these heartbeats, and read it as the watch does."""
+    """Write a configuration of bots with these heartbeats and `bar_s`, and read it as the watch."""
     text = ACCOUNTS.format(since=since)
-    for bot, heartbeat in bots.items():
+    for bot, given in bots.items():
+        heartbeat = dict(given or {})
         text += (
             f'[[bots]]\nid = "{bot}"\naccount = "{account}"\ninstruments = ["{bot}"]\n'
             f'database = "sqlite:///{bot}.sqlite"\n'
         )
+        if (bar_s := heartbeat.pop("bar_s", None)) is not None:
+            text += f"bar_s = {bar_s}\n"
         if heartbeat:
             pairs = ", ".join(f"{key} = {json.dumps(value)}" for key, value in heartbeat.items())
             text += f"heartbeat = {{ {pairs} }}\n"
