@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
@@ -27,12 +28,14 @@ SLOW = "slow"
 """The marker of tests that only `make test-all` runs whole; see `--slow`."""
 
 AsNobody = Callable[[], AbstractContextManager[None]]
+SEED = "RECON_TEST_SEED"
+"""The environment variable with the seed of the run; see `--seed`."""
 TRIED = "tried"
 """The property (`record_property`) by which a test says how much it has tried."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--slow`, the share of the slow tests to run."""
+    """Add `--slow`, the share of the slow tests to run, and `--seed`."""
     parser.addoption(
         "--slow",
         metavar="SHARE",
@@ -41,29 +44,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="the share of the tests marked slow to run, chosen at random: 0 none, 1 all",
     )
     parser.addoption(
-        "--slow-seed",
+        "--seed",
         metavar="TEXT",
         default=datetime.now(UTC).strftime("%Y%m%d%H%M%S%f"),
-        help="what the choice of slow tests is made from [default: the time]; printed at the end",
+        help="what the seeds of random tests and the choice of slow tests are made from "
+        "[default: the time]; printed at the end",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker, and give the workers of pytest-xdist the seed of the run."""
+    """Register the marker, and make the seed of the run known, also in workers of pytest-xdist."""
     config.addinivalue_line("markers", f"{SLOW}: runs in `make test-all`; see --slow")
     if worker := getattr(config, "workerinput", None):
-        config.option.slow_seed = worker["slow_seed"]
+        config.option.seed = worker["seed"]
+    os.environ[SEED] = config.option.seed
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Send the seed to a worker: all of them must collect the same tests."""
-    node.workerinput["slow_seed"] = node.config.option.slow_seed
+    node.workerinput["seed"] = node.config.option.seed
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the slow tests that are not in this run's share."""
-    share, seed = config.option.slow, config.option.slow_seed
+    share, seed = config.option.slow, config.option.seed
     left_out = [
         item
         for item in items
@@ -80,13 +85,30 @@ def slow_after(always: int, cases: Sequence[Any]) -> list[Any]:
     return [*cases[:always], *late]
 
 
-def seeds(always: int, whole: int) -> list[Any]:
-    """Return the seeds of random lives: `whole` of them, of which `always` are not slow.
+def some_of(always: int, cases: Sequence[Any]) -> list[Any]:
+    """Return parameters of which `always` run, others in each run, and the rest are slow."""
+    chosen = drawn(repr(cases)).sample(range(len(cases)), always)
+    return [
+        case if number in chosen else pytest.param(case, marks=pytest.mark.slow)
+        for number, case in enumerate(cases)
+    ]
 
+
+def seeds(always: int, whole: int) -> list[Any]:
+    """Return new seeds of random lives: `whole` of them, of which `always` are not slow.
+
+    They are made from the seed of the run, even and odd in turn, and a test's name has its own.
     RECON_LIVES says otherwise: as many as it says, and none of them slow.
     """
     asked = os.environ.get("RECON_LIVES")
-    return [*range(int(asked))] if asked else slow_after(always, range(whole))
+    run, count = os.environ[SEED], int(asked) if asked else whole
+    made = [2 * int(500_000 * _place(run, str(number))) + number % 2 for number in range(count)]
+    return made if asked else slow_after(always, made)
+
+
+def drawn(name: str) -> random.Random:
+    """Return a generator of random numbers that are new in each run; see `--seed`."""
+    return random.Random(f"{os.environ[SEED]} {name}")
 
 
 def _place(seed: str, name: str) -> float:
@@ -96,10 +118,10 @@ def _place(seed: str, name: str) -> float:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests say of how much they have tried, and how the slow ones were chosen."""
-    if share := terminalreporter.config.option.slow:
-        seed = terminalreporter.config.option.slow_seed
-        terminalreporter.write_line(f"slow tests: --slow {share:g} --slow-seed {seed}")
+    """Print what tests say of how much they have tried, and how to repeat the random ones."""
+    share, seed = terminalreporter.config.option.slow, terminalreporter.config.option.seed
+    if share or terminalreporter.stats.keys() & {"failed", "error"}:
+        terminalreporter.write_line(f"random tests: --slow {share:g} --seed {seed}")
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
             for name, text in report.user_properties:

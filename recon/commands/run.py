@@ -56,15 +56,24 @@ NO_VENUE = ("url", "redis", "api_token")
     "--no-fetch", is_flag=True, help="Ask no venue and need no venue key: use the stored evidence."
 )
 @click.option("--no-page", is_flag=True, help="Send no page.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long to wait, at most, for another command that holds the state "
+    "[default: 60 as the night, else 0].",
+)
 @json_option
 @verbose_option
-def run(
+def run(  # noqa: PLR0913, PLR0917 - click passes each option as an argument
     config_path: Path,
     as_of: str | None,
     known_at: str | None,
     accounts: tuple[str, ...],
     no_fetch: bool,
     no_page: bool,
+    wait_s: float | None,
     is_json: bool,
     verbosity: int,
 ) -> int:
@@ -87,13 +96,14 @@ def run(
     }
     if not is_nightly:
         config = load_config(config_path, with_secrets=NO_VENUE if no_fetch else True)
-        return _show(_done(config, asked, verbosity, is_nightly=False), is_json, verbosity)
+        done = _done(config, asked, wait_s, verbosity, is_nightly=False)
+        return _show(done, is_json, verbosity)
     from recon.run.dead_man_switch import address, pinged
 
     with pinged(address(config_path), note) as outside:
         with _failures(config_path, is_paging=not no_page):
             config = load_config(config_path)
-            done = _done(config, asked, verbosity, is_nightly=True)
+            done = _done(config, asked, wait_s, verbosity, is_nightly=True)
         outside.published(done.documents, _status(done), done.problem)
         return _show(done, is_json, verbosity)
 
@@ -112,9 +122,16 @@ def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
         raise
 
 
-def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: bool) -> Done:
+def _done(
+    config: Config,
+    asked: dict[str, Any],
+    wait_s: float | None,
+    verbosity: int,
+    *,
+    is_nightly: bool,
+) -> Done:
     from recon.run.nightly import Night
-    from recon.run.service import nightly, one_session
+    from recon.run.service import PATIENCE_S, nightly, one_session
     from recon.system.progress import progress
     from recon.system.timing import Stages
 
@@ -122,7 +139,9 @@ def _done(config: Config, asked: dict[str, Any], verbosity: int, *, is_nightly: 
         note(f"warning: {warning}")
     stages = Stages()
     with progress() as shown:
-        night = Night(config, **asked, progress=shown, stages=stages)
+        if wait_s is None:
+            wait_s = PATIENCE_S if is_nightly else 0.0
+        night = Night(config, **asked, lock_patience_s=wait_s, progress=shown, stages=stages)
         done = nightly(night) if is_nightly else one_session(night)
     if verbosity:
         from recon.report.terminal import print_stages

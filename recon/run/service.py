@@ -27,7 +27,7 @@ from recon.warehouse.commit import known_ledger
 
 NIGHT_LOCK = "night.lock"
 PATIENCE_S = 60.0
-"""How long a night waits for whoever looks at the state: `recon explain` takes seconds."""
+"""How long the night waits for whoever looks at the state: `recon explain` takes seconds."""
 NO_BACKUP = "the night was published, and there is NO BACKUP of it"
 
 
@@ -48,15 +48,15 @@ def one_session(night: Night) -> Done:
 def nightly(night: Night) -> Done:
     """Do every session that is due, as the only night, and back up what came of it.
 
-    Between two sessions others may look at the state: that they end is waited for. Raises
-    AnotherNight where there is one already.
+    Between two sessions others may look at the state: that they end is waited for, as long as
+    `night.lock_patience_s` says. Raises AnotherNight where there is one already.
     """
     with ExitStack() as alone:
         try:
             alone.enter_context(locked_state(night.config.state, NIGHT_LOCK))
         except LockedError as error:
             raise AnotherNight(str(error)) from None
-        return _sessions(replace(night, lock_patience_s=PATIENCE_S))
+        return _sessions(night)
 
 
 def _sessions(night: Night) -> Done:

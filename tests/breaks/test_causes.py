@@ -15,7 +15,7 @@ from recon.breaks.causes.attribution import find_causes
 from recon.config.settings import load
 from recon.demo.venues.okx_account import OkxAccount
 from recon.run.nightly import Night, dry_run
-from tests.conftest import seeds, slow_after
+from tests.conftest import seeds
 from tests.support.faulty_bots import LIES, Liar, planted, written
 from tests.support.fleet import (
     AS_OF,
@@ -93,7 +93,7 @@ def test_every_mixture_of_lies_is_taken_apart(seed: int, tmp_path: Path) -> None
     )
 
 
-@pytest.mark.parametrize("seed", slow_after(1, range(2)))
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_without_orders_in_the_books_trades_are_matched_by_their_looks(
     seed: int, tmp_path: Path
 ) -> None:

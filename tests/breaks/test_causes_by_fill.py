@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import seeds
 from tests.support.diaries import KINDS, LIES, OWN_PROFIT, Diary, causes_of
 from tests.support.fleet import QUICK, account, one_night
 
@@ -18,7 +18,7 @@ PATIENT = replace(QUICK, request_timeout_s=10.0, total_s=120.0)
 NEARLY_ALL = Fraction(99, 100)
 
 
-@pytest.mark.parametrize("seed", range(int(os.environ.get("RECON_LIVES", "1"))))
+@pytest.mark.parametrize("seed", seeds(1, 1))
 def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
     book, rng = account(), random.Random(f"diary{seed}")
     diaries = [

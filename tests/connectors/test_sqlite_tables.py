@@ -20,6 +20,7 @@ from connectors.bot_databases.meter import Meter
 from connectors.bot_databases.sqlite_tables import has_lasting_ids, read_table
 from recon.core.sql_names import quoted
 from recon.errors import BotDatabaseError
+from tests.fuzz.door import INPUTS
 
 Value = None | int | float | str | bytes
 Told = tuple[list[list[str | None]], list[tuple[str, str]]]
@@ -226,7 +227,9 @@ TABLES = st.dictionaries(NAMES.map(str.lower), DECLARED, min_size=1, max_size=8)
 
 @example(({"true": ""}, [(None,)]))
 @settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=INPUTS // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(TABLES)
 def test_any_table_is_as_row_by_row(

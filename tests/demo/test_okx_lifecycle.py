@@ -10,13 +10,14 @@ import pytest
 from recon.demo.venues.okx_account import utc_now
 from recon.demo.venues.okx_endpoints import ENDPOINTS, PREFIX, Asked, Refusal
 from recon.demo.venues.okx_summary import balance_rows
+from tests.conftest import seeds
 from tests.support.fleet import BTC, NOW, OPENING
 from tests.support.random_histories import Life, btc_price
 
 PATH = PREFIX + "market/history-candles"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(1, 3))
 def test_bills_chain_and_positions_are_the_sum_of_their_parts(seed: int) -> None:
     life = Life(random.Random(f"books{seed}"))
     life.live(200)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from recon.core.numbers import SCALE
 from recon.core.records import Method
 from recon.lots.book import Book, Realised, split
+from tests.conftest import seeds
 from tests.support.reckoner import UNIT, Fill, Funding, Outcome, Reckoner
 
 HISTORIES = 1_500
@@ -73,7 +74,7 @@ def in_units(outcome: Outcome) -> tuple[int, ...]:
 
 
 def cases() -> Iterator[tuple[random.Random, Fraction, bool]]:
-    for seed in range(HISTORIES):
+    for seed in seeds(HISTORIES, HISTORIES):
         rng = random.Random(seed)
         multiplier = rng.choice([Fraction(1), Fraction(1, 100), Fraction(5), Fraction(100)])
         yield rng, multiplier, rng.random() < 0.3

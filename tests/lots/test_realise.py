@@ -21,6 +21,7 @@ from recon.lots.realise import (
     realise,
     realise_each,
 )
+from tests.conftest import seeds
 
 START = datetime(2026, 5, 1)
 FILL = Event(
@@ -299,7 +300,7 @@ def test_a_run_goes_on_from_where_any_session_left_it(method: Method) -> None:
 
 @pytest.mark.parametrize("method", ["average", "fifo"])
 def test_event_by_event_it_adds_up_to_the_sessions(method: Method) -> None:
-    for seed in range(20):
+    for seed in seeds(20, 20):
         events = history(random.Random(seed))
         rows, _ = realised(events, method)
         each: dict[tuple[Any, ...], list[int | None]] = {}
@@ -349,7 +350,7 @@ def test_the_broker_s_side_is_its_own_method_in_the_instrument_s_currency() -> N
     )
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", seeds(4, 10))
 def test_the_broker_s_side_counts_each_lot_that_a_fill_closes(seed: int) -> None:
     rng = random.Random(seed)
     events: list[Event] = []

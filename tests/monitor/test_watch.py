@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -29,12 +28,15 @@ from recon.heartbeat import Heartbeat
 from recon.monitor.watch import LONGEST_PAUSE_S, exit_code, look_once, stay
 from recon.paging.channels import recipients
 from recon.paging.delivery import UNDELIVERED, deliver
+from tests.conftest import drawn
 from tests.support.servers.answering import BotApi, drips, serving
 from tests.support.servers.channels import telegram_url
 from tests.support.watching import START, Desk, beat, configured
 
 ROOT = Path(__file__).resolve().parents[2]
 MINUTE = timedelta(minutes=1)
+LIVES = int(os.environ.get("RECON_LIVES", "2"))
+"""How often a watch is killed."""
 EACH_MINUTE = {"file": "btc.json", "period_s": 60}
 
 
@@ -442,8 +444,8 @@ def test_a_watch_that_is_killed_at_any_moment_loses_no_page_and_doubles_no_incid
 ) -> None:
     config = configured(tmp_path, (channel.url,), btc={"file": "btc.json", "period_s": 60})
     beat(tmp_path / "btc.json", 9, datetime.now(UTC) - timedelta(hours=18))
-    seed = random.Random(18)
-    for _life in range(6):
+    chance = drawn("a watch that is killed")
+    for _life in range(LIVES):
         with subprocess.Popen(
             [sys.executable, "-m", "recon", "watch"],
             cwd=tmp_path,
@@ -451,7 +453,7 @@ def test_a_watch_that_is_killed_at_any_moment_loses_no_page_and_doubles_no_incid
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         ) as watch:
-            time.sleep(seed.uniform(0.3, 2.5))
+            time.sleep(chance.uniform(0.3, 2.5))
             watch.kill()
     assert run_cli(["watch", "--once", "--config", str(config.path)]) == ExitCode.DIVERGED
     assert _incidents(tmp_path, "incident, kind, is_told, is_resolved") == [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +38,9 @@ EARLY = OPENING + 3 * DAY
 TONIGHT = NOW - DAY + timedelta(hours=7)
 
 
+FirstNight = Callable[[str], tuple[Path, Document]]
+
+
 @dataclass
 class Desk:
     """One account on which btc trades +100.00 in all, its vault, and persons at the keyboard."""
@@ -43,9 +49,17 @@ class Desk:
     server: OkxServer
     book: OkxAccount
     capsys: pytest.CaptureFixture[str]
+    first: FirstNight
     claims: list[tuple[datetime, str]] = field(default_factory=lambda: [(EARLY, "100.00")])
     settings: str = ""
     later: timedelta = timedelta()
+
+    def begin(self, claim: str) -> Document:
+        """Go on from a first night, in which btc claimed so much more than it had earned."""
+        self.claims.append((EARLY, claim))
+        folder, document = self.first(claim)
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True)
+        return deepcopy(document)
 
     def night(self, later: int = 0, *, back: int = 0, **options: Any) -> Document:
         """Run the night of `later` days on, or of `back` days before it, paging."""
@@ -80,13 +94,32 @@ class Desk:
         return dict(self.said(*command)["sign_off"])
 
 
-@pytest.fixture
-def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Desk]:
+def traded() -> OkxAccount:
     book = account()
     book.trade(BTC, "buy", 10, 2_000, EARLY, fee=0)
     book.trade(BTC, "sell", 10, 3_000, EARLY, fee=0)
+    return book
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> FirstNight:
+    """Give the folder of a first night with one claim too many, and its document."""
+
+    @cache
+    def played(claim: str) -> tuple[Path, Document]:
+        folder = tmp_path_factory.mktemp("first")
+        bot = Trader(claims=[(EARLY, "100.00"), (EARLY, claim)])
+        with serving(traded()) as server, unpaced():
+            return folder, run(folder, server, bots=[bot], is_paging=True)
+
+    return played
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], first: FirstNight) -> Iterator[Desk]:
+    book = traded()
     with serving(book) as server, unpaced():
-        yield Desk(tmp_path, server, book, capsys)
+        yield Desk(tmp_path, server, book, capsys, first)
 
 
 def bot(document: Document) -> dict[str, Any]:
@@ -95,8 +128,7 @@ def bot(document: Document) -> dict[str, Any]:
 
 
 def test_what_is_acknowledged_and_no_worse_does_not_page_again(desk: Desk) -> None:
-    desk.claims.append((EARLY, "5.00"))
-    first = desk.night()
+    first = desk.begin("5.00")
     assert (first["status"], len(first["pages"])) == ("diverged", 1)
     assert len(desk.night()["pages"]) == 1
     desk.acknowledge(first)
@@ -113,8 +145,7 @@ def test_what_is_acknowledged_and_no_worse_does_not_page_again(desk: Desk) -> No
 
 
 def test_another_break_of_the_same_bot_pages_all_the_same(desk: Desk) -> None:
-    desk.claims.append((EARLY, "5.00"))
-    desk.acknowledge(desk.night())
+    desk.acknowledge(desk.begin("5.00"))
     desk.claims += [(TONIGHT + DAY, "3.00"), (EARLY, "-3.00")]
     document = desk.night(1)
     assert [(one["kind"], one["status"]) for one in document["breaks"]] == [
@@ -125,8 +156,7 @@ def test_another_break_of_the_same_bot_pages_all_the_same(desk: Desk) -> None:
 
 
 def test_an_acknowledged_break_of_books_that_cannot_be_read_pages(desk: Desk) -> None:
-    desk.claims.append((EARLY, "5.00"))
-    desk.acknowledge(desk.night())
+    desk.acknowledge(desk.begin("5.00"))
     (desk.folder / "vaults" / "btc.sqlite").unlink()
     document = desk.night(claims=None)
     assert [page["title"] for page in document["pages"]] == ["recon 2026-05-14: UNPROVEN btc"]
@@ -134,8 +164,7 @@ def test_an_acknowledged_break_of_books_that_cannot_be_read_pages(desk: Desk) ->
 
 
 def test_what_was_signed_off_stops_counting_and_is_shown_for_ever(desk: Desk) -> None:
-    desk.claims.append((EARLY, "500.00"))
-    assert desk.night()["status"] == "diverged"
+    assert desk.begin("500.00")["status"] == "diverged"
     done = desk.sign_off("--by", "anna")
     assert (done["amount"], done["counts"], done["signers"]) == ("500.00", True, ["anna"])
     for later in (0, 1, 7):
@@ -156,8 +185,7 @@ def test_what_was_signed_off_stops_counting_and_is_shown_for_ever(desk: Desk) ->
 
 
 def test_what_comes_on_top_of_it_counts(desk: Desk) -> None:
-    desk.claims.append((EARLY, "500.00"))
-    desk.night()
+    desk.begin("500.00")
     desk.sign_off()
     desk.claims.append((EARLY, "1.00"))
     assert desk.night(1)["status"] == "agreed"  # exactly at the tolerance
@@ -172,8 +200,7 @@ def test_what_comes_on_top_of_it_counts(desk: Desk) -> None:
 
 
 def test_evidence_that_changes_under_a_sign_off_counts_again(desk: Desk) -> None:
-    desk.claims.append((EARLY, "500.00"))
-    desk.night()
+    desk.begin("500.00")
     desk.sign_off()
     desk.book.trade(BTC, "buy", 10, 2_000, NOW - 2 * DAY, fee=0)
     desk.book.trade(BTC, "sell", 10, 2_300, NOW - 2 * DAY, fee=0)
@@ -197,8 +224,7 @@ def test_the_session_s_own_difference_is_signed_with_it_and_no_other_session_s(
 
 
 def test_a_session_before_it_is_told_as_it_was(desk: Desk) -> None:
-    desk.claims.append((EARLY, "500.00"))
-    desk.night()
+    desk.begin("500.00")
     desk.sign_off()
     back = desk.night(back=1)
     assert (back["status"], bot(back)["signed_off"]) == ("diverged", None)
@@ -219,8 +245,7 @@ def test_where_two_have_to_sign_one_is_not_enough(desk: Desk) -> None:
 
 
 def test_a_sign_off_proves_nothing(desk: Desk) -> None:
-    desk.claims.append((EARLY, "500.00"))
-    desk.night()
+    desk.begin("500.00")
     desk.sign_off()
     (desk.folder / "vaults" / "btc.sqlite").unlink()
     document = desk.night(claims=None)
@@ -234,8 +259,7 @@ def test_a_sign_off_proves_nothing(desk: Desk) -> None:
 
 
 def test_the_document_says_where_the_journal_ends(desk: Desk) -> None:
-    desk.claims.append((EARLY, "500.00"))
-    ends = [desk.night()["journal"]]
+    ends = [desk.begin("500.00")["journal"]]
     assert ends[0]["entries"] == 1
     desk.said("ack", desk.said("breaks")["breaks"][0]["break"], "--note", "known")
     ends.append(desk.night()["journal"])
@@ -247,8 +271,7 @@ def test_the_document_says_where_the_journal_ends(desk: Desk) -> None:
 
 
 def test_what_a_person_says_while_a_night_runs_is_heard(desk: Desk) -> None:
-    desk.claims.append((EARLY, "5.00"))
-    document = desk.night()
+    document = desk.begin("5.00")
     with locked_state(desk.folder / "state") as state, Ledger(state / "control.sqlite") as nights:
         nights.begin_run("running", AS_OF, NOW)
         desk.acknowledge(document)

@@ -21,6 +21,7 @@ from recon.config.settings import OkxAccount
 from recon.core.calendars import calendar, window
 from recon.run.pipeline import build, configure
 from recon.warehouse.database import Warehouse
+from tests.conftest import drawn
 from tests.support.fleet import AS_OF, NOW, SINCE, Desk, Trader, one_night, proof_statuses
 from tests.support.random_histories import TYPES, Life
 
@@ -50,7 +51,7 @@ class Hundred:
     """The warehouse with its hundred accounts."""
 
     def __init__(self, folder: Path) -> None:
-        life = Life(random.Random("five hundred"))
+        life = Life(drawn("five hundred"))
         life.live(FILLS)
         document = one_night(folder, life.book, desk=Desk(instrument_types=TYPES), bots=(Trader(),))
         assert document["accounts"][0]["status"] == "proven", document["accounts"][0]["reasons"]
@@ -174,7 +175,8 @@ def test_undisturbed_each_is_proven(hundred: Hundred) -> None:
 @pytest.mark.parametrize("disturb", [lost, doubled, altered], ids=lambda one: one.__name__)
 @pytest.mark.parametrize("kind", ["fill", "bill"])
 def test_any_one_of_a_hundred_is_noticed(hundred: Hundred, kind: str, disturb: Disturb) -> None:
-    notice(hundred, kind, disturb, random.sample(hundred.records(kind), AT_ONCE))
+    chosen = drawn(f"{kind} to be {disturb.__name__}").sample(hundred.records(kind), AT_ONCE)
+    notice(hundred, kind, disturb, chosen)
 
 
 @pytest.mark.slow
@@ -190,7 +192,7 @@ def notice(
     hundred: Hundred, kind: str, disturb: Disturb, records: Sequence[tuple[str, Row]]
 ) -> None:
     """Disturb each of these records in an account of its own, which must be noticed."""
-    rng = random.Random(f"{kind}{disturb.__name__}")
+    rng = drawn(f"{kind}{disturb.__name__}")
     for begin in range(0, len(records), AT_ONCE):
         some = records[begin : begin + AT_ONCE]
         changes = [(identity, disturb(rng, kind, row)) for identity, row in some]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -24,15 +24,16 @@ from tests.support.fleet import (
     BTC,
     NOW,
     OPENING,
+    Case,
     Desk,
     Document,
     Trader,
     account,
-    one_night,
     round_trips,
     run,
     run_desks,
     serving,
+    shared_night,
     write_folder,
 )
 
@@ -81,57 +82,180 @@ def test_a_changed_contract_value_is_noticed(tmp_path: Path) -> None:
     assert f"{BTC}: its contract value has changed" in reasons(document)
 
 
-def test_coin_held_before_is_not_sold_short(tmp_path: Path) -> None:
+SPOT = "LTC-USDT"
+
+
+def coin_held_before() -> Case:
     book = account()
     book.deposit("LTC", 10, OPENING + HOUR)
-    book.trade("LTC-USDT", "sell", 3, 70, OPENING + DAY, fee=0)
-    book.trade("LTC-USDT", "buy", 3, 60, OPENING + 2 * DAY, fee=0)
-    document = one_night(tmp_path, book, desk=Desk(instrument_types=("SPOT",)))
-    assert document["status"] == "unproven"
-    assert "more was sold than was bought since the window began" in reasons(document)
+    book.trade(SPOT, "sell", 3, 70, OPENING + DAY, fee=0)
+    book.trade(SPOT, "buy", 3, 60, OPENING + 2 * DAY, fee=0)
+    return Case(book, ("SPOT",))
 
 
-def test_a_spot_round_trip_is_proven_and_a_repeated_one_is_not(tmp_path: Path) -> None:
+def spot_trip(sold: timedelta = 2 * DAY) -> OkxAccount:
     book = account()
-    book.trade("LTC-USDT", "buy", 3, 60, OPENING + DAY, fee="-0.003")
-    book.trade("LTC-USDT", "sell", "2.997", 70, OPENING + 2 * DAY, fee="-0.2")
-    desk = Desk(instrument_types=("SPOT",))
-    document = one_night(
-        tmp_path / "once", book, desk=desk, bots=(Trader(instruments=("LTC-USDT",)),)
-    )
-    [entry] = document["accounts"]
-    assert entry["status"] == "proven", reasons(document)
-    assert Decimal(entry["window"]["net"]) == Decimal("2.997") * 70 - 180 - Decimal("0.2")
+    book.trade(SPOT, "buy", 3, 60, OPENING + DAY, fee="-0.003")
+    book.trade(SPOT, "sell", "2.997", 70, OPENING + sold, fee="-0.2")
+    return book
+
+
+def spot_repeated() -> Case:
+    book = spot_trip()
     for row, bill in zip(
         list(book.fills.rows), ("800000000000000001", "800000000000000002"), strict=True
     ):
         book.fills.rows.append({**row, "billId": bill})
         book.fills.ids.append(int(bill))
         book.fills.times_ms.append(int(str(row["ts"])))
-    again = one_night(tmp_path / "twice", book, desk=desk)
-    assert again["status"] == "unproven"
-    assert again["accounts"][0]["proofs"]["cash"]["status"] == "broken"
+    return Case(book, ("SPOT",))
 
 
-def test_funding_of_a_hedged_bot_is_carried_by_it(tmp_path: Path) -> None:
+def spot_altered(key: str, value: str) -> Case:
+    book = spot_trip(5 * DAY)
+    book.fills.rows[1][key] = value
+    return Case(book, ("SPOT",))
+
+
+def hedged() -> Case:
     book = OkxAccount(now=lambda: NOW, profile=Profile(pos_mode="long_short_mode"))
     book.deposit("USDT", 10_000, OPENING)
     for side, way in (("long", "buy"), ("short", "sell")):
         book.trade(BTC, way, 5, 60_000, OPENING + DAY, fee=0, cl_ord_id="aaa1", pos_side=side)  # type: ignore[arg-type]
     book.funding(BTC, OPENING + DAY + HOUR, amount="-10", pos_side="long")
-    bots = (Trader(id="a", instruments=(), order_tag="aaa"), Trader(id="owner"))
-    document = one_night(tmp_path, book, bots=bots)
-    truth = {bot["bot"]: bot["window"]["broker"] for bot in document["bots"]}
+    return Case(book, bots=(Trader(id="a", instruments=(), order_tag="aaa"), Trader(id="owner")))
+
+
+def without_fees() -> Case:
+    book = account()
+    round_trips(book, 2)
+    for row in book.fills.rows:
+        row["fee"] = ""
+    return Case(book)
+
+
+def astride_midnight() -> Case:
+    early, late = datetime(2026, 4, 30, 23, 59, 59, 999_000, UTC), datetime(2026, 5, 1, tzinfo=UTC)
+    book = OkxAccount(now=lambda: NOW)
+    book.deposit("USDT", 1_000, OPENING - 3 * DAY)
+    for side in ("buy", "sell"):
+        book.trade(BTC, side, 1, 60_000, early, fee="-0.25")
+    for row in book.bills.rows[1:]:
+        row["ts"] = str(int(late.timestamp() * 1000))
+    book.bills.times_ms[1:] = [int(late.timestamp() * 1000)] * 2
+    return Case(book)
+
+
+def liquidated() -> Case:
+    book = account()
+    book.trade(BTC, "buy", 10, 60_000, OPENING + DAY, fee=-3)
+    book.liquidate(BTC, 55_000, OPENING + 2 * DAY, penalty=-40)
+    return Case(book)
+
+
+def entry_of_no_trade() -> Case:
+    book = account()
+    round_trips(book, 2)
+    book.entry("USDT", "-400", OPENING + 3 * DAY, "2", "1")
+    book.bills.rows[-1].update(pnl="0", fee="0")
+    return Case(book)
+
+
+def entry_of_an_unknown_type() -> Case:
+    book = account()
+    round_trips(book, 2)
+    book.entry("USDT", "-400", OPENING + 3 * DAY, "99", "1")
+    return Case(book)
+
+
+ALTERED = [("fillPx", "6"), ("fee", "0"), ("ts", "1777766400000")]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Document]:
+    """Give what one night tells of each case, by its name."""
+    cases = {
+        "coin-held-before": coin_held_before(),
+        "spot-once": Case(spot_trip(), ("SPOT",), (Trader(instruments=(SPOT,)),)),
+        "spot-twice": spot_repeated(),
+        "hedged": hedged(),
+        "closes-later": Case(account(), bots=(Trader(claims=((NOW + HOUR, "5000"),)),)),
+        "without-fees": without_fees(),
+        "astride-midnight": astride_midnight(),
+        "liquidated": liquidated(),
+        "no-trade": entry_of_no_trade(),
+        "unknown-type": entry_of_an_unknown_type(),
+        **{key: spot_altered(key, value) for key, value in ALTERED},
+    }
+    return shared_night(tmp_path_factory.mktemp("told"), cases)
+
+
+def test_coin_held_before_is_not_sold_short(told: dict[str, Document]) -> None:
+    document = told["coin-held-before"]
+    assert document["status"] == "unproven"
+    assert "more was sold than was bought since the window began" in reasons(document)
+
+
+def test_a_spot_round_trip_is_proven_and_a_repeated_one_is_not(told: dict[str, Document]) -> None:
+    [entry] = told["spot-once"]["accounts"]
+    assert entry["status"] == "proven", entry["reasons"]
+    assert Decimal(entry["window"]["net"]) == Decimal("2.997") * 70 - 180 - Decimal("0.2")
+    again = told["spot-twice"]
+    assert again["status"] == "unproven"
+    assert again["accounts"][0]["proofs"]["cash"]["status"] == "broken"
+
+
+def test_funding_of_a_hedged_bot_is_carried_by_it(told: dict[str, Document]) -> None:
+    truth = {bot["bot"]: bot["window"]["broker"] for bot in told["hedged"]["bots"]}
     assert (truth["a"]["funding"], truth["a"]["open_costs"]) == ("0", "-10.00")
     assert truth["owner"]["funding"] == truth["owner"]["open_costs"] == "0"
 
 
-def test_a_trade_that_closes_after_it_was_read_makes_the_books_unreadable(tmp_path: Path) -> None:
-    bot = Trader(claims=((NOW + HOUR, "5000"),))
-    document = one_night(tmp_path, account(), bots=(bot,))
-    [entry] = document["bots"]
+def test_a_trade_that_closes_after_it_was_read_makes_the_books_unreadable(
+    told: dict[str, Document],
+) -> None:
+    [entry] = told["closes-later"]["bots"]
     assert entry["status"] == "unproven"
     assert "give closed_at in UTC" in entry["reasons"][0]
+
+
+def test_quarantined_fills_leave_no_sum_to_be_read(told: dict[str, Document]) -> None:
+    [entry], [bot] = told["without-fees"]["accounts"], told["without-fees"]["bots"]
+    assert set(entry["window"].values()) == {None}
+    assert bot["window"]["divergence"] is None
+
+
+def test_a_fill_and_its_entry_astride_midnight_are_one_trade(told: dict[str, Document]) -> None:
+    document = told["astride-midnight"]
+    assert document["status"] == "proven", reasons(document)
+
+
+def test_a_liquidation_and_its_penalty_are_one_trade(told: dict[str, Document]) -> None:
+    [entry] = told["liquidated"]["accounts"]
+    assert entry["status"] == "proven", entry["reasons"]
+    assert entry["window"]["gross"] == "-500.00"
+    assert entry["window"]["other"] == "-40.00"
+
+
+def test_an_entry_that_names_no_trade_is_noticed(told: dict[str, Document]) -> None:
+    document = told["no-trade"]
+    bill = entry_of_no_trade().book.bills.rows[-1]["billId"]
+    assert document["status"] == "unproven"
+    assert f"ledger entry {bill} (USDT) names no instId and no tradeId" in reasons(document)
+
+
+def test_an_entry_of_a_type_that_is_not_known_is_noticed_and_the_rest_is_shown(
+    told: dict[str, Document],
+) -> None:
+    [entry] = told["unknown-type"]["accounts"]
+    assert entry["status"] == "unproven"
+    assert "type 99, which is not known" in reasons(told["unknown-type"])
+    assert Decimal(entry["window"]["gross"])
+
+
+@pytest.mark.parametrize("key", [key for key, _ in ALTERED])
+def test_spot_fills_are_held_against_both_legs(key: str, told: dict[str, Document]) -> None:
+    assert told[key]["accounts"][0]["proofs"]["cash"]["status"] == "broken"
 
 
 def test_looking_back_changes_no_break_and_a_part_is_no_report(tmp_path: Path) -> None:
@@ -150,17 +274,6 @@ def test_looking_back_changes_no_break_and_a_part_is_no_report(tmp_path: Path) -
     assert back["breaks"] == []  # it was first seen later
     assert again["breaks"] == tonight["breaks"]
     assert json.loads((report.parent / f"{AS_OF}.okx.json").read_text())["status"] == "diverged"
-
-
-def test_quarantined_fills_leave_no_sum_to_be_read(tmp_path: Path) -> None:
-    book = account()
-    round_trips(book, 2)
-    for row in book.fills.rows:
-        row["fee"] = ""
-    document = one_night(tmp_path, book)
-    [entry] = document["accounts"]
-    assert set(entry["window"].values()) == {None}
-    assert document["bots"][0]["window"]["divergence"] is None
 
 
 @pytest.mark.parametrize(
@@ -215,12 +328,16 @@ def statement(trades: str, cash: str = "", *, who: str = "U1", generated: str = 
     )
 
 
-def flex_night(folder: Path, text: str) -> Document:
-    (folder / "statement.xml").write_text(text)
-    (folder / "recon.toml").write_text(
-        '[[accounts]]\nid = "ib"\nvenue = "ibkr-flex"\ncurrency = "USD"\nsince = 2026-05-01\n'
-        'files = "statement.xml"\n'
-    )
+def flex_night(folder: Path, texts: Mapping[str, str]) -> Document:
+    """Run one night of an account for each statement."""
+    config = ""
+    for name, text in texts.items():
+        (folder / f"{name}.xml").write_text(text)
+        config += (
+            f'[[accounts]]\nid = "{name}"\nvenue = "ibkr-flex"\ncurrency = "USD"\n'
+            f'since = 2026-05-01\nfiles = "{name}.xml"\n'
+        )
+    (folder / "recon.toml").write_text(config)
     return night_of(folder / "recon.toml", AS_OF)
 
 
@@ -233,107 +350,64 @@ def summary(level: str) -> str:
 
 
 TRIP = trade(1, 5, 100) + trade(2, -5, 110, pnl=48)
-WRONG: dict[str, tuple[Callable[[], str], str]] = {
-    "orders only": (
-        lambda: statement(TRIP + trade(3, 1, 100, level="ORDER")),
-        "came without its executions",
-    ),
-    "cash summary only": (
-        lambda: statement(TRIP, summary("SUMMARY")),
-        'cash of type "Other Fees" came only as a summary',
-    ),
+WRONG = {
+    "orders-only": "came without its executions",
+    "summary-only": 'cash of type "Other Fees" came only as a summary',
 }
 
 
-def test_a_whole_statement_is_proven(tmp_path: Path) -> None:
-    document = flex_night(tmp_path, statement(TRIP, summary("DETAIL") + summary("SUMMARY")))
-    [entry] = document["accounts"]
-    assert entry["status"] == "proven", reasons(document)
-    assert entry["window"]["net"] == "-352.00"
+def euros(text: str, rate: str) -> str:
+    return text.replace('"USD"', '"EUR"').replace('fxRateToBase="1"', f'fxRateToBase="{rate}"')
 
 
-@pytest.mark.parametrize(("text", "expected"), WRONG.values(), ids=WRONG)
-def test_what_only_restates_is_not_enough(
-    text: Callable[[], str], expected: str, tmp_path: Path
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Document]:
+    """Give what one night tells of the account of each statement, by its name.
+
+    A second night told of `another`, whose statements came to be those of another account.
+    """
+    folder = tmp_path_factory.mktemp("stated")
+    texts = {
+        "whole": statement(TRIP, summary("DETAIL") + summary("SUMMARY")),
+        "orders-only": statement(TRIP + trade(3, 1, 100, level="ORDER")),
+        "summary-only": statement(TRIP, summary("SUMMARY")),
+        "euros": statement(euros(trade(1, 5, 100), "1.1") + euros(trade(2, -5, 110), "1.2")),
+        "another": statement(TRIP),
+    }
+    first = flex_night(folder, texts)
+    texts["another"] = statement(trade(7, 1, 5, who="U2"), who="U2")
+    second = flex_night(folder, texts)
+    return {entry["account"]: entry for entry in first["accounts"]} | {
+        "another again": next(one for one in second["accounts"] if one["account"] == "another")
+    }
+
+
+def test_a_whole_statement_is_proven(stated: dict[str, Document]) -> None:
+    assert stated["whole"]["status"] == "proven", stated["whole"]["reasons"]
+    assert stated["whole"]["window"]["net"] == "-352.00"
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_only_restates_is_not_enough(name: str, stated: dict[str, Document]) -> None:
+    assert stated[name]["status"] == "unproven"
+    assert any(WRONG[name] in reason for reason in stated[name]["reasons"])
+
+
+def test_statements_of_another_account_under_one_id_are_noticed(
+    stated: dict[str, Document],
 ) -> None:
-    document = flex_night(tmp_path, text())
-    assert document["status"] == "unproven"
-    assert expected in reasons(document)
+    assert stated["another"]["status"] == "proven"
+    again = stated["another again"]
+    assert again["status"] == "unproven"
+    assert any("statements of several IBKR accounts" in reason for reason in again["reasons"])
 
 
-def test_statements_of_another_account_under_one_id_are_noticed(tmp_path: Path) -> None:
-    assert flex_night(tmp_path, statement(TRIP))["accounts"][0]["status"] == "proven"
-    document = flex_night(tmp_path, statement(trade(7, 1, 5, who="U2"), who="U2"))
-    assert document["status"] == "unproven"
-    assert "statements of several IBKR accounts" in reasons(document)
-
-
-def test_costs_in_another_currency_are_what_they_were_when_paid(tmp_path: Path) -> None:
-    def euros(text: str, rate: str) -> str:
-        return text.replace('"USD"', '"EUR"').replace('fxRateToBase="1"', f'fxRateToBase="{rate}"')
-
-    trip = euros(trade(1, 5, 100), "1.1") + euros(trade(2, -5, 110), "1.2")
-    [entry] = flex_night(tmp_path, statement(trip))["accounts"]
-    assert (entry["window"]["gross"], entry["window"]["fees"]) == ("60.00", "-2.30")
-    assert entry["window"]["open_costs"] == "0"
-
-
-def test_a_fill_and_its_entry_astride_midnight_are_one_trade(tmp_path: Path) -> None:
-    book = account()
-    round_trips(book, 3)
-    early, late = datetime(2026, 4, 30, 23, 59, 59, 999_000, UTC), datetime(2026, 5, 1, tzinfo=UTC)
-    traded = OkxAccount(now=lambda: NOW)
-    traded.deposit("USDT", 1_000, OPENING - 3 * DAY)
-    for side in ("buy", "sell"):
-        traded.trade(BTC, side, 1, 60_000, early, fee="-0.25")
-    for row in traded.bills.rows[1:]:
-        row["ts"] = str(int(late.timestamp() * 1000))
-    traded.bills.times_ms[1:] = [int(late.timestamp() * 1000)] * 2
-    document = one_night(tmp_path, traded)
-    assert document["accounts"][0]["status"] == "proven", reasons(document)
-
-
-def test_a_liquidation_and_its_penalty_are_one_trade(tmp_path: Path) -> None:
-    book = account()
-    book.trade(BTC, "buy", 10, 60_000, OPENING + DAY, fee=-3)
-    book.liquidate(BTC, 55_000, OPENING + 2 * DAY, penalty=-40)
-    [entry] = one_night(tmp_path, book)["accounts"]
-    assert entry["status"] == "proven", entry["reasons"]
-    assert entry["window"]["gross"] == "-500.00"
-    assert entry["window"]["other"] == "-40.00"
-
-
-def test_an_entry_that_names_no_trade_is_noticed(tmp_path: Path) -> None:
-    book = account()
-    round_trips(book, 2)
-    bill = book.entry("USDT", "-400", OPENING + 3 * DAY, "2", "1")
-    book.bills.rows[-1].update(pnl="0", fee="0")
-    document = one_night(tmp_path, book)
-    assert document["status"] == "unproven"
-    assert f"ledger entry {bill} (USDT) names no instId and no tradeId" in reasons(document)
-
-
-def test_an_entry_of_a_type_that_is_not_known_is_noticed_and_the_rest_is_shown(
-    tmp_path: Path,
+def test_costs_in_another_currency_are_what_they_were_when_paid(
+    stated: dict[str, Document],
 ) -> None:
-    book = account()
-    round_trips(book, 2)
-    book.entry("USDT", "-400", OPENING + 3 * DAY, "99", "1")
-    document = one_night(tmp_path, book)
-    [entry] = document["accounts"]
-    assert entry["status"] == "unproven"
-    assert "type 99, which is not known" in reasons(document)
-    assert Decimal(entry["window"]["gross"])
-
-
-@pytest.mark.parametrize(("key", "value"), [("fillPx", "6"), ("fee", "0"), ("ts", "1777766400000")])
-def test_spot_fills_are_held_against_both_legs(key: str, value: str, tmp_path: Path) -> None:
-    book = account()
-    book.trade("LTC-USDT", "buy", 3, 60, OPENING + DAY, fee="-0.003")
-    book.trade("LTC-USDT", "sell", "2.997", 70, OPENING + 5 * DAY, fee="-0.2")
-    book.fills.rows[1][key] = value
-    document = one_night(tmp_path, book, desk=Desk(instrument_types=("SPOT",)))
-    assert document["accounts"][0]["proofs"]["cash"]["status"] == "broken"
+    total = stated["euros"]["window"]
+    assert (total["gross"], total["fees"]) == ("60.00", "-2.30")
+    assert total["open_costs"] == "0"
 
 
 def test_late_fills_of_two_types_are_both_found(tmp_path: Path) -> None:

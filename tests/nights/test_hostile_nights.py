@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from recon.run import service
 from recon.run.backup import SET_ASIDE, backups, restore
 from recon.run.check import _check_state
 from recon.run.nightly import Night, run_night
-from recon.run.service import NIGHT_LOCK, nightly
+from recon.run.service import NIGHT_LOCK, PATIENCE_S, nightly
 from recon.system.state_folder import locked_state
 from recon.warehouse.commit import BACKUPS, PUBLISHED
 from tests.run.test_service import DAY, folder_of, night, told
@@ -219,7 +220,7 @@ def test_what_a_clock_that_was_ahead_has_told_silences_no_later_night(
         quiet = [Trader("eth", instruments=(ETH,), claims=None)]
         path = write_folder(tmp_path, [(Desk(), server)], quiet, settings)
         nightly(night(path, NOW - DAY))
-        nightly(night(path, NOW + 2 * DAY))
+        nightly(night(path, NOW + DAY))
         pager.took.clear()
         path = write_folder(tmp_path, [(Desk(), server)], [*quiet, lying("77777")], settings)
         done = nightly(night(path))
@@ -231,8 +232,8 @@ def test_what_a_clock_that_was_ahead_has_told_silences_no_later_night(
             assert ledger.published() == {"okx": AS_OF}
         with duckdb.connect(str(tmp_path / "state" / PUBLISHED), read_only=True) as published:
             assert published.execute("select as_of from reports").fetchall() == [("2026-05-14",)]
-        later = nightly(night(path, NOW + 2 * DAY))
-    assert [one["as_of"] for one in later.documents] == ["2026-05-15", "2026-05-16"]
+        later = nightly(night(path, NOW + DAY))
+    assert [one["as_of"] for one in later.documents] == ["2026-05-15"]
 
 
 def test_a_page_that_a_clock_ahead_has_put_off_goes_out_once_it_is_right(tmp_path: Path) -> None:
@@ -272,7 +273,6 @@ def test_a_night_waits_for_who_looks_at_the_state_and_pages_where_that_never_end
     traded: OkxAccount,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Somebody explains a bot, or reads its past for hours, as the night is due."""
     state = tmp_path / "state"
@@ -281,12 +281,13 @@ def test_a_night_waits_for_who_looks_at_the_state_and_pages_where_that_never_end
             explaining.enter_context(locked_state(state))
             done = threading.Timer(0.5, explaining.pop_all().close)
             done.start()
-            assert [one["as_of"] for one in nightly(night(path)).documents] == ["2026-05-14"]
+            patient = replace(night(path), lock_patience_s=PATIENCE_S)
+            assert [one["as_of"] for one in nightly(patient).documents] == ["2026-05-14"]
             done.join()
         pager.took.clear()
-        monkeypatch.setattr(service, "PATIENCE_S", 0.2)
         with locked_state(state):
-            assert run_cli(["run", "--json", "--config", str(path)]) == ExitCode.LOCKED
+            typed = ["run", "--json", "--wait", "0.2", "--config", str(path)]
+            assert run_cli(typed) == ExitCode.LOCKED
         [page] = [one for one in pager.took if one["key"] == FAILED]
     said = capfd.readouterr()
     assert said.out == ""

@@ -301,7 +301,7 @@ def _stop(*_: object) -> None:
 def test_any_order_of_arrivals_is_one_full_recomputation(seed: int, tmp_path: Path) -> None:
     world = World(random.Random(seed))
     world.fill_up(world.rng.choice([8, 40, 120]))
-    arrive(world, tmp_path / "nights.duckdb", nights=world.rng.randint(2, 7))
+    arrive(world, tmp_path / "nights.duckdb", nights=world.rng.randint(2, 5))
     with Warehouse(tmp_path / "whole.duckdb") as warehouse:
         rows = [(name[0], record(name, row)) for name, row in world.final.items()]
         night(warehouse, "whole", FIRST + timedelta(days=DAYS - 1), rows)

@@ -18,6 +18,7 @@ from recon.core.records import Record
 from recon.fetch.plan import Plan
 from recon.run.pipeline import build, configure
 from recon.warehouse.database import Warehouse
+from tests.conftest import seeds
 from tests.nights.test_increments import kept
 from tests.support.servers.tws_server import FILL
 
@@ -109,7 +110,7 @@ def chunks(rng: random.Random, messages: Sequence[Message]) -> list[list[Message
     return [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", seeds(1, 3))
 def test_any_order_of_messages_is_one_full_recomputation(seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     final = everything(rng, rng.choice([4, 20, 50]))

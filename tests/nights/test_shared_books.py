@@ -25,6 +25,7 @@ from tests.support.fleet import (
     account,
     figures,
     run,
+    run_desks,
     serving,
     write_folder,
 )
@@ -148,10 +149,27 @@ def test_what_changes_between_nights_leaves_the_numbers_of_a_fresh_build(tmp_pat
         sharing(rows[:3], Trader(id="b", instruments=(BTC,)), instruments=(ETH, SOL)),
     ]
     with serving(book) as server:
+        fresh = figures(
+            run_desks(
+                tmp_path / "fresh",
+                [(Desk(f"okx{number}"), server) for number, _ in enumerate(nights)],
+                bots=[
+                    of_account(bot, number) for number, bots in enumerate(nights) for bot in bots
+                ],
+            )
+        )
+        fresh_bots = iter(fresh["bots"])
         for number, bots in enumerate(nights):
-            kept = run(tmp_path / "kept", server, bots=bots)
-            fresh = run(tmp_path / f"{number}", server, bots=bots)
-            assert figures(kept) == figures(fresh), number
+            kept = figures(run(tmp_path / "kept", server, bots=bots))
+            assert kept["accounts"] == [fresh["accounts"][number]], number
+            for bot, alone in zip(kept["bots"], fresh_bots, strict=False):
+                assert {**bot, "bot": f"{bot['bot']}{number}"} == alone
+
+
+def of_account(bot: Trader, number: int) -> Trader:
+    """Return the bot with another name, and with a database and an account of its own."""
+    books = bot.database and bot.database.replace("/a.sqlite", f"/a{number}.sqlite")
+    return replace(bot, id=f"{bot.id}{number}", account=f"okx{number}", database=books)
 
 
 @pytest.mark.parametrize(

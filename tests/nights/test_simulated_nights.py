@@ -29,6 +29,7 @@ from recon.demo.venues.okx_faults import Fault, FaultKind
 from recon.demo.venues.okx_server import OkxServer
 from recon.paging.channels import recipients
 from recon.paging.delivery import deliver
+from tests.conftest import seeds
 from tests.nights.test_faults import ENDPOINTS
 from tests.support.fleet import BTC, ETH, FACES, SINCE, Desk, Trader, account, serving, write_folder
 from tests.support.killed_run import STEPS, Death, night_in_a_process
@@ -149,7 +150,7 @@ def disturbed(world: World) -> Death:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", range(LIVES))
+@pytest.mark.parametrize("seed", seeds(1, 1))
 def test_whatever_befalls_many_nights_what_is_told_is_true_and_arrives(
     seed: int, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
@@ -205,23 +206,34 @@ def bot(document: Document) -> dict[str, Any]:
     return found
 
 
-def morning_after(folder: Path, flex: str, *trades: Mapping[str, str], **options: Any) -> Document:
-    """Run the evening over these trades, then the morning after it: TWS has forgotten them."""
-    with tws(*(trades or TRADES)) as server:
-        night(folder, server, **options)
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Document]:
+    """Give the folder of an evening over the two trades, and what it told."""
+    folder = tmp_path_factory.mktemp("evening")
+    with tws(*TRADES) as server:
+        return folder, night(folder, server)
+
+
+@pytest.fixture
+def after_evening(evening: tuple[Path, Document], tmp_path: Path) -> Path:
+    """Give a folder in which the evening has been: each test goes on from a copy of it."""
+    shutil.copytree(evening[0], tmp_path / "nights")
+    return tmp_path / "nights"
+
+
+@pytest.fixture(scope="module")
+def morning(
+    evening: tuple[Path, Document], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Document]:
+    """Give the folder of the morning after it, and what it told: TWS has forgotten the trades."""
+    folder = tmp_path_factory.mktemp("morning") / "nights"
+    shutil.copytree(evening[0], folder)
     with tws() as server:
-        return night(folder, server, flex=flex, now=MORNING, **options)
+        return folder, night(folder, server, flex=statement(BOUGHT, SOLD), now=MORNING)
 
 
-def one_night(folder: Path, flex: str, **options: Any) -> Document:
-    """Run one night so late that the statement of the day is there already."""
-    with tws(*TRADES) as server:
-        return night(folder, server, flex=flex, **options)
-
-
-def test_in_the_evening_it_is_provisional_and_says_so(tmp_path: Path) -> None:
-    with tws(*TRADES) as server:
-        document = night(tmp_path, server)
+def test_in_the_evening_it_is_provisional_and_says_so(evening: tuple[Path, Document]) -> None:
+    _, document = evening
     found = entry(document)
     assert found["status"] == "unproven"
     assert found["proofs"]["confirmed"]["status"] == "absent"
@@ -232,26 +244,14 @@ def test_in_the_evening_it_is_provisional_and_says_so(tmp_path: Path) -> None:
     assert (bot(document)["status"], bot(document)["window"]["divergence"]) == ("unproven", "0")
 
 
-def test_in_the_morning_the_statement_confirms_it(tmp_path: Path) -> None:
-    found = morning_after(tmp_path, statement(BOUGHT, SOLD))
+def test_in_the_morning_the_statement_confirms_it(morning: tuple[Path, Document]) -> None:
+    _, found = morning
     assert entry(found)["reasons"] == []
     assert entry(found)["status"] == "proven"
     assert entry(found)["proofs"]["confirmed"]["status"] == "closed"
     assert set(entry(found)["coverage"].values()) == {"complete"}
     assert entry(found)["window"]["net"] == NET
     assert bot(found)["status"] == "agreed"
-
-
-def test_a_bot_that_is_off_diverges_once_its_account_is_confirmed(tmp_path: Path) -> None:
-    found = one_night(tmp_path, statement(BOUGHT, SOLD), claim="150")
-    assert bot(found)["status"] == "diverged"
-    assert bot(found)["window"]["divergence"] == "52.001"
-
-
-def test_nothing_is_confirmed_where_no_account_is_named(tmp_path: Path) -> None:
-    found = entry(one_night(tmp_path, statement(BOUGHT, SOLD), settings=""))
-    assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("unproven", "absent")
-    assert "nothing confirms it" in str(found["reasons"])
 
 
 def cancelled(row: Row) -> list[Row]:
@@ -328,6 +328,27 @@ NOT_WHOLE = {
 }
 
 
+class Late(NamedTuple):
+    """A night so late that the statement of the day is there already."""
+
+    flex: str
+    claim: str = NET
+    is_confirmed: bool = True
+
+
+EARLY = {**EXTRA, "dateTime": "20260513;210000"}
+"""21:00 of the day before is of the session, and before the midnight that TWS begins at."""
+LATE = {
+    "a bot that is off": Late(statement(BOUGHT, SOLD), claim="150"),
+    "no account is named": Late(statement(BOUGHT, SOLD), is_confirmed=False),
+    "rebooked": Late(statement(*cancelled(BOUGHT), REBOOKED, SOLD)),
+    "early": Late(statement(BOUGHT, SOLD, EARLY)),
+    "a dividend": Late(statement(BOUGHT, SOLD, cash=(DIVIDEND,))),
+    **{name: Late(flex) for name, (flex, *_) in BROKEN.items()},
+    **{name: Late(flex) for name, flex in NOT_WHOLE.items()},
+}
+
+
 class Told(NamedTuple):
     """What a night tells of a TWS account and of its bot."""
 
@@ -339,23 +360,23 @@ class Told(NamedTuple):
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Told]:
     """Give what one night tells of each statement, by its name: an account and a TWS for each."""
     folder = tmp_path_factory.mktemp("statements")
-    statements = {name: flex for name, (flex, *_) in BROKEN.items()} | NOT_WHOLE
     with ExitStack() as stack:
         config = "".join(
             desk(
                 folder,
                 stack.enter_context(tws(*TRADES)),
                 str(number),
-                flex=flex,
-                settings=f'confirmed_by = "ib{number}"',
+                flex=one.flex,
+                settings=f'confirmed_by = "ib{number}"' if one.is_confirmed else "",
+                claim=one.claim,
             )
-            for number, flex in enumerate(statements.values())
+            for number, one in enumerate(LATE.values())
         )
         document = night_of(folder, config, EVENING)
     accounts = {one["account"]: one for one in document["accounts"]}
     return {
         name: Told(accounts[f"tws{number}"], document["bots"][number])
-        for number, name in enumerate(statements)
+        for number, name in enumerate(LATE)
     }
 
 
@@ -369,27 +390,37 @@ def test_a_statement_that_says_otherwise_breaks_it(told: dict[str, Told], name: 
     assert told[name].bot["status"] == "unproven"
 
 
-def test_a_correction_that_changes_nothing_is_confirmed(tmp_path: Path) -> None:
-    found = entry(one_night(tmp_path, statement(*cancelled(BOUGHT), REBOOKED, SOLD)))
+def test_a_bot_that_is_off_diverges_once_its_account_is_confirmed(told: dict[str, Told]) -> None:
+    found = told["a bot that is off"].bot
+    assert found["status"] == "diverged"
+    assert found["window"]["divergence"] == "52.001"
+
+
+def test_nothing_is_confirmed_where_no_account_is_named(told: dict[str, Told]) -> None:
+    found = told["no account is named"].entry
+    assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("unproven", "absent")
+    assert "nothing confirms it" in str(found["reasons"])
+
+
+def test_a_correction_that_changes_nothing_is_confirmed(told: dict[str, Told]) -> None:
+    found = told["rebooked"].entry
     assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("proven", "closed")
 
 
 def test_what_happened_while_tws_was_not_asked_is_a_hole_and_no_contradiction(
-    tmp_path: Path,
+    told: dict[str, Told],
 ) -> None:
-    """21:00 of the day before is of the session, and before the midnight that TWS begins at."""
-    early = {**EXTRA, "dateTime": "20260513;210000"}
-    found = entry(one_night(tmp_path, statement(BOUGHT, SOLD, early)))
+    found = told["early"].entry
     assert found["proofs"]["confirmed"]["status"] == "closed"
     assert (found["status"], found["coverage"]["fills"]) == ("unproven", "partial")
     assert any("in which TWS was not asked" in reason for reason in found["reasons"])
 
 
-def test_cash_that_tws_cannot_know_of_leaves_the_account_unproven(tmp_path: Path) -> None:
-    found = entry(one_night(tmp_path, statement(BOUGHT, SOLD, cash=(DIVIDEND,))))
+def test_cash_that_tws_cannot_know_of_leaves_the_account_unproven(told: dict[str, Told]) -> None:
+    found = told["a dividend"].entry
     assert found["proofs"]["confirmed"]["status"] == "closed"
     assert (found["status"], found["coverage"]["ledger"]) == ("unproven", "partial")
-    assert any("ib has dividend of 3.50 USD" in reason for reason in found["reasons"])
+    assert any("has dividend of 3.50 USD" in reason for reason in found["reasons"])
 
 
 @pytest.mark.parametrize("name", NOT_WHOLE)
@@ -399,40 +430,41 @@ def test_a_statement_that_is_not_whole_confirms_nothing(told: dict[str, Told], n
     assert any("provisional" in reason for reason in found["reasons"])
 
 
-def test_a_commission_that_never_came_leaves_nothing_to_agree_with(tmp_path: Path) -> None:
+def test_a_commission_that_never_came_leaves_nothing_to_agree_with_until_a_later_run_has_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "nights").mkdir()
     with tws(*TRADES, commissions={SELL: None}) as server:
-        found = entry(night(tmp_path, server))
+        found = entry(night(tmp_path / "nights", server))
     assert found["status"] == "unproven"
     assert found["window"]["net"] is None
     assert any("unknown, and never 0" in reason for reason in found["reasons"])
+    shutil.copytree(tmp_path / "nights", tmp_path / "later")
     with tws() as server:
-        found = entry(night(tmp_path, server, flex=statement(BOUGHT, SOLD), now=MORNING))
+        found = entry(night(tmp_path / "nights", server, flex=statement(BOUGHT, SOLD), now=MORNING))
     assert found["status"] == "unproven"
-
-
-def test_a_commission_that_comes_with_a_later_run_heals_it(tmp_path: Path) -> None:
-    with tws(*TRADES, commissions={SELL: None}) as server:
-        night(tmp_path, server)
     with tws(*TRADES) as server:
-        found = entry(night(tmp_path, server))
+        found = entry(night(tmp_path / "later", server))
     assert found["window"]["net"] == NET
     assert not any("never 0" in reason for reason in found["reasons"])
 
 
-def test_a_correction_that_comes_with_a_later_run_replaces_what_was(tmp_path: Path) -> None:
-    with tws(*TRADES) as server:
-        night(tmp_path, server)
+def test_a_correction_that_comes_with_a_later_run_replaces_what_was(
+    after_evening: Path, tmp_path: Path
+) -> None:
     corrected = fill(
         "0000e0d5.66a5.01.02", side="SLD", price="502.25", time="20260514 15:00:00 US/Eastern"
     )
     with tws(*TRADES, corrected) as server:
-        first = entry(night(tmp_path, server))
+        first = entry(night(after_evening, server))
     assert first["window"]["net"] == "197.999"
     with tws(*TRADES, corrected) as server:
         (tmp_path / "fresh").mkdir()
         fresh = entry(night(tmp_path / "fresh", server))
     assert {**first, "reasons": 0} == {**fresh, "reasons": 0}
-    kept = rows(tmp_path, "select fill_id from evidence.fills where account = 'tws' order by 1")
+    kept = rows(
+        after_evening, "select fill_id from evidence.fills where account = 'tws' order by 1"
+    )
     assert kept == [(BUY,), ("0000e0d5.66a5.01.02",)]
 
 
@@ -443,27 +475,26 @@ def test_a_position_that_the_executions_do_not_make_breaks(tmp_path: Path) -> No
     assert found["proofs"]["positions"]["differences"] == {"SPY": "-7.00"}
 
 
-def test_a_tws_that_does_not_answer_proves_nothing_of_what_is_known(tmp_path: Path) -> None:
+def test_a_tws_that_does_not_answer_proves_nothing_of_what_is_known(after_evening: Path) -> None:
     with tws(*TRADES) as server:
-        night(tmp_path, server)
         server.faults = Faults(mute=frozenset({EXECUTIONS}))
-        found = entry(night(tmp_path, server, flex=statement(BOUGHT, SOLD), now=MORNING))
+        found = entry(night(after_evening, server, flex=statement(BOUGHT, SOLD), now=MORNING))
     assert (found["status"], found["coverage"]["fills"]) == ("unproven", "failed")
 
 
-def test_another_broker_s_account_under_the_same_name_is_noticed(tmp_path: Path) -> None:
-    with tws(*TRADES) as server:
-        night(tmp_path, server)
+def test_another_broker_s_account_under_the_same_name_is_noticed(after_evening: Path) -> None:
     other = TwsServer({"DU2": TwsAccount()})
     with in_background(other) as server:
-        found = entry(night(tmp_path, server, flex=statement(BOUGHT, SOLD), now=MORNING))
+        found = entry(night(after_evening, server, flex=statement(BOUGHT, SOLD), now=MORNING))
     assert any("(DU1, DU2)" in reason for reason in found["reasons"])
 
 
-def test_alone_it_is_held_against_what_the_statements_said_before(tmp_path: Path) -> None:
-    morning_after(tmp_path, statement(BOUGHT, SOLD))
+def test_alone_it_is_held_against_what_the_statements_said_before(
+    morning: tuple[Path, Document], tmp_path: Path
+) -> None:
+    shutil.copytree(morning[0], tmp_path / "nights")
     with tws() as server:
-        again = night(tmp_path, server, flex=statement(), now=MORNING, accounts=("tws",))
+        again = night(tmp_path / "nights", server, flex=statement(), now=MORNING, accounts=("tws",))
     assert entry(again)["status"] == "proven"
 
 

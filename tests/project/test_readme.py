@@ -175,6 +175,7 @@ def test_every_page_with_commands_is_in_the_session() -> None:
     assert typed == set(SESSION)
 
 
+@pytest.mark.timeout(660)
 def test_every_command_of_the_documentation_does_what_it_says(
     desk: tuple[Path, dict[str, str]], venue: OkxServer, channel: Channel
 ) -> None:
@@ -371,7 +372,7 @@ def _bash(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
 

@@ -279,7 +279,7 @@ def test_a_night_that_did_not_take_place_is_told(
 ) -> None:
     typed, received, folder = night
     with locked_state(folder / "state"):
-        assert run_cli(typed) == 75
+        assert run_cli([*typed, "--wait", "0.2"]) == 75
     assert received[-1][0] == f"/{CANARY}/fail"
     assert received[-1][1].startswith("exit status 75: another run holds")
     config = Path(typed[-1])

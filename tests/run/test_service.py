@@ -73,29 +73,42 @@ def told(tmp_path: Path) -> list[tuple[str, bool]]:
         ).fetchall()
 
 
-@pytest.fixture
-def traded() -> OkxAccount:
+def traded_account() -> OkxAccount:
     book = account()
     round_trips(book, 20)
     return book
 
 
+@pytest.fixture
+def traded() -> OkxAccount:
+    return traded_account()
+
+
+@pytest.fixture(scope="module")
+def three_days_ago(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder in which the last night was three days ago; each test copies it."""
+    folder = tmp_path_factory.mktemp("three-days-ago")
+    with serving(traded_account()) as server:
+        [document] = nightly(night(folder_of(folder, server), NOW - 3 * DAY)).documents
+    assert document["as_of"] == "2026-05-11"
+    return folder
+
+
 def test_three_days_that_were_missed_are_caught_up_each_once(
-    traded: OkxAccount, tmp_path: Path
+    traded: OkxAccount, three_days_ago: Path, tmp_path: Path
 ) -> None:
+    for name in ("out", "daily"):
+        shutil.copytree(three_days_ago, tmp_path / name)
     with serving(traded) as server:
         path = folder_of(tmp_path / "out", server)
-        assert [each["as_of"] for each in nightly(night(path, NOW - 3 * DAY)).documents] == [
-            "2026-05-11"
-        ]
         done = nightly(night(path))
         daily = folder_of(tmp_path / "daily", server)
-        each_night = [nightly(night(daily, NOW - n * DAY)).documents for n in range(3, -1, -1)]
+        each_night = [nightly(night(daily, NOW - n * DAY)).documents for n in range(2, -1, -1)]
         again = nightly(night(path))
     days = [f"2026-05-{day}" for day in range(12, 15)]
     assert [document["as_of"] for document in done.documents] == days
     assert [figures(document) for document in done.documents] == [
-        figures(document) for [document] in each_night[1:]
+        figures(document) for [document] in each_night
     ]
     assert {account["status"] for one in done.documents for account in one["accounts"]} == {
         "proven"
@@ -150,11 +163,12 @@ def test_of_an_exchange_and_crypto_each_night_is_due_for_the_day_that_both_have_
     assert found[-1] == [date(2026, 3, day) for day in (5, 6, 7, 8, 9)]  # none was published
 
 
-def test_an_account_is_caught_up_from_its_since_on(traded: OkxAccount, tmp_path: Path) -> None:
+def test_an_account_is_caught_up_from_its_since_on(
+    traded: OkxAccount, three_days_ago: Path, tmp_path: Path
+) -> None:
     """An account that came later has no night before its since; one that is older has."""
+    shutil.copytree(three_days_ago, tmp_path, dirs_exist_ok=True)
     with serving(traded) as server:
-        path = folder_of(tmp_path, server)
-        nightly(night(path, NOW - 3 * DAY))
         desks = [(Desk(), server), (Desk("young", since=AS_OF), server)]
         done = nightly(night(write_folder(tmp_path, desks, (Trader(),), "")))
         assert [[one["account"] for one in each["accounts"]] for each in done.documents] == [
@@ -176,8 +190,10 @@ def test_an_account_is_caught_up_from_its_since_on(traded: OkxAccount, tmp_path:
 
 
 def test_a_session_that_fails_stays_due_and_the_later_ones_are_told(
-    traded: OkxAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    traded: OkxAccount, three_days_ago: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shutil.copytree(three_days_ago, tmp_path, dirs_exist_ok=True)
+
     def fails_on_the_12th(asked: Night) -> dict[str, Any]:
         if asked.as_of == date(2026, 5, 12):
             raise IdentityError("an audit found a row")
@@ -185,7 +201,6 @@ def test_a_session_that_fails_stays_due_and_the_later_ones_are_told(
 
     with serving(traded) as server:
         path = folder_of(tmp_path, server)
-        nightly(night(path, NOW - 3 * DAY))
         with monkeypatch.context() as patched:
             patched.setattr(service, "run_night", fails_on_the_12th)
             with pytest.raises(IdentityError):

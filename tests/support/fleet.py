@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -295,6 +295,51 @@ def run_desks(
             **{"is_paging": False, **night_options},
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One account of a night that many cases share, and its bots."""
+
+    book: OkxAccount
+    instrument_types: tuple[str, ...] = ("SWAP",)
+    bots: tuple[Trader, ...] = (Trader(),)
+
+
+def shared_night(folder: Path, cases: Mapping[str, Case], **options: Any) -> dict[str, Document]:
+    """Run one night of an account for each case; return each one's account, bots and breaks.
+
+    They are by the name of the case. The bots have their own ids again; `status` is that of the
+    account.
+    """
+    with ExitStack() as stack:
+        desks = [
+            (
+                Desk(name, instrument_types=case.instrument_types),
+                stack.enter_context(serving(case.book)),
+            )
+            for name, case in cases.items()
+        ]
+        bots = [
+            replace(bot, id=f"{name}-{bot.id}", account=name)
+            for name, case in cases.items()
+            for bot in case.bots
+        ]
+        patience = replace(QUICK, request_timeout_s=20.0, total_s=120.0)  # many ask at once
+        document = run_desks(folder, desks, bots=bots, patience=patience, **options)
+    return {
+        entry["account"]: {
+            "status": entry["status"],
+            "accounts": [entry],
+            "bots": [
+                {**bot, "bot": bot["bot"].removeprefix(f"{entry['account']}-")}
+                for bot in document["bots"]
+                if bot["account"] == entry["account"]
+            ],
+            "breaks": [one for one in document["breaks"] if one["account"] == entry["account"]],
+        }
+        for entry in document["accounts"]
+    }
 
 
 def one_night(folder: Path, book: OkxAccount, **options: Any) -> Document:

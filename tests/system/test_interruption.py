@@ -24,6 +24,7 @@ from recon.control.ledger import CONTROL, Ledger
 from recon.demo.venues.okx_account import OkxAccount
 from recon.errors import Interrupted, exit_status
 from recon.system.interruption import asked, heed
+from tests.conftest import some_of
 from tests.run.test_dead_man_switch import switch
 from tests.support.fleet import BTC, ETH, SOL, Desk, Trader, round_trips, serving, write_folder
 from tests.support.servers.channels import Receiver, receiver, says
@@ -190,7 +191,7 @@ def interrupt_and_repeat(night: Night, chance: random.Random, number: signal.Sig
     assert timeless(night.work) == night.due, said
 
 
-@pytest.mark.parametrize("number", STATUS)
+@pytest.mark.parametrize("number", some_of(1, [*STATUS]))
 def test_a_night_interrupted_anywhere_and_run_again_publishes_what_an_undisturbed_one_does(
     night: Night, number: signal.Signals
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +17,7 @@ from recon.system.resources import sql_root
 pytest.importorskip("numba", reason="the extra for volume is not installed")
 
 from recon.lots.compiled import MONEY, Outcome, realise_compiled
+from tests.conftest import drawn
 from tests.lots.compiled.histories import (
     METHODS,
     batch_of,
@@ -40,7 +40,7 @@ EVENTS_QUERY = (sql_root() / "kernel" / "events.sql").read_text(encoding="utf-8"
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_row_is_the_plain_program_s(method: Method) -> None:
-    rng = random.Random(1)
+    rng = drawn("every row is the")
     handed_over = 0
     for _ in range(12):
         handed_over += len(check(rng, histories(rng, 30), method))
@@ -61,7 +61,7 @@ def test_every_row_is_the_plain_program_s(method: Method) -> None:
     ],
 )
 def test_what_is_ordinary_is_not_handed_over(method: Method, terms: dict[str, Any]) -> None:
-    rng = random.Random(2)
+    rng = drawn("what is ordinary is")
     events = histories(rng, 40, **{"odd": 0.0, **terms})
     assert set(check(rng, events, method)) <= unknown_in(events, method)
 
@@ -77,7 +77,7 @@ def test_what_is_ordinary_is_not_handed_over(method: Method, terms: dict[str, An
     ],
 )
 def test_amounts_are_taken_at_their_rates(method: Method, terms: dict[str, Any]) -> None:
-    rng = random.Random(10)
+    rng = drawn("amounts are taken at")
     events = histories(rng, 60, odd=0.0, **terms)
     assert set(check(rng, events, method)) <= unknown_in(events, method)
 
@@ -107,24 +107,24 @@ def test_rates_at_the_edges_of_a_word(rate: str) -> None:
         fill(5, kind="fee", amount=Decimal("-0.7"), rate=at),
     ]
     for method in METHODS:
-        assert check(random.Random(0), events, method) == []
+        assert check(drawn("rates at the edges"), events, method) == []
 
 
 def test_an_amount_may_fit_only_at_its_rate() -> None:
     fee = fill(1, amount=Decimal("-1e16"), rate=Decimal("0.01"))
-    assert check(random.Random(0), [fee], "fifo") == []
+    assert check(drawn("an amount may fit"), [fee], "fifo") == []
     interest = fill(1, kind="interest", amount=Decimal("1e16"), rate=Decimal("0.01"))
-    assert check(random.Random(0), [fill(0), interest], "fifo") == []
+    assert check(drawn("an amount may fit"), [fill(0), interest], "fifo") == []
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_long_histories_of_few_sessions(method: Method) -> None:
-    rng = random.Random(3)
+    rng = drawn("long histories of few sessions")
     assert check(rng, histories(rng, 4, 3000, qty=(6, 4), price=(6, 2), odd=0.0), method) == []
 
 
 def test_more_than_is_told_at_once() -> None:
-    rng = random.Random(5)
+    rng = drawn("more than is told")
     terms: dict[str, Any] = {"qty": (6, 4), "price": (6, 2), "odd": 0.0, "is_inverse": False}
     few: list[Event] = []
     while len(few) < 300:
@@ -143,15 +143,14 @@ def test_more_than_is_told_at_once() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_handed_over_is_done_by_the_plain_program(method: Method) -> None:
-    rng = random.Random(4)
-    terms: dict[str, Any] = {"qty": (30, 12), "price": (12, 8)}
-    events = [*histories(rng, 60, 30, **terms)]
-    handed_over = check(rng, events, method)
-    assert set() < set(handed_over) < set(keys_of(events))
+    rng = drawn("what is handed over")
+    assert check(rng, histories(rng, 30, 30, qty=(30, 12), price=(12, 8)), method)
+    some = histories(rng, 60, 30, qty=(16, 8), price=(12, 8))
+    assert set() < set(check(rng, some, method)) < set(keys_of(some))
 
 
 def test_each_scope_may_have_its_own_method() -> None:
-    rng = random.Random(5)
+    rng = drawn("each scope may have its")
     events = histories(rng, 30, qty=(6, 4), price=(6, 2), odd=0.0)
     keys = keys_of(events)
     outcome = realise_compiled([batch_of(events, keys)], codes_of(events, "fifo", "average"))
@@ -169,7 +168,7 @@ def test_each_scope_may_have_its_own_method() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_goes_on_from_where_any_session_left_it(method: Method) -> None:
-    rng = random.Random(6)
+    rng = drawn("a run goes on")
     for _ in range(3):
         events = histories(rng, 20, qty=(9, 6), price=(7, 3), other_rates=0.2)
         keys = keys_of(events)
@@ -189,7 +188,7 @@ def test_a_run_goes_on_from_where_any_session_left_it(method: Method) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_duckdb_feeds_it(method: Method) -> None:
-    rng = random.Random(8)
+    rng = drawn("duckdb feeds it")
     events = histories(rng, 20)
     keys = keys_of(events)
     con = duckdb.connect()
