@@ -196,7 +196,7 @@ def test_what_comes_on_top_of_it_counts(desk: Desk) -> None:
         "501.01",
         "1.01",
     )
-    assert [item["amount"] for item in document["breaks"]] == ["1.01"]
+    assert [item["divergence"] for item in document["breaks"]] == ["1.01"]
 
 
 def test_evidence_that_changes_under_a_sign_off_counts_again(desk: Desk) -> None:

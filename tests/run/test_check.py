@@ -211,8 +211,8 @@ def test_channels_are_looked_at_and_their_secrets_not_shown(
         (20, 30, "s old; its last bar is of ", True),
         (20, None, "s old; it names no bar", True),
         (200, 30, "frozen: its main loop has not turned since", False),
-        (-200, 30, "future: its at is", False),
-        (20, 7200, "idle: its main loop turns, but its last bar is of", False),
+        (-200, 30, "clock_ahead: its at is", False),
+        (20, 7200, "no_bars: its main loop turns, but its last bar is of", False),
     ],
 )
 def test_each_heartbeat_is_read_and_its_age_told(

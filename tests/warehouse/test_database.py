@@ -159,41 +159,6 @@ def test_a_table_that_is_kept_takes_a_large_night_in_the_transaction_that_made_i
     assert warehouse.rows(counted) == [{"n": 500_000, "last": 499_999}]
 
 
-def test_a_log_of_an_earlier_build_is_taken_over(tmp_path: Path) -> None:
-    path = tmp_path / "warehouse.duckdb"
-    with duckdb.connect(str(path)) as earlier:
-        earlier.execute(
-            """
-            create schema raw;
-            create table raw.records (
-              venue varchar not null, account varchar not null, kind varchar not null,
-              id varchar not null, version integer not null, payload varchar, sha256 varchar,
-              fetched_at timestamp not null, run varchar not null,
-              primary key (venue, account, kind, id, version)
-            );
-            create view raw.latest as from raw.records;
-            insert into raw.records values
-              ('okx', 'a', 'fill', '1', 1, '{"ts":"1777593600000"}', 'x',
-               timestamp '2026-05-02', 'r'),
-              ('okx', 'a', 'position', 'p', 1, '{}', 'y', timestamp '2026-05-02', 'r'),
-              ('ibkr-flex', 'b', 'Trade', '2', 1, '{"tradeDate":"2026-05-01"}', 'z',
-               timestamp '2026-05-02', 'r');
-            """
-        )
-    for _ in range(2):
-        with Warehouse(path) as warehouse:
-            rows = warehouse.rows("select r.id, r.at from raw.records r order by all")
-            assert rows == [
-                {"id": "1", "at": datetime(2026, 5, 1)},
-                {"id": "2", "at": datetime(2026, 5, 1)},
-                {"id": "p", "at": None},
-            ]
-            assert [row["id"] for row in warehouse.rows("from raw.latest_state")] == ["p"]
-    with Warehouse(path) as warehouse:
-        land(warehouse, Record("fill", "1", "{}", T0))
-        assert len(warehouse.rows("from raw.records where id = '1'")) == 2
-
-
 def test_the_latest_version_counts_wherever_its_time_went(warehouse: Warehouse) -> None:
     early, late = T0 - timedelta(days=60), T0
     land(warehouse, Record("fill", "1", '{"fee":"1"}', late))
