@@ -50,10 +50,14 @@ def test_the_document_adds_up_and_has_the_fills_of_the_worst_trades(
 ) -> None:
     assert explained(tmp_path, "--as-of", str(AS_OF), "--json") == ExitCode.DIVERGED
     told = json.loads(capsys.readouterr().out)
-    assert sum(Decimal(one["amount"]) for one in told["causes"]) == Decimal(
+    assert sum(Decimal(one["amount"]) for one in told["window"]["causes"]) == Decimal(
         told["window"]["divergence"]
     )
-    assert {one["cause"] for one in told["causes"]} == {"fee_missing", "duplicate", "unexplained"}
+    assert {one["cause"] for one in told["window"]["causes"]} == {
+        "fee_missing",
+        "duplicate",
+        "unexplained",
+    }
     assert sum(Decimal(one["amount"]) for one in told["evidence"]) == Decimal(
         told["window"]["divergence"]
     )
@@ -189,7 +193,7 @@ def test_a_cause_has_one_sign_everywhere(
     arguments = ("--as-of", str(AS_OF), "--csv", str(csv_path))
     explained(tmp_path, *arguments, "--json")
     told = json.loads(capsys.readouterr().out)
-    assert {one["cause"]: Decimal(one["amount"]) for one in told["causes"]} == {
+    assert {one["cause"]: Decimal(one["amount"]) for one in told["window"]["causes"]} == {
         **due,
         "unexplained": 0,
     }

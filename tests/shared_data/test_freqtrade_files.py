@@ -77,7 +77,7 @@ def test_the_sum_is_what_plain_sql_gives(name: str) -> None:
     )
     (plain,) = asked(name, f"select sum({shown}) as total from trades where is_open = 0")
     claimed = sum(mapped(name).trades["pnl"].to_pylist(), Decimal(0))
-    assert abs(claimed - Decimal(repr(plain["window"]))) < Decimal("1e-9")
+    assert abs(claimed - Decimal(repr(plain["total"]))) < Decimal("1e-9")
 
 
 @pytest.mark.parametrize("name", VARIANTS)
