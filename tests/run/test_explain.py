@@ -76,7 +76,7 @@ def test_the_terminal_shows_a_waterfall_and_says_what_is_probably_wrong(
 ) -> None:
     assert explained(tmp_path, "--as-of", str(AS_OF), "--trade", "1.0") == ExitCode.DIVERGED
     out = capsys.readouterr().out
-    assert out.index("claimed") < out.index("fee_missing") < out.index("truth")
+    assert out.index("claimed") < out.index("fee_missing") < out.index("broker net")
     assert "trade 1.0" in out
     assert "matched by" in out
 
