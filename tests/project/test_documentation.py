@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import fields
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import UnionType
@@ -32,6 +33,7 @@ from recon.core.limits import Limits
 from recon.core.records import Cause
 from recon.errors import ExitCode
 from recon.system.resources import sql_root
+from recon.warehouse.database import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -135,6 +137,21 @@ def test_every_shipped_mapping_is_documented() -> None:
     for folder in (sql_root() / "mappings").iterdir():
         if folder.is_dir():
             assert f'mapping = "{folder.name}"' in text
+
+
+def test_a_fill_takes_at_most_24_hops_and_each_name_exists(tmp_path: Path) -> None:
+    names = [row[1].strip("`") for row in table("design/walk.md", "hop")]
+    assert 0 < len(names) <= 24
+    with Warehouse(tmp_path / "warehouse.duckdb") as warehouse:
+        for name in names:
+            room, _, last = name.rpartition(".")
+            if room.startswith(("recon", "connectors")):
+                assert hasattr(import_module(room), last), name
+            elif room == "raw":
+                found = "select 1 from duckdb_views() where schema_name = 'raw' and view_name = ?"
+                assert warehouse.rows(found, [last]), name
+            else:
+                assert last in dict(warehouse.queries(room)), name
 
 
 def test_every_page_is_in_the_contents_of_its_folder() -> None:
