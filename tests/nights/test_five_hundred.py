@@ -63,8 +63,8 @@ class Hundred:
         self.runs = 0
 
     def _copy(self) -> None:
-        for table in ("records", "standing", "coverage"):
-            name = ", 'base' as run" if table != "standing" else ""
+        for table in ("records", "latest_state", "coverage"):
+            name = ", 'base' as run" if table != "latest_state" else ""
             self.warehouse.run(
                 f"insert into raw.{table} by name select r.* replace (n.name as account{name}) "
                 f"from raw.{table} r, (select unnest($names) as name) n where r.account = 'okx'",

@@ -41,7 +41,7 @@ def test_a_night_killed_anywhere_and_run_again_publishes_what_an_undisturbed_one
 
 
 @pytest.mark.parametrize(
-    "step", some_of(2, ["opened", "manifest", "commit_manifest", "checkpoint", "publish"])
+    "step", some_of(2, ["open_verified", "manifest", "commit_manifest", "checkpoint", "publish"])
 )
 def test_the_first_night_of_all_is_killed_and_run_again(story: Story, step: str) -> None:
     story.afresh()

@@ -764,7 +764,6 @@ def test_the_document_has_the_contracts_keys(traded: OkxAccount, tmp_path: Path)
         "account",
         "status",
         "window",
-        "session",
         "signed_off",
         "unproven_by_account",
     }

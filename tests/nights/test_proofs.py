@@ -521,8 +521,8 @@ def test_it_is_never_proven_and_says_why(case_of: Callable[[int], Entry], number
     if case.proof == "fills":
         assert entry["coverage"]["fills"] == "failed"
     elif case.proof:
-        assert entry["proofs"][case.proof] == "broken"
-        assert entry["proofs"]["difference"][case.proof]
+        assert entry["proofs"][case.proof]["status"] == "broken"
+        assert entry["proofs"][case.proof]["differences"]
     else:
         assert entry["coverage"]["fills"] == "complete"
 

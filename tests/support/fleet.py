@@ -380,7 +380,12 @@ def figures(document: Document) -> Document:
         "status": document["status"],
         "accounts": [{key: entry[key] for key in parts} for entry in document["accounts"]],
         "bots": [
-            {key: entry[key] for key in ("bot", "status", "window", "session")}
+            {
+                "bot": entry["bot"],
+                "status": entry["status"],
+                "window": {key: entry["window"][key] for key in entry["window"] if key != "causes"},
+                "session": entry["session"],
+            }
             for entry in document["bots"]
         ],
     }
