@@ -27,7 +27,7 @@ with filled as (
     whole_sum(-at_rate(f.qty, f.price)) as value,
     sum(case when f.fee_currency = f.currency then f.fee else 0 end) as value_fee,
     min(f.fee_currency) filter (
-      f.fee <> 0 and f.fee_currency not in (f.currency, coalesce(f.base_currency, f.currency))
+      f.fee_currency not in ('', f.currency, coalesce(f.base_currency, f.currency))
     ) as third_coin,
     min(f.price) as price,
     min(f.at) as filled_at

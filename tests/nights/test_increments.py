@@ -326,7 +326,9 @@ def test_another_release_makes_everything_again(tmp_path: Path) -> None:
     early, late = known(1)
     with Warehouse(tmp_path / "nights.duckdb") as warehouse:
         night(warehouse, "one", LAST, early)
-        warehouse.run("update raw.build_fingerprints set fingerprint = 'earlier' where account = ''")
+        warehouse.run(
+            "update raw.build_fingerprints set fingerprint = 'earlier' where account = ''"
+        )
         night(warehouse, "two", LAST, [], accounts=("first",))
         night(warehouse, "three", LAST, late)
     with Warehouse(tmp_path / "whole.duckdb") as warehouse:

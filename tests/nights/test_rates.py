@@ -71,6 +71,14 @@ def test_each_value_says_how_it_was_come_by(tmp_path: Path) -> None:
     ]
 
 
+def test_a_fee_of_nothing_in_another_coin_is_an_entry_of_its_own(tmp_path: Path) -> None:
+    book = with_candles(traded())
+    book.trade(BTC, "sell", 1, 60_500, OPENING + 6 * DAY, fee=0, fee_ccy="OKB")
+    with serving(book) as server:
+        document = run(tmp_path, server, desk=DESK)
+    assert document["accounts"][0]["status"] == "proven", reasons(document)
+
+
 def test_a_rate_that_cannot_be_had_is_named_and_found_when_it_can(tmp_path: Path) -> None:
     book = traded()
     with serving(book) as server:
