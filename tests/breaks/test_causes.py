@@ -80,7 +80,7 @@ def test_a_bot_of_more_trades_than_are_looked_at_is_off_by_as_much(tmp_path: Pat
         [says] = warehouse.rows("select distinct says from causes.found")
     assert [one["amount"] for one in left_out] == [one["amount"] for one in looked_at]
     assert all(one["causes"] == ["unexplained"] for one in left_out)
-    assert says["says"].endswith("causes are looked for in up to 0")
+    assert says["says"].endswith("causes are computed for up to 0")
 
 
 @pytest.mark.parametrize("seed", seeds(1, 2))

@@ -167,5 +167,5 @@ def test_a_key_that_is_another_units_too_is_no_replacement(tmp_path: Path) -> No
     mine.change(f"insert into trades values (1, 'a', '{LONG_AGO}', '1.5')")
     mine.nights.night(NOW)
     mine.change(f"insert into trades values (2, 'a', '{LATELY}', '2.5')")
-    with pytest.raises(AssertionError, match="2 trades cannot be taken, the first: a"):
+    with pytest.raises(AssertionError, match="2 trades are not valid, the first: a"):
         mine.nights.night(NOW + timedelta(hours=1), NOW - timedelta(days=7))

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from recon.breaks.causes.ownership import SEPARATOR, Trade, own
+from recon.breaks.causes.ownership import SEPARATOR, Trade, assign_to_trades
 from recon.core.numbers import SCALE
 from recon.lots.realise import Event
 from tests.conftest import seeds
@@ -40,7 +40,9 @@ def fill(number: int, qty: int, *, bot: str | None = "b", fee: str = "-0.003") -
 
 def owners(events: list[Event], trades_of: dict[str, list[Trade]]) -> list[tuple[str, str, int]]:
     """Return each part's fill, trade and quantity."""
-    owned = own(events, {("b", name): trades for name, trades in trades_of.items()}, ["b"])
+    owned = assign_to_trades(
+        events, {("b", name): trades for name, trades in trades_of.items()}, ["b"]
+    )
     return [
         (one.event.event_id, str(one.event.bot).split(SEPARATOR)[-1], int(one.event.qty or 0))
         for one in owned
@@ -64,7 +66,7 @@ def test_an_exit_whose_entry_is_not_named_takes_the_oldest_that_nobody_has() -> 
 def test_what_closes_the_rest_of_a_trade_is_its_though_the_books_do_not_know() -> None:
     trade = Trade("b", "1", "long", 5 * SCALE)
     events = [fill(1, 5), fill(2, -3), fill(3, -2)]
-    owned = own(events, {("b", "f1"): [trade], ("b", "f2"): [trade]}, ["b"])
+    owned = assign_to_trades(events, {("b", "f1"): [trade], ("b", "f2"): [trade]}, ["b"])
     assert [(one.event.bot, one.is_recorded) for one in owned] == [
         (f"b{SEPARATOR}1", True),
         (f"b{SEPARATOR}1", True),
@@ -74,7 +76,7 @@ def test_what_closes_the_rest_of_a_trade_is_its_though_the_books_do_not_know() -
 
 def test_what_is_another_s_stays_another_s() -> None:
     events = [fill(1, 5, bot="c"), fill(2, 5, bot=None)]
-    assert [one.event for one in own(events, {}, ["b"])] == events
+    assert [one.event for one in assign_to_trades(events, {}, ["b"])] == events
 
 
 @pytest.mark.parametrize("seed", seeds(50, 100))
@@ -90,7 +92,7 @@ def test_the_parts_add_up_and_a_trade_is_never_turned_over(seed: int) -> None:
         for one in events
         if rng.random() < 0.8
     }
-    owned = own(events, trades_of, ["b"])
+    owned = assign_to_trades(events, trades_of, ["b"])
     for event in events:
         parts = [one.event for one in owned if one.event.event_id == event.event_id]
         assert sum(Decimal(one.qty or 0) for one in parts) == event.qty

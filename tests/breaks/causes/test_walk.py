@@ -72,7 +72,7 @@ def test_a_price_says_where_it_comes_from() -> None:
     parts = [part(10, "100"), part(-2, "110"), part(-8, "105")]
     first = decompose(booked("10", **TERMS, fee="0", funding="0"), actual(*parts))
     assert [(one.cause, one.amount) for one in first] == [("price", 4 * SCALE)]
-    assert first[0].says == "its exit price is that of the first of 2 fills"
+    assert first[0].says == "its exit price is the price of the first of 2 fills"
     plain = {**TERMS, "exit_price": "107.5"}
     mean = decompose(booked("7.5", **plain, fee="0", funding="0"), actual(*parts))
     assert mean[0].says == "its exit price is the plain mean of 2 fills"
