@@ -1,4 +1,4 @@
-"""The document of a run as types: what `recon run --json` prints, version 2.
+"""The types of a run's document, version 2, which `recon run --json` prints.
 
 Money is decimal text in the account's currency, costs negative; null is unknown. Dates are
 ISO 8601, and times UTC. `recon schema` prints the JSON schema of `Document`.

@@ -66,7 +66,7 @@ def test_a_late_fill_says_what_moved_from_what_to_what_and_why(tmp_path: Path) -
     before, after, difference = map(Decimal, moved["btc"])
     assert after - before == difference != 0
     [row] = [r for r in document["restatements"] if r["bot"] == "btc" and r["session"] == session]
-    assert row["reason"] == [f"2 fills of {BTC}, session {session}, came, changed or went"]
+    assert row["reason"] == [f"2 fills of {BTC}, session {session}: added, changed or removed"]
     total = [Decimal(d["bots"][0]["window"]["broker"]["net"]) for d in (first, document)]
     changes = [Decimal(r["moved"]) for r in document["restatements"] if r["bot"] == "btc"]
     assert total[1] - total[0] == sum(changes)
