@@ -242,7 +242,7 @@ def _replace_rows(
     """Replace the mapped rows of `before` with those of `now`; return whether that was possible.
 
     It is not, and nothing changes, if a row has a problem or has the key of a row that was not
-    read: such rows cannot be told apart from others.
+    read: such rows cannot be distinguished from others.
     """
     if before.problems or now.problems:
         return False

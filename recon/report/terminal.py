@@ -173,7 +173,7 @@ def print_watch(document: Mapping[str, Any], console: Console | None = None) -> 
         )
     for one in document["deadlines"]:
         if one["session"] is not None:
-            mark = "[bold red]missed  [/]" if one["is_missed"] else "[green]told    [/]"
+            mark = "[bold red]missed  [/]" if one["is_missed"] else "[green]met     [/]"
             out.print(
                 f"{mark} {escape(one['account'])}: session {one['session']} is needed by "
                 f"{one['needed_by']:%Y-%m-%d %H:%M} UTC, published is {one['published'] or 'none'}",

@@ -111,7 +111,7 @@ class BotAttribution:
     """The trades with a fill that the broker restated without giving the earlier figures."""
     found: list[Found] = field(default_factory=list)
     is_known: bool = True
-    unknown_reason: str = "not all of its fills can be valued or told apart"
+    unknown_reason: str = "not all of its fills can be valued or distinguished"
     system: Collection[str] = ()
     """The ids of the venue's own fills."""
     is_by_fill: bool = False
