@@ -165,18 +165,18 @@ def _bar_trouble(after: Known, rhythm: Rhythm, now: datetime) -> Trouble | None:
     waited_s = rhythm.hours.open_s(after.bar_at, now)
     if waited_s <= ALLOWED_BARS * bar_s + 2 * rhythm.period_s:
         return None
-    what = "its last bar is of" if after.names_bar else "it has reported no last_bar_at since"
+    bar = "its last bar is of" if after.names_bar else "it has reported no last_bar_at since"
     return Trouble(
         "no_bars",
-        f"its main loop turns, but {what} {_shown(after.bar_at)}: {_span(waited_s)} of open market "
+        f"its main loop turns, but {bar} {_shown(after.bar_at)}: {_span(waited_s)} of open market "
         f"ago, with bars of {_span(bar_s)}",
     )
 
 
 def _since(known: Known, now: datetime) -> str:
-    what = "looked for" if known.seq is None else f"seq {known.seq}"
+    state = "looked for" if known.seq is None else f"seq {known.seq}"
     waited_s = (now - known.risen_at).total_seconds()
-    return f"since {_shown(known.risen_at)} ({what}), {_span(waited_s)} ago"
+    return f"since {_shown(known.risen_at)} ({state}), {_span(waited_s)} ago"
 
 
 def _shown(at: datetime) -> str:

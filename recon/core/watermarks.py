@@ -116,8 +116,8 @@ def read_watermarks(texts: Mapping[Path, str]) -> Watermarks:
             else:
                 units.add(tuple(sorted(_MEMBER.findall(line.lower()))))
     named = ", ".join(map(str, texts))
-    _refuse_two(named, "watermark", [one.table for one in marks])
-    _refuse_two(named, "unit", [table for unit in units for table, _ in unit])
+    _refuse_duplicates(named, "watermark", [one.table for one in marks])
+    _refuse_duplicates(named, "unit", [table for unit in units for table, _ in unit])
     found = Watermarks({one.table: one for one in marks}, [dict(unit) for unit in sorted(units)])
     for unit in found.units:
         if not unit.keys() & found.columns.keys():
@@ -128,7 +128,7 @@ def read_watermarks(texts: Mapping[Path, str]) -> Watermarks:
     return found
 
 
-def _refuse_two(named: str, what: str, tables: Iterable[str]) -> None:
+def _refuse_duplicates(named: str, word: str, tables: Iterable[str]) -> None:
     for table, count in Counter(tables).items():
         if count > 1:
-            raise ConfigError(f"{named}: table {table} has {count} `-- {what}:` lines: keep one")
+            raise ConfigError(f"{named}: table {table} has {count} `-- {word}:` lines: keep one")

@@ -122,7 +122,7 @@ class Span(_Part):
 
 
 class SignedOff(_Part):
-    """The part of a divergence that persons signed off, and what lies beyond it."""
+    """The part of a divergence that persons signed off, and the part beyond it."""
 
     amount: Amount
     beyond: Amount | None

@@ -125,13 +125,13 @@ def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = 
     for name in ("at", "account, instrument", "fill", "order, tag", "assigned to, by, why"):
         table.add_column(name, overflow="fold")
     for one in fills:
-        said = one["assignments"]
+        assignments = one["assignments"]
         table.add_row(
             one["at"].replace("T", "\n"),
             escape(f"{one['account']}\n{one['instrument']}"),
             f"{one['side']} {one['qty']}\nat {one['price'] or UNKNOWN}",
             escape(f"{one['order'] or 'fill ' + one['fill']}\n{one['tag'] or ''}"),
-            escape(_assigned(said[-1])) if said else "",
+            escape(_assigned(assignments[-1])) if assignments else "",
         )
     out.print(table)
 
@@ -163,11 +163,11 @@ def print_watch(document: Mapping[str, Any], console: Console | None = None) -> 
     out = console or clean_console()
     styles = {"alive": "green", "incident": "bold red", "unknown": "yellow"}
     for bot in document["bots"]:
-        said = bot["why"] or f"seq {bot['seq']} of {bot['at']:%Y-%m-%d %H:%M:%S} UTC"
+        text = bot["why"] or f"seq {bot['seq']} of {bot['at']:%Y-%m-%d %H:%M:%S} UTC"
         kind = f"{bot['kind']}: " if bot["kind"] else ""
         out.print(
             f"[{styles[bot['status']]}]{bot['status']:<8}[/] {escape(bot['bot'])}: {kind}"
-            f"{escape(said)}",
+            f"{escape(text)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -210,8 +210,8 @@ def print_drill(channels: Sequence[Mapping[str, Any]], console: Console | None =
     for one in channels:
         is_taken = one["status"] == "delivered"
         mark = "[green]ok  [/]" if is_taken else "[bold red]FAIL[/]"
-        said = "receipt" if is_taken else escape(one["reason"])
-        line = f"{mark} {escape(one['channel'])}: {said} after {one['seconds']} s"
+        result = "receipt" if is_taken else escape(one["reason"])
+        line = f"{mark} {escape(one['channel'])}: {result} after {one['seconds']} s"
         out.print(line, highlight=False, soft_wrap=True)
 
 
@@ -233,8 +233,8 @@ def print_checks(
     then = (
         f"correct them, then type  recon check{options}" if failed else f"type  recon run{options}"
     )
-    said = f"{len(items) - failed} of {len(items)} checks passed, {failed} failed: {then}"
-    out.print(escape(said), highlight=False, soft_wrap=True)
+    summary = f"{len(items) - failed} of {len(items)} checks passed, {failed} failed: {then}"
+    out.print(escape(summary), highlight=False, soft_wrap=True)
 
 
 def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
@@ -323,10 +323,10 @@ def _table(title: str) -> Table:
     )
 
 
-def _grouped(said: Mapping[str, str]) -> str:
+def _grouped(statuses: Mapping[str, str]) -> str:
     """Return names grouped by status: "fills, ledger complete, positions partial"."""
     by_status: dict[str, list[str]] = {}
-    for name, status in said.items():
+    for name, status in statuses.items():
         by_status.setdefault(status, []).append(name)
     return ", ".join(f"{', '.join(names)} {_status(s)}" for s, names in by_status.items())
 

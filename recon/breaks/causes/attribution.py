@@ -225,17 +225,17 @@ def _step_without_trade(
 ) -> Step:
     """Return the cause of the PnL of a fill or ledger entry that no trade of the bot contains."""
     if event.kind not in ("fill", "opening"):
-        says = f"{event.kind} of {event.at:%Y-%m-%d %H:%M} UTC is in no trade of the bot"
-        return Step(ENTRIES.get(event.kind, "unrecorded"), -amount, says)
+        explanation = f"{event.kind} of {event.at:%Y-%m-%d %H:%M} UTC is in no trade of the bot"
+        return Step(ENTRIES.get(event.kind, "unrecorded"), -amount, explanation)
     fill = "the venue's own fill (liquidation, ADL, delivery)" if is_system else "fill"
     fill = f"{fill} {event.event_id} of {event.at:%Y-%m-%d %H:%M} UTC"
-    says = f"{fill} is in no trade of the bot"
+    explanation = f"{fill} is in no trade of the bot"
     if (bot, event.event_id) in matched.deleted:
-        return Step("deleted", -amount, f"{says} any more: an earlier run had it")
+        return Step("deleted", -amount, f"{explanation} any more: an earlier run had it")
     others = sorted({one.bot for one in matched.trades_of.get(event.event_id, ())} - {bot})
     if others:
-        return Step("adopted", -amount, f"{says}: {', '.join(others)} has it")
-    return Step("unrecorded", -amount, says)
+        return Step("adopted", -amount, f"{explanation}: {', '.join(others)} has it")
+    return Step("unrecorded", -amount, explanation)
 
 
 def _realise_with_others(
@@ -379,9 +379,9 @@ def _timing_steps(row: SessionPnl, *, is_by_payment: bool) -> list[Step]:
     if is_by_payment:
         return []
     funding = row.funding or 0
-    says = "its cost counts when the quantity that it was paid for is closed"
+    explanation = "its cost counts when the quantity that it was paid for is closed"
     return [
-        Step("timing", funding + (row.open_costs or 0), says),
+        Step("timing", funding + (row.open_costs or 0), explanation),
         Step("funding_missing", -funding, "the bot never booked the funding"),
     ]
 
@@ -475,12 +475,14 @@ def _with_corrections(
     if first is not None and now is not None:
         before = decompose(booked, first.actual())
         if len(before) < len(steps):
-            says = "the broker restated one of its fills after reporting it"
-            return [*before, Step("correction", first.net - now.net, says)]
+            explanation = "the broker restated one of its fills after reporting it"
+            return [*before, Step("correction", first.net - now.net, explanation)]
     if trade_id in attribution.restated:
-        says = "the broker cancelled or corrected one of its fills"
+        explanation = "the broker cancelled or corrected one of its fills"
         return [
-            Step("correction", one.amount, f"{says}: {one.says}") if one.cause in RESTATED else one
+            Step("correction", one.amount, f"{explanation}: {one.says}")
+            if one.cause in RESTATED
+            else one
             for one in steps
         ]
     return steps
@@ -512,8 +514,8 @@ def _filled_elsewhere(place: Mapping[str, Any], pnl: int) -> Step:
     if place["is_own"]:
         return Step("timing", pnl, f"its order {order} was filled before the window")
     if place["owner"] is None:
-        says = f"its order {order} was filled in account {account}, and is unowned there"
-        return Step("unowned", pnl, says)
+        explanation = f"its order {order} was filled in account {account}, and is unowned there"
+        return Step("unowned", pnl, explanation)
     return Step("adopted", pnl, f"its order {order} was filled in account {account}")
 
 
@@ -549,5 +551,5 @@ def _record_lots(attribution: BotAttribution, session: date, amount: int) -> Non
         one = attribution.found[largest]
         attribution.found[largest] = one._replace(amount=one.amount + amount)
     else:
-        says = "the bot pairs its trades in another way than the account's lots"
-        attribution.record(session, Step("lot_method", amount, says))
+        explanation = "the bot pairs its trades in another way than the account's lots"
+        attribution.record(session, Step("lot_method", amount, explanation))

@@ -126,8 +126,8 @@ def explain_rows(history: InstrumentHistory) -> Iterator[tuple[FillRow, list[Ste
             found = _as_corrections(row, found, history)
         else:
             explained = sum((amount for _, amount, _ in found), Fraction(0))
-            cause, says = row.without
-            found.append((cause, row.pnl - explained, says))
+            cause, explanation = row.without
+            found.append((cause, row.pnl - explained, explanation))
         yield row, closed_by_noise(found, int(row.pnl * SCALE) - base, row.pnl)
 
 
@@ -181,15 +181,15 @@ def _without_gross(row: FillRow, paid: Fraction, fee: Fraction | None, funding: 
 def _costs(row: FillRow, history: InstrumentHistory) -> Iterator[Named]:
     """Yield the errors in a row's fee, its funding, and the sum of its own columns."""
     parts, paid = _parts(row), _paid(row)
-    yield _fee_cause(row, parts.fee), parts.fee - paid, _fee_says(parts.fee, paid)
+    yield _fee_cause(row, parts.fee), parts.fee - paid, _explain_fee(parts.fee, paid)
     if parts.rest:
         cause: Cause = "unexplained" if parts.gross is None else "arithmetic"
         yield cause, parts.rest, "its pnl is not the sum of its own columns"
     fees = Fraction(sum(one.row.fees or 0 for one in row.own), SCALE)
     funding = Fraction(sum(one.row.funding or 0 for one in row.own), SCALE)
     if not history.is_by_payment:
-        says = "it booked a cost when it paid it: a cost counts when its quantity is closed"
-        yield "timing", paid - fees, says
+        explanation = "it booked a cost when it paid it: a cost counts when its quantity is closed"
+        yield "timing", paid - fees, explanation
         if any(one.column("funding") for one in history.rows):
             yield "funding_misplaced", -funding, "it booked other funding than was paid"
         else:
@@ -205,12 +205,12 @@ def _fee_cause(row: FillRow, booked: Fraction) -> Cause:
     return "fee_currency_value" if is_other else "fee_rate_guessed"
 
 
-def _fee_says(booked: Fraction, paid: Fraction) -> str:
+def _explain_fee(booked: Fraction, paid: Fraction) -> str:
     if not booked:
-        return f"it never subtracted the fee of {_text(-paid)}"
+        return f"it never subtracted the fee of {_number_text(-paid)}"
     if is_same(booked, -paid):
-        return f"it booked the fee of {_text(-paid)} with the wrong sign"
-    return f"it booked a fee of {_text(-booked)}, and {_text(-paid)} was paid"
+        return f"it booked the fee of {_number_text(-paid)} with the wrong sign"
+    return f"it booked a fee of {_number_text(-booked)}, and {_number_text(-paid)} was paid"
 
 
 def _as_corrections(row: FillRow, found: list[Named], history: InstrumentHistory) -> list[Named]:
@@ -228,12 +228,12 @@ def _as_corrections(row: FillRow, found: list[Named], history: InstrumentHistory
             and (fee is None or one["amount"] is None or is_same(fee, Fraction(one["amount"])))
         ):
             return found
-    says = "the broker restated its fill after reporting it"
+    explanation = "the broker restated its fill after reporting it"
     return [
-        ("correction", amount, f"{says}: {what}")
+        ("correction", amount, f"{explanation}: {detail}")
         if cause in ("price", "quantity", "fee_rate_guessed", "fee_missing")
-        else (cause, amount, what)
-        for cause, amount, what in found
+        else (cause, amount, detail)
+        for cause, amount, detail in found
     ]
 
 
@@ -241,9 +241,9 @@ def _gross_causes(history: InstrumentHistory) -> dict[str, list[Named]]:
     """Return the errors in the gross of each row."""
     mine = [row for row in history.rows if row.own]
     if any(one.event.rate != 1 for row in mine for one in row.own):
-        says = "it counts another currency as the account's currency"
+        explanation = "it counts another currency as the account's currency"
         return {
-            row.name: [("currency", gross - _realised(row), says)]
+            row.name: [("currency", gross - _realised(row), explanation)]
             for row in mine
             if (gross := _parts(row).gross) is not None
         }
@@ -254,8 +254,10 @@ def _gross_causes(history: InstrumentHistory) -> dict[str, list[Named]]:
     by_lots = _by_lots(history)
     if by_lots is not None:
         return by_lots
-    says = "its gross differs from the gross of its fill by the account's lots"
-    return {name: [*found, ("lot_method", left[name], says)] for name, found in local.items()}
+    explanation = "its gross differs from the gross of its fill by the account's lots"
+    return {
+        name: [*found, ("lot_method", left[name], explanation)] for name, found in local.items()
+    }
 
 
 def _unexplained_gross(row: FillRow, found: Iterable[Named]) -> Fraction:
@@ -285,7 +287,7 @@ def _errors_of_own_fill(row: FillRow) -> Iterator[Named]:
         units = min((filled, filled * multiplier), key=lambda one: abs(one - qty))
         off = gross * (1 - units / qty)
         gross -= off
-        yield "quantity", off, _quantity_says(qty, units)
+        yield "quantity", off, _explain_quantity(qty, units)
     closed = Fraction(sum(one.row.closed_qty for one in row.own), SCALE)
     booked, mean = row.column("exit_price"), _mean_price(row)
     if booked and closed and not is_same(booked, mean):
@@ -293,7 +295,7 @@ def _errors_of_own_fill(row: FillRow) -> Iterator[Named]:
         is_inverse = bool(row.own[0].event.is_inverse)
         off = faces * (1 / booked - 1 / mean) * -1 if is_inverse else faces * (booked - mean)
         if _is_noise(gross - off - realised, row):
-            yield "price", off, _price_says(booked, mean)
+            yield "price", off, _explain_price(booked, mean)
 
 
 def _by_lots(history: InstrumentHistory) -> dict[str, list[Named]] | None:
@@ -344,12 +346,11 @@ class _Lots:
             gross = self._run(self._sided(lines))
             if all(self._is_booked(row, gross[row.name] * face) for row in self.history.rows):
                 if face != 1:
-                    says = (
-                        f"it counted one contract as 1, and a contract is {_text(self.multiplier)}"
-                    )
+                    contract = _number_text(self.multiplier)
+                    explanation = f"it counted one contract as 1, and a contract is {contract}"
                     for row in self.history.rows:
                         self._record(
-                            row, "multiplier", gross[row.name] * face - gross[row.name], says
+                            row, "multiplier", gross[row.name] * face - gross[row.name], explanation
                         )
                 self.gross = gross
                 return True
@@ -393,26 +394,28 @@ class _Lots:
         opening = [one.event for one in self.history.fills if one.event.kind == "opening"]
         lines = [self._event_line(one) for one in opening]
         if opening or len(kept) < len(rows):
-            says = "the bot and the account held different positions before the window"
-            self._compare("lot_method", says, self._run([*lines, *self._true_lines(kept)]), kept)
+            explanation = "the bot and the account held different positions before the window"
+            self._compare(
+                "lot_method", explanation, self._run([*lines, *self._true_lines(kept)]), kept
+            )
         known: set[FillKey] = set()
         for cause in dict.fromkeys(one.cause for one in self.history.unrecorded.values()):
             known |= {key for key, one in self.history.unrecorded.items() if one.cause == cause}
-            says = "an earlier fill is in no row of the bot"
-            self._compare(cause, says, self._run(self._merged(lines, kept, known)), kept)
+            explanation = "an earlier fill is in no row of the bot"
+            self._compare(cause, explanation, self._run(self._merged(lines, kept, known)), kept)
         whole = [one.event for one in self.history.fills]
         if any(len(row.own) > 1 for row in kept):
-            says = "it books several fills of an order as one, at their mean price"
-            self._broker_step("price", says, whole, kept, is_nominal=True)
+            explanation = "it books several fills of an order as one, at their mean price"
+            self._broker_step("price", explanation, whole, kept, is_nominal=True)
         else:
-            says = "its rows are in another order than the fills"
-            self._broker_step("timing", says, whole, kept, is_nominal=True)
-        says = "a fee taken in coin made the position smaller"
-        self._broker_step("quantity", says, whole, kept)
-        says = "the account's lots are matched by another method"
+            explanation = "its rows are in another order than the fills"
+            self._broker_step("timing", explanation, whole, kept, is_nominal=True)
+        explanation = "a fee taken in coin made the position smaller"
+        self._broker_step("quantity", explanation, whole, kept)
+        explanation = "the account's lots are matched by another method"
         for row in kept:
             units = Fraction(self.gross[row.name]) - _realised(row) * SCALE
-            self._record(row, "lot_method", units, says)
+            self._record(row, "lot_method", units, explanation)
 
     def _true_lines(self, kept: Sequence[FillRow]) -> list[_Line]:
         """Return the rows with the broker's quantity, price and side."""
@@ -442,7 +445,7 @@ class _Lots:
     def _broker_step(
         self,
         cause: Cause,
-        says: str,
+        explanation: str,
         events: Sequence[Event],
         kept: Sequence[FillRow],
         *,
@@ -450,33 +453,33 @@ class _Lots:
     ) -> None:
         gross = self._run(self._event_line(one, is_nominal=is_nominal) for one in events)
         by_row = {row.name: sum(gross[_key(one.event)] for one in row.own) for row in kept}
-        self._compare(cause, says, by_row, kept)
+        self._compare(cause, explanation, by_row, kept)
 
     def _step(
-        self, cause: Cause, says: str, lines: Sequence[_Line], kept: Sequence[FillRow]
+        self, cause: Cause, explanation: str, lines: Sequence[_Line], kept: Sequence[FillRow]
     ) -> None:
-        self._compare(cause, says, self._run(self._sided(lines)), kept)
+        self._compare(cause, explanation, self._run(self._sided(lines)), kept)
 
     def _compare(
-        self, cause: Cause, says: str, gross: Mapping[Any, int], kept: Sequence[FillRow]
+        self, cause: Cause, explanation: str, gross: Mapping[Any, int], kept: Sequence[FillRow]
     ) -> None:
         for row in kept:
             if row.name in gross:
                 moved = Fraction(self.gross[row.name] - gross[row.name])
-                self._record(row, cause, moved, says or self._explanation(cause, row))
+                self._record(row, cause, moved, explanation or self._explanation(cause, row))
         self.gross = {**self.gross, **{row.name: gross.get(row.name, 0) for row in kept}}
 
-    def _record(self, row: FillRow, cause: Cause, units: Fraction, says: str) -> None:
+    def _record(self, row: FillRow, cause: Cause, units: Fraction, explanation: str) -> None:
         if units:
-            self.found[row.name].append((cause, units / SCALE, says))
+            self.found[row.name].append((cause, units / SCALE, explanation))
 
     def _explanation(self, cause: Cause, row: FillRow) -> str:
         entry = row.entry
         qty, price = self._true_qty(row), self._true_price(row)
         if cause == "quantity" and entry.qty is not None and not is_same(entry.qty, qty):
-            return _quantity_says(entry.qty, qty)
+            return _explain_quantity(entry.qty, qty)
         if cause == "price" and entry.price is not None and not is_same(entry.price, price):
-            return _price_says(entry.price, price)
+            return _explain_price(entry.price, price)
         return (
             f"the {cause} of an earlier fill is wrong, and so the cost of the quantity closed here"
         )
@@ -555,13 +558,13 @@ def _mean_price(row: FillRow) -> Fraction:
     return sum((size * price for size, price in parts), Fraction(0)) / qty
 
 
-def _quantity_says(booked: Fraction, filled: Fraction) -> str:
-    return f"it booked {_text(booked)}, and the broker filled {_text(filled)}"
+def _explain_quantity(booked: Fraction, filled: Fraction) -> str:
+    return f"it booked {_number_text(booked)}, and the broker filled {_number_text(filled)}"
 
 
-def _price_says(booked: Fraction, mean: Fraction) -> str:
-    return f"its price is {_text(booked)}, the broker's {_text(mean)}"
+def _explain_price(booked: Fraction, mean: Fraction) -> str:
+    return f"its price is {_number_text(booked)}, the broker's {_number_text(mean)}"
 
 
-def _text(value: Fraction) -> str:
+def _number_text(value: Fraction) -> str:
     return f"{float(value):.8g}"

@@ -106,8 +106,8 @@ def decompose(booked: Booked, actual: Actual) -> list[Step]:
     """
     sides = _trade_sides(actual)
     if sides is None or not sides.closed:
-        says = "its orders were filled, and they closed nothing"
-        return _rounded([("quantity", Fraction(booked.pnl), says)], actual.net, booked)
+        explanation = "its orders were filled, and they closed nothing"
+        return _rounded([("quantity", Fraction(booked.pnl), explanation)], actual.net, booked)
     return _rounded(list(_steps(booked, actual, sides)), actual.net, booked)
 
 
@@ -120,12 +120,12 @@ def _steps(b: Booked, t: Actual, sides: _TradeSides) -> Iterator[tuple[Cause, Fr
         yield "unexplained", rest, ""
     gross = own.gross
     if own.multiplier is not None:
-        for cause, left, says in _gross_steps(b, t, sides, own.multiplier, gross):
-            yield cause, gross - left, says
+        for cause, left, explanation in _gross_steps(b, t, sides, own.multiplier, gross):
+            yield cause, gross - left, explanation
             gross = left
     yield from _last_of_gross(gross, t, sides, is_priced=own.multiplier is not None)
     fees, funding = Fraction(t.fees, SCALE), Fraction(t.funding, SCALE)
-    yield _fee_cause(own.fee, t), own.fee - fees, _fee_says(own.fee, t)
+    yield _fee_cause(own.fee, t), own.fee - fees, _explain_fee(own.fee, t)
     if own.funding:
         yield "funding_misplaced", own.funding - funding, "it booked other funding than was paid"
     else:
@@ -222,15 +222,21 @@ def _gross_steps(
     is_in_contracts = abs(qty - sides.closed) <= abs(qty - sides.closed * t.multiplier)
     if is_in_contracts and multiplier != t.multiplier:
         gross, multiplier = gross / multiplier * t.multiplier, t.multiplier
-        says = f"it counted one contract as 1, and a contract is {_text(t.multiplier)}"
-        yield "multiplier", gross, says
+        explanation = (
+            f"it counted one contract as 1, and a contract is {_number_text(t.multiplier)}"
+        )
+        yield "multiplier", gross, explanation
     coins, closed = qty * multiplier, sides.closed * t.multiplier
     if not is_same(coins, closed):
         gross = gross * closed / coins
-        yield "quantity", gross, f"it booked {_text(coins)}, and the broker closed {_text(closed)}"
+        yield (
+            "quantity",
+            gross,
+            f"it booked {_number_text(coins)}, and the broker closed {_number_text(closed)}",
+        )
     if entry is not None and exit_ is not None:
         gross = _gross(sides.sign, closed, sides.entry, sides.exit, t)
-        yield "price", gross, "; ".join(_price_says(entry, exit_, sides))
+        yield "price", gross, "; ".join(_explain_price(entry, exit_, sides))
 
 
 def _last_of_gross(
@@ -254,15 +260,15 @@ def _fee_cause(booked: Fraction, t: Actual) -> Cause:
     return "fee_currency_value" if t.has_other_fees else "fee_rate_guessed"
 
 
-def _fee_says(booked: Fraction, t: Actual) -> str:
-    paid = _text(Fraction(-t.fees, SCALE))
+def _explain_fee(booked: Fraction, t: Actual) -> str:
+    paid = _number_text(Fraction(-t.fees, SCALE))
     if not booked:
         return f"it never subtracted the fee of {paid}"
-    return f"it booked a fee of {_text(-booked)}, and {paid} was paid"
+    return f"it booked a fee of {_number_text(-booked)}, and {paid} was paid"
 
 
-def _price_says(entry: Fraction, exit_: Fraction, sides: _TradeSides) -> Iterator[str]:
-    for what, booked, mean, parts in (
+def _explain_price(entry: Fraction, exit_: Fraction, sides: _TradeSides) -> Iterator[str]:
+    for end, booked, mean, parts in (
         ("entry", entry, sides.entry, sides.entries),
         ("exit", exit_, sides.exit, sides.exits),
     ):
@@ -270,11 +276,11 @@ def _price_says(entry: Fraction, exit_: Fraction, sides: _TradeSides) -> Iterato
             continue
         plain = _sum(one.price for one in parts) / len(parts)
         if len(parts) > 1 and is_same(booked, parts[0].price):
-            yield f"its {what} price is the price of the first of {len(parts)} fills"
+            yield f"its {end} price is the price of the first of {len(parts)} fills"
         elif len(parts) > 1 and is_same(booked, plain):
-            yield f"its {what} price is the plain mean of {len(parts)} fills"
+            yield f"its {end} price is the plain mean of {len(parts)} fills"
         else:
-            yield f"its {what} price is {_text(booked)}, the broker's {_text(mean)}"
+            yield f"its {end} price is {_number_text(booked)}, the broker's {_number_text(mean)}"
 
 
 def _trade_sides(t: Actual) -> _TradeSides | None:
@@ -317,7 +323,7 @@ def is_same(one: Fraction, other: Fraction) -> bool:
     return abs(one - other) <= NOISE * max(Fraction(1), abs(one), abs(other))
 
 
-def _text(value: Fraction) -> str:
+def _number_text(value: Fraction) -> str:
     return f"{float(value):.8g}"
 
 
@@ -338,5 +344,6 @@ def closed_by_noise(
     largest = max(range(len(kept)), key=lambda index: abs(amounts[index]))
     amounts[largest] += total - sum(amounts)
     return [
-        Step(cause, amount, says) for (cause, _, says), amount in zip(kept, amounts, strict=True)
+        Step(cause, amount, explanation)
+        for (cause, _, explanation), amount in zip(kept, amounts, strict=True)
     ]

@@ -60,11 +60,11 @@ def read_pairs(
         if fill.bot in (bot, None)
     ]
     paired = pair(list(entries.values()), named, free)
-    _note(warehouse, bot, booked, paired, rules)
+    _store_matches(warehouse, bot, booked, paired, rules)
     return entries, paired
 
 
-def _note(
+def _store_matches(
     warehouse: Warehouse,
     bot: str,
     booked: Sequence[Mapping[str, Any]],
@@ -110,12 +110,12 @@ def _entries(
     entries = {}
     for row in sorted(booked, key=lambda one: (one["closed_at"], one["trade_id"])):
         same_time = by_time.get((row["instrument"], row["closed_at"]), [])
-        own = by_id.get((row["instrument"], row["trade_id"])) or _likeliest(row, same_time)
+        own = by_id.get((row["instrument"], row["trade_id"])) or _most_similar(row, same_time)
         entries[row["trade_id"]] = _entry(row, own)
     return entries
 
 
-def _likeliest(row: Mapping[str, Any], fills: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _most_similar(row: Mapping[str, Any], fills: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return the bot's fill that fits a row of the same instant, and remove it from `fills`."""
     ids = row["order_ids"] or []
     some = [one for one in fills if one["order_id"] in ids or not (one["order_id"] and ids)]
