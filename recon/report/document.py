@@ -372,9 +372,7 @@ class DocumentBuilder:
         total = Decimal(0)
         for row in rows:
             mark = row["mark_price"]
-            if (
-                not mark or row["rate"] != 1
-            ):  # the rate of a fill's date is not the rate of the mark
+            if not mark or row["rate"] != 1:  # a fill's rate is not the rate of the mark
                 return None
             face = EXACT.multiply(row["qty"].copy_abs(), row["multiplier"])
             if row["is_inverse"]:
