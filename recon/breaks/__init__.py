@@ -1,1 +1,1 @@
-"""Breaks: what bots claim, where it diverges, and the causes."""
+"""Breaks: the claims of bots, their divergences and the causes."""

@@ -1,9 +1,10 @@
-"""Claims: what each bot's own books say, if they can be read, and were read late enough.
+"""Claims: the trades, fills and positions in each bot's database, as its mapping returns them.
 
-Schema `books` keeps every bot's answers, `known` those of the last time that they could be read,
-and `earlier` what they were before they changed. A night on which a bot's books were read in part
-asks the mapping of that part alone: of its rows as they were, and as they are, and puts the one
-answer in the other's place. Otherwise, and in any doubt, it asks of all that is kept.
+Schema `bot_database` holds the mapping's rows of every bot whose database could be read.
+`bot_trades.current` holds the trades of the last successful reading, and `bot_trades.previous` the
+trades before they changed. A run that read part of a bot database maps that part twice, as it was
+before and as it is now, and replaces the old rows with the new ones. In all other cases, and when
+in doubt, it maps the whole stored bot database.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ from recon.warehouse.database import STOOD, Warehouse
 MAX_AHEAD = timedelta(minutes=5)
 """How far a bot's clock may run ahead of this machine's."""
 READABLE = pa.schema([(name, pa.string()) for name in ("bot", "recipe", "rules", "mapping")])
-"""The bots whose answers are kept; what these were made with: their own part, and everyone's; and
-their mapping, as it is configured, or as it was recognised."""
+"""The bots whose rows are stored. `recipe` is a fingerprint of the bot's mapping and account,
+`rules` of the release. `mapping` is the name of the mapping, configured or recognised."""
 RENEWED = pa.schema([("bot", pa.string()), ("closed_at", pa.timestamp("us"))])
-"""When the closed trades closed that came, changed or went tonight."""
+"""When the trades closed that this run added, changed or removed."""
 
 
 class Landed(NamedTuple):
-    """What one fetch gave of a bot's books, and how what of it has changed stood before.
+    """The records of one partial fetch of a bot database, and their previous versions.
 
-    Nothing of books that were read whole: what has landed of them is asked of the warehouse.
+    Both are empty where the bot database was read whole: its records are then in the warehouse.
     """
 
     items: Sequence[Record | Table | Coverage]
@@ -56,9 +57,9 @@ class Landed(NamedTuple):
 
 
 def landed(items: Sequence[Record | Table | Coverage], stood: pa.Table) -> Landed:
-    """Return what has landed of one fetch, with its rows only where these are a part of the books.
+    """Return what one fetch landed. Its rows are included only if it read part of a bot database.
 
-    `stood` is what `Warehouse.land` has returned.
+    `stood` is the result of `Warehouse.land`.
     """
     is_in_part = any(isinstance(one, Coverage) and not one.is_snapshot for one in items)
     return Landed(tuple(items), stood) if is_in_part else Landed((), STOOD.empty_table())
@@ -67,23 +68,23 @@ def landed(items: Sequence[Record | Table | Coverage], stood: pa.Table) -> Lande
 def keep_claims(
     warehouse: Warehouse, plan: Plan, landed: Mapping[str, Landed], failed: Mapping[str, str]
 ) -> dict[str, str]:
-    """Bring every bot's claims up to what has landed; return of which bots that failed, and why.
+    """Update every bot's claims from the landed records; return failed bots with the reasons.
 
-    `failed` are the bots whose books could not be fetched tonight, with the reason.
+    `failed` has the bots whose database this run could not fetch, with the reason.
     """
-    rules = _rules(warehouse)
-    _prepare(warehouse, rules)
+    rules = _release_fingerprint(warehouse)
+    _create_tables(warehouse, rules)
     unreadable = dict(failed)
     for one in plan.bots:
         bot = one.bot
         try:
             if bot.id not in unreadable:
-                read_at = _last_read(warehouse, bot, plan.of(bot.account).window.end)
-                _keep(warehouse, plan, one, rules, landed.get(bot.id), read_at)
+                read_at = _last_read_at(warehouse, bot, plan.of(bot.account).window.end)
+                _update_rows(warehouse, plan, one, rules, landed.get(bot.id), read_at)
         except EvidenceError as error:
             unreadable[bot.id] = reason(error, f"bot_database {bot.id}")
         if bot.id in unreadable:
-            _forget(warehouse, bot)
+            _delete_rows(warehouse, bot)
     warehouse.build("claims")
     known = ANSWERS["trades"].append(pa.field("bot", pa.string()))
     warehouse.keep("bot_trades", "current", known.append(pa.field("recipe", pa.string())))
@@ -92,15 +93,15 @@ def keep_claims(
     return unreadable
 
 
-def _rules(warehouse: Warehouse) -> str:
-    """Return what tells this release's way to the claims from another's."""
+def _release_fingerprint(warehouse: Warehouse) -> str:
+    """Return a fingerprint of version, columns, SQL and macros. A change triggers a rebuild."""
     texts = [text for _, text in warehouse.queries("claims")]
     macros = (sql_root() / "macros.sql").read_text(encoding="utf-8")
     return _digest(__version__, macros, *map(str, (*ANSWERS.values(), READABLE)), *texts)
 
 
-def _prepare(warehouse: Warehouse, rules: str) -> None:
-    """Make the tables of the answers: anew where another release has made them."""
+def _create_tables(warehouse: Warehouse, rules: str) -> None:
+    """Create the tables of mapped rows; drop and recreate them if another release created them."""
     columns = warehouse.rows(
         "select column_name from duckdb_columns() "
         "where schema_name = 'bot_database' and table_name = 'readable' and column_name = 'rules'"
@@ -115,7 +116,7 @@ def _prepare(warehouse: Warehouse, rules: str) -> None:
     warehouse.store("bot_database", "renewed", RENEWED.empty_table())
 
 
-def _keep(
+def _update_rows(
     warehouse: Warehouse,
     plan: Plan,
     mine: BotPlan,
@@ -123,7 +124,7 @@ def _keep(
     landed: Landed | None,
     read_at: datetime,
 ) -> None:
-    """Keep a bot's answers: those of what was read tonight alone, if that will do, or of all."""
+    """Update a bot's mapped rows: from the part that this run read, if possible, else from all."""
     bot = mine.bot
     schemas = {
         row["id"]: row["payload"]
@@ -146,12 +147,12 @@ def _keep(
         return
     if is_kept and landed and _is_in_units(variant, landed):
         changed = unpack_before(landed.items, landed.stood)
-        before = _asked(mine, account.account, None, *changed)
-        now = _asked(mine, account.account, read_at, *unpack(landed.items))
-        if _renew(warehouse, bot, before, now):
+        before = _map_tables(mine, account.account, None, *changed)
+        now = _map_tables(mine, account.account, read_at, *unpack(landed.items))
+        if _replace_rows(warehouse, bot, before, now):
             return
-    _forget(warehouse, bot)
-    whole = _whole(warehouse, mine, account.account, read_at, schemas)
+    _delete_rows(warehouse, bot)
+    whole = _map_whole(warehouse, mine, account.account, read_at, schemas)
     _insert(warehouse, bot, whole)
     warehouse.run(
         "insert into bot_database.readable values (?, ?, ?, ?)",
@@ -159,18 +160,18 @@ def _keep(
     )
 
 
-def _asked(
+def _map_tables(
     mine: BotPlan,
     account: Account,
     read_at: datetime | None,
     schema: Schema,
     tables: Mapping[str, pa.Table],
 ) -> MappingAnswers:
-    """Return what the mapping answers of a bot's tables, each instrument as its venue names it.
+    """Return the mapping's rows for a bot's tables, with the venue's instrument names.
 
-    `read_at` is when the tables were read, where no trade may have closed later. Every exception is
-    the bot's failure: the mapping runs in a database of its own. An error in a statement of the
-    warehouse ends the night's transaction instead, and the night finds the bot at fault.
+    `read_at` is when the tables were read; with it, no trade may have closed later. Every exception
+    counts as the bot's failure, because the mapping runs in a database of its own. An error in a
+    warehouse statement ends the run's transaction instead, and the run finds the bot at fault.
     """
     with contained(f"bot_database {mine.bot.id}"):
         answers = read_books(mine.mapping, schema, tables, limits=mine.limits)
@@ -181,7 +182,7 @@ def _asked(
 
 
 def named_by_venue(tables: MappingAnswers, venue: str) -> MappingAnswers:
-    """Return the answers with each instrument as its venue names it: OKX has names of its own."""
+    """Return the mapped rows with the venue's instrument names. Only OKX has names of its own."""
     if venue != "okx":
         return tables
     return replace(
@@ -205,10 +206,10 @@ def _renamed(rows: pa.Table) -> pa.Table:
 
 
 def okx_name(instrument: str) -> str:
-    """Return OKX's own name of an instrument that is named as ccxt does, or the name as it is.
+    """Return OKX's name of an instrument with a ccxt name. Return any other name unchanged.
 
-    `BTC/USDT` is `BTC-USDT`, `BTC/USDT:USDT` is `BTC-USDT-SWAP`, `BTC/USD:BTC-260626` is
-    `BTC-USD-260626`.
+    `BTC/USDT` becomes `BTC-USDT`, `BTC/USDT:USDT` becomes `BTC-USDT-SWAP`, and
+    `BTC/USD:BTC-260626` becomes `BTC-USD-260626`.
     """
     pair, is_contract, rest = instrument.partition(":")
     base, is_pair, quote = pair.partition("/")
@@ -221,7 +222,7 @@ def okx_name(instrument: str) -> str:
 
 
 def _is_in_units(variant: Variant, landed: Landed) -> bool:
-    """Return whether a part of the books was read, and in units that are mapped by themselves."""
+    """Return whether part of the bot database was read, in units that can be mapped separately."""
     in_part = {
         kind.removeprefix("table:").lower()
         for item in landed.items
@@ -235,11 +236,13 @@ def _is_in_units(variant: Variant, landed: Landed) -> bool:
     return bool(in_part) and marks.is_in_units and in_part == marks.tables & present
 
 
-def _renew(warehouse: Warehouse, bot: Bot, before: MappingAnswers, now: MappingAnswers) -> bool:
-    """Put what the rows that were read say now in the place of what they said before.
+def _replace_rows(
+    warehouse: Warehouse, bot: Bot, before: MappingAnswers, now: MappingAnswers
+) -> bool:
+    """Replace the mapped rows of `before` with those of `now`; return whether that was possible.
 
-    Return False, and leave all as it was, where these are not told apart from others: where a row
-    has a problem, or the key of one that was not read.
+    It is not, and nothing changes, if a row has a problem or has the key of a row that was not
+    read: such rows cannot be distinguished from others.
     """
     if before.problems or now.problems:
         return False
@@ -248,8 +251,8 @@ def _renew(warehouse: Warehouse, bot: Bot, before: MappingAnswers, now: MappingA
         with warehouse.registered("before", old), warehouse.registered("now", new):
             if warehouse.rows(
                 f"""
-                select 1 from bot_database.{query} k semi join now n on {_same(query, "n")}
-                anti join before b on {_same(query, "b")} where k.bot = ? limit 1
+                select 1 from bot_database.{query} k semi join now n on {_same_key(query, "n")}
+                anti join before b on {_same_key(query, "b")} where k.bot = ? limit 1
                 """,
                 [bot.id],
             ):
@@ -258,10 +261,10 @@ def _renew(warehouse: Warehouse, bot: Bot, before: MappingAnswers, now: MappingA
         with warehouse.registered("before", old):
             warehouse.run(
                 f"delete from bot_database.{query} k using before b "
-                f"where k.bot = ? and {_same(query, 'b')}",
+                f"where k.bot = ? and {_same_key(query, 'b')}",
                 [bot.id],
             )
-    _note_renewed(warehouse, bot, before.trades)
+    _record_renewed(warehouse, bot, before.trades)
     _insert(warehouse, bot, now)
     return True
 
@@ -271,26 +274,26 @@ def _rows(query: str, answers: MappingAnswers) -> pa.Table:
     return ANSWERS[query].empty_table() if rows is None else rows
 
 
-def _same(query: str, other: str) -> str:
+def _same_key(query: str, other: str) -> str:
     return " and ".join(f"k.{column} = {other}.{column}" for column in KEYS[query])
 
 
 def _insert(warehouse: Warehouse, bot: Bot, tables: MappingAnswers) -> None:
     for query in ANSWERS:
-        warehouse.append("bot_database", query, _of(bot, _rows(query, tables)))
-    _note_renewed(warehouse, bot, tables.trades)
+        warehouse.append("bot_database", query, _with_bot(bot, _rows(query, tables)))
+    _record_renewed(warehouse, bot, tables.trades)
 
 
-def _note_renewed(warehouse: Warehouse, bot: Bot, trades: pa.Table) -> None:
-    warehouse.append("bot_database", "renewed", _of(bot, trades.select(["closed_at"])))
+def _record_renewed(warehouse: Warehouse, bot: Bot, trades: pa.Table) -> None:
+    warehouse.append("bot_database", "renewed", _with_bot(bot, trades.select(["closed_at"])))
 
 
-def _of(bot: Bot, rows: pa.Table) -> pa.Table:
+def _with_bot(bot: Bot, rows: pa.Table) -> pa.Table:
     return rows.append_column("bot", pa.array([bot.id] * rows.num_rows, pa.string()))
 
 
-def _forget(warehouse: Warehouse, bot: Bot) -> None:
-    """Keep nothing of a bot's answers: the next night asks of all its books."""
+def _delete_rows(warehouse: Warehouse, bot: Bot) -> None:
+    """Delete a bot's mapped rows: the next run maps its whole database."""
     warehouse.run(
         "insert into bot_database.renewed "
         "select bot, closed_at from bot_database.trades where bot = ?",
@@ -300,30 +303,30 @@ def _forget(warehouse: Warehouse, bot: Bot) -> None:
         warehouse.run(f"delete from bot_database.{name} where bot = ?", [bot.id])
 
 
-def _whole(
+def _map_whole(
     warehouse: Warehouse,
     mine: BotPlan,
     account: Account,
     read_at: datetime,
     schemas: Mapping[str, str],
 ) -> MappingAnswers:
-    """Return what the mapping answers of all that is kept of a bot's books."""
+    """Return the mapping's rows for the whole stored bot database."""
     bot = mine.bot
 
     def read(kind: str, fields: str) -> pa.Table:
         return _stored(warehouse, bot, kind, fields)
 
-    tables = _asked(mine, account, read_at, *unpack_stored(schemas.items(), read))
+    tables = _map_tables(mine, account, read_at, *unpack_stored(schemas.items(), read))
     if problems := [one for one in tables.problems if one.query == "trades"]:
         raise BotDatabaseError(
-            f"the books of {bot.id}: {len(problems)} trades cannot be taken, the "
-            f"first: {problems[0].key}: {problems[0].reason}"
+            f"bot database {bot.id}: {len(problems)} trades are not valid, the first: "
+            f"{problems[0].key}: {problems[0].reason}: correct the mapping or the bot database"
         )
     return tables
 
 
 def _stored(warehouse: Warehouse, bot: Bot, kind: str, fields: str) -> pa.Table:
-    """Return what is kept of a bot's books, of one kind, as it stands."""
+    """Return the latest stored records of one kind of a bot database."""
     return warehouse.arrow(
         f"select {fields} from raw.latest_state "
         "where venue = 'bot_database' and account = ? and kind = ? and payload is not null",
@@ -331,31 +334,31 @@ def _stored(warehouse: Warehouse, bot: Bot, kind: str, fields: str) -> pa.Table:
     )
 
 
-def _last_read(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
-    """Return when the books were last read. Before the session ended they cannot know all of it."""
+def _last_read_at(warehouse: Warehouse, bot: Bot, end: datetime) -> datetime:
+    """Return when the bot database was last read. Raise if that was before the session ended."""
     read = max(
         (i.end for i in warehouse.served("bot_database", bot.id, "bot_database", "schema")),
         default=None,
     )
     if read is None:
-        raise BotDatabaseError(f"the books of {bot.id} were never read: run without --no-fetch")
+        raise BotDatabaseError(f"bot database {bot.id} was never read: run without --no-fetch")
     if read < end:
         raise BotDatabaseError(
-            f"the books of {bot.id} were last read at {read:%Y-%m-%d %H:%M} UTC, before the "
+            f"bot database {bot.id} was last read at {read:%Y-%m-%d %H:%M} UTC, before the "
             "session ended: run without --no-fetch"
         )
     return read
 
 
 def _check_past(tables: MappingAnswers, bot: Bot, read_at: datetime) -> None:
-    """Refuse trades that closed after they were read: their times are not UTC, or not times."""
+    """Raise for a trade that closed after it was read: its time is not UTC, or not a time."""
     closed_at = tables.trades["closed_at"]
     limit = pa.scalar((read_at + MAX_AHEAD).replace(tzinfo=None), closed_at.type)
     latest = pc.max(closed_at)
     if pc.greater(latest, limit).as_py():  # DuckDB's years go further than Python's
         raise BotDatabaseError(
-            f"the books of {bot.id} have a trade that closed at {latest.cast(pa.string())} UTC, "
-            "after they were read: give closed_at in UTC"
+            f"bot database {bot.id} has a trade that closed at {latest.cast(pa.string())} UTC, "
+            "after it was read: give closed_at in UTC"
         )
 
 

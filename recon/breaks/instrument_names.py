@@ -1,9 +1,9 @@
-"""Which instrument of IBKR's a symbol means: an instrument is its conid, and symbols are its names.
+"""IBKR instrument names: the instrument that each symbol means.
 
-A company that is renamed keeps its conid and takes another symbol; a symbol that it gave up may be
-given to another company. `config.names` lists the instruments of which the symbol alone is not
-enough. What the configuration calls by any of their symbols is resolved here, before anything is
-staged; an account whose names change is made again from the beginning (`raw/recipes.sql`).
+IBKR identifies an instrument by its conid. A renamed company keeps its conid and takes another
+symbol, and its old symbol may pass to another company. `config.names` lists the instruments that a
+symbol alone does not identify. This module resolves the configuration's symbols before staging. An
+account whose names change is rebuilt from the beginning (`raw/build_fingerprints.sql`).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ OWNERS = """
     from listed
     qualify is_latest = bool_or(is_latest) over (partition by account, instrument)
 """
-"""Who owns which instrument by any of its symbols. Of a symbol that several instruments had, its
-bot owns all, but for those that another bot owns by a symbol which is theirs now."""
+"""The owners of each instrument, under any of its symbols. If several instruments had a symbol, the
+bot of that symbol owns all of them, except those that another bot owns by their present symbol."""
 OPENING = """
     select o.* replace (coalesce(n.instrument, o.instrument) as instrument)
     from config.opening o
@@ -31,14 +31,15 @@ OPENING = """
       on n.account = o.account and n.symbol = o.instrument
       and n.from_day <= a.first_date and a.first_date < n.until_day
 """
-"""What was held before the window, by what its symbol meant on its first day."""
+"""The positions held before the window. A symbol has the meaning that it had on the first day."""
 
 
 def keep_names(warehouse: Warehouse, run: str) -> None:
-    """Note what the records of `run` call their instruments, and resolve the configuration's names.
+    """Store the instrument names in the records of `run`, and resolve the configuration's symbols.
 
-    Stores `config.names`, `config.conids` (account, conid, instrument), and `config.contested`, the
-    bots that own one instrument under several names; rewrites `config.owners` and `config.opening`.
+    Stores `config.names`, `config.conids` (account, conid, instrument) and `config.contested` (the
+    bots that own one instrument under several names). Rewrites `config.owners` and
+    `config.opening`.
     """
     warehouse.run(
         """

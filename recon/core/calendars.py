@@ -1,9 +1,8 @@
-"""When a session begins and ends. Pure: the clock is passed in.
+"""Calendars: the start and end of each session. Pure: the clock is passed in.
 
-Crypto sessions are UTC days. Equities sessions are the broker's trade dates: they end at 20:20
-New York time, IBKR's cut-off for securities, and begin where the trading session before them
-ended, so that a weekend or a holiday belongs to the session that follows it and every instant
-lies in exactly one session.
+A crypto session is a UTC day. An equities session is a trade date of the broker. It ends at 20:20
+New York time, IBKR's cut-off for securities, and starts where the session before it ended. So a
+weekend or holiday belongs to the next session, and every instant lies in exactly one session.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ if TYPE_CHECKING:
 NEW_YORK = ZoneInfo("America/New_York")
 CUT_OFF = time(20, 20)
 FIRST = date(1900, 1, 1)
-"""The earliest day that any calendar is asked for: no broker has records of one before."""
+"""The earliest date of any calendar: no broker has older records."""
 
 
 class Calendar(Protocol):
-    """Which sessions there are."""
+    """The sessions of an account."""
 
     def session(self, day: date) -> Session:
         """Return the last session on or before `day`."""
@@ -65,9 +64,9 @@ class UtcDays:
 class TradeDates:
     """The trade dates of one exchange calendar, for example XNYS.
 
-    With a `year`, from the year before it to the end of the next: however long a process goes on,
-    it knows the days around its own. Without one, as far back as it is asked for and the calendar
-    is known; a day outside raises ConfigError with the first or last date that there is.
+    With a `year`, it has the dates from the year before to the end of the year after. A long
+    process so stays within it. Without a `year`, it reaches as far back as callers ask and the
+    calendar is known. A date outside raises ConfigError with the first or last known date.
     """
 
     def __init__(self, name: str, year: int | None = None) -> None:
@@ -76,7 +75,7 @@ class TradeDates:
 
     @property
     def known_until(self) -> date:
-        """The last trade date that is known."""
+        """The last known trade date."""
         last: date = self._calendar.last_session.date()
         return last
 
@@ -89,22 +88,22 @@ class TradeDates:
         return self._named(self._around(day).date_to_session(day.isoformat(), "next").date())
 
     def session_of(self, at: datetime) -> Session:
-        """Return the trade date whose books the instant `at` falls into."""
+        """Return the trade date whose session contains the instant `at`."""
         local = at.astimezone(NEW_YORK)
         day = local.date() if local.time() < CUT_OFF else local.date() + timedelta(days=1)
         return self.session_on_or_after(day)
 
     def opens(self, start: datetime, end: datetime) -> list[datetime]:
-        """Return when it opens after `start` and until `end` (UTC), as far as that is known."""
+        """Return the known opening times after `start` and until `end` (UTC)."""
         opens = self._calendar.opens
         chosen = opens[(opens > start) & (opens <= end)]
         return [at.to_pydatetime().astimezone(UTC) for at in chosen]
 
     def _around(self, day: date) -> ExchangeCalendar:
-        """Return the calendar, made longer where `day` or the session before it lies before it."""
+        """Return the calendar, extended to the past if `day` or the session before needs that."""
         if day > self._last:
             raise ConfigError(
-                f'calendar = "{self._name}" is known until {self._last}, and not on {day}: name '
+                f'calendar = "{self._name}" is known until {self._last}, and not on {day}: use '
                 "an earlier date"
             )
         if day < self._first:
@@ -117,7 +116,7 @@ class TradeDates:
         return self._calendar
 
     def _take(self, calendar: ExchangeCalendar) -> None:
-        """Keep a calendar, and the first and last of its dates that has a date before it."""
+        """Store a calendar, its last date, and its first date that has a date before it."""
         self._calendar = calendar
         self._first, self._last = (each.date() for each in calendar.sessions[[1, -1]])
 
@@ -127,14 +126,14 @@ class TradeDates:
 
 
 class Hours(Protocol):
-    """When bars come."""
+    """The open hours of a market, in which bars arrive."""
 
     def open_s(self, start: datetime, end: datetime) -> float:
-        """Return for how many seconds of `[start, end)` (UTC) the market was open."""
+        """Return the seconds of `[start, end)` (UTC) in which the market was open."""
         ...
 
     def bar_s(self, bar_s: float) -> float:
-        """Return for how many seconds a market is open in a bar that the clock gives `bar_s`."""
+        """Return the open seconds in a bar of `bar_s` seconds of clock time."""
         ...
 
 
@@ -142,18 +141,18 @@ class AlwaysOpen:
     """The hours of a market that never closes."""
 
     def open_s(self, start: datetime, end: datetime) -> float:
-        """Return the whole of it."""
+        """Return the seconds of `[start, end)`."""
         return max(0.0, (end - start).total_seconds())
 
     def bar_s(self, bar_s: float) -> float:
-        """Return the bar itself."""
+        """Return `bar_s` unchanged."""
         return bar_s
 
 
 class MarketHours:
     """The hours of one exchange calendar, with its holidays, early closes and lunch breaks.
 
-    They are known for the year before `year`, that year and the next one.
+    They cover the year before `year`, that year and the next year.
     """
 
     def __init__(self, name: str, year: int) -> None:
@@ -174,7 +173,7 @@ class MarketHours:
         self._session_s = float(lengths.max())
 
     def open_s(self, start: datetime, end: datetime) -> float:
-        """Return for how many seconds of `[start, end)` (UTC) the market was open."""
+        """Return the seconds of `[start, end)` (UTC) in which the market was open."""
         first = max(0, bisect_left(self._open, (start, start)) - 1)
         total = 0.0
         for opened, closed in self._open[first:]:
@@ -184,7 +183,7 @@ class MarketHours:
         return total
 
     def bar_s(self, bar_s: float) -> float:
-        """Return the bar itself; one that is longer than a session is so many whole sessions."""
+        """Return `bar_s`. A bar longer than a session is whole sessions, one for each day."""
         if bar_s <= self._session_s:
             return bar_s
         return self._session_s * ceil(bar_s / timedelta(days=1).total_seconds())
@@ -192,7 +191,7 @@ class MarketHours:
 
 @lru_cache
 def market_hours(name: str | None, year: int) -> Hours:
-    """Return the hours of the calendar called `name`, around a year; without one, all hours.
+    """Return the hours of the calendar `name` around a year; without a name, all hours.
 
     Raises ConfigError for a name that exchange_calendars does not know.
     """
@@ -200,7 +199,7 @@ def market_hours(name: str | None, year: int) -> Hours:
 
 
 def calendar(name: str | None) -> Calendar:
-    """Return the calendar called `name`; without one, UTC days.
+    """Return the calendar `name`; without a name, UTC days.
 
     Raises ConfigError for a name that exchange_calendars does not know.
     """
@@ -210,7 +209,7 @@ def calendar(name: str | None) -> Calendar:
 def assert_calendar(name: str) -> None:
     """Raise ConfigError for a name that exchange_calendars does not know.
 
-    A market's own code is found among its modules, without loading it: that takes a second.
+    A market code is looked up among the package's files first. Importing it takes a second.
     """
     found = find_spec("exchange_calendars")
     folders = found.submodule_search_locations if found is not None else None
@@ -228,7 +227,7 @@ def assert_calendar(name: str) -> None:
 
 
 def _unknown(name: str) -> str:
-    return f'calendar = "{name[:40]}" is not known: use an ISO 10383 market code, such as "XNYS"'
+    return f'calendar = "{name[:40]}" is unknown: use an ISO 10383 market code, such as "XNYS"'
 
 
 def last_ended(days: Calendar, now: datetime) -> Session:
@@ -240,7 +239,7 @@ def last_ended(days: Calendar, now: datetime) -> Session:
 def window(days: Calendar, since: date, as_of: date) -> Window:
     """Return the window from `since` through the last session on or before `as_of`.
 
-    Raises ConfigError where that window is empty.
+    Raises ConfigError if the window is empty.
     """
     first, last = days.session_on_or_after(since), days.session(as_of)
     if last.end <= first.start:
@@ -252,9 +251,9 @@ def window(days: Calendar, since: date, as_of: date) -> Window:
 
 
 def to_utc(local: datetime, zone: ZoneInfo) -> datetime:
-    """Return the instant that a naive local time names: the one place where that is decided.
+    """Return the UTC instant of a naive local time. No other function converts local times.
 
-    Raises ValueError for a time that does not exist in `zone`, or that exists twice there.
+    Raises ValueError for a time that does not exist in `zone` or exists twice there.
     """
     if local.tzinfo is not None:
         raise ValueError(f"{local} already has a zone")
@@ -279,7 +278,7 @@ def _exchange_calendar(name: str, **bounds: str) -> ExchangeCalendar:
         return exchange_calendars.get_calendar(name, **bounds)
     except exchange_calendars.errors.InvalidCalendarName as error:
         raise ConfigError(_unknown(name)) from error
-    except (ValueError, NotImplementedError) as error:  # of some markets not all is known
+    except (ValueError, NotImplementedError) as error:  # some markets' calendars are incomplete
         if bounds and isinstance(error, ValueError):
             raise
         raise ConfigError(
@@ -289,14 +288,14 @@ def _exchange_calendar(name: str, **bounds: str) -> ExchangeCalendar:
 
 
 def _exchange_since(name: str, year: int) -> ExchangeCalendar:
-    """Return a calendar from the first day of a year on, or from the first that is known."""
+    """Return a calendar from the first date of a year on, or from its first known date."""
     earliest = _exchange_calendar(name).bound_min()
     known = FIRST if earliest is None else earliest.date()
     return _exchange_calendar(name, start=max(date(max(year, 1), 1, 1), known).isoformat())
 
 
 def _exchange_hours(name: str, year: int) -> ExchangeCalendar:
-    """Return a calendar from the year before `year` to the end of the next, as far as it knows."""
+    """Return a calendar from the year before `year` to the end of the next, if known so far."""
     start = f"{year - 1}-01-01"
     try:
         return _exchange_calendar(name, start=start, end=f"{year + 1}-12-31")
@@ -306,5 +305,5 @@ def _exchange_hours(name: str, year: int) -> ExchangeCalendar:
         return _exchange_calendar(name, start=start)
     except ValueError as error:
         raise ConfigError(
-            f'calendar = "{name}" is not known from {start} on: update exchange-calendars'
+            f'calendar = "{name}" is unknown from {start} on: update exchange-calendars'
         ) from error

@@ -1,4 +1,4 @@
-"""How far evidence reaches: the unbroken union of what fetches were served. Pure."""
+"""Coverage intervals: unions and intersections of the intervals that fetches were served. Pure."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 
 class Interval(NamedTuple):
-    """A half-open stretch of time, UTC, over which the evidence is certainly whole."""
+    """A half-open UTC interval over which the evidence is complete."""
 
     start: datetime
     end: datetime
 
 
 def reach(served: Iterable[Interval], start: datetime) -> datetime | None:
-    """Return the instant up to which `served` covers everything since `start`, without a gap.
+    """Return the instant up to which `served` covers all time since `start`, without a gap.
 
-    None where not even `start` is covered.
+    Return None if `start` is not covered.
     """
     end: datetime | None = None
     for interval in sorted(served):
@@ -29,10 +29,7 @@ def reach(served: Iterable[Interval], start: datetime) -> datetime | None:
 
 
 def unbroken(served: Iterable[Interval]) -> Interval | None:
-    """Return the last stretch that `served` covers without a gap: what is proven, and since when.
-
-    None where nothing was served.
-    """
+    """Return the last interval that `served` covers without a gap; None if it covers nothing."""
     last: Interval | None = None
     for interval in sorted(served):
         if interval.start >= interval.end:
@@ -44,13 +41,13 @@ def unbroken(served: Iterable[Interval]) -> Interval | None:
     return last
 
 
-def common(stretches: Iterable[Interval | None]) -> Interval | None:
-    """Return what all stretches have in common: None where they have nothing, or one is None."""
+def common(intervals: Iterable[Interval | None]) -> Interval | None:
+    """Return the intersection of intervals; None if it is empty or an interval is None."""
     start: datetime | None = None
     end: datetime | None = None
-    for stretch in stretches:
-        if stretch is None:
+    for interval in intervals:
+        if interval is None:
             return None
-        start = stretch.start if start is None else max(start, stretch.start)
-        end = stretch.end if end is None else min(end, stretch.end)
+        start = interval.start if start is None else max(start, interval.start)
+        end = interval.end if end is None else min(end, interval.end)
     return Interval(start, end) if start is not None and end is not None and start < end else None

@@ -1,4 +1,4 @@
-"""The limits on one bot's database: how much is read of it at most, and what its mapping uses."""
+"""The limits on reading one bot database and on running its mapping."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 MB = 1_000_000
 KB = 1_000
 LEAST_MEMORY_MB = 128
-"""What the smallest mapping needs of memory."""
+"""The memory that the smallest mapping needs, in MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,8 @@ class Limits:
     def __post_init__(self) -> None:
         for one in fields(self):
             if getattr(self, one.name) < 1:
-                raise ValueError(f"{one.name}: a limit is 1 or more")
+                raise ValueError(f"{one.name}: use 1 or more")
         if self.mapping_memory_mb < LEAST_MEMORY_MB:
-            raise ValueError(f"mapping_memory_mb: {LEAST_MEMORY_MB} or more, as DuckDB needs that")
+            raise ValueError(
+                f"mapping_memory_mb: use {LEAST_MEMORY_MB} or more, which DuckDB needs"
+            )

@@ -1,9 +1,9 @@
-"""Whether a bot is alive, by its heartbeat alone. Pure: the beat and the clock are passed in.
+"""Liveness: whether a bot is alive, by its heartbeat. Pure: beat and clock are passed in.
 
-A bot is alive while its main loop turns and its bars come. The loop has `ALLOWED` periods to raise
-`seq`, so that whoever looks eight times a period has noticed within two. Bars are counted in the
-time that the market was open, whatever the clock did meanwhile: a bar that began, the one after it,
-and a quarter of one for the venue to send it.
+A bot is alive while its main loop turns and its bars arrive. The loop has `ALLOWED` periods to
+raise `seq`, so that a watch with eight looks a period notices a stop within two periods. Bars count
+only open market time. They may be late by `ALLOWED_BARS`: the bar that began, the bar after it, and
+a quarter of a bar for the venue to send it.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import Literal, NamedTuple
 from recon.core.calendars import Hours
 
 ALLOWED = 1.75
-"""Periods without a rise of `seq` that are no trouble yet."""
+"""The periods that `seq` may stay the same."""
 
 ALLOWED_BARS = 2.25
-"""Bars without a newer `last_bar_at` that are no trouble yet, beside two periods."""
+"""The bars that `last_bar_at` may stay the same, in addition to two periods."""
 
 LOOKS_A_PERIOD = 8
 SKEW = timedelta(seconds=5)
-"""How far a bot's clock may be off; further is an alarm of its own."""
+"""The largest difference of a bot's clock. A larger difference is an incident."""
 
 LONGEST_BAR_S = 24 * 3600
-"""What a bar is taken for where the configuration does not say."""
+"""The length of a bar if the configuration does not give it."""
 
 Kind = Literal["missing", "unreadable", "frozen", "stuck", "regressed", "clock_ahead", "no_bars"]
 
 
 class Beat(NamedTuple):
-    """One beat: times are UTC. `last_bar_at` is None where the bot does not say."""
+    """One beat, with UTC times. `last_bar_at` is None if the beat has none."""
 
     bot: str
     seq: int
@@ -40,7 +40,7 @@ class Beat(NamedTuple):
 
 
 class NoBeat(NamedTuple):
-    """Why there is no beat to judge by: there is none, or what there is cannot be read."""
+    """The reason why there is no beat: it is missing or unreadable."""
 
     is_missing: bool
     why: str
@@ -51,7 +51,7 @@ Reading = Beat | NoBeat
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """How often a bot beats, how long its bars are by the clock, and when they come."""
+    """The period of a bot's beats, the length of its bars by the clock, and the market's hours."""
 
     period_s: float
     bar_s: float | None
@@ -59,17 +59,17 @@ class Rhythm:
 
     @property
     def allowed(self) -> timedelta:
-        """How long `seq` may stay as it is."""
+        """The time that `seq` may stay the same."""
         return timedelta(seconds=ALLOWED * self.period_s)
 
 
 class Known(NamedTuple):
-    """What was seen of a bot so far. All times are UTC.
+    """The state of a bot's heartbeat so far. All times are UTC.
 
-    `risen_at` is the time of the first beat with the present `seq`; of a bot that never beat, when
-    it was first looked for. After a step back it is the old one until `seq` rises again, which
-    `is_back` waits for. `bar_at` is the last bar, or, where `names_bar` is False, the first beat
-    without one.
+    `risen_at` is the time of the first beat with the present `seq`. For a bot without any beat it
+    is the time of the first look. After a step back, `is_back` is True and `risen_at` stays until
+    `seq` rises again. `bar_at` is the last bar or, if `names_bar` is False, the first beat without
+    a bar.
     """
 
     risen_at: datetime
@@ -81,7 +81,7 @@ class Known(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """What is wrong with a bot, and the evidence in words."""
+    """An incident of a bot: its kind, and the reason in words."""
 
     kind: Kind
     why: str
@@ -90,9 +90,9 @@ class Trouble(NamedTuple):
 def judge(
     reading: Reading, known: Known | None, rhythm: Rhythm, now: datetime
 ) -> tuple[Known, Trouble | None]:
-    """Return what is known of a bot after a look at its heartbeat, and what is wrong, if anything.
+    """Return the state of a bot after one reading of its heartbeat, and an incident if any.
 
-    What cannot be read is not trusted, and not held against the bot before its time is up.
+    An unreadable or missing beat changes nothing until the allowed time has passed.
     """
     if isinstance(reading, NoBeat):
         known = known or Known(risen_at=now)
@@ -107,7 +107,7 @@ def judge(
 
 
 def _follow(beat: Beat, known: Known | None) -> Known:
-    """Return what is known after a beat that is not ahead of time."""
+    """Return the state after a beat whose clock is not ahead."""
     if known is None or known.seq is None or known.at is None:
         risen_at, is_back = beat.at, False
     elif beat.seq < known.seq or beat.at < known.at - SKEW:
@@ -127,11 +127,12 @@ def _ahead(beat: Beat, rhythm: Rhythm, now: datetime) -> Trouble | None:
     bar = timedelta(seconds=rhythm.bar_s or LONGEST_BAR_S)
     for name, at, limit in (
         ("at", beat.at, now + SKEW),
-        ("last_bar_at", beat.last_bar_at, now + SKEW + bar),  # some name a bar by its end
+        ("last_bar_at", beat.last_bar_at, now + SKEW + bar),  # some bots name a bar by its end
     ):
         if at is not None and at > limit:
             return Trouble(
-                "clock_ahead", f"its {name} is {_shown(at)}, and now it is {_shown(now)}"
+                "clock_ahead",
+                f"its {name} is {_shown(at)}, ahead of this machine's clock, {_shown(now)}",
             )
     return None
 
@@ -140,13 +141,13 @@ def _loop_trouble(
     after: Known, before: Known | None, rhythm: Rhythm, now: datetime
 ) -> Trouble | None:
     if after.at is None:
-        raise AssertionError("a beat was followed")
+        raise AssertionError("a followed beat has a time")
     if after.is_back:
         came = "" if before is None or before.is_back else f" from {before.seq}"
         return Trouble(
             "regressed",
-            f"its seq or time went back{came}, to seq {after.seq} of {_shown(after.at)}: a file "
-            "that was restored, a second bot that writes it, or a bot that counts anew",
+            f"its seq or time went back{came}, to seq {after.seq} of {_shown(after.at)}: the "
+            "file was restored, a second bot writes it, or the bot started to count again",
         )
     if now - after.risen_at <= rhythm.allowed:
         return None
@@ -164,18 +165,18 @@ def _bar_trouble(after: Known, rhythm: Rhythm, now: datetime) -> Trouble | None:
     waited_s = rhythm.hours.open_s(after.bar_at, now)
     if waited_s <= ALLOWED_BARS * bar_s + 2 * rhythm.period_s:
         return None
-    what = "its last bar is of" if after.names_bar else "it has named no last_bar_at since"
+    bar = "its last bar is of" if after.names_bar else "it has reported no last_bar_at since"
     return Trouble(
         "no_bars",
-        f"its main loop turns, but {what} {_shown(after.bar_at)}: {_span(waited_s)} of open market "
+        f"its main loop turns, but {bar} {_shown(after.bar_at)}: {_span(waited_s)} of open market "
         f"ago, with bars of {_span(bar_s)}",
     )
 
 
 def _since(known: Known, now: datetime) -> str:
-    what = "looked for" if known.seq is None else f"seq {known.seq}"
+    state = "looked for" if known.seq is None else f"seq {known.seq}"
     waited_s = (now - known.risen_at).total_seconds()
-    return f"since {_shown(known.risen_at)} ({what}), {_span(waited_s)} ago"
+    return f"since {_shown(known.risen_at)} ({state}), {_span(waited_s)} ago"
 
 
 def _shown(at: datetime) -> str:

@@ -1,7 +1,7 @@
-"""Exact numbers: text becomes Decimal, and Decimal text, through these few functions.
+"""Exact numbers: conversions between Decimal, units and text.
 
-Money and quantities are kept in units of 10^-18 (`UNIT`). Nothing here rounds without saying so,
-and a result that would lose digits raises.
+Money and quantities are stored in units of 10^-18. Only `rounded`, `percentage` and `quotient`
+round. All other functions raise if a result would lose digits.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, Inexact, 
 PLACES = 18
 SCALE = 1_000_000_000_000_000_000
 EXACT = Context(prec=120, traps=[Inexact, InvalidOperation, DivisionByZero])
-"""The context in which money is added and multiplied: a lost digit raises `decimal.Inexact`.
+"""The context for sums and products of money: a lost digit raises `decimal.Inexact`.
 
-The operators (+, abs, unary minus) round to 28 digits in silence: money goes through this context,
-or `copy_abs` and `copy_negate`.
+The operators (+, abs, unary minus) silently round to 28 digits. So use this context for money, or
+`copy_abs` and `copy_negate`.
 """
 
 _ROUNDING = Context(prec=120, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, DivisionByZero])
 
 
 def to_units(value: Decimal, scale: int = SCALE) -> int:
-    """Return `value` as a whole number of units of 1/scale. Raises ValueError if it is not one."""
+    """Return `value` as a whole number of units of 1/scale. Raises ValueError for a fraction."""
     numerator, denominator = value.as_integer_ratio()
     units, rest = divmod(numerator * scale, denominator)
     if rest:
@@ -35,7 +35,7 @@ def from_units(units: int, places: int = PLACES) -> Decimal:
 
 
 def text(value: Decimal) -> str:
-    """Return `value` as a document shows it: plain, at least two decimal places, zero as "0"."""
+    """Return `value` as plain decimal text with at least two places; zero as "0"."""
     if not value:
         return "0"
     plain = f"{value:f}"
@@ -44,12 +44,12 @@ def text(value: Decimal) -> str:
 
 
 def rounded(value: Decimal, places: int = 2) -> Decimal:
-    """Return `value` to `places` decimal places, half to even: for figures that people read."""
+    """Return `value` rounded to `places` decimal places, half to even, for people to read."""
     return value.quantize(Decimal(1).scaleb(-places), context=_ROUNDING)
 
 
 def percentage(part: Decimal, whole: Decimal) -> Decimal | None:
-    """Return 100 · |part| / |whole| to two places, or None where `whole` is 0."""
+    """Return 100 · |part| / |whole| to two places; None if `whole` is 0."""
     if not whole:
         return None
     share = _ROUNDING.divide(_ROUNDING.scaleb(part.copy_abs(), 2), whole.copy_abs())

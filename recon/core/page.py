@@ -9,7 +9,7 @@ from recon.core.records import Severity
 from recon.outside_text import shown
 
 MAX_BODY = 3500
-"""Characters of a body. With the incident's key it fits Telegram's 4,096, the smallest limit."""
+"""The most characters of a body. With the incident's key it fits Telegram's limit of 4,096."""
 FAILED = "run-failed"
 """The key of the incident of runs that fail."""
 

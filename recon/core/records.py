@@ -1,4 +1,4 @@
-"""The words of the contract as types: records, coverage, windows, statuses. No I/O, no clock."""
+"""The contract's types: records, coverage, windows and statuses. No I/O, no clock."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any, Literal, NamedTuple
 from recon.outside_text import redact, redact_data
 
 CoverageStatus = Literal["complete", "partial", "failed"]
-"""How much of what was asked for was served. Only `complete` may end as "agreed"."""
+"""How much of the requested evidence was served. Only `complete` can lead to "agreed"."""
 
 Evidence = Literal[
     "fills", "ledger", "positions", "balances", "instruments", "rates", "bot_database", "orders"
 ]
-"""What a coverage statement speaks of. The first three are shown in the document."""
+"""The kinds of evidence. The document shows the coverage of the first three."""
 
 Clock = Callable[[], datetime]
-"""Gives the time now, in UTC: passed in, so that nothing here asks a clock of its own."""
+"""Returns the present time in UTC. Callers pass it in, so that tests can control time."""
 
 AccountStatus = Literal["proven", "unproven", "failed"]
 BotStatus = Literal["agreed", "diverged", "unproven"]
 ProofStatus = Literal["closed", "broken", "absent"]
 BreakStatus = Literal["open", "acknowledged", "resolved", "cleared"]
-"""The first two stand; `resolved` is a person's word, `cleared` the evidence's."""
+"""The first two stand. A person resolves a break; new evidence clears it."""
 
 Cause = Literal[
     "fee_missing", "fee_rate_guessed", "fee_currency_value", "funding_missing", "funding_misplaced",
@@ -34,7 +34,7 @@ Cause = Literal[
 ]  # fmt: skip
 Method = Literal["average", "fifo"]
 Span = Literal["window", "session"]
-"""What a bot is judged over: the window, and its last session, the as-of session."""
+"""The spans over which a bot is judged: the window, and its last session (the as-of session)."""
 Severity = Literal["minor", "major", "critical"]
 
 
@@ -45,9 +45,9 @@ class Record(NamedTuple):
     (venue, account, kind), and `payload` is one JSON object whose leaves are as the source wrote
     them; numbers are JSON strings, never JSON numbers, so that no digit can be lost.
 
-    `at` (UTC) is about when it happened, where it is one of a growing number of things that happen
-    once: a night reads such a record when it is new or has changed, and not again. Without a time
-    it says how something stands now, and every night reads it: what has no readable time, too.
+    `at` (UTC) is the approximate time of an event. A run stages such a record only when it is new
+    or has changed. A record without a time describes the present state, or has no readable time,
+    and every run stages it.
     """
 
     kind: str
@@ -58,11 +58,11 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Many records of one kind at once, exactly as their source gave them.
+    """Many records of one kind, exactly as their source gave them.
 
     `batches` is a `pyarrow.Table` whose columns are all utf8. The first, `id`, is each record's id;
     the others are its fields, as the source names and orders them (one of them may be called `id`,
-    too: tell them apart by place), and null where the source has null.
+    too: use their positions), and null where the source has null.
     """
 
     kind: str
@@ -71,14 +71,14 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """What one fetch asked for and what it was served: the end of every fetch, good or bad.
+    """The interval that one fetch requested and the interval that it got, successful or not.
 
-    `served_from` and `served_to` (UTC, half-open) bound the evidence that is certainly whole; they
-    are meaningful only where status is `complete` or `partial`. A *snapshot* states the whole of
-    its kinds as they stood at `served_to`: a record of such a kind that is not among the fetch's
-    records is gone. `reason` is for a person: why not complete, and what to do. `first_id` and
-    `last_id` are those of the oldest and the newest record, `retries` the requests that had to be
-    made again, and `skew_ms` how far this machine's clock ran ahead of the source's, where it says.
+    `served_from` and `served_to` (UTC, half-open) bound the complete evidence. They have a meaning
+    only if the status is `complete` or `partial`. A *snapshot* has all records of its kinds at
+    `served_to`: a record of such a kind that the fetch did not return is gone. `reason` tells a
+    person why the coverage is not complete, and what to do. `first_id` and `last_id` are the ids of
+    the oldest and the newest record. `retries` counts repeated requests. `skew_ms` is how far this
+    machine's clock ran ahead of the source's, if the source gives its time.
     """
 
     evidence: Evidence
@@ -102,16 +102,16 @@ class Coverage:
             if at.tzinfo is not UTC:
                 raise ValueError(f"coverage times are UTC: {at!r}")
         if self.status != "complete" and not self.reason:
-            raise ValueError("coverage that is not complete says why")
+            raise ValueError("coverage that is not complete needs a reason")
         object.__setattr__(self, "reason", redact(self.reason))
         for name in ("first_id", "last_id"):
             object.__setattr__(self, name, redact_data(getattr(self, name)))
 
 
 class EvidenceSpec(NamedTuple):
-    """One kind of evidence that a source speaks of in every fetch, well or not.
+    """One kind of evidence whose coverage a source reports in every fetch.
 
-    A snapshot states how things stood at one instant; other evidence covers a stretch of time.
+    A snapshot has the state at one instant. Other evidence covers an interval.
     """
 
     evidence: Evidence
@@ -120,12 +120,12 @@ class EvidenceSpec(NamedTuple):
 
     @property
     def is_of_the_past(self) -> bool:
-        """Whether it speaks of what happened over time, and not of what there is now."""
+        """Whether it covers events in an interval, and not the present state."""
         return not self.is_snapshot and self.evidence in {"fills", "ledger", "positions", "orders"}
 
     @property
     def is_for_attribution(self) -> bool:
-        """Whether it only says whose fills are: an account is proven without it."""
+        """Whether it only attributes fills: an account can be proven without it."""
         return self.evidence == "orders"
 
 
@@ -140,7 +140,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From the session of the account's `since` through the as-of session."""
+    """The sessions from the account's `since` through the as-of session."""
 
     first: Session
     last: Session
@@ -158,7 +158,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class CheckItem:
-    """One thing that `recon check` looked at, and what to do where it is not well."""
+    """One check of `recon check`, with a remedy if it failed."""
 
     subject: str
     detail: str
@@ -174,9 +174,9 @@ class CheckItem:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a venue lists: instruments, by the venue's names, and currencies.
+    """The instruments, by the venue's names, and the currencies that a venue lists.
 
-    `kinds` says which kinds of instruments were asked for, where the account names them.
+    `kinds` has the requested kinds of instruments, if the account's configuration names them.
     """
 
     instruments: frozenset[str]

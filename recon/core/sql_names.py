@@ -1,4 +1,4 @@
-"""Names in SQL: quoted, always, whatever somebody called a table."""
+"""Quoted names in SQL. Any name is safe, because it is always quoted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judgement: tolerance, status, exit code. Pure."""
+"""Tolerance, severity, statuses and exit codes. Pure."""
 
 from __future__ import annotations
 
@@ -12,36 +12,36 @@ from recon.errors import ExitCode
 
 SEVERITIES: tuple[Severity, ...] = ("minor", "major", "critical")
 MAJOR_FROM = 10
-"""How many times the bound a difference is beyond which it is no minor one."""
+"""A divergence larger than this many times the bound is major."""
 PATIENCE_SESSIONS = 5
-"""Sessions, a trading week, after each of which a break is one step graver."""
+"""The sessions (a trading week) after which a break becomes one step graver."""
 
 
 class Tolerance(NamedTuple):
-    """How far claim and truth may lie apart: the larger of a share of truth and an amount."""
+    """The tolerated divergence: the larger of a share of the broker PnL and an amount."""
 
     pct: Decimal
     absolute: Decimal
 
-    def bound(self, truth: Decimal) -> Decimal:
-        """Return the largest difference from `truth` that is not yet a divergence."""
-        share = EXACT.scaleb(EXACT.multiply(self.pct, truth.copy_abs()), -2)
+    def bound(self, broker: Decimal) -> Decimal:
+        """Return the largest |claimed − `broker`| with which a bot still agrees."""
+        share = EXACT.scaleb(EXACT.multiply(self.pct, broker.copy_abs()), -2)
         return max(share, self.absolute)
 
 
-def diverges(amount: Decimal, truth: Decimal, tolerance: Tolerance) -> bool:
-    """Return whether claim − truth = `amount` is too much. Exactly at the bound it is not."""
-    return amount.copy_abs() > tolerance.bound(truth)
+def diverges(divergence: Decimal, broker: Decimal, tolerance: Tolerance) -> bool:
+    """Return whether |`divergence`| exceeds the tolerance. Exactly at the bound it does not."""
+    return divergence.copy_abs() > tolerance.bound(broker)
 
 
-def severity(amount: Decimal, truth: Decimal, bound: Decimal, age_sessions: int) -> Severity:
-    """Return how grave a difference is, by its size; a step graver for each week that it stands.
+def severity(divergence: Decimal, broker: Decimal, bound: Decimal, age_sessions: int) -> Severity:
+    """Return the severity of a divergence: by its size, and one step graver for each week of age.
 
-    Beyond ten times the bound it is major; if it is more than the truth itself as well, critical.
+    It is major beyond ten times the bound, and critical if it also exceeds the broker PnL.
     """
-    size = amount.copy_abs()
+    size = divergence.copy_abs()
     is_large = size > EXACT.multiply(bound, Decimal(MAJOR_FROM))
-    step = is_large + (is_large and size > truth.copy_abs()) + age_sessions // PATIENCE_SESSIONS
+    step = is_large + (is_large and size > broker.copy_abs()) + age_sessions // PATIENCE_SESSIONS
     return SEVERITIES[min(step, len(SEVERITIES) - 1)]
 
 
@@ -52,7 +52,7 @@ def account_status(
     is_reached: bool,
     open_reasons: int,
 ) -> AccountStatus:
-    """Return `proven` only where all evidence is whole, no proof is broken and nothing is open."""
+    """Return `proven` only if all evidence is complete, no proof broken and no reason open."""
     if not is_reached:
         return "failed"
     is_whole = all(status == "complete" for status in coverage)
@@ -66,22 +66,22 @@ def bot_status(
     *,
     is_proven: bool,
 ) -> BotStatus:
-    """Judge one bot by its (amount, truth) over each span. What is unknown never agrees.
+    """Return a bot's status from its (divergence, broker PnL) over each span. Unknown never agrees.
 
-    `is_proven` says that the evidence of everything that the bot trades is whole and closes.
+    `is_proven` says that the evidence of all its instruments is complete and every proof closes.
     """
     known: list[tuple[Decimal, Decimal]] = []
-    for amount, truth in spans:
-        if amount is None or truth is None:
+    for divergence, broker in spans:
+        if divergence is None or broker is None:
             return "unproven"
-        known.append((amount, truth))
+        known.append((divergence, broker))
     if not is_proven:
         return "unproven"
     return "diverged" if any(diverges(a, t, tolerance) for a, t in known) else "agreed"
 
 
 def run_status(accounts: Iterable[AccountStatus], bots: Iterable[BotStatus]) -> BotStatus:
-    """Return the worst: diverged, then unproven, then agreed."""
+    """Return the worst status: diverged, then unproven, then agreed."""
     of_bots = set(bots)
     if "diverged" in of_bots:
         return "diverged"

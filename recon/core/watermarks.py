@@ -1,13 +1,12 @@
-"""Watermarks: which rows of a bot's tables may be other ones than when they were last read.
+"""Watermarks: the rows of a bot's tables that may have changed since the last reading.
 
-A mapping says so in the comments of its queries:
+A mapping declares them in the comments of its queries:
 
     -- watermark: trades(close_date) text    when a row was last written; text, epoch_s, epoch_ms
     -- unit: trades(id) orders(ft_trade_id)  rows that belong together: read and mapped as one
 
-A unit is read as a whole when any of its rows may have changed, and what the mapping says of it
-follows from its rows alone. What a query adds up over several units (`positions.sql`) it takes from
-rows that are read every time.
+A unit is read whole if any of its rows may have changed. Its mapped rows depend on its own rows
+alone. A query that adds up several units (`positions.sql`) uses tables that are read every time.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from recon.errors import ConfigError
 from recon.outside_text import quoted_value
 
 Form = Literal["text", "epoch_s", "epoch_ms"]
-"""How a time is written: YYYY-MM-DD HH:MM:SS (UTC, or with an offset), or a number since 1970."""
+"""The form of a time: YYYY-MM-DD HH:MM:SS (UTC or with an offset), or a number since 1970."""
 
 _LINE = re.compile(r"^--\s*(watermark|unit):(.*)$", re.MULTILINE)
 _WATERMARK = re.compile(rf"\s*(\w+)\s*\(\s*(\w+)\s*\)\s*({'|'.join(get_args(Form))})\s*;?\s*")
@@ -38,7 +37,7 @@ _SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """The column that says when a row of a table was written last; null where it is still open."""
+    """The column with the time when a row was last written; null while the row is open."""
 
     table: str
     column: str
@@ -46,14 +45,14 @@ class Watermark:
 
 
 Unit = Mapping[str, str]
-"""The column of each of its tables that says, by the same value, which rows belong together."""
+"""The column of each table of a unit. Rows with the same value belong together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """The tables, in lower case, of which not every row is read every night, and which rows are.
+    """The tables (in lower case) that a run may read in part, and the rows that it then reads.
 
-    A table that has no watermark and is in no unit is read whole.
+    A table without a watermark and outside all units is read whole.
     """
 
     columns: Mapping[str, Watermark]
@@ -66,16 +65,16 @@ class Watermarks:
 
     @property
     def is_in_units(self) -> bool:
-        """Whether all that is read in part is read in units: then it can be mapped by itself."""
+        """Whether every table read in part is in a unit: then the part can be mapped separately."""
         return bool(self.columns) and self.columns.keys() <= set().union(*self.units)
 
     def unit_of(self, table: str) -> Unit:
-        """Return the unit of a table: empty where it is in none."""
+        """Return the unit of a table; an empty unit if it is in none."""
         return next((unit for unit in self.units if table in unit), {})
 
     @property
     def requires(self) -> Mapping[str, frozenset[str]]:
-        """The columns that are asked, by table."""
+        """The columns that reading by watermark needs, by table."""
         needed: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
         for mark in self.columns.values():
             needed[mark.table] |= {mark.column}
@@ -86,10 +85,11 @@ class Watermarks:
 
 @dataclass(frozen=True, slots=True)
 class Above:
-    """How books are read above their watermarks.
+    """How a bot database is read above its watermarks.
 
-    A window that starts after `beginning` (UTC) asks for what may have changed since it starts, one
-    that starts there for everything. `watermarks` gives those of tables with these columns.
+    A window that starts after `beginning` (UTC) requests the rows that may have changed since its
+    start. A window that starts at `beginning` requests all rows. `watermarks` returns the
+    watermarks of tables with the given columns.
     """
 
     beginning: datetime
@@ -97,10 +97,10 @@ class Above:
 
 
 def read_watermarks(texts: Mapping[Path, str]) -> Watermarks:
-    """Read the lines of a mapping's queries. The same line in two files is one.
+    """Return the watermarks and units in the queries of a mapping. Equal lines count once.
 
-    Raises ConfigError for a line that says nothing, for two that contradict each other, and for a
-    unit that has no watermark.
+    Raises ConfigError for an invalid line, for contradicting lines, and for a unit without a
+    watermark.
     """
     marks: set[Watermark] = set()
     units: set[tuple[tuple[str, str], ...]] = set()
@@ -116,19 +116,19 @@ def read_watermarks(texts: Mapping[Path, str]) -> Watermarks:
             else:
                 units.add(tuple(sorted(_MEMBER.findall(line.lower()))))
     named = ", ".join(map(str, texts))
-    _refuse_two(named, "watermark", [one.table for one in marks])
-    _refuse_two(named, "unit", [table for unit in units for table, _ in unit])
+    _refuse_duplicates(named, "watermark", [one.table for one in marks])
+    _refuse_duplicates(named, "unit", [table for unit in units for table, _ in unit])
     found = Watermarks({one.table: one for one in marks}, [dict(unit) for unit in sorted(units)])
     for unit in found.units:
         if not unit.keys() & found.columns.keys():
             raise ConfigError(
-                f"{named}: no table of the unit {', '.join(unit)} has a `-- watermark:`: give one "
-                "of them one, or let them be read whole"
+                f"{named}: no table of the unit {', '.join(unit)} has a `-- watermark:` line: "
+                "add the line, or remove the unit"
             )
     return found
 
 
-def _refuse_two(named: str, what: str, tables: Iterable[str]) -> None:
+def _refuse_duplicates(named: str, word: str, tables: Iterable[str]) -> None:
     for table, count in Counter(tables).items():
         if count > 1:
-            raise ConfigError(f"{named}: table {table} has {count} lines that name a {what}: one")
+            raise ConfigError(f"{named}: table {table} has {count} `-- {word}:` lines: keep one")

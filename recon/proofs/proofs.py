@@ -1,4 +1,4 @@
-"""The closing proofs of one account, as its document shows them: what closes, and what does not."""
+"""The closing proofs of one account: the status of each, its differences and the reasons."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from recon.core.records import CoverageStatus, Evidence, ProofStatus
 from recon.warehouse.database import Warehouse
 
 COMPARED = {"broker_pnl": "broker_pnl", "cash": "flex_cash", "equity": "equity"}
-"""The proofs of which a query gives all that it compared: no row is no evidence."""
+"""The proofs whose query returns every comparison, by name. No row means no evidence."""
 OF_INSTRUMENTS = ("broker_pnl",)
-"""The proofs of `COMPARED` whose rows are named by instrument; the others are by currency."""
+"""The proofs in `COMPARED` with one row for each instrument. The others have one by currency."""
 MAX_REASONS = 8
-"""Reasons of one kind that are spelt out; the rest are counted."""
+"""The most reasons of one kind that are written out. The rest are counted."""
 
 
 class Proofs(NamedTuple):
-    """What closes of an account, and what does not.
+    """The proofs of an account: status by proof, differences by proof and name, and reasons.
 
-    `differences` are by proof and name. `reasons` and `is_sound` leave out what an instrument's own
-    finding explains: `is_sound` says that nothing else is broken. `reasons` leave out, too, what a
-    record that cannot be read explains, and what no evidence of the other side was fetched for.
+    `reasons` and `is_sound` omit differences that a finding on the instrument explains. `is_sound`
+    says that no other proof is broken. `reasons` also omit differences that an unreadable record
+    explains, and differences without evidence of the other side.
     """
 
     status: dict[str, ProofStatus]
@@ -36,7 +36,7 @@ class Proofs(NamedTuple):
 def prove(
     warehouse: Warehouse, account: Account, coverage: Mapping[Evidence, CoverageStatus]
 ) -> Proofs:
-    """Return the closing proofs of an account."""
+    """Return the closing proofs of an account, given the coverage of its evidence."""
     has_fills, has_ledger = has_each(coverage, "fills"), has_each(coverage, "ledger")
     compared = {
         "positions": _positions(warehouse, account),
@@ -65,9 +65,9 @@ def prove(
         for name, rows in compared.items()
         if rows
     }
-    explained = _found(warehouse, account)
-    unexplained = {
-        name: [row for row in rows if row["instrument"] not in explained]
+    with_finding = _instruments_with_finding(warehouse, account)
+    without_finding = {
+        name: [row for row in rows if row["instrument"] not in with_finding]
         for name, rows in compared.items()
     }
     causes = warehouse.rows(
@@ -75,21 +75,21 @@ def prove(
     )
     reasons = [
         line
-        for name, rows in unexplained.items()
+        for name, rows in without_finding.items()
         if status.get(name) != "absent"
         for line in listed(
-            f"{name}: {_told(row)}"
+            f"{name}: {_difference_line(row)}"
             for row in rows
             if (has_fills or name != "cash" or row["instrument"] is None)
             and not any(_explains(cause, name, row) for cause in causes)
         )
     ]
-    is_sound = all(unexplained[name] == [] for name in status if status[name] == "broken")
+    is_sound = all(without_finding[name] == [] for name in status if status[name] == "broken")
     return Proofs(status, differences, reasons, is_sound)
 
 
-def _found(warehouse: Warehouse, account: Account) -> set[str]:
-    """Return the instruments of which a finding already says why they are not proven."""
+def _instruments_with_finding(warehouse: Warehouse, account: Account) -> set[str]:
+    """Return the instruments that a finding makes unproven."""
     rows = warehouse.rows(
         "select instrument from proofs.findings where account = ? and instrument is not null",
         [account.id],
@@ -98,7 +98,7 @@ def _found(warehouse: Warehouse, account: Account) -> set[str]:
 
 
 def _explains(cause: Mapping[str, Any], proof: str, row: Mapping[str, Any]) -> bool:
-    """Return whether a record that is named already accounts for a difference of a proof."""
+    """Return whether an unreadable record, named elsewhere, explains a difference of a proof."""
     currency = None if row["instrument"] == row["name"] else row["name"]
     return (
         cause["proof"] == proof
@@ -108,34 +108,34 @@ def _explains(cause: Mapping[str, Any], proof: str, row: Mapping[str, Any]) -> b
 
 
 def _positions(warehouse: Warehouse, account: Account) -> list[dict[str, Any]]:
-    """Return the instruments whose fills do not add up to the statement."""
+    """Return the instruments whose fills do not add up to the statement's position."""
     rows = warehouse.rows(
         "select instrument as name, instrument, filled_qty, statement_qty, difference "
         "from proofs.positions where account = ? order by 1",
         [account.id],
     )
-    return [row | {"place": _place(row, account)} for row in rows]
+    return [row | {"place": _position_explanation(row, account)} for row in rows]
 
 
-def _place(row: Mapping[str, Any], account: Account) -> str:
-    """Say how the fills of an instrument differ from the statement, and what to do."""
+def _position_explanation(row: Mapping[str, Any], account: Account) -> str:
+    """Return how the fills of an instrument differ from the statement, and what to do."""
     if row["filled_qty"] == row["statement_qty"]:
-        return "the statement has a position that was closed, and there is no fill of it"
+        return "the statement has a closed position without a fill: a fill is missing, run again"
     return (
         f"the fills add up to {text(row['filled_qty'])}, the statement says "
         f"{text(row['statement_qty'])}: a fill is missing or doubled, or the position is older "
-        f"than since = {account.since} (set `since` to a day when it was flat, or name what was "
-        "held then in [[accounts.opening]])"
+        f"than since = {account.since} (set `since` to a date when it was flat, or name the "
+        "position held then in [[accounts.opening]])"
     )
 
 
 def has_each(coverage: Mapping[Evidence, CoverageStatus], *evidence: Evidence) -> bool:
-    """Return whether there is any of each kind of evidence at all."""
+    """Return whether there is some evidence of each kind."""
     return all(coverage.get(name, "failed") != "failed" for name in evidence)
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    """Say what does not close, and by how much."""
+def _difference_line(row: Mapping[str, Any]) -> str:
+    """Return a line with the name, the explanation and the amount of a difference."""
     if row["difference"] is None:
         return f"{row['name']}: {row['place']}"
     return f"{row['name']}: {row['place']} ({text(row['difference'])})"
@@ -148,7 +148,7 @@ def _proof(rows: Sequence[object], has_evidence: bool) -> ProofStatus:
 
 
 def listed(reasons: Iterable[str]) -> list[str]:
-    """Return the first few reasons, and how many more there are."""
+    """Return the first `MAX_REASONS` reasons, and a line with the number of the others."""
     every = list(reasons)
     rest = len(every) - MAX_REASONS
-    return every if rest <= 0 else [*every[:MAX_REASONS], f"… and {rest} more like it"]
+    return every if rest <= 0 else [*every[:MAX_REASONS], f"… and {rest} more"]

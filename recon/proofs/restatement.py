@@ -1,4 +1,4 @@
-"""Restatement: which sessions are told otherwise than an earlier night told them, and why."""
+"""Restatements: sessions whose reported figures changed after new evidence, with reasons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recon.core.numbers import EXACT, text
 from recon.warehouse.database import Warehouse
 
 MOST_REASONS = 3
-"""Reasons for one session that are spelt out; the rest are counted."""
+"""The most reasons for one session that are written out. The rest are counted."""
 NOUNS = {
     "fills": "fill",
     "fee": "fee",
@@ -23,10 +23,11 @@ NOUNS = {
 
 
 def restated(warehouse: Warehouse, accounts: Collection[str]) -> list[dict[str, Any]]:
-    """Return the sessions of these accounts of which something else was told before.
+    """Return the restated sessions of these accounts: their figures differ from the last report.
 
-    One entry an owner and session, the oldest first: of the account itself (`bot` null), and bots.
-    `from`, `to` and `moved` are net, decimal text in the account's currency, null where unknown.
+    There is one entry for each owner and session, the oldest first. The owner is a bot or the
+    account itself (`bot` null). `from`, `to` and `moved` are net, decimal text in the account's
+    currency, null where unknown.
     """
     rows = warehouse.rows(
         "from restated.sessions where scope = 'account' or bot is not null "
@@ -38,8 +39,8 @@ def restated(warehouse: Warehouse, accounts: Collection[str]) -> list[dict[str, 
             "account": row["account"],
             "bot": row["bot"],
             "session": row["session_date"].isoformat(),
-            "from": _shown(row["net_before"]),
-            "to": _shown(row["net"]),
+            "from": _text_or_none(row["net_before"]),
+            "to": _text_or_none(row["net"]),
             "moved": _moved(row),
             "reason": _reasons(row["account"], row["session_date"], reasons),
         }
@@ -55,17 +56,17 @@ def _moved(row: Mapping[str, Any]) -> str | None:
 
 
 def _reasons(account: str, session: date, reasons: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return what came, changed or went tonight, in the session or before it."""
+    """Return the records that this run added, changed or removed, up to the session."""
     found = [
         f"{row['n']} {_noun(row['what'], row['n'])} of {row['instrument'] or 'the account'}, "
-        f"session {row['session_date']}, came, changed or went"
+        f"session {row['session_date']}: added, changed or removed"
         for row in reasons
         if row["account"] == account and row["session_date"] <= session
     ]
     rest = len(found) - MOST_REASONS
     if not found:
-        return ["worked out anew: other settings, another release, or evidence of earlier nights"]
-    return found if rest <= 0 else [*found[:MOST_REASONS], f"… and {rest} more like it"]
+        return ["computed again: other settings, another release, or evidence of earlier runs"]
+    return found if rest <= 0 else [*found[:MOST_REASONS], f"… and {rest} more"]
 
 
 def _noun(what: str, count: int) -> str:
@@ -75,5 +76,5 @@ def _noun(what: str, count: int) -> str:
     return noun.removesuffix("y") + "ies" if noun.endswith("y") else f"{noun}s"
 
 
-def _shown(value: Decimal | None) -> str | None:
+def _text_or_none(value: Decimal | None) -> str | None:
     return None if value is None else text(value)

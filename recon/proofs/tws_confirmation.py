@@ -1,4 +1,4 @@
-"""What a Flex statement says to what TWS said: provisional, confirmed, or contradicted."""
+"""Confirmation of a TWS account by Flex statements: provisional, confirmed or contradicted."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from recon.core.records import CoverageStatus, Evidence, ProofStatus
 from recon.warehouse.database import Warehouse
 
 UNCONFIRMED = (
-    "provisional: TWS alone says so, and nothing confirms it: name the ibkr-flex account of the "
-    "same IBKR account as confirmed_by"
+    "provisional: TWS is the only source, and no statement confirms it: set confirmed_by to the "
+    "ibkr-flex account of the same IBKR account"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """How far an account's statements bear out what TWS told of it, and why not further.
+    """How far the statements of an account confirm the evidence from TWS, with reasons.
 
-    `vouched` is the evidence that is whole because the statements say that there was nothing else.
-    `ledger` stands for evidence that TWS never gives: movements of cash.
+    `vouched` has the evidence that is complete because the statements contain nothing else.
+    `ledger` is the coverage of cash movements, which TWS never serves.
     """
 
     status: ProofStatus
@@ -33,10 +33,11 @@ class Confirmation:
 
 
 def confirm(warehouse: Warehouse, account: TwsAccount) -> Confirmation:
-    """Return what the statements of `confirmed_by` say of the account's window.
+    """Return how the statements of `confirmed_by` confirm the account's window.
 
-    `closed` where they cover each of its sessions and tell every execution that TWS served alike;
-    `broken` where they tell one otherwise; else `absent`, and all of it is provisional.
+    The status is `closed` if they cover each session and agree on every execution that TWS served.
+    It is `broken` if they differ on an execution. Otherwise it is `absent`: the window is
+    provisional.
     """
     by = account.confirmed_by
     if by is None:
@@ -49,23 +50,23 @@ def confirm(warehouse: Warehouse, account: TwsAccount) -> Confirmation:
         f"({text(row['difference'])}); the statement of {by} counts"
         for row in differing
     ]
-    reasons += _missed(missed, by)
-    if waiting := _waiting(warehouse, account.id):
+    reasons += _missed_reasons(missed, by)
+    if unconfirmed := _unconfirmed_sessions(warehouse, account.id):
         reasons.append(
-            f"provisional: of {waiting}, TWS alone says so, until the Flex statement of {by} "
+            f"provisional: TWS is the only source for {unconfirmed} until a Flex statement of {by} "
             "confirms it"
         )
     if differing:
         found = {row["exec_id"]: text(row["difference"]) for row in differing}
         return Confirmation("broken", reasons, found)
-    if waiting:
+    if unconfirmed:
         return Confirmation("absent", reasons)
     cash = warehouse.rows(
         "from proofs.unconfirmed_cash where account = ? order by all", [account.id]
     )
     reasons += [
         f"ledger: {by} has {row['kind']} of {text(row['amount'])} {row['currency']} in session "
-        f"{row['session_date']}, and TWS tells of no cash: hold the bots against {by}"
+        f"{row['session_date']}, and TWS serves no cash: judge the bots by {by}"
         for row in cash
     ]
     return Confirmation(
@@ -76,8 +77,8 @@ def confirm(warehouse: Warehouse, account: TwsAccount) -> Confirmation:
     )
 
 
-def _waiting(warehouse: Warehouse, account: str) -> str:
-    """Return which sessions no statement covers, in words; "" where each has one."""
+def _unconfirmed_sessions(warehouse: Warehouse, account: str) -> str:
+    """Return the sessions without a statement, in words; "" if there are none."""
     [row] = warehouse.rows(
         "select count(*) as sessions, min(session_date) as oldest from proofs.confirmed_sessions "
         "where account = ? and not is_covered",
@@ -88,12 +89,13 @@ def _waiting(warehouse: Warehouse, account: str) -> str:
     return f"{row['sessions']} sessions since {row['oldest']}"
 
 
-def _missed(rows: Sequence[Mapping[str, Any]], by: str) -> list[str]:
+def _missed_reasons(rows: Sequence[Mapping[str, Any]], by: str) -> list[str]:
     if not rows:
         return []
     first = f"{rows[0]['exec_id']} ({rows[0]['instrument']})"
     reason = (
-        f"fills: {by} has {len(rows)} executions of times in which TWS was not asked, the first "
-        f"{first}: TWS tells of today alone; run before its midnight, too, or set `since` later"
+        f"fills: {by} has {len(rows)} executions from times when TWS was not asked, the first "
+        f"{first}: TWS serves only the current day: also run before its midnight, or set a later "
+        "`since`"
     )
     return [reason]

@@ -1,7 +1,7 @@
-"""Build the document of a run: the contract's JSON, from the warehouse's tables.
+"""Build the document of a run from the warehouse's tables: the JSON of the contract.
 
-Every number is decimal text in the account's currency. What is unknown is null, and the `reasons`
-of an account or a bot say in words why it is not proven and what to do.
+Every number is decimal text in the account's currency. An unknown figure is null. The `reasons` of
+an account or a bot say why it is unproven and what to do.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ from recon.warehouse.database import Warehouse
 SHOWN: tuple[Evidence, ...] = ("fills", "ledger", "positions")
 FIGURES = ("gross", "fees", "funding", "other", "net", "open_costs")
 RESTATING = ["Order", "Lot", "SymbolSummary", "AssetSummary", "WashSale"]
-"""Rows of IBKR's that restate executions: a finding of one says that these did not come."""
-NO_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
+"""IBKR rows that repeat executions. A finding on such a row means that executions are missing."""
+UNKNOWN_SUMS: tuple[dict[str, Any], dict[str, Any], None] = (
     dict.fromkeys((*FIGURES, "unrealised")),
     {"net": None, "fills": None},
     None,
 )
-"""What an account without evidence of its fills or its ledger adds up to: unknown, and never 0."""
+"""The sums of an account without evidence of its fills or ledger: unknown, never 0."""
 
 
 @dataclass(slots=True)
 class Fetched:
-    """What became of one account's fetch tonight: whether it was reached, and why not."""
+    """The result of one account's fetch in this run: whether it was reached, else the reason."""
 
     is_reached: bool = True
     was_asked: bool = False
@@ -58,10 +58,10 @@ class Fetched:
 
 
 @dataclass(slots=True)
-class _Judged:
-    """One account, judged: its part of the document, and what its bots depend on.
+class _JudgedAccount:
+    """One judged account: its entry in the document, and the facts that its bots depend on.
 
-    `is_sound` says that everything is proven but what findings say of single instruments.
+    `is_sound` says that everything is proven except for instruments with a finding.
     """
 
     status: AccountStatus
@@ -69,12 +69,12 @@ class _Judged:
     session: date
     starts_at: datetime
     since: date
-    has_truth: bool
+    has_broker_pnl: bool
     entry: AccountEntry
 
 
 class DocumentBuilder:
-    """Builds the document of one run from what the models left in the warehouse."""
+    """Builds the document of one run from the tables of the warehouse."""
 
     def __init__(
         self,
@@ -102,10 +102,10 @@ class DocumentBuilder:
     def build(
         self, as_of: date, signed_off: Mapping[str, SignedOff]
     ) -> tuple[dict[str, Any], list[Break]]:
-        """Return the document, without breaks, journal and pages yet, and the breaks found."""
+        """Return the document, still without breaks, journal and pages, and the breaks found."""
         judged = {
-            account.id: self._account(account, window, promises)
-            for account, window, promises in self._accounts
+            account.id: self._account(account, window, specs)
+            for account, window, specs in self._accounts
         }
         spans: dict[str, dict[Span, dict[str, Any]]] = {}
         for row in self._warehouse.rows("from breaks.divergence"):
@@ -127,7 +127,7 @@ class DocumentBuilder:
             restatements=[
                 Restatement.model_validate(one)
                 for one in restated(
-                    self._warehouse, [name for name, item in judged.items() if item.has_truth]
+                    self._warehouse, [name for name, item in judged.items() if item.has_broker_pnl]
                 )
             ],
             findings=self._all_findings(),
@@ -135,27 +135,29 @@ class DocumentBuilder:
         return shown_document(document.as_json()), breaks
 
     def _account(
-        self, account: Account, window: Window, promises: Sequence[EvidenceSpec]
-    ) -> _Judged:
+        self, account: Account, window: Window, specs: Sequence[EvidenceSpec]
+    ) -> _JudgedAccount:
         fetched = self._fetched.get(account.id, Fetched())
-        told = confirm(self._warehouse, account) if isinstance(account, TwsAccount) else None
-        vouched = told.vouched if told else frozenset[Evidence]()
-        coverage, reasons = self._coverage(account, window, promises, fetched, vouched)
+        confirmation = (
+            confirm(self._warehouse, account) if isinstance(account, TwsAccount) else None
+        )
+        vouched = confirmation.vouched if confirmation else frozenset[Evidence]()
+        coverage, reasons = self._coverage(account, window, specs, fetched, vouched)
         if fetched.reason:
             reasons.insert(0, fetched.reason)
         proofs, differences, broken, is_sound = prove(self._warehouse, account, coverage)
         reasons += broken + self._quarantined(account.id)
-        if told:
-            proofs["confirmed"], coverage["ledger"] = told.status, told.ledger
-            reasons += listed(told.reasons)
-            if told.differences:
-                differences["confirmed"] = dict(told.differences)
+        if confirmation:
+            proofs["confirmed"], coverage["ledger"] = confirmation.status, confirmation.ledger
+            reasons += listed(confirmation.reasons)
+            if confirmation.differences:
+                differences["confirmed"] = dict(confirmation.differences)
         of_account, of_instruments = self._findings(account.id)
         reasons += of_account
         is_sound = is_sound and (
             account_status(
                 coverage.values(),
-                [told.status] if told else [],
+                [confirmation.status] if confirmation else [],
                 is_reached=fetched.is_reached,
                 open_reasons=len(reasons),
             )
@@ -168,12 +170,12 @@ class DocumentBuilder:
             is_reached=fetched.is_reached,
             open_reasons=len(reasons),
         )
-        has_truth = (
+        has_broker_pnl = (
             fetched.is_reached
             and has_each(coverage, "fills", "ledger")
             and not self._has_lost_rows(account.id)
         )
-        total, unowned, netting = self._sums(account) if has_truth else NO_SUMS
+        total, unowned, netting = self._sums(account) if has_broker_pnl else UNKNOWN_SUMS
         entry = AccountEntry.model_validate(
             {
                 "account": account.id,
@@ -181,9 +183,9 @@ class DocumentBuilder:
                 "currency": account.currency,
                 "session": window.last.date.isoformat(),
                 "coverage": {name: coverage[name] for name in SHOWN},
-                "proven_window": _stretch(proven_window(self._warehouse, account, promises)),
+                "proven_window": _interval_entry(proven_window(self._warehouse, account, specs)),
                 "proofs": {
-                    name: _proof(closes, differences.get(name, {}))
+                    name: _proof_entry(closes, differences.get(name, {}))
                     for name, closes in proofs.items()
                 },
                 "window": total,
@@ -194,25 +196,28 @@ class DocumentBuilder:
             }
         )
         last = window.last
-        return _Judged(status, is_sound, last.date, last.start, account.since, has_truth, entry)
+        return _JudgedAccount(
+            status, is_sound, last.date, last.start, account.since, has_broker_pnl, entry
+        )
 
     def _coverage(
         self,
         account: Account,
         window: Window,
-        promises: Sequence[EvidenceSpec],
+        specs: Sequence[EvidenceSpec],
         fetched: Fetched,
         vouched: Collection[Evidence],
     ) -> tuple[dict[Evidence, CoverageStatus], list[str]]:
-        """Return how whole each kind of evidence is over the window, and why it is not.
+        """Return the coverage of each kind of evidence over the window, and the reasons for gaps.
 
-        An interval's evidence is whole when tonight's fetch and earlier nights' together cover the
-        window without a gap; a snapshot's when it was taken at or after the window's end. What is
-        `vouched` for by another account's evidence is whole unless it failed.
+        Evidence of an interval is complete if the fetches of this run and of earlier runs together
+        cover the window without a gap. A snapshot is complete if it was taken at or after the
+        window's end. `vouched` evidence, which another account confirms, is complete unless it
+        failed.
         """
         statements = self._warehouse.rows(
             """
-            select evidence, kind, status, reason, is_snapshot, run = $run as is_tonight,
+            select evidence, kind, status, reason, is_snapshot, run = $run as is_this_run,
               served_from, served_to
             from raw.coverage where venue = $venue and account = $account
             """,
@@ -220,25 +225,25 @@ class DocumentBuilder:
         )
         coverage: dict[Evidence, CoverageStatus] = {}
         reasons: list[str] = []
-        for promise in promises:
-            if promise.is_for_attribution:
-                continue  # where orders are missing, bots are in doubt, and not their account
-            key = (promise.evidence, promise.kind)
+        for spec in specs:
+            if spec.is_for_attribution:
+                continue  # missing orders make bots unproven, but not their account
+            key = (spec.evidence, spec.kind)
             mine = [row for row in statements if (row["evidence"], row["kind"]) == key]
-            status, why = _whole(promise, mine, window, was_asked=fetched.was_asked)
-            if status == "partial" and promise.evidence in vouched:
-                status, why = "complete", ""
-            before = coverage.get(promise.evidence, "complete")
-            coverage[promise.evidence] = _worse(before, status)
-            reason = f"{promise.evidence}: {why}"
-            if why and fetched.is_reached and reason not in reasons:
+            status, gap = _coverage_of(spec, mine, window, was_asked=fetched.was_asked)
+            if status == "partial" and spec.evidence in vouched:
+                status, gap = "complete", ""
+            before = coverage.get(spec.evidence, "complete")
+            coverage[spec.evidence] = _worse(before, status)
+            reason = f"{spec.evidence}: {gap}"
+            if gap and fetched.is_reached and reason not in reasons:
                 reasons.append(reason)
         return coverage, reasons
 
     def _has_lost_rows(self, account: str) -> bool:
-        """Return whether fills or cash cannot be read, or an order came without its executions.
+        """Return whether fills or cash are unreadable, or an order came without its executions.
 
-        Then no sum of the rest is a truth.
+        If so, the sum of the other records is not the broker PnL.
         """
         return bool(
             self._warehouse.rows(
@@ -256,7 +261,7 @@ class DocumentBuilder:
         )
 
     def _quarantined(self, account: str) -> list[str]:
-        """Return which records cannot be read, and why: each reason once, with its first record."""
+        """Return the unreadable records: each reason once, with its first record."""
         rows = self._warehouse.rows(
             "select kind, min(id) as id, count(*) - 1 as others, reason from evidence.quarantine "
             "where account = ? group by kind, reason order by kind, id, reason",
@@ -278,7 +283,7 @@ class DocumentBuilder:
         )
 
     def _all_findings(self) -> list[Finding]:
-        """Return every finding of the accounts judged, of the as-of session of its account."""
+        """Return every finding, with the as-of session of its account."""
         rows = self._warehouse.rows(
             """
             select f.account, f.instrument, a.last_date, f.reason
@@ -297,10 +302,10 @@ class DocumentBuilder:
         ]
 
     def _sums(self, account: Account) -> tuple[dict[str, Any], dict[str, Any], str | None]:
-        """Return the account's own total, what nobody owns, and what netting makes up.
+        """Return the account's figures over the window, the unowned part, and netting.
 
-        Σ bots + unowned + netting = account, to the unit. That netting is nothing but bots on one
-        instrument netting each other is what `sql/audits/netting.sql` asserts.
+        Σ bots + unowned + netting = account, to the unit. `sql/audits/netting.sql` checks that
+        netting comes only from bots that trade one instrument.
         """
         rows = self._warehouse.rows("from pnl.total where account = ?", [account.id])
         zero: dict[str, Any] = dict.fromkeys(FIGURES, Decimal(0)) | {"fills": 0}
@@ -310,14 +315,18 @@ class DocumentBuilder:
         netting = None
         if own["net"] is not None and None not in parts:
             netting = EXACT.subtract(own["net"], reduce(EXACT.add, parts, Decimal(0)))
-        total = _money(own) | {"unrealised": _shown(self._unrealised(account.id))}
-        return total, {"net": _shown(nobody["net"]), "fills": nobody["fills"]}, _shown(netting)
+        total = _money(own) | {"unrealised": _text_or_none(self._unrealised(account.id))}
+        return (
+            total,
+            {"net": _text_or_none(nobody["net"]), "fills": nobody["fills"]},
+            _text_or_none(netting),
+        )
 
     def _valuation(self, account: Account) -> dict[str, int]:
-        """Return how the window's fills and costs were valued in the account's currency: how many.
+        """Return the number of fills and costs of the window by valuation.
 
-        `exact` in that currency, `converted` at a rate of their own, `estimated` by the venue's
-        candles; `unknown` where there is no rate.
+        `exact` is in the account's currency, `converted` at the record's own rate, `estimated` by
+        the venue's candles, and `unknown` without a rate.
         """
         rows = self._warehouse.rows(
             """
@@ -332,9 +341,9 @@ class DocumentBuilder:
         return {row["valuation"]: row["n"] for row in rows}
 
     def _unrealised(self, account: str) -> Decimal | None:
-        """Return Σ over open lots of value at the statement's mark − cost; None where unknown.
+        """Return unrealised PnL: Σ over open lots of value at the mark − cost; None where unknown.
 
-        The mark of a statement more than a session after the window says nothing of the window.
+        The mark of a statement more than one session after the window is not used.
         Inverse contracts are valued in coin, to 18 places.
         """
         rows = self._warehouse.rows(
@@ -352,7 +361,7 @@ class DocumentBuilder:
                 a.last_date
               )
             where o.account = $account and o.scope = 'account'
-            union all  -- held since before the window, and never traded in it
+            union all  -- held since before the window, and not traded in it
             select qty, null, null, null, null, null
             from config.opening o
             anti join lots.closing_books b using (account, instrument)
@@ -363,7 +372,7 @@ class DocumentBuilder:
         total = Decimal(0)
         for row in rows:
             mark = row["mark_price"]
-            if not mark or row["rate"] != 1:  # a rate of some fill's day is not the mark's
+            if not mark or row["rate"] != 1:  # a fill's rate is not the rate of the mark
                 return None
             face = EXACT.multiply(row["qty"].copy_abs(), row["multiplier"])
             if row["is_inverse"]:
@@ -377,14 +386,14 @@ class DocumentBuilder:
     def _bot(
         self,
         bot: Bot,
-        account: _Judged,
+        account: _JudgedAccount,
         spans: Mapping[Span, Mapping[str, Any]],
         signed: SignedOff | None,
     ) -> tuple[BotEntry, list[Break]]:
         entries: dict[Span, dict[str, Any]] = {}
         compared: dict[Span, tuple[Decimal | None, Decimal | None]] = {}
         for span, row in spans.items():
-            entries[span], (divergence, broker) = _divergence(bot, row, account.has_truth)
+            entries[span], (divergence, broker) = _divergence(bot, row, account.has_broker_pnl)
             counted = signed.beyond(span, account.session, divergence) if signed else divergence
             compared[span] = counted, broker
             entries[span]["causes"] = causes_of(
@@ -414,42 +423,41 @@ class DocumentBuilder:
                 "account": bot.account,
                 "status": status,
                 **entries,
-                "signed_off": signed and _signed(signed, compared["window"][0]),
+                "signed_off": signed and _sign_off_entry(signed, compared["window"][0]),
                 "unproven_by_account": status == "unproven"
                 and not (account.is_sound or bot.id in self._unreadable or alarms),
-                "reasons": [*self._why(bot, account, doubts), *alarms],
+                "reasons": [*self._reasons(bot, account, doubts), *alarms],
             }
         )
         return entry, breaks
 
     def _alarms(
-        self, bot: Bot, account: _Judged, spans: Mapping[Span, Mapping[str, Any]]
+        self, bot: Bot, account: _JudgedAccount, spans: Mapping[Span, Mapping[str, Any]]
     ) -> list[str]:
-        """Return what says that a bot traded, where the broker shows not one fill of it.
+        """Return the reasons to doubt a broker that shows no fill of a bot.
 
-        An empty answer is what a broken source gives, too: so it is believed of a bot that is
-        quiet, and not of one that is not.
+        A broken source also returns an empty result. So it is accepted only if the bot has no
+        closed trade and no heartbeat.
         """
-        if not account.has_truth:
+        if not account.has_broker_pnl:
             return []
         closed, beat = int(spans["session"]["trades"]), self._beats.get(bot.id)
         alarms = []
         if closed and not spans["session"]["fills"]:
             alarms.append(
-                f"its books show {closed} trades closed in session {account.session}, and the "
-                "broker not one fill: is it the right account, and are its instruments or its "
-                "order_tag named?"
+                f"the bot database shows {closed} trades closed in session {account.session}, and "
+                "the broker shows no fill: check the bot's account, instruments and order_tag"
             )
         if beat is not None and beat >= account.starts_at and not spans["window"]["fills"]:
             alarms.append(
-                f"it is alive (its heartbeat is of {beat:%Y-%m-%d %H:%M} UTC), and the broker "
-                f"shows not one fill of it since {account.since}: is it the right account, and are "
-                "its instruments or its order_tag named?"
+                f"the bot is alive (its heartbeat is of {beat:%Y-%m-%d %H:%M} UTC), and the broker "
+                f"shows no fill since {account.since}: check the bot's account, instruments and "
+                "order_tag"
             )
         return alarms
 
-    def _why(self, bot: Bot, account: _Judged, doubts: Sequence[str]) -> list[str]:
-        """Return why nothing can be said of a bot, beyond what its own trades show."""
+    def _reasons(self, bot: Bot, account: _JudgedAccount, doubts: Sequence[str]) -> list[str]:
+        """Return the reasons why a bot is unproven, except for `_alarms`."""
         if bot.id in self._unreadable:
             return [self._unreadable[bot.id]]
         if not account.is_sound:
@@ -462,9 +470,9 @@ def add_unjudged(
     accounts: Sequence[tuple[Account, Window, str]],
     bots: Sequence[Bot],
 ) -> None:
-    """Add accounts that could not be judged, each with the reason, and their bots.
+    """Add to the document the accounts that could not be judged, with reasons, and their bots.
 
-    They are failed and unproven, and every figure of theirs is null.
+    The accounts are failed, the bots unproven, and all of their figures null.
     """
     unknown: dict[str, Any] = {
         "claimed": None,
@@ -473,7 +481,7 @@ def add_unjudged(
         "divergence_pct": None,
         "causes": [],
     }
-    total, unowned, netting = NO_SUMS
+    total, unowned, netting = UNKNOWN_SUMS
     document["accounts"] += [
         {
             "account": account.id,
@@ -482,7 +490,7 @@ def add_unjudged(
             "session": window.last.date.isoformat(),
             "coverage": dict.fromkeys(SHOWN, "failed"),
             "proven_window": None,
-            "proofs": {name: _proof("absent", {}) for name in ("positions", *COMPARED)},
+            "proofs": {name: _proof_entry("absent", {}) for name in ("positions", *COMPARED)},
             "window": total,
             "valuation": {},
             "unowned": unowned,
@@ -512,56 +520,60 @@ def add_unjudged(
 
 
 def proven_window(
-    warehouse: Warehouse, account: Account, promises: Sequence[EvidenceSpec]
+    warehouse: Warehouse, account: Account, specs: Sequence[EvidenceSpec]
 ) -> Interval | None:
-    """Return the stretch over which everything that an account's source promises is whole.
+    """Return the interval over which all evidence of an account is complete; None if there is none.
 
-    It is the last unbroken union of what was served, on whichever nights, of each kind of evidence
-    that covers time, as far as all of these reach: a night extends it, a gap begins it anew.
+    For each kind of evidence that covers time, it takes the last unbroken union of the intervals
+    served in all runs. The result is their intersection. Each run extends it; after a gap it starts
+    again.
     """
     return common(
-        unbroken(warehouse.served(account.venue, account.id, promise.evidence, promise.kind))
-        for promise in promises
-        if promise.is_of_the_past and not promise.is_for_attribution
+        unbroken(warehouse.served(account.venue, account.id, spec.evidence, spec.kind))
+        for spec in specs
+        if spec.is_of_the_past and not spec.is_for_attribution
     )
 
 
-def _stretch(stretch: Interval | None) -> dict[str, str] | None:
-    if stretch is None:
+def _interval_entry(interval: Interval | None) -> dict[str, str] | None:
+    if interval is None:
         return None
     return {
-        "from": f"{stretch.start:%Y-%m-%dT%H:%M:%SZ}",
-        "to": f"{stretch.end:%Y-%m-%dT%H:%M:%SZ}",
+        "from": f"{interval.start:%Y-%m-%dT%H:%M:%SZ}",
+        "to": f"{interval.end:%Y-%m-%dT%H:%M:%SZ}",
     }
 
 
-def _whole(
-    promise: EvidenceSpec,
+def _coverage_of(
+    spec: EvidenceSpec,
     statements: Sequence[Mapping[str, Any]],
     window: Window,
     *,
     was_asked: bool,
 ) -> tuple[CoverageStatus, str]:
-    """Return how whole one kind's evidence is over the window, and why it is not."""
-    tonight = [row for row in statements if row["is_tonight"]]
+    """Return the coverage of one kind of evidence over the window, and the reason for a gap."""
+    this_run = [row for row in statements if row["is_this_run"]]
     start, end = window.start.replace(tzinfo=None), window.end.replace(tzinfo=None)
     if not statements:
         return "failed", "never fetched: run without --no-fetch"
-    if any(row["status"] == "failed" for row in tonight) or (was_asked and not tonight):
-        failed = [row["reason"] for row in tonight if row["status"] == "failed"]
-        return "failed", failed[0] if failed else "nothing was said of it tonight"
+    if any(row["status"] == "failed" for row in this_run) or (was_asked and not this_run):
+        failed = [row["reason"] for row in this_run if row["status"] == "failed"]
+        return "failed", failed[0] if failed else "this run has no coverage record: run again"
     served = [row for row in statements if row["status"] != "failed"]
-    why = next((row["reason"] for row in tonight if row["status"] == "partial"), "")
-    if served and not promise.is_of_the_past:
+    gap = next((row["reason"] for row in this_run if row["status"] == "partial"), "")
+    if served and not spec.is_of_the_past:
         taken = max(row["served_to"] for row in served)
         if taken >= end:
             return "complete", ""
-        return "partial", why or f"taken at {taken} UTC, before the session ended ({end} UTC)"
+        return (
+            "partial",
+            gap or f"taken at {taken} UTC, before the session ended ({end} UTC): run again",
+        )
     reached = reach((Interval(r["served_from"], r["served_to"]) for r in served), start)
     if reached is not None and reached >= end:
         return "complete", ""
-    known = f"known up to {reached} UTC" if reached else f"not known from {start} UTC on"
-    return ("partial" if served else "failed"), why or f"{known}, and the window ends {end} UTC"
+    known = f"known up to {reached} UTC" if reached else f"unknown from {start} UTC on"
+    return ("partial" if served else "failed"), gap or f"{known}, and the window ends {end} UTC"
 
 
 def _worse(one: CoverageStatus, other: CoverageStatus) -> CoverageStatus:
@@ -572,16 +584,16 @@ def _worse(one: CoverageStatus, other: CoverageStatus) -> CoverageStatus:
 def _divergence(
     bot: Bot,
     row: Mapping[str, Any],
-    has_truth: bool,
+    has_broker_pnl: bool,
 ) -> tuple[dict[str, Any], tuple[Decimal | None, Decimal | None]]:
-    """Return one span of a bot's entry, and (divergence, broker PnL) as judgement needs them.
+    """Return one span of a bot's entry, and (divergence, broker PnL) to judge it by.
 
-    A bot without an event in the span has a broker PnL of 0, where its account's evidence was read;
-    where it was not, nothing is known of any bot.
+    A bot without an event in the span has a broker PnL of 0 if its account's evidence was read.
+    Otherwise its figures are unknown.
     """
     is_quiet = row["fills"] is None
     broker: dict[str, Decimal | None] = dict.fromkeys(FIGURES)
-    if has_truth:
+    if has_broker_pnl:
         broker = {name: Decimal(0) if is_quiet else row[name] for name in FIGURES}
     measure = broker["net"]
     if bot.costs_booked == "when_paid" and measure is not None and broker["open_costs"] is not None:
@@ -594,27 +606,27 @@ def _divergence(
     if divergence is not None and measure is not None:
         pct = percentage(divergence, measure)
     entry = {
-        "claimed": _shown(claimed),
-        "broker": {name: _shown(value) for name, value in broker.items()},
-        "divergence": _shown(divergence),
+        "claimed": _text_or_none(claimed),
+        "broker": {name: _text_or_none(value) for name, value in broker.items()},
+        "divergence": _text_or_none(divergence),
         "divergence_pct": None if pct is None else f"{pct:f}",
     }
     return entry, (divergence, measure)
 
 
-def _signed(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:
-    """Return a sign-off as the document shows it: `beyond` is what of the total counts."""
+def _sign_off_entry(signed: SignedOff, beyond: Decimal | None) -> dict[str, Any]:
+    """Return the document's entry of a sign-off. `beyond` is the divergence not signed off."""
     return {
         "amount": text(signed.amount),
-        "beyond": _shown(beyond),
+        "beyond": _text_or_none(beyond),
         "as_of": signed.as_of.isoformat(),
         "by": signed.by,
         "reason": signed.reason,
     }
 
 
-def _proof(status: ProofStatus, differences: Mapping[str, str]) -> dict[str, Any]:
-    """Return a proof as the document shows it: what differs, and the one difference alone."""
+def _proof_entry(status: ProofStatus, differences: Mapping[str, str]) -> dict[str, Any]:
+    """Return the document's entry of a proof: all differences, and the difference if only one."""
     only = next(iter(differences.values())) if len(differences) == 1 else None
     return {"status": status, "difference": only, "differences": dict(differences)}
 
@@ -624,8 +636,8 @@ def _more(others: int) -> str:
 
 
 def _money(row: Mapping[str, Any]) -> dict[str, str | None]:
-    return {name: _shown(row[name]) for name in FIGURES}
+    return {name: _text_or_none(row[name]) for name in FIGURES}
 
 
-def _shown(value: Decimal | None) -> str | None:
+def _text_or_none(value: Decimal | None) -> str | None:
     return None if value is None else text(value)

@@ -8,18 +8,18 @@ from typing import Any
 
 from recon.core.page import FAILED, MAX_BODY, Page
 
-BOT_HOLE = "bot "
+UNPROVEN_BOT = "bot "
 """The beginning of the subject of an unproven bot; its id and the session follow."""
 
 MOST_NAMED = 3
-"""Bots that a title names, and that get a command to explain them."""
+"""The most bots that a title names, and that get an explain command."""
 
 
 def subjects_to_page(document: Mapping[str, Any], open_breaks: Mapping[str, str]) -> dict[str, str]:
-    """Return the subjects that a run has to page, each with its account.
+    """Return the subjects that a run pages, each with its account.
 
-    Subjects are the open breaks, and each hole in the evidence of the session: an account that is
-    not proven, or a bot that is unproven for a reason of its own.
+    A subject is an open break or a gap in the evidence of the session: an account that is not
+    proven, or a bot that is unproven for a reason of its own.
     """
     session = document["as_of"]
     accounts = {
@@ -27,25 +27,25 @@ def subjects_to_page(document: Mapping[str, Any], open_breaks: Mapping[str, str]
         for item in document["accounts"]
         if item["status"] != "proven"
     }
-    bots = {f"{BOT_HOLE}{bot['bot']} {session}": bot["account"] for bot in _unproven(document)}
+    bots = {f"{UNPROVEN_BOT}{bot['bot']} {session}": bot["account"] for bot in _unproven(document)}
     return {**open_breaks, **accounts, **bots}
 
 
 def bot_of_subject(subject: str) -> str | None:
-    """Return the bot whose hole in the evidence a subject is; None for any other subject."""
-    if not subject.startswith(BOT_HOLE):
+    """Return the bot if the subject is an unproven bot; None for any other subject."""
+    if not subject.startswith(UNPROVEN_BOT):
         return None
-    return subject.removeprefix(BOT_HOLE).rpartition(" ")[0]
+    return subject.removeprefix(UNPROVEN_BOT).rpartition(" ")[0]
 
 
 def write_page(
     document: Mapping[str, Any], config_path: str, known: Collection[str] = ()
 ) -> tuple[str, str] | None:
-    """Return title and body of a run's page, or None where there is nothing to page.
+    """Return title and body of a run's page, or None if there is nothing to page.
 
-    There is nothing to page where all agreed, or where only `known` bots diverge: all their breaks
-    are acknowledged and no worse since. Diverged bots come before unproven accounts and bots. The
-    body is clipped to `MAX_BODY` at its end.
+    There is nothing to page if all bots agreed, or if only `known` bots diverge. All breaks of a
+    known bot are acknowledged and no worse since. Diverged bots come before unproven accounts and
+    bots. A body longer than `MAX_BODY` is clipped at its end.
     """
     if document["status"] == "agreed":
         return None
@@ -69,7 +69,7 @@ def write_page(
     blocks += [_account(item) for item in accounts]
     blocks += [f"{bot['bot']}: UNPROVEN: {'; '.join(bot['reasons'])}" for bot in unproven]
     if known:
-        blocks.append(f"acknowledged, and no worse: {', '.join(sorted(known))}")
+        blocks.append(f"acknowledged and no worse: {', '.join(sorted(known))}")
     blocks.append(_next(document, config_path))
     return title[:200], _clipped("\n\n".join(blocks))
 
@@ -77,7 +77,7 @@ def write_page(
 def failed(what: str, reason: str, config_path: str) -> Page:
     """Return the page of a run that failed or left work undone.
 
-    All such runs are one incident, until a run succeeds.
+    All such runs are one incident until a run succeeds.
     """
     config = shlex.quote(config_path)
     body = f"{reason}\n\nNext:\n  recon check --config {config}\n  recon run --config {config}"
@@ -87,7 +87,11 @@ def failed(what: str, reason: str, config_path: str) -> Page:
 def runs_again() -> Page:
     """Return the page that ends the incident of `failed`."""
     return Page(
-        FAILED, "recon: the night RUNS AGAIN", "it has published", "critical", resolves=True
+        FAILED,
+        "recon: RUNNING AGAIN",
+        "the last run has published its report",
+        "critical",
+        resolves=True,
     )
 
 
@@ -114,7 +118,7 @@ def _diverged(bot: Mapping[str, Any], currency: str) -> str:
             + ", ".join(f"{name} {broker[name]}" for name in ("gross", "fees", "funding", "other"))
             + f": net {broker['net']}",
         ]
-    return "\n".join([*lines, f"because: {causes_in_words(bot['window']['causes'])}"])
+    return "\n".join([*lines, f"causes: {causes_in_words(bot['window']['causes'])}"])
 
 
 def causes_in_words(causes: Sequence[Mapping[str, Any]]) -> str:
@@ -125,7 +129,7 @@ def causes_in_words(causes: Sequence[Mapping[str, Any]]) -> str:
         for row in causes
         if row["amount"] != "0"
     ]
-    return ", ".join(parts) or "no cause is known"
+    return ", ".join(parts) or "no known cause"
 
 
 def _signed_off(bot: Mapping[str, Any], span: str) -> list[str]:
@@ -133,7 +137,7 @@ def _signed_off(bot: Mapping[str, Any], span: str) -> list[str]:
     if signed is None or span != "window":
         return []
     return [
-        f"  of it {signed['amount']} signed off as of {signed['as_of']}, {signed['beyond']} not"
+        f"  signed off as of {signed['as_of']}: {signed['amount']}, beyond it: {signed['beyond']}"
     ]
 
 
@@ -160,5 +164,5 @@ def _next(document: Mapping[str, Any], config_path: str) -> str:
 def _clipped(body: str) -> str:
     if len(body) <= MAX_BODY:
         return body
-    note = "\n… (clipped; the whole is in the report)"
+    note = "\n… (clipped: read the report for all of it)"
     return body[: MAX_BODY - len(note)] + note

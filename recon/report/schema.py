@@ -1,4 +1,4 @@
-"""The document of a run as types: what `recon run --json` prints, version 2.
+"""The types of a run's document, version 2, which `recon run --json` prints.
 
 Money is decimal text in the account's currency, costs negative; null is unknown. Dates are
 ISO 8601, and times UTC. `recon schema` prints the JSON schema of `Document`.
@@ -122,7 +122,7 @@ class Span(_Part):
 
 
 class SignedOff(_Part):
-    """The part of a divergence that persons signed off, and what lies beyond it."""
+    """The part of a divergence that persons signed off, and the part beyond it."""
 
     amount: Amount
     beyond: Amount | None

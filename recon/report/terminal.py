@@ -1,4 +1,4 @@
-"""What a person reads in a terminal: the document as tables, and the list of checks."""
+"""Print documents, breaks, checks and other results for people in a terminal."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ UNKNOWN = "?"
 SPANS = ("window", "session")
 SMALL = Decimal("0.01")
 WIDE = 90
-"""Columns from which there is room for every figure in full."""
+"""The terminal width from which every figure fits in full."""
 BAR = 40
-"""Columns of a bar that stands for all of it."""
+"""The length of a bar for 100 %, in columns."""
 
 
 def print_document(
     document: Mapping[str, Any], *, verbosity: int = 0, console: Console | None = None
 ) -> None:
-    """Print one run's document: bots, accounts, why anything is unproven, breaks and pages."""
+    """Print one run's document: bots, accounts, reasons, causes, breaks and pages."""
     document = shown_document(document)
     out = console or clean_console()
     out.print(f"[bold]as of {document['as_of']}[/]  {_status(document['status'])}")
@@ -60,7 +60,7 @@ def print_document(
         name = item.get("bot") or item["account"]
         for reason in item["reasons"]:
             out.print(f"{escape(name)}: {escape(reason)}", highlight=False, soft_wrap=True)
-    for line in _told(document):
+    for line in _summary_lines(document):
         out.print(line, highlight=False, soft_wrap=True)
     for page in document["pages"]:
         out.print(f"page {page['page']}: {_status(page['status'])}", highlight=False)
@@ -71,7 +71,7 @@ def print_document(
 
 
 def print_breaks(shown: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print breaks, two lines each, with who did what to it last, and why."""
+    """Print breaks, two lines each, with the last action on each: by whom, when and why."""
     shown = shown_document(shown)
     out = console or clean_console()
     if not shown:
@@ -105,7 +105,7 @@ def _action(action: Mapping[str, Any] | None) -> str:
 
 
 def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield a line for each assignment, once: which order, whose, by whom, when, why."""
+    """Yield one line for each assignment: the order, its owner, by whom, when and why."""
     lines = [
         f"{'order ' + one['order'] if 'order' in one else 'fill ' + one['fill']}: assigned to "
         f"{one['bot'] or 'nobody'} by {one['by']}, {_minute(one['at'])}: {one['reason']}"
@@ -115,23 +115,23 @@ def assigned_lines(assignments: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def print_unowned(fills: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print fills without an owner, and what was said of their orders: by whom, when, why."""
+    """Print unowned fills, with the last assignment of each order: by whom, when and why."""
     fills = shown_document(fills)
     out = console or clean_console()
     if not fills:
-        out.print("no fill is without an owner")
+        out.print("no unowned fills")
         return
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in ("at", "account, instrument", "fill", "order, tag", "assigned to, by, why"):
         table.add_column(name, overflow="fold")
     for one in fills:
-        said = one["assignments"]
+        assignments = one["assignments"]
         table.add_row(
             one["at"].replace("T", "\n"),
             escape(f"{one['account']}\n{one['instrument']}"),
             f"{one['side']} {one['qty']}\nat {one['price'] or UNKNOWN}",
             escape(f"{one['order'] or 'fill ' + one['fill']}\n{one['tag'] or ''}"),
-            escape(_assigned(said[-1])) if said else "",
+            escape(_assigned(assignments[-1])) if assignments else "",
         )
     out.print(table)
 
@@ -145,7 +145,7 @@ def _minute(at: str) -> str:
 
 
 def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print what the journal's own hashes say, and where it ends."""
+    """Print the result of checking the journal's hashes, its length and its head."""
     audit = shown_document(audit)
     out = console or clean_console()
     end = f"{audit['entries']} entries, head {audit['head']}"
@@ -158,22 +158,22 @@ def print_audit(audit: Mapping[str, Any], console: Console | None = None) -> Non
 
 
 def print_watch(document: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print each bot that is watched and each deadline, what is wrong, and what was paged."""
+    """Print each watched bot and each deadline, with incidents, and the pages."""
     document = shown_document(document)
     out = console or clean_console()
     styles = {"alive": "green", "incident": "bold red", "unknown": "yellow"}
     for bot in document["bots"]:
-        said = bot["why"] or f"seq {bot['seq']} of {bot['at']:%Y-%m-%d %H:%M:%S} UTC"
+        text = bot["why"] or f"seq {bot['seq']} of {bot['at']:%Y-%m-%d %H:%M:%S} UTC"
         kind = f"{bot['kind']}: " if bot["kind"] else ""
         out.print(
             f"[{styles[bot['status']]}]{bot['status']:<8}[/] {escape(bot['bot'])}: {kind}"
-            f"{escape(said)}",
+            f"{escape(text)}",
             highlight=False,
             soft_wrap=True,
         )
     for one in document["deadlines"]:
         if one["session"] is not None:
-            mark = "[bold red]missed  [/]" if one["is_missed"] else "[green]told    [/]"
+            mark = "[bold red]missed  [/]" if one["is_missed"] else "[green]met     [/]"
             out.print(
                 f"{mark} {escape(one['account'])}: session {one['session']} is needed by "
                 f"{one['needed_by']:%Y-%m-%d %H:%M} UTC, published is {one['published'] or 'none'}",
@@ -189,11 +189,11 @@ def print_watch(document: Mapping[str, Any], console: Console | None = None) -> 
 
 
 def print_stages(seconds: Mapping[str, float], console: Console | None = None) -> None:
-    """Print where the time of a run went, on stderr: stages in their order, shares as bars."""
+    """Print the time of each stage of a run on stderr, in order, with shares as bars."""
     out = console or clean_console(err=True)
     total = sum(seconds.values())
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    table.add_column("stage", footer="all of it")
+    table.add_column("stage", footer="total")
     table.add_column("seconds", justify="right", footer=f"{total:.2f}")
     table.add_column("share", justify="right")
     table.add_column("")
@@ -204,23 +204,23 @@ def print_stages(seconds: Mapping[str, float], console: Console | None = None) -
 
 
 def print_drill(channels: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print what became of a drill: each channel, whether it gave its receipt, and how soon."""
+    """Print the result of a drill: each channel, its receipt or error, and the seconds."""
     channels = shown_document(channels)
     out = console or clean_console()
     for one in channels:
         is_taken = one["status"] == "delivered"
         mark = "[green]ok  [/]" if is_taken else "[bold red]FAIL[/]"
-        said = "receipt" if is_taken else escape(one["reason"])
-        line = f"{mark} {escape(one['channel'])}: {said} after {one['seconds']} s"
+        result = "receipt" if is_taken else escape(one["reason"])
+        line = f"{mark} {escape(one['channel'])}: {result} after {one['seconds']} s"
         out.print(line, highlight=False, soft_wrap=True)
 
 
 def print_checks(
     items: Sequence[CheckItem], console: Console | None = None, *, options: str = ""
 ) -> None:
-    """Print what was tried, each with its remedy where it is not well, and what to type next.
+    """Print each check, with a remedy if it failed, and the command to type next.
 
-    `options` are those with which the next command has to be typed.
+    `options` are the options of that command.
     """
     out = console or clean_console()
     for item in items:
@@ -231,14 +231,14 @@ def print_checks(
                 out.print(f"     {_literal(line)}", highlight=False)
     failed = sum(not item.is_ok for item in items)
     then = (
-        f"correct that, then type  recon check{options}" if failed else f"type  recon run{options}"
+        f"correct them, then type  recon check{options}" if failed else f"type  recon run{options}"
     )
-    said = f"{len(items) - failed} of {len(items)} checks are well, {failed} not: {then}"
-    out.print(escape(said), highlight=False, soft_wrap=True)
+    summary = f"{len(items) - failed} of {len(items)} checks passed, {failed} failed: {then}"
+    out.print(escape(summary), highlight=False, soft_wrap=True)
 
 
 def print_filled(filled: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print what was read of each account's past, and what of it cannot be had."""
+    """Print the evidence that a backfill read for each account, and the gaps that remain."""
     filled = shown_document(filled)
     out = console or clean_console()
     for one in filled:
@@ -257,7 +257,7 @@ def _literal(text: str) -> str:
 
 
 def _bots(document: Mapping[str, Any], width: int) -> Table:
-    """One bot in two rows, window and as-of session. A figure may fold, and is never cut."""
+    """Return a table of bots, two rows each: window and session. Figures fold but are never cut."""
     spans = [bot[span]["broker"] for bot in document["bots"] for span in SPANS]
     parts = ["gross", "fees", "funding"]
     if any(broker["other"] != "0" for broker in spans):
@@ -267,7 +267,7 @@ def _bots(document: Mapping[str, Any], width: int) -> Table:
     table = _table("Bots: claimed PnL beside broker PnL")
     table.add_column("bot", overflow="fold")
     table.add_column("", no_wrap=True)
-    for name in ("claimed", *parts, "net", "divergence" if is_wide else "off by", *share):
+    for name in ("claimed", *parts, "net", "divergence" if is_wide else "diverges by", *share):
         table.add_column(name, justify="right", overflow="fold")
     for bot in document["bots"]:
         for span in SPANS:
@@ -301,7 +301,7 @@ def _accounts(document: Mapping[str, Any]) -> Table:
 
 
 def _evidence(account: Mapping[str, Any]) -> str:
-    """Say in a line what is known of an account, and what closes."""
+    """Return a line with an account's coverage, proofs and proven window."""
     proofs = {name: proof["status"] for name, proof in account["proofs"].items()}
     return (
         f"{escape(account['account'])}: evidence: {_grouped(account['coverage'])}; "
@@ -310,11 +310,11 @@ def _evidence(account: Mapping[str, Any]) -> str:
 
 
 def window_text(window: Mapping[str, str] | None) -> str:
-    """Say over which time an account's fills and ledger are whole."""
+    """Return the interval over which an account's evidence is complete, in words."""
     if window is None:
         return "no complete interval yet"
     start, end = (text.removesuffix("Z").replace("T", " ")[:16] for text in window.values())
-    return f"whole from {start} to {end} UTC"
+    return f"complete from {start} to {end} UTC"
 
 
 def _table(title: str) -> Table:
@@ -323,16 +323,16 @@ def _table(title: str) -> Table:
     )
 
 
-def _grouped(said: Mapping[str, str]) -> str:
-    """Return "fills, ledger complete, positions partial": grouped by what is said of them."""
+def _grouped(statuses: Mapping[str, str]) -> str:
+    """Return names grouped by status: "fills, ledger complete, positions partial"."""
     by_status: dict[str, list[str]] = {}
-    for name, status in said.items():
+    for name, status in statuses.items():
         by_status.setdefault(status, []).append(name)
     return ", ".join(f"{', '.join(names)} {_status(s)}" for s, names in by_status.items())
 
 
-def _told(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line for each cause, what was restated, what was signed off, and each break."""
+def _summary_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of causes, restatements, sign-offs and breaks."""
     for bot in document["bots"]:
         if bot["status"] == "diverged":
             yield f"{escape(bot['bot'])}: {escape(causes_in_words(bot['window']['causes']))}"
@@ -353,7 +353,7 @@ def _told(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _break(item: Mapping[str, Any]) -> str:
-    """Say in a line how a break stands; of a night before there were severities, what it knew."""
+    """Return a line with the state of a break. Breaks of old releases have no severity."""
     known = [_status(item["severity"])] if item.get("severity") else []
     return (
         f"break {item['break']}: {escape(item['bot'])} {item['kind']} "
@@ -377,7 +377,7 @@ def _status(status: str) -> str:
 
 
 def _number(value: str | None) -> str:
-    """Show a number to two decimal places, or more where it is smaller; the report has them all."""
+    """Return a number with two decimal places, or eight if it is small; the report has all."""
     if value is None:
         return UNKNOWN
     number = Decimal(value)

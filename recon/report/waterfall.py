@@ -1,4 +1,4 @@
-"""The waterfall of a divergence in a terminal: from what a bot claims to what is true."""
+"""Print the waterfall of a divergence in a terminal: from the claim to the broker net."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from recon.report.terminal import assigned_lines
 from recon.system.output import console as clean_console
 
 BAR = 36
-"""Columns from the smallest to the largest sum that the waterfall passes."""
+"""The width of the chart in columns, from the smallest to the largest sum."""
 MOST_ROWS = 8
-"""Causes that no trade has, of which so many are spelt out."""
+"""The most causes without a trade that are printed."""
 
 
-def print_explanation(told: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print a bot's causes as a waterfall, what is probably wrong, and its worst trades."""
-    told = shown_document(told)
+def print_explanation(explanation: Mapping[str, Any], console: Console | None = None) -> None:
+    """Print a bot's causes as a waterfall, the probable errors, and the worst trades."""
+    explanation = shown_document(explanation)
     out = console or clean_console()
     out.print(
-        f"[bold]{escape(told['bot'])}[/] ({escape(told['account'])}), as of {told['as_of']}, "
-        f"in {told['currency']}: {told['status']}",
+        f"[bold]{escape(explanation['bot'])}[/] ({escape(explanation['account'])}), as of "
+        f"{explanation['as_of']}, in {explanation['currency']}: {explanation['status']}",
         highlight=False,
     )
-    for reason in told["reasons"]:
+    for reason in explanation["reasons"]:
         out.print(escape(reason), highlight=False, soft_wrap=True)
-    for line in assigned_lines(told["assignments"]):
+    for line in assigned_lines(explanation["assignments"]):
         out.print(line, highlight=False, soft_wrap=True)
-    if told["window"]["divergence"] is None:
-        out.print("Claim or net is not known: there is nothing to explain yet.")
+    if explanation["window"]["divergence"] is None:
+        out.print("The claim or the broker net is unknown: there is no divergence to explain.")
         return
-    out.print(_waterfall(told))
+    out.print(_waterfall(explanation))
     out.print(
-        "The causes add up to the divergence, claimed − broker net; + where the bot shows more.",
+        "The causes add up to the divergence: claimed − broker net. Positive: the bot claims more.",
         soft_wrap=True,
     )
-    for sentence in told["probably"]:
+    for sentence in explanation["probably"]:
         out.print(f"Probably {escape(sentence)}.", soft_wrap=True)
-    for trade in told["trades"]:
+    for trade in explanation["trades"]:
         _print_trade(out, trade)
-    _print_without_trade(out, told)
+    _print_without_trade(out, explanation)
 
 
-def _waterfall(told: Mapping[str, Any]) -> Table:
-    """Return a table from claim to broker net: a cause's bar begins where the last one ended.
+def _waterfall(explanation: Mapping[str, Any]) -> Table:
+    """Return a table from claim to broker net. Each cause's bar starts where the last bar ended.
 
-    A cause's amount is its part of the divergence; the claim less all of them is the broker net.
+    The claim less the amounts of all causes is the broker net.
     """
-    claimed = Decimal(told["window"]["claimed"])
-    amount = Decimal(told["window"]["divergence"])
-    steps = [row for row in told["window"]["causes"] if row["amount"] != "0"]
+    claimed = Decimal(explanation["window"]["claimed"])
+    amount = Decimal(explanation["window"]["divergence"])
+    steps = [row for row in explanation["window"]["causes"] if row["amount"] != "0"]
     sums = [claimed]
     for row in steps:
         sums.append(sums[-1] - Decimal(row["amount"]))
@@ -76,7 +76,7 @@ def _waterfall(told: Mapping[str, Any]) -> Table:
         name = f"[bold red]{row['cause']}[/]" if row["cause"] == "unexplained" else row["cause"]
         table.add_row(name, _money(moved, is_signed=True), share, str(row["trades"] or ""), bar)
     if not steps:
-        table.add_row("no difference", "0", "", "", "")
+        table.add_row("no divergence", "0", "", "", "")
     net = claimed - amount
     table.add_row("broker net", _money(net), "", "", _bar(Decimal(0), net, low, high))
     return table
@@ -101,14 +101,14 @@ def _print_trade(out: Console, trade: Mapping[str, Any]) -> None:
         if booked[name] is not None
     )
     out.print(
-        f"\n[bold]trade {escape(trade['trade'])}[/] {escape(booked['instrument'])}: off by "
+        f"\n[bold]trade {escape(trade['trade'])}[/] {escape(booked['instrument'])}: divergence "
         f"{_money(Decimal(trade['amount']))}",
         highlight=False,
     )
     out.print(f"  booked: {escape(terms)}", highlight=False, soft_wrap=True)
     for row in trade["earlier"]:
         out.print(
-            f"  an earlier night had it as closed {row['closed_at']}, qty {row['qty']}, "
+            f"  an earlier run had it as closed {row['closed_at']}, qty {row['qty']}, "
             f"pnl {row['pnl']}",
             highlight=False,
         )
@@ -119,7 +119,7 @@ def _print_trade(out: Console, trade: Mapping[str, Any]) -> None:
             soft_wrap=True,
         )
     if not trade["fills"]:
-        out.print("  the broker has no fill of it", highlight=False)
+        out.print("  the broker has no fill of this trade", highlight=False)
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for name in ("at", "side", "qty", "price", "fee", "", "order", "matched by"):
@@ -131,10 +131,10 @@ def _print_trade(out: Console, trade: Mapping[str, Any]) -> None:
     out.print(table, highlight=False)
 
 
-def _print_without_trade(out: Console, told: Mapping[str, Any]) -> None:
-    rows = sorted(told["without_trade"], key=lambda row: -abs(Decimal(row["amount"])))
+def _print_without_trade(out: Console, explanation: Mapping[str, Any]) -> None:
+    rows = sorted(explanation["without_trade"], key=lambda row: -abs(Decimal(row["amount"])))
     if rows:
-        out.print("\n[bold]In no trade of its books[/]")
+        out.print("\n[bold]In no trade of the bot[/]")
     for row in rows[:MOST_ROWS]:
         out.print(
             f"  {row['cause']} {_money(Decimal(row['amount']))} in session {row['session']}, "
@@ -147,7 +147,7 @@ def _print_without_trade(out: Console, told: Mapping[str, Any]) -> None:
 
 
 def _money(value: Decimal, *, is_signed: bool = False) -> str:
-    """Return an amount to two places, or to as many as show that it is not 0."""
+    """Return an amount with two places, or with more if it would read as 0."""
     places = 2 if not value else max(2, 1 - value.adjusted())
     shown = rounded(value, places)
     return f"{shown:+,f}" if is_signed else f"{shown:,f}"

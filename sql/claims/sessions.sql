@@ -1,4 +1,4 @@
--- grain: one session of a bot in which a closed trade came, changed or went; key: bot, session_date
+-- grain: one session of a bot in which a closed trade was added, changed or removed; key: bot, session_date
 select distinct r.bot, s.session_date, s.start_at
 from bot_database.renewed r
 join config.bots b on b.bot = r.bot

@@ -78,7 +78,7 @@ select
     when is_same then 'realised ' || plain(realised) || ' ' || currency || ', as IBKR says'
     else 'realised ' || plain(realised) || ' ' || currency || ', IBKR says ' || plain(stated)
       || ', from session ' || first_session || ' on: an execution is missing, doubled or altered, or it was'
-      || ' held before `since` (set `since` to a day when it was flat)'
+      || ' held before `since` (set `since` to a date when it was flat)'
   end as place,
   (realised - stated)::decimal(38, 18) as difference,
   untold = 0 and currencies = 1 and is_same as is_closed

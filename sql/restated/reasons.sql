@@ -1,4 +1,4 @@
--- grain: one instrument and session of which evidence came, changed or went tonight; key: all but n
+-- grain: one instrument and session of which evidence was added, changed or removed by this run; key: all but n
 -- `what`: fills, the kind of the movements of cash, or what named another owner for older fills. Of an account that is made again from the
 -- beginning all has changed, which says nothing.
 with changed as (

@@ -1,4 +1,4 @@
-"""Whose a fill is: by a person's word, by its order, by its instrument; and who is in doubt."""
+"""Attribution of fills by assignment, order tag and instrument, and the bots left unproven."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def typed(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> tupl
     return status, out.out, out.err
 
 
-def test_an_order_that_a_stop_placed_is_the_stop_s_bot_s(tmp_path: Path) -> None:
+def test_an_order_that_a_stop_placed_belongs_to_the_stop_s_bot(tmp_path: Path) -> None:
     book = stopped(algo_cl_ord_id="alpha1sl")
     bots = [trader("alpha", "-1000"), trader("beta", "10")]
     with serving(book) as server:
@@ -110,7 +110,7 @@ def test_an_order_that_still_rests_is_attributed_and_known_once_it_has_ended(
     assert rows(tmp_path, state) == [("filled",)]
 
 
-def test_only_who_held_a_position_beside_an_unowned_fill_is_unproven(tmp_path: Path) -> None:
+def test_only_bots_that_held_a_position_beside_an_unowned_fill_are_unproven(tmp_path: Path) -> None:
     book = stopped()
     bots = [trader("alpha"), trader("beta", "10"), Trader("owner", instruments=(ETH,))]
     document = one_night(tmp_path, book, bots=bots)
@@ -123,7 +123,7 @@ def test_only_who_held_a_position_beside_an_unowned_fill_is_unproven(tmp_path: P
     assert BTC in reason
 
 
-def test_an_account_without_order_tags_is_never_asked_for_its_orders(tmp_path: Path) -> None:
+def test_the_orders_of_an_account_without_order_tags_are_never_fetched(tmp_path: Path) -> None:
     with serving(stopped()) as server:
         document = run(tmp_path, server, bots=[Trader(instruments=(BTC,), claims=claims("-990"))])
         assert statuses(document) == {"btc": "agreed"}
@@ -131,8 +131,8 @@ def test_an_account_without_order_tags_is_never_asked_for_its_orders(tmp_path: P
 
 
 @pytest.mark.parametrize("kind", ["code_50001", "code_50120"])
-def test_without_orders_nobody_is_named_who_might_not_be_it(tmp_path: Path, kind: Any) -> None:
-    """Neither nobody nor the owner of the instrument: the record could name either bot."""
+def test_without_order_records_a_fill_has_no_owner(tmp_path: Path, kind: Any) -> None:
+    """It is neither unowned nor the instrument owner's: the record could name either bot."""
     book = stopped(algo_cl_ord_id="alpha1sl")
     book.trade(ETH, "buy", 1, 2_000, AT + HOUR, fee=0)
     bots = [
@@ -156,7 +156,7 @@ def test_without_orders_nobody_is_named_who_might_not_be_it(tmp_path: Path, kind
     assert figures(seeing) == figures(one_night(tmp_path / "fresh", book, bots=bots))
 
 
-def test_a_person_says_whose_an_order_is_and_may_say_so_again(
+def test_a_person_assigns_an_order_and_may_assign_it_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = stopped()
@@ -200,10 +200,10 @@ def test_a_person_says_whose_an_order_is_and_may_say_so_again(
     assert typed(capsys, tmp_path, "audit")[0] == 0
 
 
-def test_a_person_s_own_trade_leaves_nobody_in_doubt(
+def test_a_person_s_own_trade_leaves_no_bot_unproven(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where the fill has no order: then it is named by its own id."""
+    """This also holds for a fill without an order, which is named by its own id."""
     book = stopped(algo_cl_ord_id="person")
     fill = book.fills.rows[-1]
     fill["ordId"] = ""
@@ -221,7 +221,7 @@ def test_a_person_s_own_trade_leaves_nobody_in_doubt(
     assert "nobody" in out
 
 
-def test_what_cannot_be_assigned_is_refused(
+def test_an_impossible_assignment_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = stopped(ord_id="1400000000000000001")

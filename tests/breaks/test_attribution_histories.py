@@ -1,4 +1,4 @@
-"""Random histories of bots that share instruments, held against a slow and obvious reckoner."""
+"""Random histories of bots that share instruments, compared with a slow, simple model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ BOTS = [
 
 @dataclass
 class Life:
-    """What an account traded: fills in order, the orders that the venue has, what persons say."""
+    """The history of an account: fills in order, orders at the venue, and assignments."""
 
     rng: random.Random
     fills: list[dict[str, str]] = field(default_factory=list)
@@ -138,7 +138,7 @@ def night(
     orders: Sequence[dict[str, str]],
     assigned: Mapping[str, str | None],
 ) -> None:
-    """Land and build one night, as `recon.run.nightly` does, in one transaction."""
+    """Land and build one run, as `recon.run.nightly` does, in one transaction."""
     items = [
         Record(
             "instrument",
@@ -173,7 +173,7 @@ def when(text: str) -> datetime:
 
 
 def owner(fill: Mapping[str, str], life: Life, known: Mapping[str, Any]) -> tuple[str | None, str]:
-    """Return whose a fill is, and by what: a person, a tag, the instrument, nothing, or doubt."""
+    """Return a fill's owner and the rule: assignment, tag, instrument, none, or unknown."""
     name = fill["ordId"] or fill["billId"]
     if name in life.assigned:
         return life.assigned[name], "person"
@@ -189,7 +189,7 @@ def owner(fill: Mapping[str, str], life: Life, known: Mapping[str, Any]) -> tupl
 
 
 def reckon(life: Life, known: Mapping[str, Any]) -> tuple[set[str], dict[Any, Fraction]]:
-    """Return the bots that are in doubt, and what each owner (and the account) holds at the end."""
+    """Return the unproven bots, and the final position of each owner and of the account."""
     held: dict[Any, Fraction] = defaultdict(Fraction)
     doubted: set[str] = set()
     for fill in life.fills:
@@ -219,14 +219,14 @@ def kept(path: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("seed", seeds(2, 3))
-def test_whose_a_fill_is_and_who_is_in_doubt(tmp_path: Path, seed: int) -> None:
+def test_owners_of_fills_and_unproven_bots_equal_the_model(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     life = Life(rng)
     life.play(rng.randrange(10, 50))
     orders = [one for one in life.orders.values() if seed % 2 or rng.random() < 0.9]
     known = {one["ordId"]: one for one in orders}
     with Warehouse(tmp_path / "nights") as warehouse:
-        for number in range(2):  # in any order, said again, and assigned otherwise meanwhile
+        for number in range(2):  # in any order, repeated, and with other assignments between
             some = [one for one in life.fills if rng.random() < 0.4]
             theirs = [one | {"state": "live"} for one in orders if rng.random() < 0.4]
             guessed = {name: rng.choice(["beta", None]) for name in rng.sample([*life.assigned], 1)}

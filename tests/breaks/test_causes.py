@@ -1,4 +1,4 @@
-"""Planted lies, and whole nights that must name each of them, to the last unit."""
+"""Runs over bots with planted errors: each error is named with its exact amount."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from tests.support.fleet import (
 
 TRIPS = 12
 ROUNDED = Fraction(1, 10**12)
-"""Books keep 15 places; what is lost after them goes to the largest cause."""
+"""A bot database keeps 15 places. The largest cause takes what is lost after them."""
 
 
 def told(folder: Path, liars: list[Liar]) -> None:
-    """Run a night of these bots, and hold every bot's causes against what was planted."""
+    """Run recon on these bots, and compare each bot's causes with the planted errors."""
     book = liars[0].book
     for liar in liars:
         liar.live(TRIPS)
@@ -57,13 +57,13 @@ def told(folder: Path, liars: list[Liar]) -> None:
         assert day == Fraction(bot["session"]["divergence"])
 
 
-def test_each_lie_alone_is_named(tmp_path: Path) -> None:
+def test_each_planted_error_alone_is_named(tmp_path: Path) -> None:
     book = account()
     rng = random.Random("alone")
     told(tmp_path, [Liar(rng, number, [lie], book) for number, lie in enumerate((*LIES, ""))])
 
 
-def test_a_bot_of_more_trades_than_are_looked_at_is_off_by_as_much(tmp_path: Path) -> None:
+def test_a_bot_with_too_many_trades_keeps_its_divergence_unexplained(tmp_path: Path) -> None:
     book = account()
     liars = [Liar(random.Random(lie), number, [lie], book) for number, lie in enumerate(LIES[:2])]
     told(tmp_path, liars)
@@ -76,15 +76,15 @@ def test_a_bot_of_more_trades_than_are_looked_at_is_off_by_as_much(tmp_path: Pat
     with dry_run(night, large) as (_, warehouse):
         looked_at = warehouse.rows(by_session)
         find_causes(warehouse, {"okx": "average"}, most_trades=0)
-        left_out = warehouse.rows(by_session)
+        excluded = warehouse.rows(by_session)
         [says] = warehouse.rows("select distinct says from causes.found")
-    assert [one["amount"] for one in left_out] == [one["amount"] for one in looked_at]
-    assert all(one["causes"] == ["unexplained"] for one in left_out)
-    assert says["says"].endswith("causes are looked for in up to 0")
+    assert [one["amount"] for one in excluded] == [one["amount"] for one in looked_at]
+    assert all(one["causes"] == ["unexplained"] for one in excluded)
+    assert says["says"].endswith("causes are computed for up to 0")
 
 
 @pytest.mark.parametrize("seed", seeds(1, 2))
-def test_every_mixture_of_lies_is_taken_apart(seed: int, tmp_path: Path) -> None:
+def test_every_mixture_of_planted_errors_is_decomposed(seed: int, tmp_path: Path) -> None:
     book = account()
     rng = random.Random(f"mixture{seed}")
     told(
@@ -94,7 +94,7 @@ def test_every_mixture_of_lies_is_taken_apart(seed: int, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("seed", seeds(1, 2))
-def test_without_orders_in_the_books_trades_are_matched_by_their_looks(
+def test_trades_without_orders_are_matched_by_side_time_quantity_and_price(
     seed: int, tmp_path: Path
 ) -> None:
     book = account()
@@ -113,7 +113,7 @@ def causes_of(bot: dict[str, Any]) -> dict[str, Fraction]:
 
 
 def booked(name: str, *orders: str, **columns: str) -> Row:
-    """A long trade of BTC that says it earned 100."""
+    """A long trade of BTC with a claimed PnL of 100."""
     return {
         "trade_id": name,
         "instrument": BTC,
@@ -133,7 +133,7 @@ def booked(name: str, *orders: str, **columns: str) -> Row:
 
 
 def restate(book: OkxAccount, bill: int, fee: str) -> None:
-    """Have the venue tell another fee of a fill, and of its entry in the ledger."""
+    """Make the venue serve another fee for a fill and for its ledger entry."""
     for tape in (book.fills, book.bills):
         row = next(one for one in tape.rows if one["billId"] == str(bill))
         row["fee"] = fee
@@ -151,7 +151,7 @@ def restate(book: OkxAccount, bill: int, fee: str) -> None:
 AT, HOUR = OPENING + timedelta(days=2), timedelta(hours=1)
 
 
-def test_a_liquidation_is_in_no_books(tmp_path: Path) -> None:
+def test_a_liquidation_is_unrecorded(tmp_path: Path) -> None:
     book = account()
     book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
     book.liquidate(BTC, 55_000, AT + HOUR, penalty=-7)
@@ -159,7 +159,7 @@ def test_a_liquidation_is_in_no_books(tmp_path: Path) -> None:
     assert causes_of(bot) == {"unrecorded": 507, "unexplained": 0}
 
 
-def test_what_is_left_of_a_trade_and_liquidated_is_unrecorded(tmp_path: Path) -> None:
+def test_the_liquidated_rest_of_a_trade_is_unrecorded(tmp_path: Path) -> None:
     book = account()
     book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
     book.trade(BTC, "sell", 6, 61_000, AT + HOUR, fee=0, ord_id="2")
@@ -168,7 +168,7 @@ def test_what_is_left_of_a_trade_and_liquidated_is_unrecorded(tmp_path: Path) ->
     assert causes_of(bot) == {"quantity": 40, "unrecorded": 200, "unexplained": 0}
 
 
-def test_another_bot_s_order_was_adopted(tmp_path: Path) -> None:
+def test_another_bot_s_order_is_adopted(tmp_path: Path) -> None:
     book = account()
     book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
     book.trade(BTC, "sell", 10, 61_000, AT + HOUR, fee=0, ord_id="2")
@@ -202,8 +202,8 @@ def test_an_order_that_closes_one_trade_and_opens_the_next_is_both(tmp_path: Pat
     assert causes_of(bot) == {"fee_missing": Fraction("1.4"), "unexplained": 0}
 
 
-def test_an_order_that_no_bot_placed_is_not_called_adopted(tmp_path: Path) -> None:
-    """Of one trade a part is another bot's, and a part is nobody's: each is called what it is."""
+def test_an_unowned_order_is_not_adopted(tmp_path: Path) -> None:
+    """One trade has a part of another bot and an unowned part: each has its own cause."""
     book = account()
     for order, tag, side, qty, price in (
         ("1", "", "buy", 10, 60_000),
@@ -245,7 +245,7 @@ def test_an_order_of_another_account_is_adopted_where_a_bot_placed_it(
 def test_a_partial_exit_that_names_its_own_order_alone_is_of_the_same_position(
     tmp_path: Path,
 ) -> None:
-    """The orders that opened a position stand with the first trade that closed a part of it."""
+    """The first trade that closes a part names the orders that opened the position."""
     book = account()
     book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
     book.trade(BTC, "sell", 4, 61_000, AT + HOUR, fee="-0.4", ord_id="2")
@@ -259,7 +259,7 @@ def test_a_partial_exit_that_names_its_own_order_alone_is_of_the_same_position(
 
 
 def test_an_order_that_the_broker_has_is_no_phantom(tmp_path: Path) -> None:
-    """The exit was never filled, and the entry is the broker's all the same."""
+    """The exit was never filled, but the broker filled the entry."""
     book = account()
     book.trade(BTC, "buy", 10, 60_000, AT, fee=0, ord_id="1")
     [bot] = one_night(tmp_path, book, bots=[Trader(trades=[booked("t", "1", "9")])])["bots"]
@@ -277,7 +277,7 @@ def test_a_fee_in_another_coin_is_valued_by_the_minute(tmp_path: Path) -> None:
     assert causes_of(bot) == {"fee_currency_value": Fraction("1.05"), "unexplained": 0}
 
 
-def test_what_the_broker_restated_after_it_was_booked_is_a_correction(tmp_path: Path) -> None:
+def test_a_restatement_after_booking_is_a_correction(tmp_path: Path) -> None:
     book, late = account(), NOW - timedelta(days=3)
     book.trade(BTC, "buy", 10, 60_000, late, fee=0, ord_id="1")
     bill = book.trade(BTC, "sell", 10, 61_000, late + HOUR, fee=0, ord_id="2")
@@ -291,7 +291,7 @@ def test_what_the_broker_restated_after_it_was_booked_is_a_correction(tmp_path: 
     assert causes_of(after) == {"correction": Fraction("2.5"), "unexplained": 0}
 
 
-def test_trades_that_overlap_are_paired_otherwise_than_the_lots(tmp_path: Path) -> None:
+def test_overlapping_trades_differ_from_the_lots_by_lot_method(tmp_path: Path) -> None:
     book = account()
     for name, (side, price) in enumerate(
         [("buy", 60_000), ("buy", 62_000), ("sell", 63_000), ("sell", 61_000)]
@@ -319,7 +319,7 @@ def test_trades_that_overlap_are_paired_otherwise_than_the_lots(tmp_path: Path) 
     assert causes_of(bot) == {"lot_method": 100, "unexplained": 0}
 
 
-def test_a_row_that_an_earlier_night_had_was_deleted(tmp_path: Path) -> None:
+def test_a_row_of_an_earlier_run_that_is_gone_is_deleted(tmp_path: Path) -> None:
     book = account()
     liar = Liar(random.Random("deleted"), 1, [], book)
     liar.live(4)

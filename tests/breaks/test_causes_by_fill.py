@@ -1,4 +1,4 @@
-"""Books with a row for each fill: what is wrong with them is named, and it is never a phantom."""
+"""Bot databases with a row for each fill: each error is named and is never a phantom."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tests.support.diaries import KINDS, LIES, OWN_PROFIT, Diary, causes_of
 from tests.support.fleet import QUICK, account, one_night
 
 PATIENT = replace(QUICK, request_timeout_s=10.0, total_s=120.0)
-"""So many orders take their time on a busy machine."""
+"""So many orders take long on a busy machine."""
 NEARLY_ALL = Fraction(99, 100)
 
 
 @pytest.mark.parametrize("seed", seeds(1, 1))
-def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
+def test_one_error_is_named(seed: int, tmp_path: Path) -> None:
     book, rng = account(), random.Random(f"diary{seed}")
     diaries = [
         Diary(rng, number, kind, lie, book, costs_booked, names_orders)
@@ -48,7 +48,7 @@ def test_one_thing_that_is_wrong_is_named(seed: int, tmp_path: Path) -> None:
         assert day == Fraction(bot["session"]["divergence"]), about
         if diary.costs_booked == "at_close":
             off -= causes.pop("timing", Fraction(0))
-        if not off:  # a wrong quantity moves nothing where nothing is closed after it
+        if not off:  # a wrong quantity changes no PnL if nothing is closed after it
             assert (diary.lie, any(causes.values())) == ("qty", False), about
             continue
         others = {name for name, amount in causes.items() if abs(amount) > abs(off) / 100}

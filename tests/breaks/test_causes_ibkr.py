@@ -1,4 +1,4 @@
-"""Causes at Interactive Brokers: commissions, a corrected execution, entries that no row names."""
+"""Causes at Interactive Brokers: commissions, a corrected execution, unnamed entries."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def gross(row: TradeRow) -> Decimal:
 
 
 def wrongly_told(row: TradeRow) -> TradeRow:
-    """Return a row as it was before IBKR corrected the execution that it began with."""
+    """Return a row as it was before IBKR corrected its opening execution."""
     if row.symbol != "MSFT":
         return row
     moved = row.size * (RIGHT_PRICE - WRONG_PRICE)
@@ -70,7 +70,7 @@ CASES: dict[str, tuple[Sequence[TradeRow], dict[str, Decimal]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_is_named_though_no_row_names_its_entry(case: str, tmp_path: Path) -> None:
+def test_each_cause_is_named_though_no_row_names_its_entry(case: str, tmp_path: Path) -> None:
     rows, due = CASES[case]
     (tmp_path / "statement.xml").write_text(statement(HISTORY, NOW))
     (tmp_path / "recon.toml").write_text(TOML)

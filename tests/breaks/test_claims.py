@@ -1,4 +1,4 @@
-"""Claims kept from night to night: what a part of the books says is what all of them would say."""
+"""Claims over several runs: reading a bot database in parts gives the claims of the whole."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ACCOUNT = FlexAccount(
 
 
 def plan_of(path: Path, mapping: BooksMapping, now: datetime) -> Plan:
-    """Return the plan of a night at `now` for one bot, whose books lie at `path`."""
+    """Return the plan of a run at `now` for one bot, whose database is at `path`."""
     bot = Bot(id="b", account="a", instruments=("X",), database=f"sqlite:///{path}")
     above = Above(BEGINNING, mapping.watermarks)
     source = SqliteDatabase("b", path, now=lambda: now, is_wanted=mapping.reads, above=above)
@@ -49,14 +49,14 @@ def account_plan(now: datetime, source: Any) -> AccountPlan:
 
 
 class Nights:
-    """A warehouse, and the nights over one bot's books."""
+    """A warehouse, and the runs over one bot database."""
 
     def __init__(self, folder: Path, books: Path, mapping: BooksMapping) -> None:
         self.folder, self.books, self.mapping = folder, books, mapping
         self.runs = 0
 
     def night(self, now: datetime, start: datetime = BEGINNING) -> bool:
-        """Read the books from `start` on and keep their claims; return whether only a part."""
+        """Read the bot database from `start` on and keep its claims; return whether in part."""
         plan = plan_of(self.books, self.mapping, now)
         [account], [bot] = plan.accounts, plan.bots
         window = Window(UTC_DAYS.session(start.date()), account.window.last)
@@ -79,7 +79,7 @@ class Nights:
 
 @pytest.mark.parametrize("seed", seeds(1, 2))
 @pytest.mark.parametrize("era", ERAS)
-def test_nights_over_parts_are_one_over_the_whole(tmp_path: Path, era: str, seed: int) -> None:
+def test_runs_over_parts_equal_a_run_over_the_whole(tmp_path: Path, era: str, seed: int) -> None:
     books, mapping = tmp_path / "bot.sqlite", find_mapping("freqtrade", tmp_path)
     bot, rng = Freqtrade(books, era, seed), random.Random(seed)
     kept = Nights(tmp_path, books, mapping)
@@ -109,7 +109,7 @@ NOW = datetime(2026, 5, 15, 2, tzinfo=UTC)
 
 
 class OwnBooks:
-    """Books with a mapping of their own, whose trades can be written anew."""
+    """A bot database with its own mapping, whose trades can be rewritten."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "bot.sqlite"
@@ -136,7 +136,7 @@ def rows(nights: Nights, query: str) -> list[dict[str, Any]]:
         return warehouse.rows(query)
 
 
-def test_a_claim_that_is_taken_back_goes(tmp_path: Path) -> None:
+def test_a_withdrawn_claim_is_removed(tmp_path: Path) -> None:
     mine = OwnBooks(tmp_path)
     mine.change(f"insert into trades values (1, 'a', '{LONG_AGO}', '1.5')")
     mine.change(f"insert into trades values (2, 'b', '{LATELY}', '2.5')")
@@ -149,8 +149,8 @@ def test_a_claim_that_is_taken_back_goes(tmp_path: Path) -> None:
     assert (left["session_date"], left["trades"]) == (date(2026, 3, 2), 1)
 
 
-def test_a_part_is_asked_alone(tmp_path: Path) -> None:
-    """What was changed long ago and dated no later is not seen, until all is read again."""
+def test_only_the_changed_part_is_mapped(tmp_path: Path) -> None:
+    """A change without a later watermark is unseen until the whole database is read."""
     mine = OwnBooks(tmp_path)
     mine.change(f"insert into trades values (1, 'a', '{LONG_AGO}', '1.5')")
     mine.nights.night(NOW)
@@ -162,10 +162,10 @@ def test_a_part_is_asked_alone(tmp_path: Path) -> None:
     assert mine.claimed() == {"a": "7.5", "b": "2.5"}
 
 
-def test_a_key_that_is_another_units_too_is_no_replacement(tmp_path: Path) -> None:
+def test_a_key_of_another_unit_is_no_replacement(tmp_path: Path) -> None:
     mine = OwnBooks(tmp_path)
     mine.change(f"insert into trades values (1, 'a', '{LONG_AGO}', '1.5')")
     mine.nights.night(NOW)
     mine.change(f"insert into trades values (2, 'a', '{LATELY}', '2.5')")
-    with pytest.raises(AssertionError, match="2 trades cannot be taken, the first: a"):
+    with pytest.raises(AssertionError, match="2 trades are not valid, the first: a"):
         mine.nights.night(NOW + timedelta(hours=1), NOW - timedelta(days=7))

@@ -213,7 +213,7 @@ def test_checks_say_what_to_do() -> None:
         "     add an allow-list",
         "FAIL bot btc: no such file",
         "     correct bots.btc.books",
-        "1 of 2 checks are well, 1 not: correct that, then type  recon check",
+        "1 of 2 checks passed, 1 failed: correct them, then type  recon check",
     ]
 
 

@@ -42,7 +42,7 @@ def test_the_last_ended_session_has_ended_and_the_next_has_not(now: datetime) ->
     [
         ("2026-03-06T21:00", date(2026, 3, 6)),  # Friday, before the clocks change
         ("2026-03-07T01:19", date(2026, 3, 6)),  # 20:19 in New York
-        ("2026-03-07T01:20", date(2026, 3, 9)),  # 20:20: Monday's books
+        ("2026-03-07T01:20", date(2026, 3, 9)),  # 20:20: Monday's session
         ("2026-03-10T00:19", date(2026, 3, 9)),  # 20:19, an hour earlier in UTC
         ("2026-03-10T00:20", date(2026, 3, 10)),
         ("2026-07-03T15:00", date(2026, 7, 6)),  # Independence Day, observed
@@ -71,8 +71,8 @@ def test_an_empty_window_and_an_unknown_calendar_say_what_to_do() -> None:
 
 
 def test_a_window_begins_and_ends_with_sessions() -> None:
-    stretch = window(XNYS, date(2026, 1, 1), date(2026, 1, 4))  # a holiday, and a Sunday
-    assert (stretch.first.date, stretch.last.date) == (date(2026, 1, 2), date(2026, 1, 2))
+    span = window(XNYS, date(2026, 1, 1), date(2026, 1, 4))  # a holiday, and a Sunday
+    assert (span.first.date, span.last.date) == (date(2026, 1, 2), date(2026, 1, 2))
 
 
 @pytest.mark.parametrize("name", ["XNYS", "XHKG", "CMES"])
@@ -111,7 +111,7 @@ def test_hours_of_an_unknown_calendar_say_what_to_do() -> None:
 
 
 @pytest.mark.parametrize("year", [1950, 2000, 2005])
-def test_a_calendar_goes_back_as_far_as_it_is_asked_for(year: int) -> None:
+def test_a_calendar_goes_back_to_any_requested_year(year: int) -> None:
     days = calendar("XNYS")
     session = days.session_on_or_after(date(year, 1, 3))
     assert session.date.year == year
@@ -134,7 +134,7 @@ def test_a_calendar_says_how_far_ahead_it_is_known() -> None:
 
 @pytest.mark.parametrize("name", ["ASEX", "XBEL", "XBSE", "XNYS"])
 def test_a_market_that_cannot_be_computed_is_an_error_of_the_configuration(name: str) -> None:
-    """exchange_calendars knows some markets by name alone."""
+    """exchange_calendars has only the name of some markets."""
     try:
         assert calendar(name).session(date(2026, 11, 20)).date <= date(2026, 11, 20)
     except ConfigError as error:

@@ -15,7 +15,7 @@ def hour(number: int) -> datetime:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 8)), max_size=8), st.integers(0, 30))
-def test_it_is_the_first_hour_that_no_interval_covers(
+def test_reach_is_the_first_hour_that_no_interval_covers(
     stretches: list[tuple[int, int]], start: int
 ) -> None:
     intervals = [Interval(hour(a), hour(a + length)) for a, length in stretches]
@@ -26,13 +26,13 @@ def test_it_is_the_first_hour_that_no_interval_covers(
     assert reach(intervals, hour(start)) == (hour(end) if end > start else None)
 
 
-def test_a_gap_ends_it() -> None:
+def test_a_gap_ends_the_reach() -> None:
     whole = [Interval(hour(0), hour(2)), Interval(hour(2), hour(3)), Interval(hour(4), hour(9))]
     assert reach(whole, hour(0)) == hour(3)
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 8)), max_size=8))
-def test_what_is_proven_is_the_last_stretch_without_a_gap(
+def test_the_proven_interval_is_the_last_without_a_gap(
     stretches: list[tuple[int, int]],
 ) -> None:
     intervals = [Interval(hour(a), hour(a + length)) for a, length in stretches]
@@ -43,7 +43,7 @@ def test_what_is_proven_is_the_last_stretch_without_a_gap(
     assert unbroken(intervals) == (Interval(hour(start), hour(end)) if covered else None)
 
 
-def test_what_several_kinds_have_in_common_is_as_far_as_all_of_them_reach() -> None:
+def test_the_common_interval_is_covered_by_every_kind() -> None:
     one, other = Interval(hour(1), hour(9)), Interval(hour(3), hour(12))
     assert common([one, other]) == Interval(hour(3), hour(9))
     assert common([one, None]) is None

@@ -1,4 +1,4 @@
-"""Who is alive: held against a slow reckoner, and over fortnights in which nobody dies."""
+"""Liveness compared with a slow model, and over fortnights of bots that stay alive."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Look(NamedTuple):
 
 
 def judged(looks: Sequence[Look], rhythm: Rhythm = EACH_MINUTE) -> list[Trouble | None]:
-    """Return what each look found, one after the other."""
+    """Return the incident of each look, one after the other."""
     known: Known | None = None
     found = []
     for look in looks:
@@ -52,7 +52,7 @@ def judged(looks: Sequence[Look], rhythm: Rhythm = EACH_MINUTE) -> list[Trouble 
 
 
 def reckoned(looks: Sequence[Look], rhythm: Rhythm) -> str | None:
-    """Return what is wrong at the last of all looks, from all of them at once."""
+    """Return the incident at the last look, computed from all looks at once."""
     reading, now = looks[-1]
     bar = (rhythm.bar_s or LONGEST_BAR_S) * SECOND
 
@@ -125,7 +125,7 @@ def some_looks(draw: st.DrawFn) -> list[Look]:
 
 
 @given(some_looks(), st.sampled_from([None, 60.0, 120.0]))
-def test_any_sequence_of_beats_is_judged_as_the_slow_reckoner_does(
+def test_any_sequence_of_beats_is_judged_as_by_the_slow_model(
     looks: list[Look], bar_s: float | None
 ) -> None:
     rhythm = Rhythm(PERIOD, bar_s, AlwaysOpen())
@@ -134,7 +134,7 @@ def test_any_sequence_of_beats_is_judged_as_the_slow_reckoner_does(
 
 
 class Case(NamedTuple):
-    """A bot whose bars come by the calendar, and what it says of them."""
+    """A bot whose bars come by the calendar, and the bars that it reports."""
 
     name: str
     calendar: str | None
@@ -163,7 +163,7 @@ FORTNIGHTS = [
 
 
 def bars(case: Case, first: datetime, last: datetime) -> list[tuple[datetime, datetime]]:
-    """Return every bar there is, as the exchange's own schedule has it."""
+    """Return every bar in the exchange's own schedule."""
     length = timedelta(seconds=case.bar_s)
     if case.calendar is None:
         midnight = first.replace(hour=0, minute=0, second=0) - 3 * timedelta(days=1)
@@ -183,7 +183,7 @@ def bars(case: Case, first: datetime, last: datetime) -> list[tuple[datetime, da
 
 
 def beats(case: Case, first: datetime, last: datetime, seed: random.Random) -> Iterator[Beat]:
-    """Yield what a bot writes that is alive: its loop is now faster, now slower, and restarts."""
+    """Yield the beats of a live bot, whose loop is at times faster or slower, and restarts."""
     all_bars = bars(case, first, last)
     at, seq, n = first, 100, 0
     while at < last:
@@ -196,7 +196,7 @@ def beats(case: Case, first: datetime, last: datetime, seed: random.Random) -> I
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("day", FORTNIGHTS, ids=str)
-def test_a_bot_that_is_alive_is_never_called_dead(case: Case, day: date) -> None:
+def test_a_live_bot_has_no_incident(case: Case, day: date) -> None:
     first = datetime(day.year, day.month, day.day, tzinfo=UTC)
     last = first + timedelta(days=14)
     seed = random.Random(f"{case}{day}")
@@ -224,7 +224,7 @@ def test_a_bot_that_is_alive_is_never_called_dead(case: Case, day: date) -> None
     st.floats(0, 1),
     st.sampled_from(["frozen", "stuck", "missing", "unreadable", "clock_ahead", "regressed"]),
 )
-def test_whatever_stops_the_loop_is_noticed_within_two_periods(
+def test_a_stopped_loop_is_noticed_within_two_periods(
     case: Case, died_after_s: int, phase: float, how: str
 ) -> None:
     died = datetime(2026, 11, 20, tzinfo=UTC) + died_after_s * SECOND
@@ -252,8 +252,8 @@ def test_whatever_stops_the_loop_is_noticed_within_two_periods(
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.bar_s < 4 * 3600], ids=str)
-def test_a_loop_that_turns_and_does_no_work_is_noticed(case: Case) -> None:
-    """Its feed is dead at one in the afternoon in New York: soon, and never in closed hours."""
+def test_a_loop_that_turns_without_bars_is_noticed(case: Case) -> None:
+    """The feed stops at 13:00 in New York: noticed soon, and never in closed hours."""
     died = datetime(2026, 11, 25, 18, tzinfo=UTC)
     if case.calendar == "XHKG":
         died = datetime(2026, 11, 25, 6, tzinfo=UTC)
@@ -275,7 +275,7 @@ def test_a_loop_that_turns_and_does_no_work_is_noticed(case: Case) -> None:
     assert hours.open_s(now - PERIOD * SECOND, now) > 0
 
 
-def test_a_bot_that_names_no_bar_is_held_to_that_only_where_its_bars_are_configured() -> None:
+def test_missing_bars_are_an_incident_only_where_bars_are_configured() -> None:
     looks = [
         Look(Beat("b", n, START + n * PERIOD * SECOND), START + n * PERIOD * SECOND)
         for n in range(100)
@@ -287,7 +287,7 @@ def test_a_bot_that_names_no_bar_is_held_to_that_only_where_its_bars_are_configu
     assert "no last_bar_at" in configured[25].why
 
 
-def test_a_bot_that_counts_anew_is_believed_with_its_second_beat() -> None:
+def test_a_bot_that_restarts_its_count_is_accepted_at_its_second_beat() -> None:
     def at(n: int) -> datetime:
         return START + n * PERIOD * SECOND
 
@@ -303,7 +303,7 @@ def test_a_bot_that_counts_anew_is_believed_with_its_second_beat() -> None:
     ]
 
 
-def test_a_beat_of_the_future_is_not_what_later_ones_are_held_against() -> None:
+def test_later_beats_are_not_compared_with_a_beat_ahead_of_time() -> None:
     looks = [
         Look(Beat("b", 7, START), START),
         Look(Beat("b", 900, START + timedelta(days=1)), START + PERIOD * SECOND),

@@ -61,7 +61,7 @@ def test_percentage_is_the_share_to_two_places(part: Decimal, whole: Decimal) ->
     assert shown.as_tuple().exponent == -2
 
 
-def test_of_nothing_there_is_no_percentage() -> None:
+def test_zero_has_no_percentage() -> None:
     assert percentage(Decimal(5), Decimal(0)) is None
 
 

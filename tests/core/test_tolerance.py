@@ -23,7 +23,7 @@ money = st.decimals(-10_000, 10_000, places=4)
 
 
 @pytest.mark.parametrize(
-    ("amount", "truth", "is_too_much"),
+    ("amount", "broker", "is_too_much"),
     [
         ("1.00", "0", False),
         ("-1.00", "0", False),
@@ -34,32 +34,32 @@ money = st.decimals(-10_000, 10_000, places=4)
         ("1682.00", "-373.00", True),
     ],
 )
-def test_exactly_at_the_bound_is_not_divergent(amount: str, truth: str, is_too_much: bool) -> None:
-    assert diverges(Decimal(amount), Decimal(truth), HALF_PERCENT) is is_too_much
+def test_exactly_at_the_bound_is_not_divergent(amount: str, broker: str, is_too_much: bool) -> None:
+    assert diverges(Decimal(amount), Decimal(broker), HALF_PERCENT) is is_too_much
 
 
 @given(money, money)
-def test_signs_do_not_matter(amount: Decimal, truth: Decimal) -> None:
-    verdict = diverges(amount, truth, HALF_PERCENT)
-    assert verdict == diverges(-amount, truth, HALF_PERCENT)
-    assert verdict == diverges(amount, -truth, HALF_PERCENT)
+def test_signs_do_not_matter(amount: Decimal, broker: Decimal) -> None:
+    verdict = diverges(amount, broker, HALF_PERCENT)
+    assert verdict == diverges(-amount, broker, HALF_PERCENT)
+    assert verdict == diverges(amount, -broker, HALF_PERCENT)
 
 
 @given(money, money)
 def test_a_bot_whose_evidence_is_not_proven_neither_agrees_nor_diverges(
-    amount: Decimal, truth: Decimal
+    amount: Decimal, broker: Decimal
 ) -> None:
-    assert bot_status([(amount, truth)], HALF_PERCENT, is_proven=False) == "unproven"
+    assert bot_status([(amount, broker)], HALF_PERCENT, is_proven=False) == "unproven"
 
 
-def test_what_is_unknown_is_unproven() -> None:
+def test_an_unknown_figure_is_unproven() -> None:
     known = (Decimal(0), Decimal(0))
     assert bot_status([known, (None, Decimal(0))], HALF_PERCENT, is_proven=True) == "unproven"
     assert bot_status([known, (Decimal(0), None)], HALF_PERCENT, is_proven=True) == "unproven"
     assert bot_status([known], HALF_PERCENT, is_proven=True) == "agreed"
 
 
-def test_a_divergence_of_the_day_alone_diverges() -> None:
+def test_a_divergence_of_the_session_alone_diverges() -> None:
     spans = [(Decimal(0), Decimal(0)), (Decimal(2), Decimal(0))]
     assert bot_status(spans, HALF_PERCENT, is_proven=True) == "diverged"
 
@@ -93,13 +93,13 @@ def test_a_run_is_as_bad_as_its_worst() -> None:
 
 
 @pytest.mark.parametrize(
-    ("amount", "truth", "age", "grade"),
+    ("amount", "broker", "age", "grade"),
     [
         ("1.01", "0", 0, "minor"),
         ("10.00", "0", 0, "minor"),  # ten times the bound, and not beyond
         ("10.01", "100", 0, "major"),
         ("-10.01", "-100", 0, "major"),
-        ("100.00", "100", 0, "major"),  # as much as the truth, and not more
+        ("100.00", "100", 0, "major"),  # as much as the broker PnL, and not more
         ("100.01", "-100", 0, "critical"),
         ("10.01", "0", 0, "critical"),
         ("1.01", "100", 4, "minor"),
@@ -110,17 +110,17 @@ def test_a_run_is_as_bad_as_its_worst() -> None:
     ],
 )
 def test_severity_is_size_and_a_step_for_each_week(
-    amount: str, truth: str, age: int, grade: str
+    amount: str, broker: str, age: int, grade: str
 ) -> None:
-    assert severity(Decimal(amount), Decimal(truth), Decimal("1.00"), age) == grade
+    assert severity(Decimal(amount), Decimal(broker), Decimal("1.00"), age) == grade
 
 
 @given(money, money, money.map(abs), st.integers(0, 20))
 def test_a_break_never_grows_less_grave_with_size_or_age(
-    amount: Decimal, truth: Decimal, more: Decimal, age: int
+    amount: Decimal, broker: Decimal, more: Decimal, age: int
 ) -> None:
     def grade(off: Decimal, sessions: int) -> int:
-        return SEVERITIES.index(severity(off, truth, HALF_PERCENT.bound(truth), sessions))
+        return SEVERITIES.index(severity(off, broker, HALF_PERCENT.bound(broker), sessions))
 
     now = grade(abs(amount), age)
     assert now == grade(-abs(amount), age)

@@ -1,4 +1,4 @@
-"""The lines by which a mapping says which rows may have changed, and which belong together."""
+"""The lines in which a mapping declares its watermarks and units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HERE = Path("mine/trades.sql")
 THERE = Path("mine/fills.sql")
 
 
-def test_lines_of_all_queries_are_one() -> None:
+def test_equal_lines_of_several_queries_count_once() -> None:
     found = read_watermarks(
         {
             HERE: "-- Closed trades.\n-- watermark: Trades(Close_Date) text\n"
@@ -31,13 +31,13 @@ def test_lines_of_all_queries_are_one() -> None:
     assert found.is_in_units
 
 
-def test_a_mapping_without_them_is_read_whole() -> None:
+def test_a_mapping_without_watermarks_is_read_whole() -> None:
     found = read_watermarks({HERE: "-- a watermark: of no account\nselect 1"})
     assert found.tables == frozenset()
     assert not found.is_in_units
 
 
-def test_a_table_read_in_part_outside_of_any_unit_is_not_mapped_by_itself() -> None:
+def test_a_table_read_in_part_outside_units_is_not_mapped_separately() -> None:
     lines = "-- watermark: t(a) text\n-- watermark: u(b) epoch_s\n-- unit: t(id) v(t_id)"
     found = read_watermarks({HERE: lines})
     assert found.tables == {"t", "u", "v"}
@@ -65,9 +65,12 @@ def test_a_garbled_line_is_refused(line: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "why"),
     [
-        ("-- watermark: t(a) text\n-- watermark: t(b) text", "table t has 2 lines .* a watermark"),
-        ("-- watermark: t(a) text\n-- watermark: t(a) epoch_s", "table t has 2 lines"),
-        ("-- watermark: t(a) text\n-- unit: t(a) u(b)\n-- unit: u(c) t(d)", "2 lines .* a unit"),
+        ("-- watermark: t(a) text\n-- watermark: t(b) text", "table t has 2 `-- watermark:` lines"),
+        (
+            "-- watermark: t(a) text\n-- watermark: t(a) epoch_s",
+            "table t has 2 `-- watermark:` lines",
+        ),
+        ("-- watermark: t(a) text\n-- unit: t(a) u(b)\n-- unit: u(c) t(d)", "2 `-- unit:` lines"),
         ("-- unit: o(t) t(id)", r"no table of the unit (o, t|t, o) has a `-- watermark:`"),
     ],
 )

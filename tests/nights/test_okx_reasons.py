@@ -387,12 +387,12 @@ CASES = (
     ),
     Case(
         f"positions: {BTC}: the fills add up to 3.00, the statement says 4.00: a fill is missing or"
-        " doubled, or the position is older than since = 2026-05-01 (set `since` to a day when it was"
-        " flat, or name what was held then in [[accounts.opening]]) (-1.00)",
+        " doubled, or the position is older than since = 2026-05-01 (set `since` to a date when it was"
+        " flat, or name the position held then in [[accounts.opening]]) (-1.00)",
         served=position(pos="4"),
     ),
     Case(
-        "positions: XRP-USDT-SWAP: the statement has a position that was closed, and there is no fill of it"
+        "positions: XRP-USDT-SWAP: the statement has a closed position without a fill: a fill is missing, run again"
         " (10.00)",
         served=history(instId="XRP-USDT-SWAP"),
     ),

@@ -38,7 +38,7 @@ def test_trades_in_its_books_and_no_fill_at_the_broker_are_no_quiet_night(tmp_pa
     bot = Trader(instruments=(ETH,), claims=((LATELY, "0.25"), (LATELY, "-0.20")))
     status, [why] = judged(night(tmp_path, bot))
     assert status == "unproven"
-    assert why.startswith("its books show 2 trades closed in session 2026-05-14, and the broker")
+    assert why.startswith("the bot database shows 2 trades closed in session 2026-05-14, and")
 
 
 @pytest.mark.parametrize("beat", [f"{NOW - timedelta(minutes=1):%Y-%m-%dT%H:%M:%SZ}"])
@@ -48,7 +48,7 @@ def test_a_bot_that_is_alive_and_never_had_a_fill_is_no_quiet_bot(
     bot = Trader(instruments=(ETH,), more='heartbeat = { file = "beat.json" }\n')
     status, [why] = judged(night(tmp_path, bot, beat=beat))
     assert status == "unproven"
-    assert "not one fill of it since 2026-05-01" in why
+    assert "shows no fill since 2026-05-01" in why
 
 
 def test_nor_is_one_that_trades_or_has_long_been_dead(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_in_the_evening_it_is_provisional_and_says_so(evening: tuple[Path, Docum
     assert found["proofs"]["confirmed"]["status"] == "absent"
     assert found["proofs"]["cash"]["status"] == "absent"
     assert found["proofs"]["positions"]["status"] == "closed"
-    assert "provisional: of session 2026-05-14, TWS alone says so" in str(found["reasons"])
+    assert "provisional: TWS is the only source for session 2026-05-14" in str(found["reasons"])
     assert found["window"]["net"] == NET
     assert (bot(document)["status"], bot(document)["window"]["divergence"]) == ("unproven", "0")
 
@@ -399,7 +399,7 @@ def test_a_bot_that_is_off_diverges_once_its_account_is_confirmed(told: dict[str
 def test_nothing_is_confirmed_where_no_account_is_named(told: dict[str, Told]) -> None:
     found = told["no account is named"].entry
     assert (found["status"], found["proofs"]["confirmed"]["status"]) == ("unproven", "absent")
-    assert "nothing confirms it" in str(found["reasons"])
+    assert "no statement confirms it" in str(found["reasons"])
 
 
 def test_a_correction_that_changes_nothing_is_confirmed(told: dict[str, Told]) -> None:
@@ -413,7 +413,7 @@ def test_what_happened_while_tws_was_not_asked_is_a_hole_and_no_contradiction(
     found = told["early"].entry
     assert found["proofs"]["confirmed"]["status"] == "closed"
     assert (found["status"], found["coverage"]["fills"]) == ("unproven", "partial")
-    assert any("in which TWS was not asked" in reason for reason in found["reasons"])
+    assert any("when TWS was not asked" in reason for reason in found["reasons"])
 
 
 def test_cash_that_tws_cannot_know_of_leaves_the_account_unproven(told: dict[str, Told]) -> None:

@@ -103,7 +103,7 @@ def test_a_page_says_what_an_operator_needs() -> None:
         "divergence 1682.00 (450.94%)",
         "as of 2026-05-14",
         "recon run --config /etc/recon.toml --as-of 2026-05-14 --no-fetch",
-        "because: fee_missing 1650.00 (104 trades), price 32.00 (1 trade)",
+        "causes: fee_missing 1650.00 (104 trades), price 32.00 (1 trade)",
         "recon explain btc-0 --config /etc/recon.toml --as-of 2026-05-14",
         "account ib: FAILED",
         "1012: expired",
@@ -122,7 +122,7 @@ def test_what_is_known_is_no_reason_for_a_page_and_is_named_on_another_s() -> No
     title, body = written
     assert title == "recon 2026-05-14: DIVERGED btc-0"
     assert "btc-1 (okx)" not in body
-    assert "acknowledged, and no worse: btc-1" in body
+    assert "acknowledged and no worse: btc-1" in body
     written = write_page(document(), "recon.toml", {"btc-0"})
     assert written is not None
     assert written[0] == "recon 2026-05-14: UNPROVEN ib"
@@ -137,7 +137,7 @@ def test_a_page_says_what_of_it_was_signed_off() -> None:
     known["bots"][0]["signed_off"] = signed
     written = write_page(known, "recon.toml")
     assert written is not None
-    assert "of it 1600.00 signed off as of 2026-05-10, 82.00 not" in written[1]
+    assert "signed off as of 2026-05-10: 1600.00, beyond it: 82.00" in written[1]
 
 
 def test_two_hundred_bots_are_one_page_with_the_numbers_first() -> None:
@@ -145,7 +145,7 @@ def test_two_hundred_bots_are_one_page_with_the_numbers_first() -> None:
     assert written is not None
     assert len(written[1]) <= MAX_BODY
     assert written[1].startswith("btc-0 (okx) DIVERGED")
-    assert written[1].endswith("(clipped; the whole is in the report)")
+    assert written[1].endswith("(clipped: read the report for all of it)")
     assert written[0] == "recon 2026-05-14: DIVERGED btc-0, btc-1, btc-2 and 197 more"
 
 

@@ -1,6 +1,6 @@
-"""What a Flex statement lacks is noticed: each field, each section, each level of it in turn.
+"""Missing parts of a Flex statement are noticed: each field, section and level in turn.
 
-A rich statement of one IBKR account is proven, and its two bots are told apart by their orders'
+A rich statement of one IBKR account is proven, and its two bots are distinguished by their orders'
 tags. Whatever is taken out of it, the night tells the same numbers, or the account is unproven and
 a reason names what to tick. It never tells other numbers, and it never accuses a bot. The night
 that always runs takes out each section, and every fourth field and level; those of all are slow.
@@ -33,7 +33,7 @@ from tests.support.flex_desk import DAYS, FIRST, LAST, RATES, Desk, written
 
 NOW = datetime(2026, 4, 1, 12, tzinfo=UTC)
 AT_ONCE = 64
-"""Accounts of one night."""
+"""The accounts of one run."""
 TAGS = {"one": "alpha-", "two": "beta-"}
 OWNED = {"one": ("FUT",), "two": ("BBB", "BBB C")}
 EMPTY = {
@@ -59,7 +59,7 @@ EMPTY = {
     "CashReportCurrency": ("paymentInLieu", "withholding871m", "bondInterest", "advisorFees"),
     "ChangeInNAV": ("accountId", "internalCashTransfers"),
 }
-"""Fields that a query ticks and that these rows have no value of."""
+"""The fields that a query selects and that have no value in these rows."""
 SECTIONS = {
     "Trades": "Trades",
     "CashTransactions": "Cash Transactions",
@@ -73,7 +73,7 @@ SECTIONS = {
     "EquitySummaryInBase": "Net Asset Value",
     "Transfers": "Transfers",
 }
-"""The sections of the statement, and what IBKR calls them where a query is made."""
+"""The sections of the statement, and their names in IBKR's query editor."""
 LEVELS = {
     "Trades": (
         "EXECUTION",
@@ -89,20 +89,20 @@ LEVELS = {
     "StmtFunds": ("Currency", "BaseCurrency"),
     "CashReport": ("Currency", "BaseCurrency"),
 }
-"""The levels of a section's rows. Each row is also given one that IBKR does not know, and none."""
+"""The levels of a section's rows. Each row is also tried with an unknown level and none."""
 GROUPS: tuple[tuple[str, ...], ...] = (
     ("Trades", "AccountInformation"),
     ("CashTransactions", "StmtFunds", "Transfers", "ConversionRates"),
     ("OpenPositions", "CorporateActions", "CashReport", "ChangeInNAV", "EquitySummaryInBase"),
 )
-"""The sections whose losses share slow nights."""
+"""The sections whose losses share slow runs."""
 
 Sections = Mapping[str, Sequence[Row]]
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One thing that a statement has lost, and the words of which a reason must have one."""
+    """One missing part of a statement, and the words of which a reason must have one."""
 
     name: str
     words: tuple[str, ...]
@@ -110,21 +110,21 @@ class Loss:
 
 
 class Lost(NamedTuple):
-    """The sections whose losses share nights; of their fields and levels, one of `each`."""
+    """The sections whose losses share runs, with one of `each` of their fields and levels."""
 
     of: Sequence[str]
     each: int = 1
 
 
 class Told(NamedTuple):
-    """What a night tells of an account and of its bots."""
+    """The result of a run for an account and its bots."""
 
     account: Document
     bots: list[Document]
 
 
 def rich() -> Desk:
-    """Play two bots' trades in all that IBKR tells of, so that each row of a statement matters."""
+    """Play two bots' trades in every kind of row, so that each row of a statement matters."""
     desk = Desk(random.Random(13), has_euros=True)
     days = iter(DAYS[1:])
 
@@ -167,7 +167,7 @@ def rich() -> Desk:
 
 
 def correct(desk: Desk, following: date) -> None:
-    """Buy at a wrong price; IBKR cancels that on the following day, and books it again."""
+    """Buy at a wrong price; IBKR cancels the fill on the next day and books it again."""
     day, fee = desk.day, Fraction(-1)
     wrong = {"quantity": "3", "tradePrice": "30", "proceeds": "-90", "ibCommission": "-1"}
     for sign in (1, -1):
@@ -220,7 +220,7 @@ def correct(desk: Desk, following: date) -> None:
 
 
 def whole(desk: Desk) -> dict[str, list[Row]]:
-    """Return the desk's statement with every field ticked, and every level beside the one read."""
+    """Return the desk's statement with every field selected, at every level."""
     sections = {name: list(rows) for name, rows in statement(desk).sections.items()}
     sections["ConversionRates"] = [
         (
@@ -288,7 +288,7 @@ def inside(sections: dict[str, list[Row]], section: str) -> Iterator[Loss]:
 
 
 def stated(*parts: Sections) -> str:
-    """Return a document of one statement; or of two, of the first days and of the rest."""
+    """Return a document of one statement, or of two: the first days and the rest."""
     whole_span = statement(Desk(random.Random(1), has_euros=False)).attributes
     if len(parts) == 1:
         return document((whole_span, parts[0]))
@@ -299,7 +299,7 @@ def stated(*parts: Sections) -> str:
 
 
 def nights(folder: Path, found: Sequence[str], claims: Mapping[str, str]) -> Iterator[Told]:
-    """Run nights of an account for each document, and yield what is told of it and its two bots.
+    """Run recon with an account for each document; yield the results of it and its two bots.
 
     A bot without a claim has no books.
     """
@@ -334,7 +334,7 @@ def nights(folder: Path, found: Sequence[str], claims: Mapping[str, str]) -> Ite
 
 
 def wrong(told: Told, expected: Told, words: Sequence[str]) -> str:
-    """Return what is wrong with what a night told of a statement that lacks something, or ""."""
+    """Return the fault in a run's result for an incomplete statement, or ""."""
     account = told.account
     for bot, before in zip(told.bots, expected.bots, strict=True):
         numbers, right = ([one[name] for name in ("window", "session")] for one in (bot, before))
@@ -361,7 +361,7 @@ def sections() -> dict[str, list[Row]]:
 
 @pytest.fixture(scope="module")
 def claim(sections: dict[str, list[Row]], tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Give what the first bot has earned by the whole statement, which the desk reckons, too."""
+    """Return the first bot's PnL by the whole statement. The desk computes it, too."""
     [told] = nights(tmp_path_factory.mktemp("whole"), [stated(sections)], {})
     assert told.account["status"] == "proven", told.account["reasons"]
     desk = rich()
@@ -375,7 +375,7 @@ def claim(sections: dict[str, list[Row]], tmp_path_factory: pytest.TempPathFacto
     slow_after(1, [Lost(tuple(SECTIONS), each=4), *map(Lost, GROUPS)]),
     ids=lambda of: f"{of.each}-{of.of[0]}",
 )
-def test_whatever_a_statement_lacks_is_named_or_changes_nothing(
+def test_a_missing_part_is_named_or_changes_nothing(
     of: Lost,
     sections: dict[str, list[Row]],
     claim: str,
@@ -409,7 +409,7 @@ SUMMARY = {
     "reportDate": "",
     "fifoPnlRealized": "98",
 }
-"""What IBKR writes of all stocks together; it is of no day."""
+"""IBKR's totals of all stocks, which have no date."""
 MOVED_IN = {
     "symbol": "ZZZ",
     "assetCategory": "STK",
@@ -440,7 +440,7 @@ def without(sections: Sections, *names: str) -> dict[str, Sequence[Row]]:
 
 
 def changed(sections: Sections, kind: str, **fields: str) -> dict[str, Sequence[Row]]:
-    """Return the sections, with other fields in the rows of a kind; "-" takes one away."""
+    """Return the sections with changed fields in the rows of a kind; "-" removes a field."""
     return {
         name: [
             (tag, {key: text for key, text in (row | fields).items() if text != "-"})
@@ -453,7 +453,7 @@ def changed(sections: Sections, kind: str, **fields: str) -> dict[str, Sequence[
 
 
 def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
-    """Return statements, each with the words of a reason that it has to give; "" is proven."""
+    """Return statements, each with the words of its expected reason; "" is proven."""
     sections: dict[str, Sequence[Row]] = dict(whole_statement)
     trades, cash = sections["Trades"], sections["CashTransactions"]
     quiet = without(sections, "AccountInformation", "ConversionRates")
@@ -529,7 +529,7 @@ def cases(whole_statement: Sections) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_each_kind_of_missing_evidence_has_its_words(
+def test_each_kind_of_missing_evidence_has_its_reason(
     sections: dict[str, list[Row]], claim: str, tmp_path: Path
 ) -> None:
     every = cases(sections)

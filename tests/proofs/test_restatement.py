@@ -1,4 +1,4 @@
-"""What a night tells otherwise than an earlier one did, and what was told when."""
+"""Restatements: reported figures that a later run changes, and the history of reports."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def nets(document: Document, session: str) -> dict[str | None, tuple[str, str, s
     }
 
 
-def test_an_ordinary_night_restates_nothing(tmp_path: Path) -> None:
+def test_an_ordinary_run_restates_nothing(tmp_path: Path) -> None:
     with serving(traded()) as server, unpaced():
         assert run(tmp_path, server, bots=BOTS, as_of=(NOW - 2 * DAY).date())["restatements"] == []
         assert run(tmp_path, server, bots=BOTS)["restatements"] == []
         assert run(tmp_path, server, bots=BOTS, now=lambda: LATER)["restatements"] == []
 
 
-def test_a_late_fill_says_what_moved_from_what_to_what_and_why(tmp_path: Path) -> None:
+def test_a_late_fill_restates_its_session_with_figures_and_reason(tmp_path: Path) -> None:
     book = traded()
     with serving(book) as server, unpaced():
         first = run(tmp_path, server, bots=BOTS)
@@ -66,14 +66,14 @@ def test_a_late_fill_says_what_moved_from_what_to_what_and_why(tmp_path: Path) -
     before, after, difference = map(Decimal, moved["btc"])
     assert after - before == difference != 0
     [row] = [r for r in document["restatements"] if r["bot"] == "btc" and r["session"] == session]
-    assert row["reason"] == [f"2 fills of {BTC}, session {session}, came, changed or went"]
+    assert row["reason"] == [f"2 fills of {BTC}, session {session}: added, changed or removed"]
     total = [Decimal(d["bots"][0]["window"]["broker"]["net"]) for d in (first, document)]
     changes = [Decimal(r["moved"]) for r in document["restatements"] if r["bot"] == "btc"]
     assert total[1] - total[0] == sum(changes)
 
 
-def test_sessions_that_no_window_had_are_no_restatement(tmp_path: Path) -> None:
-    """Never told is not told as 0: `since` moves to and fro, and nothing was restated by that."""
+def test_sessions_outside_the_reported_window_are_no_restatements(tmp_path: Path) -> None:
+    """An unreported session is not a session reported as 0. Moving `since` restates nothing."""
     with serving(traded()) as server, unpaced():
         run(tmp_path, server, bots=BOTS)
         for since in (SINCE + 5 * DAY, SINCE - 3 * DAY):
@@ -82,7 +82,7 @@ def test_sessions_that_no_window_had_are_no_restatement(tmp_path: Path) -> None:
             assert moved["restatements"] == []
 
 
-def test_it_restates_the_sessions_after_it_too(tmp_path: Path) -> None:
+def test_a_late_fill_also_restates_later_sessions(tmp_path: Path) -> None:
     book = account()
     book.trade(BTC, "buy", 2, 100, NOW - 4 * DAY, fee="0")
     book.trade(BTC, "sell", 2, 110, NOW - DAY, fee="0")
@@ -111,7 +111,7 @@ def test_other_settings_are_named_as_the_reason(tmp_path: Path) -> None:
     assert all("other settings" in row["reason"][0] for row in document["restatements"])
 
 
-def test_a_night_that_knew_nothing_had_told_nothing(tmp_path: Path) -> None:
+def test_a_run_with_unknown_figures_reports_none(tmp_path: Path) -> None:
     book = traded()
     with serving(book) as server, unpaced():
         (tmp_path / "x").mkdir()
@@ -120,7 +120,7 @@ def test_a_night_that_knew_nothing_had_told_nothing(tmp_path: Path) -> None:
         assert run(tmp_path, server, bots=BOTS)["restatements"] == []
 
 
-def test_what_was_told_is_read_back_as_it_was_told(
+def test_reports_are_read_back_unchanged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = traded()

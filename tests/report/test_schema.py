@@ -1,4 +1,4 @@
-"""The JSON schema that the documentation keeps is the one that the code gives."""
+"""The JSON schema in the documentation equals the schema of the code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recon.report.schema import json_schema
 KEPT = Path(__file__).resolve().parents[2] / "docs" / "data" / "document-schema.json"
 
 
-def test_the_documentation_keeps_the_schema_of_the_code() -> None:
+def test_the_documentation_has_the_schema_of_the_code() -> None:
     """Renew it with: recon schema > docs/data/document-schema.json."""
     assert json.loads(KEPT.read_text(encoding="utf-8")) == json_schema()
 

@@ -138,10 +138,10 @@ def test_a_state_of_somebody_else_is_named(name: str, tmp_path: Path, check: Say
 def test_the_last_line_counts_and_says_what_to_type(tmp_path: Path, check: Say) -> None:
     code, said = check(tmp_path)
     assert code == ExitCode.AGREED
-    counted = said[said.rindex("checks are well") - 9 :]
+    counted = said[said.rindex("checks passed") - 9 :]
     [well, _, of] = counted.split()[:3]
     assert (well, said.count("ok ")) == (of, int(well))
-    assert said.endswith(f"0 not: type recon run --config {tmp_path / 'recon.toml'}")
+    assert said.endswith(f"0 failed: type recon run --config {tmp_path / 'recon.toml'}")
     assert not (tmp_path / "state").exists(), "a check leaves nothing behind"
 
 

@@ -99,7 +99,7 @@ def test_a_session_that_agrees_has_nothing_to_explain(
     liar.live(3)
     one_night(tmp_path, liar.book, bots=[liar.bot])
     assert explained(tmp_path, "--as-of", str(AS_OF - timedelta(days=1))) == ExitCode.AGREED
-    assert "no difference" in capsys.readouterr().out
+    assert "no divergence" in capsys.readouterr().out
     assert explained(tmp_path, "--as-of", str(AS_OF), "--trade", "1.0", "--json") == 0
     [trade] = json.loads(capsys.readouterr().out)["trades"]
     assert trade["fills"]
@@ -164,7 +164,7 @@ def test_fills_that_no_trade_has_are_told_apart(
     one_night(tmp_path, book, bots=[Trader(id="bot1", trades=[])])
     assert explained(tmp_path, "--as-of", str(AS_OF)) == ExitCode.DIVERGED
     out = capsys.readouterr().out
-    assert "In no trade of its books" in out
+    assert "In no trade of the bot" in out
     assert "liquidation" in out
 
 

@@ -42,4 +42,4 @@ def test_an_operator_sees_where_the_time_went() -> None:
     assert "3.00" in fetch
     assert "75%" in fetch
     assert fetch.count("█") == 3 * lots.count("█")
-    assert any("all of it" in line and "4.00" in line for line in lines)
+    assert any("total" in line and "4.00" in line for line in lines)

@@ -1,6 +1,6 @@
-"""Causes: why a bot's claim is not its truth, in named parts that add up to the difference.
+"""Causes: the named parts of a divergence. They add up to it exactly.
 
-`walk` goes from one trade as the bot booked it to the same trade as the broker has it, a thing at a
-time; `owners` says which of the broker's fills are which trade's; `reckon` puts them together for
-the bots of a night, and holds the sum against the difference to the last unit.
+`decomposition` compares one trade in the bot database with the same trade at the broker, one
+property at a time. `ownership` assigns the broker's fills to trades. `attribution` combines both
+for all diverging bots of a run, and checks the sum against the divergence to the last unit.
 """

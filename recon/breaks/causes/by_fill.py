@@ -1,8 +1,9 @@
-"""Why a row that stands for one fill is not what that fill realised, where each fill is a row.
+"""Explain the difference between a row and its fill, if a bot has one row for each fill. Pure.
 
-Pure. Such books compute what a fill closed from all fills before it, so one wrong fill makes later
-rows wrong. Either each row's own fill explains its gross, or the books' fills are put right one
-thing at a time, and the lots are run again after each: what changes is that thing's cause.
+Such a bot computes the gross of a fill from all fills before it, so one wrong fill makes later rows
+wrong. Either each row's own fill explains its gross, or the bot's fills are corrected one property
+at a time. The lots are computed again after each correction, and the change is the amount of that
+property's cause.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from recon.lots.book import Book
 from recon.lots.realise import Event, SessionPnl
 
 Named = tuple[Cause, Fraction, str]
-"""One thing that is wrong: its cause, its part of the divergence, and what it is in words."""
+"""One error of a row: its cause, its part of the divergence, and an explanation."""
 
 
 _GONE: tuple[Cause, ...] = (
@@ -33,11 +34,11 @@ _GONE: tuple[Cause, ...] = (
     "unowned",
     "timing",
 )
-"""What a row may be that has no fill of its own, in the order in which such rows are left out."""
+"""The causes of rows without a fill of their own, in the order in which the rows are removed."""
 
 
 class Realised(NamedTuple):
-    """One fill of the bot's own, and what it realised by the bot's lots."""
+    """One of the bot's own fills, and its PnL by the bot's lots."""
 
     event: Event
     row: SessionPnl
@@ -45,9 +46,10 @@ class Realised(NamedTuple):
 
 @dataclass(slots=True)
 class FillRow:
-    """One row, the broker's fills that it is of, and why it has none.
+    """One row and its fills at the broker.
 
-    `own` are fills of this bot; `without` is what a row without such a fill is, and in words why.
+    `own` has the row's fills that this bot owns. `without` is the cause of a row without such a
+    fill, with an explanation.
     """
 
     entry: Entry
@@ -55,7 +57,7 @@ class FillRow:
     own: Sequence[Realised] = ()
     without: tuple[Cause, str] = ("phantom", "")
     is_before: bool = False
-    """It closed before the window: the broker's evidence does not reach it."""
+    """Whether the row closed before the window, where there is no evidence."""
 
     @property
     def name(self) -> str:
@@ -64,20 +66,20 @@ class FillRow:
 
     @property
     def pnl(self) -> Fraction:
-        """What the row shows."""
+        """The PnL in the row."""
         return Fraction(self.booked["pnl"])
 
     def column(self, name: str) -> Fraction | None:
-        """Return an amount of the row; None where the books lack it."""
+        """Return an amount of the row; None if the bot database has no value."""
         value = self.booked[name]
         return None if value is None else Fraction(value)
 
 
 @dataclass(slots=True)
-class Ledger:
-    """All rows and fills of one instrument of a bot, in the order in which they happened.
+class InstrumentHistory:
+    """All rows and fills of a bot in one instrument, in order of time.
 
-    `unrecorded` gives, for each fill without a row, the step that names it.
+    `unrecorded` has the step of each fill without a row.
     """
 
     rows: list[FillRow]
@@ -89,7 +91,7 @@ class Ledger:
 
 
 class _Parts(NamedTuple):
-    """What a row's PnL is made of. `gross` is None where nothing says."""
+    """The parts of a row's PnL. `gross` is None if unknown."""
 
     gross: Fraction | None
     fee: Fraction
@@ -99,7 +101,7 @@ class _Parts(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A fill as the lots are fed it, in units: signed contracts, and their unsigned value."""
+    """A fill as the lots take it, in units: signed contracts and their unsigned value."""
 
     name: str | FillKey
     side: str
@@ -108,29 +110,29 @@ class _Line(NamedTuple):
 
 
 def measure(row: SessionPnl, *, is_by_payment: bool) -> int:
-    """Return what a fill counts for: what it realised, and where costs count as paid, its own."""
+    """Return the PnL of a fill. If costs are booked when paid, it includes open costs."""
     money = (row.gross, row.fees, row.funding, row.other, row.open_costs if is_by_payment else 0)
     return sum(one or 0 for one in money)
 
 
-def explain_rows(ledger: Ledger) -> Iterator[tuple[FillRow, list[Step]]]:
-    """Yield each row with the causes of its PnL less what its own fills count for, to the unit."""
-    gross = _gross_causes(ledger)
-    for row in ledger.rows:
-        base = sum(measure(one.row, is_by_payment=ledger.is_by_payment) for one in row.own)
+def explain_rows(history: InstrumentHistory) -> Iterator[tuple[FillRow, list[Step]]]:
+    """Yield each row with the causes of its PnL less the PnL of its own fills, to the unit."""
+    gross = _gross_causes(history)
+    for row in history.rows:
+        base = sum(measure(one.row, is_by_payment=history.is_by_payment) for one in row.own)
         found = [*gross.get(row.name, ())]
         if row.own:
-            found += _costs(row, ledger)
-            found = _as_corrections(row, found, ledger)
+            found += _costs(row, history)
+            found = _as_corrections(row, found, history)
         else:
-            said = sum((amount for _, amount, _ in found), Fraction(0))
-            cause, says = row.without
-            found.append((cause, row.pnl - said, says))
+            explained = sum((amount for _, amount, _ in found), Fraction(0))
+            cause, explanation = row.without
+            found.append((cause, row.pnl - explained, explanation))
         yield row, closed_by_noise(found, int(row.pnl * SCALE) - base, row.pnl)
 
 
 def _paid(row: FillRow) -> Fraction:
-    """Return the fee of a row's own fills, as it was paid."""
+    """Return the fee that was paid for a row's own fills."""
     money = ((one.row.fees, one.row.funding, one.row.open_costs) for one in row.own)
     return Fraction(sum(part or 0 for parts in money for part in parts), SCALE)
 
@@ -140,7 +142,7 @@ def _realised(row: FillRow) -> Fraction:
 
 
 def _parts(row: FillRow) -> _Parts:
-    """Take a row's PnL apart: by as many of its own columns as fit."""
+    """Return the parts of a row's PnL, from as many of its own columns as fit."""
     pnl, gross, fee = row.pnl, row.column("gross"), row.column("fee")
     funding = row.column("funding") or Fraction(0)
     paid = _paid(row)
@@ -176,19 +178,19 @@ def _without_gross(row: FillRow, paid: Fraction, fee: Fraction | None, funding: 
     return _Parts(None, paid, funding, row.pnl - realised - paid - funding)
 
 
-def _costs(row: FillRow, ledger: Ledger) -> Iterator[Named]:
-    """Yield what is wrong with a row's fee, its funding, and the sum of its own columns."""
+def _costs(row: FillRow, history: InstrumentHistory) -> Iterator[Named]:
+    """Yield the errors in a row's fee, its funding, and the sum of its own columns."""
     parts, paid = _parts(row), _paid(row)
-    yield _fee_cause(row, parts.fee), parts.fee - paid, _fee_says(parts.fee, paid)
+    yield _fee_cause(row, parts.fee), parts.fee - paid, _explain_fee(parts.fee, paid)
     if parts.rest:
         cause: Cause = "unexplained" if parts.gross is None else "arithmetic"
-        yield cause, parts.rest, "its pnl is not what its own columns add up to"
+        yield cause, parts.rest, "its pnl is not the sum of its own columns"
     fees = Fraction(sum(one.row.fees or 0 for one in row.own), SCALE)
     funding = Fraction(sum(one.row.funding or 0 for one in row.own), SCALE)
-    if not ledger.is_by_payment:
-        says = "it books a cost when it pays it, and that counts when what it paid for is closed"
-        yield "timing", paid - fees, says
-        if any(one.column("funding") for one in ledger.rows):
+    if not history.is_by_payment:
+        explanation = "it booked a cost when it paid it: a cost counts when its quantity is closed"
+        yield "timing", paid - fees, explanation
+        if any(one.column("funding") for one in history.rows):
             yield "funding_misplaced", -funding, "it booked other funding than was paid"
         else:
             yield "funding_missing", -funding, "it never booked the funding"
@@ -203,18 +205,20 @@ def _fee_cause(row: FillRow, booked: Fraction) -> Cause:
     return "fee_currency_value" if is_other else "fee_rate_guessed"
 
 
-def _fee_says(booked: Fraction, paid: Fraction) -> str:
+def _explain_fee(booked: Fraction, paid: Fraction) -> str:
     if not booked:
-        return f"it never subtracted the fee of {_text(-paid)}"
+        return f"it never subtracted the fee of {_number_text(-paid)}"
     if is_same(booked, -paid):
-        return f"it booked the fee of {_text(-paid)} with the wrong sign"
-    return f"it booked a fee of {_text(-booked)}, and {_text(-paid)} was paid"
+        return f"it booked the fee of {_number_text(-paid)} with the wrong sign"
+    return f"it booked a fee of {_number_text(-booked)}, and {_number_text(-paid)} was paid"
 
 
-def _as_corrections(row: FillRow, found: list[Named], ledger: Ledger) -> list[Named]:
-    """Name the broker's restatement as the cause where a row has the figures before it."""
-    told = [ledger.corrected.get((one.event.instrument, one.event.event_id)) for one in row.own]
-    firsts = [one for one in told if one is not None]
+def _as_corrections(row: FillRow, found: list[Named], history: InstrumentHistory) -> list[Named]:
+    """Return the errors as corrections if the row has the figures before a broker's restatement."""
+    reported = [
+        history.corrected.get((one.event.instrument, one.event.event_id)) for one in row.own
+    ]
+    firsts = [one for one in reported if one is not None]
     if not firsts:
         return found
     entry, fee = row.entry, row.column("fee")
@@ -224,38 +228,40 @@ def _as_corrections(row: FillRow, found: list[Named], ledger: Ledger) -> list[Na
             and (fee is None or one["amount"] is None or is_same(fee, Fraction(one["amount"])))
         ):
             return found
-    says = "the broker restated its fill after it had been told"
+    explanation = "the broker restated its fill after reporting it"
     return [
-        ("correction", amount, f"{says}: {what}")
+        ("correction", amount, f"{explanation}: {detail}")
         if cause in ("price", "quantity", "fee_rate_guessed", "fee_missing")
-        else (cause, amount, what)
-        for cause, amount, what in found
+        else (cause, amount, detail)
+        for cause, amount, detail in found
     ]
 
 
-def _gross_causes(ledger: Ledger) -> dict[str, list[Named]]:
-    """Return what is wrong with the gross of each row."""
-    mine = [row for row in ledger.rows if row.own]
+def _gross_causes(history: InstrumentHistory) -> dict[str, list[Named]]:
+    """Return the errors in the gross of each row."""
+    mine = [row for row in history.rows if row.own]
     if any(one.event.rate != 1 for row in mine for one in row.own):
-        says = "it counts another currency as if it were the account's"
+        explanation = "it counts another currency as the account's currency"
         return {
-            row.name: [("currency", gross - _realised(row), says)]
+            row.name: [("currency", gross - _realised(row), explanation)]
             for row in mine
             if (gross := _parts(row).gross) is not None
         }
-    local = {row.name: list(_local(row)) for row in mine}
-    left = {row.name: _left(row, local[row.name]) for row in mine}
+    local = {row.name: list(_errors_of_own_fill(row)) for row in mine}
+    left = {row.name: _unexplained_gross(row, local[row.name]) for row in mine}
     if all(_is_noise(left[row.name], row) for row in mine):
         return local
-    again = _by_lots(ledger)
-    if again is not None:
-        return again
-    says = "its gross is not what the account's lots realised with its fill"
-    return {name: [*found, ("lot_method", left[name], says)] for name, found in local.items()}
+    by_lots = _by_lots(history)
+    if by_lots is not None:
+        return by_lots
+    explanation = "its gross differs from the gross of its fill by the account's lots"
+    return {
+        name: [*found, ("lot_method", left[name], explanation)] for name, found in local.items()
+    }
 
 
-def _left(row: FillRow, found: Iterable[Named]) -> Fraction:
-    """Return what is left of a row's gross once what is known to be wrong is put right."""
+def _unexplained_gross(row: FillRow, found: Iterable[Named]) -> Fraction:
+    """Return the difference in a row's gross that the errors in `found` do not explain."""
     gross = _parts(row).gross
     if gross is None:
         return Fraction(0)
@@ -266,14 +272,14 @@ def _is_noise(amount: Fraction, row: FillRow) -> bool:
     return abs(amount) <= NOISE * max(Fraction(1), abs(row.pnl), abs(_realised(row)))
 
 
-def _local(row: FillRow) -> Iterator[Named]:
-    """Yield what of a row's gross its own fill explains: its quantity and the price of its exit."""
+def _errors_of_own_fill(row: FillRow) -> Iterator[Named]:
+    """Yield the errors in a row's gross that its own fill explains: quantity and exit price."""
     parts = _parts(row)
     gross, realised = parts.gross, _realised(row)
     if gross is None:
         return
     if parts.is_pending:
-        yield "timing", -realised, "it shows no profit of this fill yet"
+        yield "timing", -realised, "it shows no gross for this fill yet"
         return
     qty, filled = row.entry.qty, _nominal(row)
     multiplier = Fraction(row.own[0].event.multiplier or 1)
@@ -281,7 +287,7 @@ def _local(row: FillRow) -> Iterator[Named]:
         units = min((filled, filled * multiplier), key=lambda one: abs(one - qty))
         off = gross * (1 - units / qty)
         gross -= off
-        yield "quantity", off, _quantity_says(qty, units)
+        yield "quantity", off, _explain_quantity(qty, units)
     closed = Fraction(sum(one.row.closed_qty for one in row.own), SCALE)
     booked, mean = row.column("exit_price"), _mean_price(row)
     if booked and closed and not is_same(booked, mean):
@@ -289,34 +295,35 @@ def _local(row: FillRow) -> Iterator[Named]:
         is_inverse = bool(row.own[0].event.is_inverse)
         off = faces * (1 / booked - 1 / mean) * -1 if is_inverse else faces * (booked - mean)
         if _is_noise(gross - off - realised, row):
-            yield "price", off, _price_says(booked, mean)
+            yield "price", off, _explain_price(booked, mean)
 
 
-def _by_lots(ledger: Ledger) -> dict[str, list[Named]] | None:
-    """Put the books' fills right one thing at a time, and run the lots again after each.
+def _by_lots(history: InstrumentHistory) -> dict[str, list[Named]] | None:
+    """Return the errors in gross, by correcting the bot's fills one property at a time.
 
-    Return None where the books' gross is not what lots of their own fills give.
+    The lots are computed again after each correction. Return None if no lots of the bot's own fills
+    give its gross.
     """
-    rows = ledger.rows
+    rows = history.rows
     if any(row.entry.qty is None or row.entry.price is None or not row.entry.sign for row in rows):
         return None
-    events = [one.event for one in ledger.fills if one.event.kind == "fill"]
+    events = [one.event for one in history.fills if one.event.kind == "fill"]
     if not events or any(one.price is None for one in events):
         return None
     multiplier = Fraction(events[0].multiplier or 1)
     is_in_contracts = _is_in_contracts(rows, multiplier)
-    run = _Lots(ledger, multiplier, bool(events[0].is_inverse), is_in_contracts)
-    if not run.finds_the_books():
+    run = _Lots(history, multiplier, bool(events[0].is_inverse), is_in_contracts)
+    if not run.find_lot_method():
         return None
-    run.put_right()
+    run.correct_step_by_step()
     return run.found
 
 
 @dataclass(slots=True)
 class _Lots:
-    """The books' fills of one instrument, put right step by step."""
+    """The bot's fills in one instrument, corrected step by step."""
 
-    ledger: Ledger
+    history: InstrumentHistory
     multiplier: Fraction
     is_inverse: bool
     is_in_contracts: bool
@@ -325,24 +332,25 @@ class _Lots:
     method: Method = "average"
     has_sides: bool = False
 
-    def finds_the_books(self) -> bool:
-        """Find the lots by which the books work out their gross; say whether there are any."""
-        lines = self._lines(self.ledger.rows, lambda row: (row.entry.qty, row.entry.price))
+    def find_lot_method(self) -> bool:
+        """Find the lot method by which the bot computed its gross; return whether there is one."""
+        lines = self._lines(self.history.rows, lambda row: (row.entry.qty, row.entry.price))
         tries: list[tuple[Method, bool, Fraction]] = [
             (method, has_sides, face)
             for face in dict.fromkeys((Fraction(1), 1 / self.multiplier))
-            for method in dict.fromkeys((self.ledger.method, "average", "fifo"))
+            for method in dict.fromkeys((self.history.method, "average", "fifo"))
             for has_sides in (False, True)
         ]
         for method, has_sides, face in tries:
             self.method, self.has_sides = method, has_sides
             gross = self._run(self._sided(lines))
-            if all(self._is_booked(row, gross[row.name] * face) for row in self.ledger.rows):
+            if all(self._is_booked(row, gross[row.name] * face) for row in self.history.rows):
                 if face != 1:
-                    says = f"it took one contract for 1, and it is {_text(self.multiplier)}"
-                    for row in self.ledger.rows:
-                        self._note(
-                            row, "multiplier", gross[row.name] * face - gross[row.name], says
+                    contract = _number_text(self.multiplier)
+                    explanation = f"it counted one contract as 1, and a contract is {contract}"
+                    for row in self.history.rows:
+                        self._record(
+                            row, "multiplier", gross[row.name] * face - gross[row.name], explanation
                         )
                 self.gross = gross
                 return True
@@ -354,15 +362,15 @@ class _Lots:
             return True
         return abs(gross - value) <= NOISE * max(Fraction(1), abs(gross), abs(row.pnl))
 
-    def put_right(self) -> None:
-        """Note what each thing changes of each row's gross, in this order."""
-        kept = list(self.ledger.rows)
+    def correct_step_by_step(self) -> None:
+        """Record how much each correction changes each row's gross, in this order."""
+        kept = list(self.history.rows)
         for cause in _GONE:
             gone = {row.name for row in kept if self._is_gone(row) and row.without[0] == cause}
             if gone:
                 kept = [row for row in kept if row.name not in gone]
                 lines = self._lines(kept, lambda row: (row.entry.qty, row.entry.price))
-                self._step(cause, "an earlier row is not a fill of its own", lines, kept)
+                self._step(cause, "an earlier row has no fill of its own", lines, kept)
         lines = self._lines(kept, lambda row: (row.entry.qty, row.entry.price), is_turned=True)
         self._step("side", "it booked the other side", lines, kept)
         kept = [row for row in kept if not self._is_gone(row)]
@@ -374,38 +382,40 @@ class _Lots:
             kept, lambda row: (self._true_qty(row), self._true_price(row)), is_turned=True
         )
         self._step("price", "", lines, kept)
-        self._as_the_broker_has_it(kept)
+        self._add_broker_fills(kept)
 
     def _is_gone(self, row: FillRow) -> bool:
         return not row.own and not row.is_before
 
-    def _as_the_broker_has_it(self, rows: Sequence[FillRow]) -> None:
-        """Go on from the rows to the broker's own fills, those that no row has among them."""
+    def _add_broker_fills(self, rows: Sequence[FillRow]) -> None:
+        """Continue from the corrected rows to all of the broker's fills, with those in no row."""
         self.has_sides = True
         kept = [row for row in rows if row.own]
-        opening = [one.event for one in self.ledger.fills if one.event.kind == "opening"]
+        opening = [one.event for one in self.history.fills if one.event.kind == "opening"]
         lines = [self._event_line(one) for one in opening]
         if opening or len(kept) < len(rows):
-            says = "what it held before the window is not what the account held"
-            self._compare("lot_method", says, self._run([*lines, *self._true_lines(kept)]), kept)
+            explanation = "the bot and the account held different positions before the window"
+            self._compare(
+                "lot_method", explanation, self._run([*lines, *self._true_lines(kept)]), kept
+            )
         known: set[FillKey] = set()
-        for cause in dict.fromkeys(one.cause for one in self.ledger.unrecorded.values()):
-            known |= {key for key, one in self.ledger.unrecorded.items() if one.cause == cause}
-            says = "an earlier fill is in no row of the books"
-            self._compare(cause, says, self._run(self._merged(lines, kept, known)), kept)
-        whole = [one.event for one in self.ledger.fills]
+        for cause in dict.fromkeys(one.cause for one in self.history.unrecorded.values()):
+            known |= {key for key, one in self.history.unrecorded.items() if one.cause == cause}
+            explanation = "an earlier fill is in no row of the bot"
+            self._compare(cause, explanation, self._run(self._merged(lines, kept, known)), kept)
+        whole = [one.event for one in self.history.fills]
         if any(len(row.own) > 1 for row in kept):
-            says = "it books several fills of an order as one, at their mean price"
-            self._broker_step("price", says, whole, kept, is_nominal=True)
+            explanation = "it books several fills of an order as one, at their mean price"
+            self._broker_step("price", explanation, whole, kept, is_nominal=True)
         else:
-            says = "its fills stand in another order"
-            self._broker_step("timing", says, whole, kept, is_nominal=True)
-        says = "a fee was taken out of the coin, and the position grew by less"
-        self._broker_step("quantity", says, whole, kept)
-        says = "the account's lots are matched another way"
+            explanation = "its rows are in another order than the fills"
+            self._broker_step("timing", explanation, whole, kept, is_nominal=True)
+        explanation = "a fee taken in coin made the position smaller"
+        self._broker_step("quantity", explanation, whole, kept)
+        explanation = "the account's lots are matched by another method"
         for row in kept:
             units = Fraction(self.gross[row.name]) - _realised(row) * SCALE
-            self._note(row, "lot_method", units, says)
+            self._record(row, "lot_method", units, explanation)
 
     def _true_lines(self, kept: Sequence[FillRow]) -> list[_Line]:
         """Return the rows with the broker's quantity, price and side."""
@@ -418,12 +428,12 @@ class _Lots:
     def _merged(
         self, opening: Sequence[_Line], kept: Sequence[FillRow], known: Collection[FillKey]
     ) -> list[_Line]:
-        """Return the rows and some fills that no row has, in the order in which they happened."""
+        """Return the rows and the `known` fills in no row, in order of time."""
         at = {row.name: row.own[0].event.at for row in kept}
         lines = [(at[str(one.name)], one) for one in self._true_lines(kept)]
         lines += [
             (one.event.at, self._event_line(one.event))
-            for one in self.ledger.fills
+            for one in self.history.fills
             if _key(one.event) in known
         ]
         return [*opening, *(line for _, line in sorted(lines, key=lambda one: one[0]))]
@@ -435,7 +445,7 @@ class _Lots:
     def _broker_step(
         self,
         cause: Cause,
-        says: str,
+        explanation: str,
         events: Sequence[Event],
         kept: Sequence[FillRow],
         *,
@@ -443,37 +453,39 @@ class _Lots:
     ) -> None:
         gross = self._run(self._event_line(one, is_nominal=is_nominal) for one in events)
         by_row = {row.name: sum(gross[_key(one.event)] for one in row.own) for row in kept}
-        self._compare(cause, says, by_row, kept)
+        self._compare(cause, explanation, by_row, kept)
 
     def _step(
-        self, cause: Cause, says: str, lines: Sequence[_Line], kept: Sequence[FillRow]
+        self, cause: Cause, explanation: str, lines: Sequence[_Line], kept: Sequence[FillRow]
     ) -> None:
-        self._compare(cause, says, self._run(self._sided(lines)), kept)
+        self._compare(cause, explanation, self._run(self._sided(lines)), kept)
 
     def _compare(
-        self, cause: Cause, says: str, gross: Mapping[Any, int], kept: Sequence[FillRow]
+        self, cause: Cause, explanation: str, gross: Mapping[Any, int], kept: Sequence[FillRow]
     ) -> None:
         for row in kept:
             if row.name in gross:
                 moved = Fraction(self.gross[row.name] - gross[row.name])
-                self._note(row, cause, moved, says or self._says(cause, row))
+                self._record(row, cause, moved, explanation or self._explanation(cause, row))
         self.gross = {**self.gross, **{row.name: gross.get(row.name, 0) for row in kept}}
 
-    def _note(self, row: FillRow, cause: Cause, units: Fraction, says: str) -> None:
+    def _record(self, row: FillRow, cause: Cause, units: Fraction, explanation: str) -> None:
         if units:
-            self.found[row.name].append((cause, units / SCALE, says))
+            self.found[row.name].append((cause, units / SCALE, explanation))
 
-    def _says(self, cause: Cause, row: FillRow) -> str:
+    def _explanation(self, cause: Cause, row: FillRow) -> str:
         entry = row.entry
         qty, price = self._true_qty(row), self._true_price(row)
         if cause == "quantity" and entry.qty is not None and not is_same(entry.qty, qty):
-            return _quantity_says(entry.qty, qty)
+            return _explain_quantity(entry.qty, qty)
         if cause == "price" and entry.price is not None and not is_same(entry.price, price):
-            return _price_says(entry.price, price)
-        return f"an earlier fill's {cause} is wrong, and so is what this one closed"
+            return _explain_price(entry.price, price)
+        return (
+            f"the {cause} of an earlier fill is wrong, and so the cost of the quantity closed here"
+        )
 
     def _true_qty(self, row: FillRow) -> Fraction:
-        """Return what was filled, in what the books count in."""
+        """Return the filled quantity, in the unit that the bot uses."""
         if not row.own:
             return row.entry.qty or Fraction(0)
         filled = _nominal(row)
@@ -512,7 +524,7 @@ class _Lots:
         return lines if self.has_sides else [one._replace(side="net") for one in lines]
 
     def _run(self, lines: Iterable[_Line]) -> dict[Any, int]:
-        """Return what each fill realised, in units, by lots of its side."""
+        """Return the gross of each fill, in units, by the lots of its side."""
         books: dict[str, Book] = {}
         gross: dict[Any, int] = defaultdict(int)
         for one in (line for line in lines if line.qty):
@@ -522,7 +534,7 @@ class _Lots:
 
 
 def _is_in_contracts(rows: Sequence[FillRow], multiplier: Fraction) -> bool:
-    """Return whether the books count contracts, and not coins: whichever is nearer."""
+    """Return whether the bot counts contracts and not coins: whichever is nearer."""
     mine = [(row.entry.qty or Fraction(0), _nominal(row)) for row in rows if row.own]
     contracts = sum(abs(qty - filled) for qty, filled in mine)
     return contracts <= sum(abs(qty - filled * multiplier) for qty, filled in mine)
@@ -533,12 +545,12 @@ def _key(event: Event) -> FillKey:
 
 
 def _nominal(row: FillRow) -> Fraction:
-    """Return what the broker filled of a row, in contracts, unsigned."""
+    """Return the filled quantity of a row, in contracts, unsigned."""
     return abs(sum((Fraction(one.event.qty or 0) for one in row.own), Fraction(0)))
 
 
 def _mean_price(row: FillRow) -> Fraction:
-    """Return the price at which a row's fills together are worth what they are worth."""
+    """Return the mean price of a row's fills; harmonic for an inverse contract."""
     parts = [(abs(Fraction(one.event.qty or 0)), Fraction(one.event.price or 0)) for one in row.own]
     qty = sum((size for size, _ in parts), Fraction(0))
     if row.own[0].event.is_inverse:
@@ -546,13 +558,13 @@ def _mean_price(row: FillRow) -> Fraction:
     return sum((size * price for size, price in parts), Fraction(0)) / qty
 
 
-def _quantity_says(booked: Fraction, filled: Fraction) -> str:
-    return f"it booked {_text(booked)}, and the broker filled {_text(filled)}"
+def _explain_quantity(booked: Fraction, filled: Fraction) -> str:
+    return f"it booked {_number_text(booked)}, and the broker filled {_number_text(filled)}"
 
 
-def _price_says(booked: Fraction, mean: Fraction) -> str:
-    return f"its price is {_text(booked)}, the broker's {_text(mean)}"
+def _explain_price(booked: Fraction, mean: Fraction) -> str:
+    return f"its price is {_number_text(booked)}, the broker's {_number_text(mean)}"
 
 
-def _text(value: Fraction) -> str:
+def _number_text(value: Fraction) -> str:
     return f"{float(value):.8g}"

@@ -1,7 +1,7 @@
-"""From a bot's row to the broker's, replacing one thing at a time: what each step moved, and why.
+"""Decompose the difference between a bot's trade and the broker's, one property at a time. Pure.
 
-Pure. Every amount is a share of claimed − truth: + where the bot shows more than is true. The steps
-telescope: they add up to the bot's number less the broker's, to the unit, whatever they are called.
+Every amount is a part of claimed − broker PnL: positive where the bot shows more than the broker.
+Each step starts where the last one ended, so all steps add up to the difference, to the unit.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from recon.core.numbers import SCALE
 from recon.core.records import Cause
 
 NOISE = Fraction(1, 10**9)
-"""Amounts that lie closer than this, or than this share of them, are one: bots count in floats."""
+"""Amounts closer than this, absolutely or as a share, are equal: bots compute in floats."""
 RATE_MOVES = Fraction(1, 20)
-"""By how much a currency's rate may move while a trade is open: costs in it are that exact."""
+"""How far a currency's rate may move while a trade is open, as a share of its costs."""
 CLEARLY = 10
-"""How many times nearer a pnl in a trade's own currency is to its gross than in another."""
+"""How many times nearer a pnl must be to the gross in the trade's own currency."""
 FEE_LIKE = (Fraction(1, 5), Fraction(5))
-"""What is missing from a pnl is a guessed fee where it is so many times the fee that was paid."""
+"""The range of a guessed fee, as a multiple of the fee that was paid."""
 
 
 class Booked(NamedTuple):
-    """One closed trade as the bot's mapping gives it; None is what its books lack.
+    """One closed trade as the bot's mapping returns it; None where its database has no value.
 
     `gross`, `fee` and `funding` are signed as cash, in the currency that `pnl` is in.
     """
@@ -42,17 +42,17 @@ class Booked(NamedTuple):
 
 
 class Part(NamedTuple):
-    """One fill of a trade, or the part of it that is this trade's. `qty` is signed, bought +."""
+    """One fill, or the part that belongs to this trade. `qty` is signed: bought is positive."""
 
     qty: Fraction
     price: Fraction
 
 
 class Actual(NamedTuple):
-    """The same trade at the broker: its fills in order, and what these realised by themselves.
+    """The same trade at the broker: its fills in order, and the PnL of these fills alone.
 
-    Amounts in units of 10^-18 of the account's currency. `has_other_fees`: a fee was charged in a
-    third coin, and is worth what a candle says.
+    Amounts are in units of 10^-18 of the account's currency. `has_other_fees`: a fee was charged
+    in a third coin and converted at a candle's price.
     """
 
     parts: Sequence[Part]
@@ -66,20 +66,20 @@ class Actual(NamedTuple):
 
     @property
     def net(self) -> int:
-        """What it earned."""
+        """The trade's PnL."""
         return self.gross + self.fees + self.funding
 
 
 class Step(NamedTuple):
-    """One cause of a trade's difference: `amount` in units of 10^-18, claimed − truth."""
+    """One cause of a trade's difference: `amount` in units of 10^-18, claimed − broker PnL."""
 
     cause: Cause
     amount: int
     says: str = ""
 
 
-class _Legs(NamedTuple):
-    """What the broker's fills of a trade come to: the quantity that was closed, and mean prices."""
+class _TradeSides(NamedTuple):
+    """The entry and exit sides of a trade at the broker: closed quantity and mean prices."""
 
     sign: int
     closed: Fraction
@@ -90,7 +90,7 @@ class _Legs(NamedTuple):
 
 
 class _Composed(NamedTuple):
-    """What a pnl is made of: `multiplier` None where its gross is not from quantity and prices."""
+    """The parts of a pnl. `multiplier` is None if gross does not follow from the prices."""
 
     gross: Fraction
     fee: Fraction
@@ -100,42 +100,42 @@ class _Composed(NamedTuple):
 
 
 def decompose(booked: Booked, actual: Actual) -> list[Step]:
-    """Return the causes by which `booked` is not `actual`; none where they are the same.
+    """Return the causes of the difference between `booked` and `actual`; none where they are equal.
 
-    A trade of whose orders the broker closed nothing has booked too much, whole.
+    If the trade's orders closed nothing, its whole pnl has the cause `quantity`.
     """
-    legs = _legs(actual)
-    if legs is None or not legs.closed:
-        says = "the broker has filled its orders, and they closed nothing"
-        return _rounded([("quantity", Fraction(booked.pnl), says)], actual.net, booked)
-    return _rounded(list(_steps(booked, actual, legs)), actual.net, booked)
+    sides = _trade_sides(actual)
+    if sides is None or not sides.closed:
+        explanation = "its orders were filled, and they closed nothing"
+        return _rounded([("quantity", Fraction(booked.pnl), explanation)], actual.net, booked)
+    return _rounded(list(_steps(booked, actual, sides)), actual.net, booked)
 
 
-def _steps(b: Booked, t: Actual, legs: _Legs) -> Iterator[tuple[Cause, Fraction, str]]:
-    own = _composed(b, t, legs)
+def _steps(b: Booked, t: Actual, sides: _TradeSides) -> Iterator[tuple[Cause, Fraction, str]]:
+    own = _composed(b, t, sides)
     rest = Fraction(b.pnl) - own.gross - own.fee - own.funding
     if own.is_known:
-        yield "arithmetic", rest, "its pnl is not what its own columns add up to"
+        yield "arithmetic", rest, "its pnl is not the sum of its own columns"
     else:
         yield "unexplained", rest, ""
     gross = own.gross
     if own.multiplier is not None:
-        for cause, left, says in _gross_steps(b, t, legs, own.multiplier, gross):
-            yield cause, gross - left, says
+        for cause, left, explanation in _gross_steps(b, t, sides, own.multiplier, gross):
+            yield cause, gross - left, explanation
             gross = left
-    yield from _last_of_gross(gross, t, legs, is_priced=own.multiplier is not None)
+    yield from _last_of_gross(gross, t, sides, is_priced=own.multiplier is not None)
     fees, funding = Fraction(t.fees, SCALE), Fraction(t.funding, SCALE)
-    yield _fee_cause(own.fee, t), own.fee - fees, _fee_says(own.fee, t)
+    yield _fee_cause(own.fee, t), own.fee - fees, _explain_fee(own.fee, t)
     if own.funding:
         yield "funding_misplaced", own.funding - funding, "it booked other funding than was paid"
     else:
         yield "funding_missing", -funding, "it never booked the funding"
 
 
-def _composed(b: Booked, t: Actual, legs: _Legs) -> _Composed:
-    """Return what the bot's pnl is made of: of as many of its own columns as fit."""
+def _composed(b: Booked, t: Actual, sides: _TradeSides) -> _Composed:
+    """Return the parts of the bot's pnl, from as many of its own columns as fit."""
     pnl, fees, funding = Fraction(b.pnl), Fraction(t.fees, SCALE), Fraction(t.funding, SCALE)
-    grosses = _grosses(b, t, legs)
+    grosses = _grosses(b, t, sides)
     own_fee = [] if b.fee is None else [Fraction(b.fee)]
     own_funding = [] if b.funding is None else [Fraction(b.funding)]
     for (gross, multiplier), fee, paid in product(
@@ -146,7 +146,7 @@ def _composed(b: Booked, t: Actual, legs: _Legs) -> _Composed:
         if is_same(pnl, gross + fee + paid):
             return _Composed(gross, fee, paid, multiplier, is_known=True)
     if not grosses:
-        return _without_gross(b, t, legs)
+        return _without_gross(b, t, sides)
     gross, multiplier = grosses[0]
     for paid in [*own_funding, Fraction(0), funding]:
         guess = pnl - gross - paid
@@ -157,8 +157,8 @@ def _composed(b: Booked, t: Actual, legs: _Legs) -> _Composed:
     return _Composed(gross, fee, paid, multiplier, is_known=True)
 
 
-def _without_gross(b: Booked, t: Actual, legs: _Legs) -> _Composed:
-    """Take a pnl apart of which the books say neither gross nor prices, by what the broker says."""
+def _without_gross(b: Booked, t: Actual, sides: _TradeSides) -> _Composed:
+    """Return the parts of a pnl without gross and prices, from the broker's figures."""
     pnl = Fraction(b.pnl)
     gross, fees, funding = (Fraction(one, SCALE) for one in (t.gross, t.fees, t.funding))
     for fee, paid in ((fees, funding), (fees, Fraction(0)), (Fraction(0), funding)):
@@ -167,7 +167,7 @@ def _without_gross(b: Booked, t: Actual, legs: _Legs) -> _Composed:
     if is_same(pnl, gross):
         return _Composed(gross, Fraction(0), Fraction(0), None, is_known=True)
     if not t.is_in_account_currency and gross:
-        own = _gross(legs.sign, legs.closed * t.multiplier, legs.entry, legs.exit, t)
+        own = _gross(sides.sign, sides.closed * t.multiplier, sides.entry, sides.exit, t)
         costs = (fees + funding) * own / gross
         if abs(pnl - own - costs) <= abs(costs) * RATE_MOVES:
             return _Composed(pnl - fees - funding, fees, funding, None, is_known=True)
@@ -178,20 +178,20 @@ def _without_gross(b: Booked, t: Actual, legs: _Legs) -> _Composed:
     return _Composed(gross, fee, paid, None, is_known=False)
 
 
-def _grosses(b: Booked, t: Actual, legs: _Legs) -> list[tuple[Fraction, Fraction | None]]:
-    """Return what the bot may have taken for gross, the likeliest first, each with its multiplier.
+def _grosses(b: Booked, t: Actual, sides: _TradeSides) -> list[tuple[Fraction, Fraction | None]]:
+    """Return the possible values of the bot's gross, the likeliest first, each with its multiplier.
 
-    Its quantity is in contracts or in coins: whichever is nearer to what the broker closed.
+    The bot's quantity is in contracts or in coins, whichever is nearer to the quantity closed.
     """
     priced: list[tuple[Fraction, Fraction | None]] = []
     entry, exit_ = _prices(b)
     if b.qty and entry and exit_:
         qty = abs(Fraction(b.qty))
-        is_in_contracts = abs(qty - legs.closed) <= abs(qty - legs.closed * t.multiplier)
+        is_in_contracts = abs(qty - sides.closed) <= abs(qty - sides.closed * t.multiplier)
         multipliers = (
             [t.multiplier, Fraction(1)] if is_in_contracts else [Fraction(1), t.multiplier]
         )
-        sign = _sign(b.side) or legs.sign
+        sign = _sign(b.side) or sides.sign
         priced = [
             (_gross(sign, qty * one, entry, exit_, t), one) for one in dict.fromkeys(multipliers)
         ]
@@ -210,42 +210,48 @@ def _prices(b: Booked) -> tuple[Fraction | None, Fraction | None]:
 
 
 def _gross_steps(
-    b: Booked, t: Actual, legs: _Legs, multiplier: Fraction, gross: Fraction
+    b: Booked, t: Actual, sides: _TradeSides, multiplier: Fraction, gross: Fraction
 ) -> Iterator[tuple[Cause, Fraction, str]]:
-    """Yield what gross is left after each of side, multiplier, quantity and prices is put right."""
-    sign = _sign(b.side) or legs.sign
+    """Yield the gross after each correction: side, multiplier, quantity, then prices."""
+    sign = _sign(b.side) or sides.sign
     qty = abs(Fraction(b.qty or 0))
     entry, exit_ = _prices(b)
-    if sign != legs.sign:
+    if sign != sides.sign:
         gross = -gross
-        yield "side", gross, f"it booked a {b.side}, and the broker the other side"
-    is_in_contracts = abs(qty - legs.closed) <= abs(qty - legs.closed * t.multiplier)
+        yield "side", gross, f"it booked a {b.side}, and the broker filled the other side"
+    is_in_contracts = abs(qty - sides.closed) <= abs(qty - sides.closed * t.multiplier)
     if is_in_contracts and multiplier != t.multiplier:
         gross, multiplier = gross / multiplier * t.multiplier, t.multiplier
-        says = f"it took one contract for 1, and it is {_text(t.multiplier)}"
-        yield "multiplier", gross, says
-    coins, closed = qty * multiplier, legs.closed * t.multiplier
+        explanation = (
+            f"it counted one contract as 1, and a contract is {_number_text(t.multiplier)}"
+        )
+        yield "multiplier", gross, explanation
+    coins, closed = qty * multiplier, sides.closed * t.multiplier
     if not is_same(coins, closed):
         gross = gross * closed / coins
-        yield "quantity", gross, f"it booked {_text(coins)}, and the broker closed {_text(closed)}"
+        yield (
+            "quantity",
+            gross,
+            f"it booked {_number_text(coins)}, and the broker closed {_number_text(closed)}",
+        )
     if entry is not None and exit_ is not None:
-        gross = _gross(legs.sign, closed, legs.entry, legs.exit, t)
-        yield "price", gross, "; ".join(_price_says(entry, exit_, legs))
+        gross = _gross(sides.sign, closed, sides.entry, sides.exit, t)
+        yield "price", gross, "; ".join(_explain_price(entry, exit_, sides))
 
 
 def _last_of_gross(
-    gross: Fraction, t: Actual, legs: _Legs, *, is_priced: bool
+    gross: Fraction, t: Actual, sides: _TradeSides, *, is_priced: bool
 ) -> Iterator[tuple[Cause, Fraction, str]]:
-    """Yield what is between the last gross and the account's own, by its lots and its currency."""
+    """Yield the step from the last gross to the account's, which its lots or currency cause."""
     realised = Fraction(t.gross, SCALE)
     if not t.is_in_account_currency:
-        yield "currency", gross - realised, "it counts another currency as if it were the account's"
+        yield "currency", gross - realised, "it counts another currency as the account's currency"
     elif is_priced:
-        yield "lot_method", gross - realised, "the account's lots are matched another way"
+        yield "lot_method", gross - realised, "the account's lots are matched by another method"
     else:
-        by_prices = _gross(legs.sign, legs.closed * t.multiplier, legs.entry, legs.exit, t)
+        by_prices = _gross(sides.sign, sides.closed * t.multiplier, sides.entry, sides.exit, t)
         cause: Cause = "price" if is_same(by_prices, realised) else "lot_method"
-        yield cause, gross - realised, "its gross is not that of the broker's prices"
+        yield cause, gross - realised, "its gross does not follow from the broker's prices"
 
 
 def _fee_cause(booked: Fraction, t: Actual) -> Cause:
@@ -254,30 +260,30 @@ def _fee_cause(booked: Fraction, t: Actual) -> Cause:
     return "fee_currency_value" if t.has_other_fees else "fee_rate_guessed"
 
 
-def _fee_says(booked: Fraction, t: Actual) -> str:
-    paid = _text(Fraction(-t.fees, SCALE))
+def _explain_fee(booked: Fraction, t: Actual) -> str:
+    paid = _number_text(Fraction(-t.fees, SCALE))
     if not booked:
         return f"it never subtracted the fee of {paid}"
-    return f"it booked a fee of {_text(-booked)}, and {paid} was paid"
+    return f"it booked a fee of {_number_text(-booked)}, and {paid} was paid"
 
 
-def _price_says(entry: Fraction, exit_: Fraction, legs: _Legs) -> Iterator[str]:
-    for what, booked, mean, parts in (
-        ("entry", entry, legs.entry, legs.entries),
-        ("exit", exit_, legs.exit, legs.exits),
+def _explain_price(entry: Fraction, exit_: Fraction, sides: _TradeSides) -> Iterator[str]:
+    for end, booked, mean, parts in (
+        ("entry", entry, sides.entry, sides.entries),
+        ("exit", exit_, sides.exit, sides.exits),
     ):
         if is_same(booked, mean):
             continue
         plain = _sum(one.price for one in parts) / len(parts)
         if len(parts) > 1 and is_same(booked, parts[0].price):
-            yield f"its {what} price is that of the first of {len(parts)} fills"
+            yield f"its {end} price is the price of the first of {len(parts)} fills"
         elif len(parts) > 1 and is_same(booked, plain):
-            yield f"its {what} price is the plain mean of {len(parts)} fills"
+            yield f"its {end} price is the plain mean of {len(parts)} fills"
         else:
-            yield f"its {what} price is {_text(booked)}, the broker's {_text(mean)}"
+            yield f"its {end} price is {_number_text(booked)}, the broker's {_number_text(mean)}"
 
 
-def _legs(t: Actual) -> _Legs | None:
+def _trade_sides(t: Actual) -> _TradeSides | None:
     if not t.parts:
         return None
     sign = 1 if t.parts[0].qty > 0 else -1
@@ -285,9 +291,9 @@ def _legs(t: Actual) -> _Legs | None:
     exits = [one for one in t.parts if one.qty * sign < 0]
     closed = min(abs(_sum(one.qty for one in some)) for some in (entries, exits))
     if not closed:
-        return _Legs(sign, Fraction(0), Fraction(0), Fraction(0), entries, exits)
+        return _TradeSides(sign, Fraction(0), Fraction(0), Fraction(0), entries, exits)
     entry, exit_ = (_mean(some, is_inverse=t.is_inverse) for some in (entries, exits))
-    return _Legs(sign, closed, entry, exit_, entries, exits)
+    return _TradeSides(sign, closed, entry, exit_, entries, exits)
 
 
 def _sum(values: Iterable[Fraction]) -> Fraction:
@@ -295,7 +301,7 @@ def _sum(values: Iterable[Fraction]) -> Fraction:
 
 
 def _mean(parts: Sequence[Part], *, is_inverse: bool) -> Fraction:
-    """Return the price at which all of them together are worth what they are worth."""
+    """Return the mean price of fills, weighted by quantity; harmonic for an inverse contract."""
     qty = _sum(one.qty for one in parts)
     if is_inverse:
         return qty / _sum(one.qty / one.price for one in parts)
@@ -313,11 +319,11 @@ def _sign(side: str | None) -> int | None:
 
 
 def is_same(one: Fraction, other: Fraction) -> bool:
-    """Return whether two amounts are one but for the noise of floats."""
+    """Return whether two amounts are equal except for the noise of floats."""
     return abs(one - other) <= NOISE * max(Fraction(1), abs(one), abs(other))
 
 
-def _text(value: Fraction) -> str:
+def _number_text(value: Fraction) -> str:
     return f"{float(value):.8g}"
 
 
@@ -329,14 +335,15 @@ def _rounded(steps: Sequence[tuple[Cause, Fraction, str]], net: int, booked: Boo
 def closed_by_noise(
     steps: Sequence[tuple[Cause, Fraction, str]], total: int, pnl: Fraction
 ) -> list[Step]:
-    """Return the steps in whole units that add up to `total`; noise goes to the largest."""
+    """Return the steps in whole units that add up to `total`. The largest step takes the noise."""
     scale = max(Fraction(1), abs(pnl))
     kept = [one for one in steps if abs(one[1]) > NOISE * scale]
     amounts = [round(amount * SCALE) for _, amount, _ in kept]
     if not kept:
-        return [Step("arithmetic", total, "the noise of its floats")] if total else []
+        return [Step("arithmetic", total, "noise of the bot's floats")] if total else []
     largest = max(range(len(kept)), key=lambda index: abs(amounts[index]))
     amounts[largest] += total - sum(amounts)
     return [
-        Step(cause, amount, says) for (cause, _, says), amount in zip(kept, amounts, strict=True)
+        Step(cause, amount, explanation)
+        for (cause, _, explanation), amount in zip(kept, amounts, strict=True)
     ]

@@ -1,8 +1,8 @@
-"""Which of the broker's fills is which row, of books that have a row for each fill.
+"""Match the broker's fills with the rows of a bot database that has one row for each fill. Pure.
 
-Pure. An order's id outranks everything: the rows that name an order share its fills, by the fill's
-id, its quantity and its price. Only rows that name no order of the broker's are matched by
-instrument, side, time, quantity and price.
+The order's id comes first: the rows that name an order share its fills, by the fill's id, quantity
+and price. Only rows that name no order of the broker are matched by instrument, side, time,
+quantity and price.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from typing import NamedTuple
 from recon.breaks.causes.decomposition import is_same
 
 NEAR = timedelta(minutes=15)
-"""How far apart a row and its fill may be in time, where nothing names the fill."""
+"""The largest time between a row and its fill, if no id links them."""
 NEAR_PRICE = Fraction(1, 50)
-"""How far apart they may be in price, as a share of the fill's."""
+"""The largest difference in price between a row and its fill, as a share of the fill's price."""
 
-_Choice = Callable[["Entry", Sequence["Execution"]], Sequence["Execution"]]
-"""Which of the fills that are left of its orders a row takes."""
+_Choice = Callable[["Entry", Sequence["BrokerFill"]], Sequence["BrokerFill"]]
+"""Chooses a row's fills from the remaining fills of its orders."""
 
 FillKey = tuple[str, str]
 """An instrument and the id of a fill."""
 
 
 class Entry(NamedTuple):
-    """One row of books that have a row for each fill.
+    """One row of a bot database that has one row for each fill.
 
-    `side` is that of the position that it opened or closed; `sign` is 1 where it bought, -1 where
-    it sold and 0 where the books do not say. `qty` is unsigned, in contracts or in coins, None
-    where the books do not say. `names_orders`: it names orders, whether the broker has them or not.
+    `side` is the side of the position that the row opened or closed. `sign` is 1 for a buy, -1 for
+    a sell and 0 if unknown. `qty` is unsigned, in contracts or in coins, and None if unknown.
+    `names_orders`: the row names orders, whether the broker has them or not.
     """
 
     trade_id: str
@@ -48,8 +48,8 @@ class Entry(NamedTuple):
     fill_id: str | None = None
 
 
-class Execution(NamedTuple):
-    """One of the broker's fills. `qty` is signed, in contracts, bought +; `bot` owns it."""
+class BrokerFill(NamedTuple):
+    """One fill at the broker. `qty` is signed, in contracts: bought is positive. `bot` owns it."""
 
     instrument: str
     event_id: str
@@ -63,22 +63,22 @@ class Execution(NamedTuple):
 
     @property
     def key(self) -> FillKey:
-        """What tells it from the account's other fills."""
+        """The key of the fill in its account."""
         return self.instrument, self.event_id
 
 
 @dataclass(slots=True)
 class Paired:
-    """The fills of each row, and the rows that are another row booked again."""
+    """The fills of each row, and the rows that duplicate another row."""
 
-    fills_of: dict[str, list[Execution]] = field(default_factory=dict)
-    twins: set[str] = field(default_factory=set)
+    fills_of: dict[str, list[BrokerFill]] = field(default_factory=dict)
+    duplicates: set[str] = field(default_factory=set)
     taken: set[FillKey] = field(default_factory=set)
     known: set[str] = field(default_factory=set)
-    """The rows of whose orders the broker has a fill."""
+    """The rows whose orders have a fill at the broker."""
 
-    def take(self, entry: Entry, fills: Sequence[Execution]) -> None:
-        """Give fills to a row; none leave it waiting."""
+    def take(self, entry: Entry, fills: Sequence[BrokerFill]) -> None:
+        """Assign fills to a row. With no fills, the row stays unmatched."""
         if fills:
             self.fills_of[entry.trade_id] = list(fills)
             self.taken.update(one.key for one in fills)
@@ -90,13 +90,13 @@ class Paired:
 
 def pair(
     entries: Sequence[Entry],
-    named: Mapping[str, Sequence[Execution]],
-    free: Iterable[Execution],
+    named: Mapping[str, Sequence[BrokerFill]],
+    free: Iterable[BrokerFill],
 ) -> Paired:
-    """Return which fills each row is of; a fill is of one row.
+    """Return the fills of each row. Each fill belongs to at most one row.
 
-    `entries` are one bot's rows in the order in which they happened, `named` the fills of the
-    orders that each row names, `free` the fills that a row without orders may be of.
+    `entries` has one bot's rows in order of time. `named` has the fills of the orders that each row
+    names. `free` has the fills that a row without orders may match.
     """
     paired = Paired(known={name for name, fills in named.items() if fills})
     _by_order(paired, entries, named)
@@ -104,16 +104,16 @@ def pair(
     left = [one for one in free if one.key not in paired.taken]
     for entry, fills in _by_looks(unnamed, left):
         paired.take(entry, fills)
-    paired.twins = set(_twins(entries, named, paired.fills_of))
+    paired.duplicates = set(_duplicates(entries, named, paired.fills_of))
     return paired
 
 
 def _by_order(
-    paired: Paired, entries: Sequence[Entry], named: Mapping[str, Sequence[Execution]]
+    paired: Paired, entries: Sequence[Entry], named: Mapping[str, Sequence[BrokerFill]]
 ) -> None:
     """Share the fills of each order among the rows that name it."""
 
-    def left_of(entry: Entry) -> list[Execution]:
+    def left_of(entry: Entry) -> list[BrokerFill]:
         return [one for one in named.get(entry.trade_id, ()) if one.key not in paired.taken]
 
     def choose(chooses: Iterable[_Choice], some: Sequence[Entry]) -> None:
@@ -136,33 +136,33 @@ def _by_order(
 
 
 def is_same_qty(qty: Fraction | None, contracts: Fraction, multiplier: Fraction) -> bool:
-    """Return whether the books' quantity is the broker's, in contracts or in coins."""
+    """Return whether the bot's quantity equals the broker's, in contracts or in coins."""
     if qty is None:
         return False
     return is_same(qty, abs(contracts)) or is_same(qty, abs(contracts) * multiplier)
 
 
-def _is_same_qty(entry: Entry, fill: Execution) -> bool:
+def _is_same_qty(entry: Entry, fill: BrokerFill) -> bool:
     return is_same_qty(entry.qty, fill.qty, fill.multiplier)
 
 
-def _is_same_price(entry: Entry, fill: Execution) -> bool:
+def _is_same_price(entry: Entry, fill: BrokerFill) -> bool:
     return entry.price is not None and is_same(entry.price, fill.price)
 
 
-def _has_same_id(entry: Entry, fill: Execution) -> bool:
+def _has_same_id(entry: Entry, fill: BrokerFill) -> bool:
     return entry.fill_id is not None and entry.fill_id in (fill.event_id, fill.trade_id)
 
 
-def _whole_order(entry: Entry, fills: Sequence[Execution]) -> Sequence[Execution]:
-    """Take all that is left of an order for a row that has the quantity of all of it."""
+def _whole_order(entry: Entry, fills: Sequence[BrokerFill]) -> Sequence[BrokerFill]:
+    """Take all remaining fills of an order, for a row that has their whole quantity."""
     if len(fills) < 2:
         return ()
     whole = sum((one.qty for one in fills), Fraction(0))
     return fills if is_same_qty(entry.qty, whole, fills[0].multiplier) else ()
 
 
-def _first(is_it: Callable[[Entry, Execution], bool]) -> _Choice:
+def _first(is_it: Callable[[Entry, BrokerFill], bool]) -> _Choice:
     return lambda entry, fills: [one for one in fills if is_it(entry, one)][:1]
 
 
@@ -172,16 +172,16 @@ _SURE: Sequence[_Choice] = (
     _first(lambda entry, fill: _is_same_qty(entry, fill) and _is_same_price(entry, fill)),
 )
 _LIKELY: Sequence[_Choice] = (_first(_has_same_id), _first(_is_same_qty), _first(_is_same_price))
-"""How the rows that name an order find their fills in it. A row that is alone in naming an order,
-and is none of its fills for sure, is all of it."""
+"""The rules by which the rows that name an order choose its fills. A row that alone names an order,
+and surely matches none of its fills, takes all of them."""
 
 
 def _by_looks(
-    entries: Sequence[Entry], fills: Iterable[Execution]
-) -> Iterable[tuple[Entry, Sequence[Execution]]]:
-    """Yield the rows that name nothing with the fill, or the order, that each looks like most.
+    entries: Sequence[Entry], fills: Iterable[BrokerFill]
+) -> Iterable[tuple[Entry, Sequence[BrokerFill]]]:
+    """Yield the rows without ids, each with the fill or order that is most similar.
 
-    What has the same quantity comes first, then the nearest in time.
+    An equal quantity comes first, then the shortest time.
     """
     there = _units(fills)
     near = []
@@ -203,11 +203,11 @@ def _by_looks(
 
 
 def _units(
-    fills: Iterable[Execution],
-) -> dict[tuple[str, int], list[Sequence[Execution]]]:
-    """Return what a row may be of, by instrument and sign: each fill, and each order of several."""
-    orders: dict[tuple[str, str, int], list[Execution]] = defaultdict(list)
-    there: dict[tuple[str, int], list[Sequence[Execution]]] = defaultdict(list)
+    fills: Iterable[BrokerFill],
+) -> dict[tuple[str, int], list[Sequence[BrokerFill]]]:
+    """Return each fill, and each order of several fills, by instrument and sign."""
+    orders: dict[tuple[str, str, int], list[BrokerFill]] = defaultdict(list)
+    there: dict[tuple[str, int], list[Sequence[BrokerFill]]] = defaultdict(list)
     for fill in sorted(fills, key=lambda one: (one.at, one.event_id)):
         sign = 1 if fill.qty > 0 else -1
         orders[fill.instrument, fill.order_id, sign].append(fill)
@@ -220,8 +220,8 @@ def _units(
     return there
 
 
-def _looks_like(entry: Entry, unit: Sequence[Execution]) -> bool | None:
-    """Return whether a row has the quantity of a fill, or an order; None where it is not its."""
+def _looks_like(entry: Entry, unit: Sequence[BrokerFill]) -> bool | None:
+    """Return whether a row has the quantity of a fill or order; None if the two cannot match."""
     if entry.price is not None and all(
         abs(entry.price - one.price) > NEAR_PRICE * one.price for one in unit
     ):
@@ -231,14 +231,14 @@ def _looks_like(entry: Entry, unit: Sequence[Execution]) -> bool | None:
     return is_same_one if is_same_one or len(unit) == 1 else None
 
 
-def _twins(
+def _duplicates(
     entries: Sequence[Entry],
-    named: Mapping[str, Sequence[Execution]],
-    fills_of: Mapping[str, Collection[Execution]],
+    named: Mapping[str, Sequence[BrokerFill]],
+    fills_of: Mapping[str, Collection[BrokerFill]],
 ) -> Iterable[str]:
-    """Yield the rows without a fill that say what a row with one says.
+    """Yield the rows without a fill that equal a row with a fill.
 
-    Of the same order; a row that names none, of the same instant.
+    Both must name the same order or, if they name none, have the same time.
     """
 
     def terms(entry: Entry) -> tuple[object, ...]:
@@ -254,8 +254,8 @@ def _twins(
         if entry.trade_id in fills_of:
             continue
         if named.get(entry.trade_id):
-            is_twin = (orders(entry), *terms(entry)) in by_order
+            is_duplicate = (orders(entry), *terms(entry)) in by_order
         else:
-            is_twin = not entry.names_orders and (entry.at, *terms(entry)) in by_time
-        if is_twin:
+            is_duplicate = not entry.names_orders and (entry.at, *terms(entry)) in by_time
+        if is_duplicate:
             yield entry.trade_id

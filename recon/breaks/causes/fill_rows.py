@@ -1,4 +1,4 @@
-"""Read what pairs the rows of books that have a row for each fill with the broker's fills."""
+"""Match bot rows with the broker's fills, for bot databases that have one row for each fill."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recon.breaks.causes.fill_matching import Entry, Execution, Paired, pair
+from recon.breaks.causes.fill_matching import BrokerFill, Entry, Paired, pair
 from recon.warehouse.database import Warehouse
 
 MATCHED = pa.schema(
@@ -24,18 +24,18 @@ BY_LOOKS = "instrument, side, time and price"
 def read_pairs(
     warehouse: Warehouse, bot: str, booked: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, Entry], Paired]:
-    """Return a bot's rows as fills, by id in their order, and the broker's fills that they are.
+    """Return a bot's rows by id, in order, and the broker's fills that match them.
 
-    `causes.matched` is left with these fills in the place of the orders that the rows name.
+    In `causes.matched`, these fills replace the orders that the rows name.
     """
     entries = _entries(warehouse, bot, booked)
-    orders: dict[tuple[str, str], list[Execution]] = defaultdict(list)
+    orders: dict[tuple[str, str], list[BrokerFill]] = defaultdict(list)
     for row in warehouse.rows(
         "select f.* from causes.fills f join breaks.differing b on b.account = f.account "
         'where b.bot = ? order by f."at", f.event_id',
         [bot],
     ):
-        one = _execution(row)
+        one = _broker_fill(row)
         orders[one.instrument, one.order_id].append(one)
     names = warehouse.rows(
         "select bot, trade_id, instrument, order_id, rule from causes.matched "
@@ -43,28 +43,28 @@ def read_pairs(
         "order by all",
         [bot],
     )
-    named: dict[str, list[Execution]] = defaultdict(list)
+    named: dict[str, list[BrokerFill]] = defaultdict(list)
     rules: dict[str, str] = {}
-    spoken_for = set()
+    taken_orders = set()
     for row in names:
         order = row["instrument"], row["order_id"]
-        spoken_for.add(order)
+        taken_orders.add(order)
         if row["bot"] == bot:
             named[row["trade_id"]] += orders[order]
             rules[row["trade_id"]] = row["rule"]
     free = [
         fill
         for order, fills in orders.items()
-        if order not in spoken_for
+        if order not in taken_orders
         for fill in fills
         if fill.bot in (bot, None)
     ]
     paired = pair(list(entries.values()), named, free)
-    _note(warehouse, bot, booked, paired, rules)
+    _store_matches(warehouse, bot, booked, paired, rules)
     return entries, paired
 
 
-def _note(
+def _store_matches(
     warehouse: Warehouse,
     bot: str,
     booked: Sequence[Mapping[str, Any]],
@@ -88,8 +88,8 @@ def _note(
     warehouse.append("causes", "matched", pa.Table.from_pylist(rows, schema=MATCHED))
 
 
-def _execution(row: Mapping[str, Any]) -> Execution:
-    return Execution(
+def _broker_fill(row: Mapping[str, Any]) -> BrokerFill:
+    return BrokerFill(
         *(row["instrument"], row["event_id"], row["order_id"], row["trade_id"], row["at"]),
         *(row["bot"], Fraction(row["qty"]), Fraction(row["price"] or 0)),
         Fraction(row["multiplier"] or 1),
@@ -99,7 +99,7 @@ def _execution(row: Mapping[str, Any]) -> Execution:
 def _entries(
     warehouse: Warehouse, bot: str, booked: Sequence[Mapping[str, Any]]
 ) -> dict[str, Entry]:
-    """Return each row with what the books say was filled, by the row's id, the first first."""
+    """Return each row with its fill in the bot database, by the row's id, the earliest first."""
     by_id: dict[tuple[str, str], dict[str, Any]] = {}
     by_time: dict[tuple[str, Any], list[dict[str, Any]]] = defaultdict(list)
     for fill in warehouse.rows(
@@ -110,13 +110,13 @@ def _entries(
     entries = {}
     for row in sorted(booked, key=lambda one: (one["closed_at"], one["trade_id"])):
         same_time = by_time.get((row["instrument"], row["closed_at"]), [])
-        own = by_id.get((row["instrument"], row["trade_id"])) or _likeliest(row, same_time)
+        own = by_id.get((row["instrument"], row["trade_id"])) or _most_similar(row, same_time)
         entries[row["trade_id"]] = _entry(row, own)
     return entries
 
 
-def _likeliest(row: Mapping[str, Any], fills: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the books' fill that a row of the same instant is of; it is no other row's then."""
+def _most_similar(row: Mapping[str, Any], fills: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the bot's fill that fits a row of the same instant, and remove it from `fills`."""
     ids = row["order_ids"] or []
     some = [one for one in fills if one["order_id"] in ids or not (one["order_id"] and ids)]
     if not some:

@@ -1,4 +1,4 @@
-"""Which trades of the books a fill belongs to, and which trades are one trade booked twice."""
+"""Match the broker's fills with the bot's trades, and find trades that were booked twice."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from recon.breaks.causes.ownership import Trade
 from recon.core.numbers import SCALE
 from recon.warehouse.database import Warehouse
 
-SAME = ("instrument", "side", "qty", "entry_price", "exit_price", "pnl")
-"""What a trade that was booked twice has in common with itself, where no order is named."""
-ENOUGH = Fraction(1, 10**9)
+COMPARED = ("instrument", "side", "qty", "entry_price", "exit_price", "pnl")
+"""The columns in which a duplicate equals its original, if the duplicate names no order."""
+NOISE = Fraction(1, 10**9)
 
 Key = tuple[str, str]
-"""A bot and the id of a trade of its."""
+"""A bot and the id of one of its trades."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
     """The trades of each fill, by the fill's id, in the order in which they were opened.
 
-    `twice` are the trades that are another one booked again, and `deleted` the fills, each with its
-    bot, of trades that were in the books on an earlier night. `corrected` gives a fill by account
-    and id as it was told first; its price is null where that is not known. `known` are the trades
-    of which the broker has a fill, and `elsewhere` gives those whose orders were filled in another
-    account, or before the window.
+    `twice` has the trades that duplicate another trade. `deleted` has bot and fill for the trades
+    that the bot database had in an earlier run and has no more. `corrected` has the figures that
+    the broker reported first, by account and fill id; the price is null where it is unknown.
+    `known` has the trades that have a fill at the broker. `elsewhere` has the trades whose orders
+    were filled in another account or before the window.
     """
 
     trades_of: Mapping[str, Sequence[Trade]]
@@ -40,7 +40,7 @@ class Matched:
 
 
 def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> Matched:
-    """Return what `causes.matched` says, of trades in the order in which they were opened."""
+    """Return the matches in `causes.matched`. `booked` has the trades in order of opening."""
     fills = warehouse.rows(
         """
         select m.bot, m.trade_id, m.instrument, f.event_id, f.qty, f.multiplier
@@ -53,12 +53,12 @@ def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> M
     of_trade: dict[Key, list[Mapping[str, Any]]] = defaultdict(list)
     for row in fills:
         of_trade[row["bot"], row["trade_id"]].append(row)
-    twice = {*_by_orders(booked, of_trade), *_by_looks(booked, of_trade)}
+    twice = {*_by_orders(booked, of_trade), *_similar(booked, of_trade)}
     trades_of: dict[str, list[Trade]] = defaultdict(list)
     for trade in booked:
         key = trade["bot"], trade["trade_id"]
         if key not in twice:
-            one = Trade(*key, trade["side"], _wants(trade, of_trade[key]))
+            one = Trade(*key, trade["side"], _wanted_units(trade, of_trade[key]))
             for name in dict.fromkeys(row["event_id"] for row in of_trade[key]):
                 trades_of[name].append(one)
     deleted = {(row["bot"], row["event_id"]) for row in warehouse.rows("from causes.deleted")}
@@ -75,7 +75,7 @@ def read_matched(warehouse: Warehouse, booked: Sequence[Mapping[str, Any]]) -> M
 def _by_orders(
     booked: Iterable[Mapping[str, Any]], of_trade: Mapping[Key, Sequence[Mapping[str, Any]]]
 ) -> Iterable[Key]:
-    """Yield the trades whose fills another trade of the bot has already, all of them."""
+    """Yield the trades all of whose fills belong to an earlier trade of the bot."""
     groups: dict[tuple[str, frozenset[str]], list[Mapping[str, Any]]] = defaultdict(list)
     for trade in booked:
         rows = of_trade.get((trade["bot"], trade["trade_id"]), ())
@@ -89,36 +89,38 @@ def _by_orders(
 
 
 def _are_parts(trades: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether trades of the same orders share what these closed, and none has all of it."""
+    """Return whether trades of the same orders each have a part of the closed quantity."""
     sides = [_filled(rows, 1), _filled(rows, -1)]
-    closed = min(sides) or max(sides)  # of one side where the books name only the closing order
+    closed = min(sides) or max(
+        sides
+    )  # one side only, if the bot database names only the closing order
     multiplier = Fraction(rows[0]["multiplier"] or 1)
     sizes = [None if one["qty"] is None else abs(Fraction(one["qty"])) for one in trades]
     known = [one for one in sizes if one is not None]
     if len(known) < len(sizes):
         return False
-    return any(abs(sum(known) - whole) <= ENOUGH * whole for whole in (closed, closed * multiplier))
+    return any(abs(sum(known) - whole) <= NOISE * whole for whole in (closed, closed * multiplier))
 
 
-def _by_looks(
+def _similar(
     booked: Iterable[Mapping[str, Any]], of_trade: Mapping[Key, Sequence[Mapping[str, Any]]]
 ) -> Iterable[Key]:
-    """Yield the trades without orders and fills that say what one that has fills says."""
+    """Yield the trades without orders and fills that equal a trade with fills."""
     booked = list(booked)
     real = {
-        (trade["bot"], *(trade[name] for name in SAME))
+        (trade["bot"], *(trade[name] for name in COMPARED))
         for trade in booked
         if of_trade.get((trade["bot"], trade["trade_id"]))
     }
     for trade in booked:
-        looks = trade["bot"], *(trade[name] for name in SAME)
+        looks = trade["bot"], *(trade[name] for name in COMPARED)
         has_fills = bool(of_trade.get((trade["bot"], trade["trade_id"])))
         if not has_fills and not trade["order_ids"] and looks in real:
             yield trade["bot"], trade["trade_id"]
 
 
-def _wants(trade: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int | None:
-    """Return a trade's quantity in contracts, in units; the books may have it in coins."""
+def _wanted_units(trade: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return a trade's quantity in contracts, in units. The bot may have stored it in coins."""
     if trade["qty"] is None or not rows:
         return None
     total = max(_filled(rows, 1), _filled(rows, -1))

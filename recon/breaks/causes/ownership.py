@@ -1,8 +1,8 @@
-"""Which of the broker's fills are which trade's: a trade owns lots as a bot does.
+"""Assign the broker's fills to trades, so that a trade owns lots as a bot does. Pure.
 
-Pure. Once every fill of a bot has the trade that it belongs to for its owner, the lots program
-tells what each trade realised, what the fills of no trade did, and what lies between these and the
-bot's own figure, just as it tells bots, unowned and netting.
+When each fill of a bot has its trade as owner, the lots give three figures: the PnL of each trade,
+the PnL of the fills in no trade, and the difference to the bot's PnL. They correspond to bots,
+unowned and netting.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from recon.lots.book import split
 from recon.lots.realise import Event
 
 SEPARATOR = "\x00"
-"""Between a bot and a trade of its own: what is in no trade is its rest, the empty trade."""
+"""Separates bot and trade in an owner's name. Fills in no trade belong to the empty trade."""
 
 
 class Trade(NamedTuple):
-    """A trade that fills may belong to. `wants`: its quantity in contracts, units; None unknown."""
+    """A trade that fills may belong to. `wants` is its quantity, in units; None if unknown."""
 
     bot: str
     trade_id: str
@@ -30,7 +30,7 @@ class Trade(NamedTuple):
 
 
 class Owned(NamedTuple):
-    """An event with its owner. `is_recorded` is False where the bot's books know nothing of it."""
+    """An event with its owner. `is_recorded` is False if no trade of the bot contains it."""
 
     event: Event
     is_recorded: bool
@@ -38,9 +38,9 @@ class Owned(NamedTuple):
 
 @dataclass(slots=True)
 class _Share:
-    """The part of a fill that one owner has; `qty` signed, in units, without a fee taken in coin.
+    """One owner's part of a fill. `qty` is signed, in units, less a fee taken in coin.
 
-    `open_qty` is what of it, in the rest, nothing has closed yet.
+    `open_qty` is the quantity that is still open, if the part is in the rest.
     """
 
     number: int
@@ -52,21 +52,21 @@ class _Share:
 
 @dataclass(slots=True)
 class _Book:
-    """One instrument and position side of a bot: what each of its trades holds, and the rest."""
+    """The positions of a bot's trades in one instrument and position side, and the rest."""
 
     shares: dict[int, list[_Share]] = field(default_factory=lambda: defaultdict(list))
     held: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     entered: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     of_trade: dict[str, list[_Share]] = field(default_factory=lambda: defaultdict(list))
     unnamed: set[str] = field(default_factory=set)
-    """Trades all of whose entry was found in the rest."""
+    """The trades whose whole entry was found in the rest."""
     wants: dict[str, int] = field(default_factory=dict)
-    """How much each trade is of, in units, where its row says so."""
+    """The quantity of each trade, in units, if its row has one."""
     rest: deque[_Share] = field(default_factory=deque)
-    """Of the rest, what nothing has closed yet: all of one side, the oldest first."""
+    """The open part of the rest: all of one side, the oldest first."""
 
     def fill(self, number: int, qty: int, trades: Sequence[Trade]) -> None:
-        """Split one fill among its trades: what closes one is its, what is left opens the next."""
+        """Split one fill among its trades: first the parts that close, then those that open."""
         for place, trade in enumerate(trades):
             if not qty:
                 return
@@ -80,8 +80,8 @@ class _Book:
         if qty:
             self._add_to_rest(_Share(number, qty, "", bool(trades), qty))
 
-    def close_what_is_left(self) -> None:
-        """Let fills that no trade has close what trades have left open, the oldest first."""
+    def close_open_trades(self) -> None:
+        """Close open trades with fills in no trade, the oldest first."""
         side = _sign(self.rest[0].open_qty) if self.rest else 0
         left = deque(
             sorted(
@@ -100,7 +100,7 @@ class _Book:
                     left.popleft()
 
     def _open_from(self, name: str, left: int) -> int:
-        """Return the number of the fill from which on a trade held what it has left, or more."""
+        """Return the number of the fill since which a trade held its remaining quantity or more."""
         held, since = left, 0
         for share in reversed(self.of_trade[name]):
             if held * left < left * left:
@@ -109,7 +109,7 @@ class _Book:
         return since
 
     def _part(self, trade: Trade, qty: int, *, is_last: bool) -> int:
-        """Return how much of a fill is one trade's, signed."""
+        """Return the signed quantity of a fill that belongs to one trade."""
         name = trade.trade_id
         held = self.held[name]
         if held * qty < 0:
@@ -132,7 +132,7 @@ class _Book:
         return _sign(qty) * room
 
     def _entry_from_rest(self, trade_id: str, qty: int) -> int:
-        """Give a trade whose entry is not named what the rest has open, the oldest first."""
+        """Move open quantity of the rest to a trade whose entry is not named, the oldest first."""
         taken = 0
         while self.rest and self.rest[0].open_qty * qty < 0 and abs(taken) < abs(qty):
             share = self.rest[0]
@@ -148,9 +148,9 @@ class _Book:
         return -taken
 
     def _entry_from_others(self, trade_id: str, qty: int) -> int:
-        """Give a trade whose entry is not named what other trades hold beyond their own quantity.
+        """Move excess quantity of other trades to a trade whose entry is not named.
 
-        So a position whose entry stands with the first trade that closed a part of it is shared.
+        So trades share a position whose whole entry is named by the first trade that closed a part.
         """
         taken = 0
         for other, wants in self.wants.items():
@@ -192,15 +192,15 @@ class _Book:
             self.rest.append(share)
 
 
-def own(
+def assign_to_trades(
     events: Sequence[Event],
     trades_of: Mapping[tuple[str, str], Sequence[Trade]],
     bots: Collection[str],
 ) -> list[Owned]:
-    """Return the events of these bots with trades for owners, and all others as they are.
+    """Return the events with trades as owners for these bots, and unchanged for all others.
 
-    `events` are ordered as they happened; `trades_of` gives the trades of a fill by bot and id, the
-    first opened first. A fill that belongs to several is as many events.
+    `events` are in order of time. `trades_of` has the trades of a fill by bot and fill id, in order
+    of opening. A fill that belongs to several trades becomes one event for each.
     """
     books: dict[tuple[str, str, str], _Book] = defaultdict(_Book)
     for number, event in enumerate(events):
@@ -210,7 +210,7 @@ def own(
             books[key].fill(number, effective(event), trades)
     shares: dict[int, list[_Share]] = {}
     for book in books.values():
-        book.close_what_is_left()
+        book.close_open_trades()
         shares.update(book.shares)
     owned: list[Owned] = []
     for number, event in enumerate(events):
@@ -224,13 +224,13 @@ def own(
 
 
 def effective(event: Event) -> int:
-    """Return by how many units a fill moved the position: a fee in coin takes its part of it."""
+    """Return by how many units a fill moved the position; a fee in coin reduces it."""
     qty = to_units(event.qty) if event.qty is not None else 0
     return qty + to_units(event.amount) if event.fee_in == "base" else qty
 
 
 def _parts(event: Event, shares: Sequence[_Share]) -> list[Owned]:
-    """Return one event a share; their quantities, fees and proceeds add up to the event's own."""
+    """Return one event for each share. Quantities, fees and proceeds add up to those of `event`."""
     weights = [one.qty for one in shares]
     fees = split(to_units(event.amount), weights)
     paid = None if event.proceeds is None else split(to_units(event.proceeds), weights)

@@ -24,10 +24,10 @@ order by f.cause = 'unexplained', abs(sum(f.amount)) desc, f.cause
 def causes_of(
     warehouse: Warehouse, bot: str, span: str, amount: str | None
 ) -> list[dict[str, Any]]:
-    """Return the causes of what a bot is off by (decimal text), the largest first.
+    """Return the causes of a bot's divergence `amount` (decimal text), the largest first.
 
-    They add up to it, or IdentityError is raised. What is unexplained stands last, and stands there
-    where nothing is; of an unknown difference there are none.
+    `unexplained` is always the last cause, also where it is 0. An unknown divergence has no causes.
+    Raises IdentityError if the causes do not add up to the divergence.
     """
     if amount is None:
         return []
@@ -39,6 +39,6 @@ def causes_of(
         whole = EXACT.add(whole, row["amount"])
     if text(whole) != amount:
         raise IdentityError(
-            f"the causes of {bot} ({span}) add up to {text(whole)}, and it is off by {amount}"
+            f"the causes of {bot} ({span}) add up to {text(whole)}, and its divergence is {amount}"
         )
     return [row | {"amount": text(row["amount"])} for row in found]

@@ -1,4 +1,4 @@
-"""What is known of one bot on both sides: its trades as booked, and as the broker has them."""
+"""The trades of one bot on both sides: as it booked them, and as the broker executed them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recon.lots.realise import Event, SessionPnl
 
 
 class Found(NamedTuple):
-    """One cause in a session that it counts in: `amount` in units of 10^-18, claimed − truth."""
+    """One cause in the session where it counts: `amount` in units of 10^-18, claimed − broker."""
 
     bot: str
     session_date: date
@@ -32,8 +32,8 @@ class Found(NamedTuple):
 
 
 @dataclass(slots=True)
-class Story:
-    """What the broker has of one trade, and what that realised; money in units of 10^-18."""
+class TradeActuals:
+    """The broker's side of one trade: its fills and its PnL, in units of 10^-18."""
 
     is_by_payment: bool
     parts: list[Part] = field(default_factory=list)
@@ -48,11 +48,11 @@ class Story:
 
     @property
     def net(self) -> int:
-        """What it earned so far."""
+        """The PnL realised so far."""
         return self.gross + self.fees + self.funding
 
-    def book(self, event: Event, row: SessionPnl) -> None:
-        """Add what one of its fills realised, or an entry on what it holds."""
+    def add(self, event: Event, row: SessionPnl) -> None:
+        """Add the PnL of one of the trade's fills, or of a ledger entry on its position."""
         gross, fees, funding = row.gross or 0, row.fees or 0, row.funding or 0
         if self.is_by_payment and event.kind == "funding":
             funding += row.open_costs or 0
@@ -70,7 +70,7 @@ class Story:
         self.is_in_account_currency &= event.rate == 1
 
     def actual(self) -> Actual:
-        """Return it as the walk from the bot's row needs it."""
+        """Return the trade in the form that `decompose` takes."""
         return Actual(
             *(self.parts, Fraction(self.multiplier), self.is_inverse, self.gross, self.fees),
             *(self.funding, self.has_other_fees, self.is_in_account_currency),
@@ -78,14 +78,19 @@ class Story:
 
 
 @dataclass(slots=True)
-class Case:
-    """One bot whose claim and truth are not the same.
+class BotAttribution:
+    """One bot whose claim differs from its broker PnL, and the causes found so far.
 
-    `claimed` is what it claims by session, `truth` what it realised, `own` what its trades and the
-    rest of its fills did, each by itself. `stories` are its trades by its own fills, `seen` those
-    in which others' fills are, by all of them, `beside` these by its own fills and those of no bot,
-    and `first` those restated since, as they were told first. Where something is not known,
-    `is_known` is False: nothing is explained, as `why_unknown` says.
+    By session: `claimed` is the claimed PnL, `broker_pnl` the broker PnL, and `by_trades` the sum
+    over its trades and its remaining fills, each with lots of its own.
+
+    By trade: `actuals` has every trade with the bot's own fills. `with_all_fills` has the trades
+    that contain fills of others, with all fills. `without_others` has the same trades with the
+    bot's own fills and unowned fills. `as_first_reported` has the trades that the broker restated,
+    with the figures that it reported first.
+
+    If a figure is unknown, `is_known` is False, the whole divergence is unexplained, and
+    `unknown_reason` says why.
     """
 
     bot: str
@@ -96,38 +101,38 @@ class Case:
     window_start: datetime
     booked: list[dict[str, Any]] = field(default_factory=list)
     claimed: dict[date, int] = field(default_factory=dict)
-    truth: dict[date, int] = field(default_factory=dict)
-    own: dict[date, int] = field(default_factory=lambda: defaultdict(int))
-    stories: dict[str, Story] = field(default_factory=dict)
-    seen: dict[str, Story] = field(default_factory=dict)
-    beside: dict[str, Story] = field(default_factory=dict)
-    first: dict[str, Story] = field(default_factory=dict)
+    broker_pnl: dict[date, int] = field(default_factory=dict)
+    by_trades: dict[date, int] = field(default_factory=lambda: defaultdict(int))
+    actuals: dict[str, TradeActuals] = field(default_factory=dict)
+    with_all_fills: dict[str, TradeActuals] = field(default_factory=dict)
+    without_others: dict[str, TradeActuals] = field(default_factory=dict)
+    as_first_reported: dict[str, TradeActuals] = field(default_factory=dict)
     restated: set[str] = field(default_factory=set)
-    """The trades of which the broker restated a fill without saying what it was."""
+    """The trades with a fill that the broker restated without giving the earlier figures."""
     found: list[Found] = field(default_factory=list)
     is_known: bool = True
-    why_unknown: str = "not all of its fills can be valued, or told apart"
+    unknown_reason: str = "not all of its fills can be valued or distinguished"
     system: Collection[str] = ()
-    """The fills that are the venue's own."""
+    """The ids of the venue's own fills."""
     is_by_fill: bool = False
-    """Whether its books have a row for each fill: then `entries` are these, in their order."""
+    """Whether its database has one row for each fill. If so, `entries` has these rows in order."""
     entries: dict[str, Entry] = field(default_factory=dict)
     paired: Paired = field(default_factory=Paired)
     fills: list[Realised] = field(default_factory=list)
-    """What each of its own fills realised, where its books have a row for each fill."""
+    """The bot's own fills with their PnL, where its database has one row for each fill."""
 
-    def story(self, trade_id: str) -> Story:
-        """Return the story of a trade, a new one where nothing was told of it yet."""
-        return self.stories.setdefault(trade_id, Story(self.is_by_payment))
+    def actuals_of(self, trade_id: str) -> TradeActuals:
+        """Return the broker's side of a trade; create it if there is none yet."""
+        return self.actuals.setdefault(trade_id, TradeActuals(self.is_by_payment))
 
     def measure(self, row: SessionPnl) -> int:
-        """Return what counts of a row: what it realised, or for a bot that books payments, paid."""
+        """Return the PnL of a row. For a bot that books costs when paid, it includes open costs."""
         money = (row.gross, row.fees, row.funding, row.other)
         open_costs = (row.open_costs,) if self.is_by_payment else ()
         self.is_known &= None not in (*money, *open_costs)
         return sum(one or 0 for one in (*money, *open_costs))
 
-    def note(
+    def record(
         self,
         session: date,
         step: Step,
@@ -135,7 +140,7 @@ class Case:
         trade_id: str | None = None,
         instrument: str | None = None,
     ) -> None:
-        """Note one cause, if it counts in a session of the window."""
+        """Record one cause if its amount is not 0 and its session is in the window."""
         if step.amount and self.first_date <= session <= self.last_date:
             self.found.append(
                 Found(self.bot, session, trade_id, instrument, step.cause, step.amount, step.says)

@@ -1,4 +1,4 @@
-"""From a bot's row to the broker's: the steps add up, whatever the books lack or make up."""
+"""Decomposition: the steps from a bot's row to the broker's add up for any row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def part(qty: int, price: str) -> Part:
 
 
 def actual(*parts: Part, fees: str = "0", funding: str = "0", multiplier: str = "0.1") -> Actual:
-    """A trade at the broker, its gross by its own prices."""
+    """Return a trade at the broker, with the gross of its own prices."""
     gross = -sum((one.qty * one.price * Fraction(multiplier) for one in parts), Fraction(0))
     paid = (int(Fraction(one) * SCALE) for one in (gross, fees, funding))
     gross_units, fee_units, funding_units = paid
@@ -63,28 +63,28 @@ TERMS = {"side": "long", "qty": "1", "entry_price": "100", "exit_price": "110"}
         (booked("12.34"), {"unexplained": "3.84"}),
     ],
 )
-def test_each_thing_that_is_wrong_is_named(row: Booked, due: dict[str, str]) -> None:
+def test_each_error_is_named(row: Booked, due: dict[str, str]) -> None:
     steps = {one.cause: Fraction(one.amount, SCALE) for one in decompose(row, LONG)}
     assert steps == {cause: Fraction(amount) for cause, amount in due.items()}
 
 
-def test_a_price_says_where_it_comes_from() -> None:
+def test_a_wrong_price_is_explained() -> None:
     parts = [part(10, "100"), part(-2, "110"), part(-8, "105")]
     first = decompose(booked("10", **TERMS, fee="0", funding="0"), actual(*parts))
     assert [(one.cause, one.amount) for one in first] == [("price", 4 * SCALE)]
-    assert first[0].says == "its exit price is that of the first of 2 fills"
+    assert first[0].says == "its exit price is the price of the first of 2 fills"
     plain = {**TERMS, "exit_price": "107.5"}
     mean = decompose(booked("7.5", **plain, fee="0", funding="0"), actual(*parts))
     assert mean[0].says == "its exit price is the plain mean of 2 fills"
 
 
-def test_a_trade_whose_orders_closed_nothing_booked_too_much() -> None:
+def test_a_trade_whose_orders_closed_nothing_has_the_cause_quantity() -> None:
     [step] = decompose(booked("10", **TERMS), actual(part(10, "100")))
     assert (step.cause, step.amount) == ("quantity", 10 * SCALE - actual(part(10, "100")).net)
 
 
 @pytest.mark.parametrize("seed", seeds(100, 300))
-def test_the_steps_add_up_whatever_the_books_say(seed: int) -> None:
+def test_the_steps_add_up_for_any_row(seed: int) -> None:
     rng = random.Random(seed)
 
     def amount(most: int = 10_000) -> Decimal:
@@ -139,7 +139,7 @@ IN_COIN = LONG._replace(
         ("540000", {}),
     ],
 )
-def test_a_pnl_alone_that_is_in_the_trade_s_own_currency_is_of_another_currency(
+def test_a_pnl_in_the_trade_s_own_currency_has_the_cause_currency(
     pnl: str, due: dict[str, Fraction]
 ) -> None:
     steps = decompose(booked(pnl), IN_COIN)

@@ -1,4 +1,4 @@
-"""Which fills are which trade's: nothing is lost or doubled, and no trade is closed twice."""
+"""Fills assigned to trades: none is lost or doubled, and no trade is closed twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from recon.breaks.causes.ownership import SEPARATOR, Trade, own
+from recon.breaks.causes.ownership import SEPARATOR, Trade, assign_to_trades
 from recon.core.numbers import SCALE
 from recon.lots.realise import Event
 from tests.conftest import seeds
@@ -40,7 +40,9 @@ def fill(number: int, qty: int, *, bot: str | None = "b", fee: str = "-0.003") -
 
 def owners(events: list[Event], trades_of: dict[str, list[Trade]]) -> list[tuple[str, str, int]]:
     """Return each part's fill, trade and quantity."""
-    owned = own(events, {("b", name): trades for name, trades in trades_of.items()}, ["b"])
+    owned = assign_to_trades(
+        events, {("b", name): trades for name, trades in trades_of.items()}, ["b"]
+    )
     return [
         (one.event.event_id, str(one.event.bot).split(SEPARATOR)[-1], int(one.event.qty or 0))
         for one in owned
@@ -54,17 +56,17 @@ def test_an_order_through_zero_closes_one_trade_and_opens_the_next() -> None:
     assert found == [("f1", "1", 5), ("f2", "1", -5), ("f2", "2", -3), ("f3", "2", 3)]
 
 
-def test_an_exit_whose_entry_is_not_named_takes_the_oldest_that_nobody_has() -> None:
+def test_an_exit_without_a_named_entry_takes_the_oldest_unassigned_fill() -> None:
     trade = Trade("b", "1", "long", 4 * SCALE)
     events = [fill(1, 3), fill(2, 3), fill(3, -4)]
     found = owners(events, {"f3": [trade]})
     assert found == [("f1", "1", 3), ("f2", "", 2), ("f2", "1", 1), ("f3", "1", -4)]
 
 
-def test_what_closes_the_rest_of_a_trade_is_its_though_the_books_do_not_know() -> None:
+def test_a_fill_that_closes_the_rest_of_a_trade_belongs_to_it_though_unrecorded() -> None:
     trade = Trade("b", "1", "long", 5 * SCALE)
     events = [fill(1, 5), fill(2, -3), fill(3, -2)]
-    owned = own(events, {("b", "f1"): [trade], ("b", "f2"): [trade]}, ["b"])
+    owned = assign_to_trades(events, {("b", "f1"): [trade], ("b", "f2"): [trade]}, ["b"])
     assert [(one.event.bot, one.is_recorded) for one in owned] == [
         (f"b{SEPARATOR}1", True),
         (f"b{SEPARATOR}1", True),
@@ -72,13 +74,13 @@ def test_what_closes_the_rest_of_a_trade_is_its_though_the_books_do_not_know() -
     ]
 
 
-def test_what_is_another_s_stays_another_s() -> None:
+def test_the_fills_of_other_bots_stay_theirs() -> None:
     events = [fill(1, 5, bot="c"), fill(2, 5, bot=None)]
-    assert [one.event for one in own(events, {}, ["b"])] == events
+    assert [one.event for one in assign_to_trades(events, {}, ["b"])] == events
 
 
 @pytest.mark.parametrize("seed", seeds(50, 100))
-def test_the_parts_add_up_and_a_trade_is_never_turned_over(seed: int) -> None:
+def test_the_parts_add_up_and_a_trade_never_changes_side(seed: int) -> None:
     rng = random.Random(seed)
     trades = [
         Trade("b", str(n), rng.choice(["long", "short", None]), rng.choice([None, 2 * SCALE]))
@@ -90,7 +92,7 @@ def test_the_parts_add_up_and_a_trade_is_never_turned_over(seed: int) -> None:
         for one in events
         if rng.random() < 0.8
     }
-    owned = own(events, trades_of, ["b"])
+    owned = assign_to_trades(events, trades_of, ["b"])
     for event in events:
         parts = [one.event for one in owned if one.event.event_id == event.event_id]
         assert sum(Decimal(one.qty or 0) for one in parts) == event.qty
