@@ -259,7 +259,7 @@ def test_an_acknowledged_page_acknowledges_its_breaks(service: Service) -> None:
     service.run([off_by("5.00"), off_by("5.00", bot="eth")])
     service.ledger.acknowledge_page("night-", who="anna", user="ops", note="", at=service.now)
     assert {row["status"] for row in service.ledger.breaks()} == {"acknowledged"}
-    with pytest.raises(UsageError, match="is no incident's"):
+    with pytest.raises(UsageError, match="begins no incident's key"):
         service.ledger.acknowledge_page("nobody", who="a", user="o", note="", at=service.now)
 
 

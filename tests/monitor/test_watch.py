@@ -504,4 +504,4 @@ def test_a_ledger_that_cannot_be_used_is_said(
     config.state.mkdir()
     (config.state / "control.sqlite").write_text("no database, and long enough to be one" * 99)
     assert run_cli(["watch", "--once", "--config", str(config.path)]) == ExitCode.UNPROVEN
-    assert "nobody is watched until it can" in capsys.readouterr().err
+    assert "no bot is watched until it runs again" in capsys.readouterr().err

@@ -81,7 +81,7 @@ def test_nothing_published_is_paged_at_the_deadline_and_ends_when_it_is(
     [page] = document["pages"]
     assert (page["page"], page["status"]) == ("deadline-2026-05-13", "delivered")
     assert [one.title for one in channel.pages] == ["recon watch: NOT PUBLISHED 2026-05-13: okx"]
-    assert "opens at 2026-05-14 13:00 UTC; the last that was published is 2026-05-12" in (
+    assert "opens at 2026-05-14 13:00 UTC; the last published session is 2026-05-12" in (
         channel.pages[0].message
     )
     assert here.look(MINUTE)["pages"] == []

@@ -254,7 +254,9 @@ def test_a_check_says_what_is_published_backed_up_and_missed(
     [item] = _check_state(config)
     assert item.is_ok
     assert item.detail == "published as of 2026-05-12, 1 backups, the last as of 2026-05-12"
-    assert item.notes == ("no night for 2026-05-13, 2026-05-14: the next one catches up",)
+    assert item.notes == (
+        "missed sessions: 2026-05-13, 2026-05-14: the next nightly run catches up",
+    )
     shutil.rmtree(tmp_path / "state" / BACKUPS)
     assert not _check_state(config)[0].is_ok
     (tmp_path / "state" / CONTROL).write_bytes(b"no ledger" * 1000)

@@ -131,7 +131,7 @@ def flip(path: Path, seed: int, within: range | None = None) -> int:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_byte_that_the_disk_has_flipped_is_noticed(story: Story, seed: int) -> None:
-    """Anywhere in the file: nobody has written to it, and it is not what it was."""
+    """A byte anywhere in the file differs, although nothing has written to the file."""
     story.afresh()
     before = (story.state / WAREHOUSE).stat()
     place = flip(story.state / WAREHOUSE, seed)
