@@ -110,7 +110,7 @@ def listed(db: sqlite3.Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def to_tell(db: sqlite3.Connection) -> list[Told]:
+def due_pages(db: sqlite3.Connection) -> list[Told]:
     """Assign new incidents to a page, and return the pages that are due, in order.
 
     The incidents since the last call share a page. A single one has the page of its bot.
@@ -137,7 +137,7 @@ def to_tell(db: sqlite3.Connection) -> list[Told]:
     return [*_by_page(opened, resolves=False), *_by_page(ended, resolves=True)]
 
 
-def told(db: sqlite3.Connection, page: str, *, resolves: bool) -> None:
+def record_enqueued(db: sqlite3.Connection, page: str, *, resolves: bool) -> None:
     """Record that a page is in the outbox."""
     column = "is_resolved" if resolves else "is_told"
     db.execute(

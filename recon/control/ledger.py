@@ -223,7 +223,7 @@ class Ledger:
         """
         with transaction(self._db):
             is_news = heartbeat_incidents.see(self._db, judged, at)
-            return is_news, heartbeat_incidents.to_tell(self._db)
+            return is_news, heartbeat_incidents.due_pages(self._db)
 
     def watched_incidents(self) -> list[dict[str, Any]]:
         """Return the incidents of watched bots that stand."""
@@ -231,7 +231,7 @@ class Ledger:
 
     def told_incidents(self, told: Told) -> None:
         """Record that a page of incidents is in the outbox."""
-        heartbeat_incidents.told(self._db, told.page, resolves=told.resolves)
+        heartbeat_incidents.record_enqueued(self._db, told.page, resolves=told.resolves)
 
     def told(
         self, as_of: date | None, known_at: datetime, accounts: Collection[str]

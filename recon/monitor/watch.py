@@ -222,11 +222,11 @@ def _see_deadlines(watch: Watch, at: datetime) -> tuple[list[dict[str, Any]], li
 
 def _enqueued(watch: Watch, due: Sequence[Told]) -> list[Page]:
     """Commit the pages of incidents to the outbox, and mark them in the same transaction."""
-    pages = [_page(watch.config, told) for told in due]
-    for told, page in zip(due, pages, strict=True):
+    pages = [_page(watch.config, one) for one in due]
+    for one, page in zip(due, pages, strict=True):
         with watch.ledger.step():
             watch.ledger.enqueue(page, watch.now())
-            watch.ledger.told_incidents(told)
+            watch.ledger.told_incidents(one)
     return pages
 
 
@@ -243,27 +243,25 @@ def _sent(watch: Watch, pages: Sequence[Page]) -> list[dict[str, Any]]:
     return [{**one, "resolves": page.resolves} for one, page in zip(sent, pages, strict=True)]
 
 
-def _page(config: Config, told: Told) -> Page:
-    names = [each["bot"] for each in told.incidents]
+def _page(config: Config, due: Told) -> Page:
+    names = [each["bot"] for each in due.incidents]
     who = f"{names[0]} is" if len(names) == 1 else f"{len(names)} bots are"
-    what = _how_ended(told) if told.resolves else "not alive"
-    say = _end if told.resolves else _began
-    lines = [say(each) for each in told.incidents[:MOST_NAMED]]
+    what = _how_ended(due) if due.resolves else "not alive"
+    say = _end if due.resolves else _began
+    lines = [say(each) for each in due.incidents[:MOST_NAMED]]
     more = len(names) - MOST_NAMED
     lines += [f"… and {more} more"] if more > 0 else []
     lines.append(f"\nNext:\n  recon watch --once --config {shlex.quote(str(config.path))}")
     title = f"recon watch: {who} {what}: {', '.join(names[:MOST_NAMED])}"
-    return Page(told.page, title[:200], "\n".join(lines)[:MAX_BODY], "critical", told.resolves)
+    return Page(due.page, title[:200], "\n".join(lines)[:MAX_BODY], "critical", due.resolves)
 
 
-def _how_ended(told: Told) -> str:
+def _how_ended(due: Told) -> str:
     """Return how the incidents of a page ended. An unwatched bot does not count as alive."""
-    gone = sum(each["unwatched_at"] is not None for each in told.incidents)
+    gone = sum(each["unwatched_at"] is not None for each in due.incidents)
     if not gone:
         return "alive again"
-    return (
-        "no longer watched" if gone == len(told.incidents) else "alive again or no longer watched"
-    )
+    return "no longer watched" if gone == len(due.incidents) else "alive again or no longer watched"
 
 
 def _began(incident: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from recon.warehouse.commit import BACKUPS, WAREHOUSE, manifest
 from recon.warehouse.database import Warehouse
 
 KEPT = 14
-SAID = "manifest.json"
+MANIFEST = "manifest.json"
 SET_ASIDE = "set-aside"
 DRAFT = ".new"
 
@@ -69,7 +69,7 @@ def back_up(
             ledger.copy_to(draft / CONTROL)
             _verify_warehouse(draft / WAREHOUSE, held)
             _verify_control(draft / CONTROL)
-            said = {
+            noted = {
                 "as_of": document["as_of"],
                 "run": document["run"],
                 "at": now().isoformat(),
@@ -78,7 +78,7 @@ def back_up(
                 "files": {each: _hash(draft / each) for each in (WAREHOUSE, CONTROL)},
                 "written": written,
             }
-            (draft / SAID).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+            (draft / MANIFEST).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
             for each in draft.iterdir():
                 _sync(each)
             sync_folder(draft)
@@ -102,10 +102,10 @@ def assert_unaltered(state: Path, *, patience_s: float = 0.0) -> None:
         there = backups(state)
         if not there or not path.exists():
             return
-        said = _manifest_of(state / BACKUPS / there[0]["backup"])
-        if said.get("written") != _written(path):
+        noted = _manifest_of(state / BACKUPS / there[0]["backup"])
+        if noted.get("written") != _written(path):
             return
-        if _hash(path) != said["files"][WAREHOUSE]:
+        if _hash(path) != noted["files"][WAREHOUSE]:
             raise StateError(
                 f"{path} differs from its last backup, although nothing has written to it since: "
                 f"the disk has altered it: {REMEDY}"
@@ -118,37 +118,37 @@ def backups(state: Path) -> list[dict[str, Any]]:
     A folder without a complete manifest is not a backup.
     """
     found = []
-    for path in (state / BACKUPS).glob(f"*/{SAID}"):
-        if path.parent.suffix == DRAFT or (said := _said(path)) is None:
+    for path in (state / BACKUPS).glob(f"*/{MANIFEST}"):
+        if path.parent.suffix == DRAFT or (noted := _read_manifest(path)) is None:
             continue
         size = sum(each.stat().st_size for each in path.parent.iterdir())
         found.append(
             {
                 "backup": path.parent.name,
-                "as_of": said["as_of"],
-                "run": said["run"],
-                "at": said["at"],
+                "as_of": noted["as_of"],
+                "run": noted["run"],
+                "at": noted["at"],
                 "bytes": size,
             }
         )
     return sorted(found, key=lambda one: (one["as_of"], one["at"]), reverse=True)
 
 
-def _said(path: Path) -> dict[str, Any] | None:
+def _read_manifest(path: Path) -> dict[str, Any] | None:
     """Return a backup's manifest, or None if it is unreadable or incomplete."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        noted = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     whole = {"as_of", "run", "at", "rows", "sha256", "files"}
-    return said if isinstance(said, dict) and whole <= said.keys() else None
+    return noted if isinstance(noted, dict) and whole <= noted.keys() else None
 
 
 def _manifest_of(folder: Path) -> dict[str, Any]:
     """Return the manifest of a listed backup. Raises StateError if it has gone."""
-    if (said := _said(folder / SAID)) is None:
-        raise StateError(f"{folder / SAID} cannot be read any more: name another backup")
-    return said
+    if (noted := _read_manifest(folder / MANIFEST)) is None:
+        raise StateError(f"{folder / MANIFEST} cannot be read any more: name another backup")
+    return noted
 
 
 def restore(state: Path, name: str | None = None, *, who: str, user: str, now: Clock) -> Restored:
@@ -165,14 +165,14 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
         if name is not None and name not in there:
             raise UsageError(f"there is no backup {name!r}: use one of {', '.join(there)}")
         folder = state / BACKUPS / (name or there[0])
-        said = _manifest_of(folder)
-        for each, expected in said["files"].items():
+        noted = _manifest_of(folder)
+        for each, expected in noted["files"].items():
             if _hash(folder / each) != expected:
                 raise StateError(
                     f"{folder / each} is damaged: name another backup: {', '.join(there)}"
                 )
         sources = {WAREHOUSE: WAREHOUSE, CONTROL: CONTROL}
-        if version_1.FILE in said["files"]:  # both files are migrated when they are opened
+        if version_1.FILE in noted["files"]:  # both files are migrated when they are opened
             sources[CONTROL] = version_1.FILE
         files = [WAREHOUSE, *([] if is_sound(state / CONTROL) else [CONTROL])]
         with ExitStack() as until_copied:  # copy all files before one is put in place
@@ -189,8 +189,8 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
                 draft.rename(state / each)
         sync_folder(state)
         with Ledger(state / CONTROL) as ledger:
-            rows = {version_1.TABLES.get(name, name): n for name, n in said["rows"].items()}
-            held = Manifest(rows, said["sha256"])
+            rows = {version_1.TABLES.get(name, name): n for name, n in noted["rows"].items()}
+            held = Manifest(rows, noted["sha256"])
             ledger.restored(folder.name, held, who=who, user=user, at=now())
         return Restored(folder.name, tuple(files), aside)
 
@@ -218,16 +218,16 @@ def is_sound(path: Path) -> bool:
         return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            [said] = db.execute("pragma integrity_check(1)").fetchone()
+            [integrity] = db.execute("pragma integrity_check(1)").fetchone()
             [documents] = db.execute("select count(document) from runs").fetchone()
-            return bool(said == "ok" and documents)
+            return bool(integrity == "ok" and documents)
     except sqlite3.DatabaseError:
         return False
 
 
 def _prune(state: Path, latest: Path) -> None:
     """Delete every backup but the latest of each of the last fourteen sessions."""
-    sessions = {json.loads((latest / SAID).read_text(encoding="utf-8"))["as_of"]}
+    sessions = {json.loads((latest / MANIFEST).read_text(encoding="utf-8"))["as_of"]}
     for one in backups(state):
         folder = state / BACKUPS / one["backup"]
         is_kept = one["as_of"] not in sessions and len(sessions) < KEPT

@@ -147,8 +147,8 @@ def _check_since(config: Config) -> list[CheckItem]:
     begins = min((end for end in ends if end is not None), default=None)
     if begins is not None and begins > _now():
         remedy = "run after that time, or write an earlier since"
-        said = f"no session of any account has ended yet: the first ends {begins:%F %H:%M} UTC"
-        items.append(CheckItem("first session", said, remedy))
+        detail = f"no session of any account has ended yet: the first ends {begins:%F %H:%M} UTC"
+        items.append(CheckItem("first session", detail, remedy))
     return items
 
 
@@ -176,7 +176,7 @@ def _since(account: Account, config: Config) -> CheckItem:
         return well
     has_stored = _is_stored(source, config.state, start, served)
     first = (served + timedelta(days=1)).date()
-    said = (
+    detail = (
         f"accounts.{account.id}.since: {account.venue} does not serve {account.since} any more, "
         f"and no earlier run has stored it: the first possible date is {first}"
     )
@@ -184,7 +184,7 @@ def _since(account: Account, config: Config) -> CheckItem:
         note = "a run holds the warehouse: check again when it ends, to see whether this is stored"
         return CheckItem(subject, f"{account.since}", is_ok=True, notes=(note,))
     remedy = f"write since = {first}, or restore the state folder of earlier runs"
-    return well if has_stored else CheckItem(subject, said, remedy)
+    return well if has_stored else CheckItem(subject, detail, remedy)
 
 
 def _is_stored(source: Connector, state: Path, start: datetime, served: datetime) -> bool | None:
@@ -214,8 +214,8 @@ def _check_evidence(account: Account, config: Config) -> CheckItem:
             return CheckItem(subject, f"{path} is damaged", remedy)
         for entry in accounts:
             if entry["account"] == account.id and "proven_window" in entry:
-                said = window_text(entry["proven_window"])
-                return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)
+                detail = window_text(entry["proven_window"])
+                return CheckItem(subject, f"{detail}, {entry['status']} ({path.name})", is_ok=True)
     return CheckItem(subject, "no run has fetched any yet", is_ok=True)
 
 
@@ -252,7 +252,7 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
             source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
             tables = asyncio.run(_read(source, mapping, mapping_limits(config)))
             names = names_in(named_by_venue(tables, account.venue), account.since)
-            return _said_of(subject, tables), names
+            return _database_item(subject, tables), names
     except ReconError as error:
         return CheckItem(subject, str(error)), None
 
@@ -276,7 +276,7 @@ def _check_names(
         return [CheckItem(subject, str(error))]
 
 
-def _said_of(subject: str, tables: MappingAnswers) -> CheckItem:
+def _database_item(subject: str, tables: MappingAnswers) -> CheckItem:
     if tables.problems:
         return CheckItem(
             subject,
@@ -350,8 +350,8 @@ def _check_ping(config: Config) -> CheckItem:
     url = config.recon.ping.get_secret_value()
     untried = "no ping was sent: the next nightly run shows whether the address knows this check"
     if is_proxied(url):
-        said = "its address is well-formed; its proxy was not tried"
-        return CheckItem("ping", said, is_ok=True, notes=(untried,))
+        detail = "its address is well-formed; its proxy was not tried"
+        return CheckItem("ping", detail, is_ok=True, notes=(untried,))
     if problem := unreachable(url):
         return CheckItem("ping", f"its host cannot be reached: {problem}", remedy=PING_REMEDY)
     return CheckItem("ping", "its host can be reached", is_ok=True, notes=(untried,))

@@ -142,8 +142,8 @@ def _item(
     owned = f"it owns {len(bot.instruments)}"
     if claimed is not None:
         owned += f", its database has trades on {len(claimed)}"
-    said = "the venue lists them" if bot.account in listings else "the venue's list was not read"
-    return CheckItem(subject, f"{owned}; {said}", is_ok=True, notes=tuple(notes))
+    detail = "the venue lists them" if bot.account in listings else "the venue's list was not read"
+    return CheckItem(subject, f"{owned}; {detail}", is_ok=True, notes=tuple(notes))
 
 
 def _store(warehouse: Warehouse, name: str, key: str, names: Mapping[str, Iterable[str]]) -> None:

@@ -22,7 +22,7 @@ TRIED = 1024 * 1024
 
 def check_folder(state: Path) -> list[CheckItem]:
     """Return the problems of the state folder for a run, or one item if there is none."""
-    problems = [CheckItem("state folder", said, remedy) for said, remedy in _problems(state)]
+    problems = [CheckItem("state folder", problem, remedy) for problem, remedy in _problems(state)]
     detail = f"{state} can be used" if state.exists() else f"{state} can be made"
     return problems or [CheckItem("state folder", detail, is_ok=True)]
 

@@ -21,13 +21,13 @@ from recon.fetch.boundary import contained
 from recon.fetch.connectors_for import books_at, books_source
 
 _SAYS = {
-    "trades": "The closed trades of this bot.\nGrain: one row a closed trade, or a part of one.",
-    "fills": "What this bot believes was filled.\nGrain: one row a fill.",
-    "positions": "What this bot believes it holds.\nGrain: one row an instrument.",
+    "trades": "The closed trades of this bot.\nGrain: one row for each trade or partial close.",
+    "fills": "The fills of this bot.\nGrain: one row for each fill.",
+    "positions": "The positions of this bot.\nGrain: one row for each instrument.",
 }
 _KEYS = {"trades": "trade_id", "fills": "(instrument, fill_id)", "positions": "instrument"}
 _NOTES = {
-    "trade_id": "text that no other trade has",
+    "trade_id": "a text that is unique among the trades",
     "instrument": "as the venue names it: BTC-USDT-SWAP, BTC/USDT:USDT, AAPL",
     "side": "'long' or 'short'; of a fill 'buy' or 'sell'",
     "qty": "closed, unsigned; of a position: short is negative",
@@ -39,8 +39,8 @@ _NOTES = {
     "funding": "paid is negative",
     "pnl": "the number that the bot shows its operator, as it shows it",
     "order_ids": "a list of the venue's order ids: [entry_id, exit_id]",
-    "order_id": "the venue's",
-    "fill_id": "the venue's, else one of your own",
+    "order_id": "the venue's id",
+    "fill_id": "the venue's id, or else a unique text",
 }
 _REQUIRED = {
     "trades": ("trade_id", "instrument", "side", "closed_at", "pnl"),
@@ -119,9 +119,9 @@ def skeleton(query: str, schema: Schema, rows: dict[str, int]) -> str:
     lines += ["--", "-- The tables of the database:"]
     for name, columns in schema.items():
         typed = ", ".join(f"{column} {kind}" for column, kind in columns)
-        said = f"bot.{_written(name)}, {rows.get(name, 0):,} rows: {typed}"
+        detail = f"bot.{_written(name)}, {rows.get(name, 0):,} rows: {typed}"
         lines += textwrap.wrap(
-            said,
+            detail,
             _WIDTH,
             initial_indent="--   ",
             subsequent_indent="--     ",

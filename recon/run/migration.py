@@ -34,7 +34,9 @@ def migrate(state: Path) -> None:
             _migrate_control(old, state / CONTROL)
         aside = state / SET_ASIDE
         aside.mkdir(parents=True, exist_ok=True)
-        for path in sorted(state.glob(f"{version_1.FILE}*"), reverse=True):  # the file itself last
+        for path in sorted(
+            state.glob(f"{version_1.FILE}*"), reverse=True
+        ):  # the database file last
             path.replace(aside / path.name)
         sync_folder(aside)
         sync_folder(state)

@@ -97,7 +97,7 @@ def run_night(night: Night) -> dict[str, Any]:
         with ExitStack() as until_committed:
             with stage("open"):
                 warehouse, lost = until_committed.enter_context(open_verified(state, ledger))
-            _say_lost(night, ledger, lost)
+            _report_loss(night, ledger, lost)
             with stage("fetch"):
                 hauls = _fetch(night, plan, ledger, warehouse)
                 beats = last_beats(config, night.now)
@@ -248,12 +248,12 @@ def _compute(
             warehouse.land(work.run, haul.venue, haul.account, haul.items, work.started)
             for haul in hauls
         ]
-    books = {
+    databases = {
         haul.account: landed(haul.items, before)
         for haul, before in zip(hauls, stood, strict=True)
         if haul.venue == "bot_database"
     }
-    unreadable = _model(work, plan, hauls, books)
+    unreadable = _model(work, plan, hauls, databases)
     with night.stages("judge"):
         document, found = _judge(work, plan, hauls, unreadable)
         record_reported(
@@ -278,7 +278,7 @@ def _record(
     return decide(ledger, document, found, str(night.config.path), night.now(), watched)
 
 
-def _say_lost(night: Night, ledger: Ledger, lost: str) -> None:
+def _report_loss(night: Night, ledger: Ledger, lost: str) -> None:
     """Print and page that the warehouse has lost a commit; the run continues."""
     if not lost:
         return
@@ -364,18 +364,18 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
             is_unproven = ledger.was_unproven(one.account.id)
             return one.window if is_unproven else window_to_fetch(warehouse, one)
 
-    def books(one: BotPlan) -> DatabaseRequest:
+    def rows(one: BotPlan) -> DatabaseRequest:
         with storing(night.config.state):
             account = plan.of(one.bot.account)
             if not ledger.was_agreed(one.bot.id):
                 return DatabaseRequest(account.window)
             return rows_to_fetch(warehouse, account, one, night.now())
 
-    return asyncio.run(fetch_all(plan, wanted, books, night.progress))
+    return asyncio.run(fetch_all(plan, wanted, rows, night.progress))
 
 
 def _model(
-    work: Work, plan: Plan, hauls: Sequence[FetchResult], books: Mapping[str, Landed]
+    work: Work, plan: Plan, hauls: Sequence[FetchResult], databases: Mapping[str, Landed]
 ) -> dict[str, str]:
     """Build every table; return the reasons of the bot databases that cannot be read, by bot."""
     night, warehouse = work.night, work.warehouse
@@ -387,7 +387,7 @@ def _model(
         haul.account: haul.error for haul in hauls if haul.venue == "bot_database" and haul.error
     }
     with night.stages("claims"):
-        unreadable = keep_claims(warehouse, plan, books, failed)
+        unreadable = keep_claims(warehouse, plan, databases, failed)
     methods = {one.account.id: one.account.lots for one in plan.accounts}
     build(warehouse, work.run, methods, night.stages)
     return unreadable

@@ -157,7 +157,7 @@ def _ready(account: Account, session: Session) -> datetime:
 
 def _reason(opening: Opening, daily: time) -> str:
     """Return when a late run starts, and why it is late."""
-    said = f"its run starts {opening.run(daily):%Y-%m-%d %H:%M} UTC"
+    start = f"its run starts {opening.run(daily):%Y-%m-%d %H:%M} UTC"
     if not opening.can_be_kept:
-        return f"{said}, as its evidence is served only at {opening.ready_at:%H:%M} UTC"
-    return f"{said}, and the session is needed by {opening.needed_by:%H:%M} UTC"
+        return f"{start}, as its evidence is served only at {opening.ready_at:%H:%M} UTC"
+    return f"{start}, and the session is needed by {opening.needed_by:%H:%M} UTC"
