@@ -1,4 +1,4 @@
-"""The commands of the control ledger, typed: what they print, and how they end."""
+"""The commands of the control database, typed: their output and their exit status."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ DOCUMENT = {
 
 
 class Desk:
-    """A folder with a configuration and a control ledger, and no secret that it names."""
+    """A folder with a configuration and a control database, without the secrets that it names."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self._capsys = folder, capsys
@@ -90,7 +90,7 @@ class Desk:
         return self.folder / "state" / "control.sqlite"
 
     def run(self) -> None:
-        """Leave behind what a night does."""
+        """Write the control database as a run does."""
         self.ledger.parent.mkdir()
         judged = {(item.account, item.bot): "" for item in FOUND}
         with Ledger(self.ledger) as ledger:

@@ -1,4 +1,4 @@
-"""The life of a break: what nights and persons make of it, in whatever order they come."""
+"""Breaks under runs and persons, in any order."""
 
 from __future__ import annotations
 

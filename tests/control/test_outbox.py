@@ -90,7 +90,7 @@ class Service:
         bots: Sequence[str] = ("btc", "eth"),
         configured: Watched | None = None,
     ) -> list[dict[str, Any]]:
-        """Do what a night does once it knows what is off: decide, and send."""
+        """Decide and send pages as a run does after it has judged the bots."""
         day = self.now.date()
         wrong = {item.bot for item in off}
         seen = sighting(day, off, [] if holes else [("okx", bot) for bot in bots])

@@ -222,7 +222,7 @@ def plan_of(desk: Config, now: datetime) -> date:
 def test_a_night_that_never_ran_is_missed(
     tmp_path_factory: pytest.TempPathFactory, names: tuple[str, ...], day: int
 ) -> None:
-    """Five nights in a row do not run: each account is missed by the day after them."""
+    """Five nightly runs in a row fail to start: each account has missed a deadline afterwards."""
     desk = config(tmp_path_factory.mktemp("desk"), *names)
     daily = schedule(desk, datetime(2025, 1, 2, tzinfo=UTC)).daily
     last = datetime.combine(FIRST + day * DAY, daily, UTC)
@@ -335,7 +335,7 @@ def test_the_default_session_never_goes_back_after_a_holiday(tmp_path: Path) -> 
 def test_however_it_goes_what_stands_is_what_is_missed(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[int, bool]]
 ) -> None:
-    """Looks at any hours, nights in between or not: what is over for an account stays over."""
+    """Looks at any hours, with and without runs between: an ended deadline stays ended."""
     desk = config(tmp_path_factory.mktemp("desk"), "okx", "XNYS")
     now, published = NOON, dict.fromkeys(("okx", "XNYS"), YESTERDAY)
     stands: dict[str, Page] = {}

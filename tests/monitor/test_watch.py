@@ -474,7 +474,7 @@ def test_a_second_watch_says_that_the_first_is_there(
     with locked_state(config.state, "watch.lock"):
         assert run_cli(arguments) == ExitCode.LOCKED
     with locked_state(config.state):
-        assert run_cli(arguments) == ExitCode.UNPROVEN, "a night does not keep it from looking"
+        assert run_cli(arguments) == ExitCode.UNPROVEN, "a run does not keep the watch from looking"
     assert "another run holds" in capsys.readouterr().err
 
 

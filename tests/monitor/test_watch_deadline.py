@@ -29,7 +29,7 @@ from tests.support.watching import Desk, beat, configured, publish
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVES = int(os.environ.get("RECON_LIVES", "2"))
-"""How often a watch is killed before a night is published, and as often after."""
+"""How often a watch is killed before a run publishes, and again afterwards."""
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 """A Thursday, an hour before the hour that is set for crypto; New York's deadline is 12:30."""
 SINCE = date(2026, 3, 2)

@@ -248,7 +248,7 @@ def test_a_secret_that_is_no_address_is_refused_and_not_shown(tmp_path: Path) ->
 
 @pytest.fixture
 def night(tmp_path: Path) -> Iterator[tuple[list[str], list[tuple[str, str]], Path]]:
-    """Give what to type for a night of which all is well, and what its switch has received."""
+    """Return the arguments of a run without a problem, and the pings that its switch got."""
     yesterday = datetime.combine(datetime.now(UTC).date() - timedelta(days=1), at_time(), UTC)
     book = OkxAccount()
     book.deposit("USDT", "10000", yesterday - timedelta(days=2))

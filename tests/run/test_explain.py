@@ -35,7 +35,7 @@ def lied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Liar, Path]:
 
 @pytest.fixture
 def liar(lied: tuple[Liar, Path], tmp_path: Path) -> Liar:
-    """Give the bot after its night, and a copy of the night's folder in `tmp_path`."""
+    """Return the bot after its run, and a copy of the run's folder in `tmp_path`."""
     liar, folder = lied
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return deepcopy(liar)

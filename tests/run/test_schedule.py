@@ -1,4 +1,4 @@
-"""When the night should run: held against every open of a year, one by one."""
+"""The time of the nightly run, compared with every open of a year."""
 
 from __future__ import annotations
 

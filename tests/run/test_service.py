@@ -1,4 +1,4 @@
-"""What cron calls: sessions that were missed, backups, and pages of nights that fail."""
+"""The nightly run: missed sessions, backups, and pages of runs that fail."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_three_days_that_were_missed_are_caught_up_each_once(
     ],
 )
 def test_every_session_is_expected_once_however_the_nights_fall(first: date, last: date) -> None:
-    """Random nights and outages, against a list of all days that some account trades on."""
+    """Random runs and outages, compared with a list of all sessions of the accounts."""
     trades, always = TradeDates("XNYS"), UtcDays()
     together: list[list[Calendar]] = [[trades], [always], [trades, always]]
     for calendars in together:
@@ -269,7 +269,7 @@ def test_fourteen_backups_are_kept_one_a_session(traded: OkxAccount, tmp_path: P
         path = folder_of(tmp_path, server)
         nightly(night(path))
         [first] = backups(state)
-        for day in range(1, 18):  # older ones, by their names: a night takes seconds
+        for day in range(1, 18):  # older ones, by their names: a run takes seconds
             older = f"2026-04-{day:02}-run"
             copy = state / BACKUPS / older
             copy.mkdir()
