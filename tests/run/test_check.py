@@ -254,7 +254,7 @@ def test_the_switch_s_host_is_reached_and_nothing_is_pinged(
             taken.settimeout(5)
             assert taken.recv(100) == b"", "it was connected to, and told nothing"
     assert (items["ping"]["ok"], items["ping"]["detail"]) == (True, "its host can be reached")
-    assert "nothing was pinged" in items["ping"]["notes"][0]
+    assert "no ping was sent" in items["ping"]["notes"][0]
     _, gone = check(config, capsys)
     assert gone["ping"]["detail"] == "its host cannot be reached: Connection refused"
     assert not gone["ping"]["ok"]
