@@ -1,7 +1,7 @@
-"""The command line: thin. Each command reads the configuration, calls one function, prints.
+"""The command line. Each command reads the configuration, calls one function and prints.
 
-Only click is imported here; what a command needs is imported when it is called, so that `--help`
-and a mistake in the configuration are answered at once.
+Only click is imported here. A command imports the modules that it needs when it is called, so that
+`--help` and a mistake in the configuration are answered at once.
 """
 
 from __future__ import annotations
@@ -100,17 +100,17 @@ def explain(
     from recon.system.progress import PlainLines
 
     night = Night(config, as_of=session, lock_patience_s=wait_s, progress=PlainLines())
-    told = explained(night, bot, trade)
+    explanation = explained(night, bot, trade)
     if csv_path is not None:
-        write_evidence(csv_path, told)
+        write_evidence(csv_path, explanation)
         echo(f"evidence: {csv_path}", err=True)
     if is_json:
-        print_json(told)
+        print_json(explanation)
     else:
         from recon.report.waterfall import print_explanation
 
-        print_explanation(told)
-    return EXIT_CODES[told["status"]]
+        print_explanation(explanation)
+    return EXIT_CODES[explanation["status"]]
 
 
 @cli.command()
@@ -209,7 +209,7 @@ def backfill(
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("recon-demo"),
     show_default=True,
-    help="The folder of the demo. It is made anew each time.",
+    help="The folder of the demo. It is replaced each time.",
 )
 @json_option
 @verbose_option
@@ -239,14 +239,14 @@ for command in (
 
 
 def run_cli(arguments: Sequence[str]) -> int:
-    """Run one command; return its exit status. Every error is one for the person who reads it."""
+    """Run one command and print any error; return the exit status."""
     try:
         result = cli.main(args=list(arguments), prog_name="recon", standalone_mode=False)
     except click.ClickException as error:
         echo_usage(error)
         return ExitCode.USAGE
     except click.Abort as error:
-        if isinstance(error.__cause__, KeyboardInterrupt):  # click makes one of the other
+        if isinstance(error.__cause__, KeyboardInterrupt):  # click turns an interrupt into an Abort
             return _ended(error.__cause__)
         echo("aborted", err=True)
         return ExitCode.USAGE
@@ -256,7 +256,7 @@ def run_cli(arguments: Sequence[str]) -> int:
 
 
 def _ended(error: BaseException) -> int:
-    """Say what has ended a command; return its exit status. Anything unexpected is a bug."""
+    """Print the error that ended a command; return the exit status. An unknown error is a bug."""
     from recon.system.disk import shortage
 
     if isinstance(error, ReconError | Interrupted):

@@ -1,28 +1,28 @@
-"""Every error this project raises on purpose, and the exit code each one ends a command with.
+"""Every error that this project raises on purpose, and the exit code of a command that it ends.
 
     ReconError
     ├── UsageError            2   a command was called in a way that cannot work
     ├── ConfigError           2   recon.toml: names the file, the key and the remedy
     ├── EvidenceError         3   a source did not give what a proof needs
-    │   ├── VenueError        3   a venue could not be reached, or answered with less than an answer
+    │   ├── VenueError        3   a venue could not be reached, or its answer cannot be used
     │   │   ├── VenueBusy     3     worth asking again (throttled, down, cut off, malformed)
     │   │   └── VenueRefused  3     asking again will not help (key, permission, address, query)
     │   │       └── KeyRefused 3      the key can do more than read: no further request is made
-    │   ├── StatementError    3   a broker's statement is not one, or not whole
-    │   ├── BotDatabaseError        3   a bot's own books, or the mapping over them, cannot be read
-    │   └── DefectError       3   a bug here that one source's data reached: fetch/boundary.py
+    │   ├── StatementError    3   a broker's statement is malformed or incomplete
+    │   ├── BotDatabaseError  3   a bot database, or the mapping over it, cannot be read
+    │   └── DefectError       3   a bug here that the data of one source reached: fetch/boundary.py
     ├── OwnerError            2   the state belongs to another user of this machine
     ├── StateError            3   recon's own files: damaged, missing, no room, no permission
     ├── IdentityError        70   an identity that must hold by construction does not: a bug here
     └── LockedError          75   another run holds the state folder
-        └── AnotherNight     75     a night does: it does the work of this one
+        └── AnotherNight     75     another nightly run: it does the work of this one
     Interrupted             128 + the signal's number: 130 SIGINT, 143 SIGTERM, 129 SIGHUP
 
-A finding about the data (a broken proof, a quarantined row) is never an exception: it is returned
-as data. An exception means that the step itself could not be done.
+A result about the data (a broken proof, a quarantined row) is never an exception: it is returned
+as data. An exception means that the step itself failed.
 
-An error in cleaning up never hides the first error: whatever closes, rolls back or unregisters does
-it through `clean_up`, or in a block of `afterwards` or `closing`.
+An error during clean-up never hides the first error. All code that closes, rolls back or
+unregisters uses `clean_up`, or a block of `afterwards` or `closing`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from recon.outside_text import redact
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status says, as the contract has it."""
+    """The exit statuses of commands."""
 
     AGREED = 0
     DIVERGED = 1
@@ -51,9 +51,9 @@ class ExitCode(IntEnum):
 
 
 class ReconError(Exception):
-    """An error with a message for the person who reads it: what, where, and what to do.
+    """An error whose message says what happened, to which thing, and what to do.
 
-    The message often quotes a venue or a library: it loses every secret here.
+    The message often quotes a venue or a library. Secrets in it are redacted here.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -81,7 +81,7 @@ class EvidenceError(ReconError):
 
 
 class VenueError(EvidenceError):
-    """A venue could not be reached, or answered with less than an answer."""
+    """A venue could not be reached, or its answer cannot be used."""
 
 
 class VenueBusy(VenueError):
@@ -97,15 +97,15 @@ class KeyRefused(VenueRefused):
 
 
 class StatementError(EvidenceError):
-    """A broker's statement is not one, or not whole."""
+    """A broker's statement is malformed or incomplete."""
 
 
 class BotDatabaseError(EvidenceError):
-    """A bot's own books, or the mapping over them, cannot be read."""
+    """A bot database, or the mapping over it, cannot be read."""
 
 
 class DefectError(EvidenceError):
-    """An exception that nobody expected, while one source was worked on. A bug of ours."""
+    """An unexpected exception in the work on one source: a bug of recon."""
 
 
 class OwnerError(ReconError):
@@ -121,7 +121,7 @@ class StateError(ReconError):
 
 
 class IdentityError(ReconError):
-    """An identity that must hold by construction does not hold. A bug of ours, never a finding."""
+    """An identity that must hold by construction does not hold: a bug of recon."""
 
     exit_code = ExitCode.BUG
 
@@ -133,17 +133,17 @@ class LockedError(ReconError):
 
 
 class AnotherNight(LockedError):
-    """Another night is under way, and does the work of this one."""
+    """Another nightly run is in progress, and does the work of this one."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has asked this process to end; no error of anybody's."""
+    """A signal has asked this process to end. It is not an error."""
 
     def __init__(self, number: int) -> None:
         name = signal.Signals(number).name
         super().__init__(f"interrupted by {name}: nothing more is kept; run the command again")
         self.exit_code = 128 + number
-        """As a shell has it for a process that a signal has ended."""
+        """The exit status that a shell gives a process that a signal has ended."""
 
 
 LONGEST_SUMMARY = 300
@@ -151,7 +151,7 @@ LONGEST_SUMMARY = 300
 
 
 def exit_status(error: BaseException) -> int:
-    """Return the exit status of a command that ends with `error`. What is not ours is a bug."""
+    """Return the exit status of a command that ends with `error`: 70 for an unexpected error."""
     if isinstance(error, ReconError):
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
@@ -160,7 +160,7 @@ def exit_status(error: BaseException) -> int:
 
 
 def summary(error: BaseException) -> str:
-    """Return one line on what ended a run: exit status and text. Of a bug only its type."""
+    """Return one line about the error that ended a run: exit status and text, or a bug's type."""
     is_ours = isinstance(error, ReconError | Interrupted)
     said = str(error) if is_ours else type(error).__name__
     line = next(iter(said.splitlines()), "")
@@ -168,10 +168,10 @@ def summary(error: BaseException) -> str:
 
 
 def clean_up(action: Callable[[], object], *, after: BaseException | None) -> None:
-    """Call `action`, which closes or takes back something, after a block that ended with `after`.
+    """Call the clean-up `action` after a block that ended with the error `after`, or with None.
 
-    An error of `action` is raised where `after` is None. Else it becomes a note on `after`, which
-    the caller raises: the first error says what happened.
+    An error of `action` is raised if `after` is None. Otherwise it becomes a note on `after`, which
+    the caller raises.
     """
     if after is None:
         action()
@@ -184,7 +184,7 @@ def clean_up(action: Callable[[], object], *, after: BaseException | None) -> No
 
 @contextmanager
 def afterwards(action: Callable[[], object]) -> Iterator[None]:
-    """Call `action` after the block, however it ends; see `clean_up`."""
+    """Call `action` after the block, whether or not it raises; see `clean_up`."""
     try:
         yield
     except BaseException as error:
@@ -195,7 +195,7 @@ def afterwards(action: Callable[[], object]) -> Iterator[None]:
 
 @asynccontextmanager
 async def afterwards_async(action: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Await `action` after the block, however it ends; see `clean_up`."""
+    """Await `action` after the block, whether or not it raises; see `clean_up`."""
     try:
         yield
     except BaseException as error:
@@ -216,10 +216,10 @@ _Thing = TypeVar("_Thing", bound=_Closable)
 
 @contextmanager
 def closing(thing: _Thing) -> Iterator[_Thing]:
-    """Give `thing`, and close it after the block, however that ends; see `clean_up`."""
+    """Yield `thing`, and close it after the block, whether or not it raises; see `clean_up`."""
     with afterwards(thing.close):
         yield thing
 
 
 def _note(first: BaseException, second: Exception) -> None:
-    first.add_note(redact(f"then, in cleaning up: {type(second).__name__}: {second}"))
+    first.add_note(redact(f"then, during clean-up: {type(second).__name__}: {second}"))

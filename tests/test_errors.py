@@ -51,7 +51,7 @@ def test_an_error_in_cleaning_up_is_a_note_on_the_first_error(block: object) -> 
     thing = Broken()
     with pytest.raises(KeyError, match="first") as raised, block(thing):
         raise KeyError("first")
-    assert raised.value.__notes__ == ["then, in cleaning up: OSError: cannot be closed"]
+    assert raised.value.__notes__ == ["then, during clean-up: OSError: cannot be closed"]
     with pytest.raises(OSError, match="cannot be closed"), block(thing):
         pass
     assert thing.tried == 2
@@ -67,7 +67,7 @@ def test_so_it_is_where_cleaning_up_is_awaited() -> None:
 
     with pytest.raises(KeyError, match="first") as raised:
         asyncio.run(failing(is_first=True))
-    assert raised.value.__notes__ == ["then, in cleaning up: OSError: cannot be closed"]
+    assert raised.value.__notes__ == ["then, during clean-up: OSError: cannot be closed"]
     with pytest.raises(OSError, match="cannot be closed"):
         asyncio.run(failing(is_first=False))
     assert thing.tried == 2

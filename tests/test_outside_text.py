@@ -81,7 +81,7 @@ def test_errors_reasons_checks_and_notes_have_no_secret(knows: None) -> None:
         raise RuntimeError(SECRET)
 
     clean_up(fails, after=first)
-    assert first.__notes__ == [f"then, in cleaning up: RuntimeError: [secret {NAME}]"]
+    assert first.__notes__ == [f"then, during clean-up: RuntimeError: [secret {NAME}]"]
     coverage = Coverage("fills", ("fill",), "failed", NOW, NOW, NOW, NOW, reason=SECRET)
     item = CheckItem(SECRET, SECRET, SECRET, notes=(SECRET,))
     assert SECRET not in f"{coverage} {item}"

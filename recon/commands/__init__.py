@@ -1,1 +1,1 @@
-"""Commands that are a subject of their own, each module with its own; `cli.py` joins them."""
+"""The larger commands, grouped by subject; `cli.py` joins them."""

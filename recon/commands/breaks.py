@@ -1,6 +1,6 @@
-"""Commands of the control ledger: breaks, ack, resolve, sign-off, audit.
+"""Commands of the control database: breaks, ack, resolve, sign-off, audit.
 
-They ask no venue, need no secret and no warehouse, and work while a night runs.
+They ask no venue, need no secret and no warehouse, and work during a run.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ def ack(
         if not keys or not prefix:
             shown = ledger.acknowledge(prefix, who=who, user=user, note=known, at=at)
             return _show_breaks([shown], is_json=is_json)
-        told = ledger.acknowledge_page(prefix, who=who, user=user, note=known, at=at)
-        rows = [row for row in ledger.breaks() if row["break"] in told["subjects"]]
-    echo(f"acknowledged: {told['key']}  {told['title']}", err=True)
+        incident = ledger.acknowledge_page(prefix, who=who, user=user, note=known, at=at)
+        rows = [row for row in ledger.breaks() if row["break"] in incident["subjects"]]
+    echo(f"acknowledged: {incident['key']}  {incident['title']}", err=True)
     return _show_breaks(rows, is_json=is_json)
 
 
@@ -160,8 +160,8 @@ def sign_off(
         document = ledger.told(session, now, [account])
         if document is None:
             raise UsageError(
-                f"--as-of {session}: no run has told of that session of {account} yet: "
-                f"recon run --as-of {session}, then sign off what it shows"
+                f"--as-of {session}: no run has reported that session of {account} yet: "
+                f"run  recon run --as-of {session}  and sign off the divergence that it reports"
             )
         difference = signable(document, bot)
         signers = ledger.sign_off(bot, difference, signature)
@@ -176,7 +176,7 @@ def sign_off(
     if is_json:
         print_json({"schema": 1, "sign_off": done})
     else:
-        waits = "" if done["counts"] else "; it waits for another person's signature"
+        waits = "" if done["counts"] else "; it counts once another person has signed it off"
         echo(
             f"{bot}: {difference['amount']} as of {difference['as_of']} signed off by "
             f"{', '.join(signers)}{waits}"
@@ -219,22 +219,22 @@ COMMANDS = (breaks, ack, resolve, sign_off, audit)
 
 @contextmanager
 def open_ledger(config: Config) -> Iterator[Ledger]:
-    """Open the control ledger that runs have left.
+    """Open the control database that earlier runs have written.
 
-    Raises UsageError where there is none, StateError for a file that SQLite cannot use.
+    Raises UsageError if there is none, StateError for a file that SQLite cannot use.
     """
     from recon.control.ledger import CONTROL, Ledger
     from recon.system.state_folder import storing
 
     path = config.state / CONTROL
     if not path.exists():
-        raise UsageError(f"{path}: there is no control ledger yet: `recon run` makes it")
+        raise UsageError(f"{path}: there is no control database yet: `recon run` creates it")
     with storing(config.state), Ledger(path) as ledger:
         yield ledger
 
 
 def signer(by: str | None) -> tuple[str, str]:
-    """Return who says so, and as which user of this machine. Raises UsageError for nobody."""
+    """Return the person who acts, and the user of this machine. Raises UsageError for no name."""
     import os
 
     from recon.system.permissions import user_name
@@ -244,9 +244,9 @@ def signer(by: str | None) -> tuple[str, str]:
 
 
 def said(text: str, option: str) -> str:
-    """Return what was written, without space around it. Raises UsageError where it is nothing."""
+    """Return an option's text, stripped. Raises UsageError if nothing is left."""
     if not text.strip():
-        raise UsageError(f"{option}: says nothing: write a word")
+        raise UsageError(f"{option} is empty: write a text")
     return text.strip()
 
 
@@ -262,7 +262,7 @@ def _known_bot(config: Config, bot: str, option: str = "", more: Collection[str]
 def _with_assignments(
     shown: list[dict[str, Any]], made: Iterable[Assignment]
 ) -> list[dict[str, Any]]:
-    """Return breaks, each with the orders that a person has assigned to its bot, as they hold."""
+    """Return breaks, each with the assignments of orders to its bot that hold."""
     from recon.control.assignments import as_shown, latest
 
     holding = latest(made).values()

@@ -1,4 +1,4 @@
-"""Commands for mappings: mapping new."""
+"""The commands for mappings: mapping new."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def new(
     """
     log(verbosity)
     if (bot is None) == (books is None):
-        raise UsageError("name the books either by --bot ID or by --books URL")
+        raise UsageError("name the bot database by either --bot ID or --books URL")
     config = None
     if bot is not None:
         config = load_config(config_path, with_secrets=("database_password",))

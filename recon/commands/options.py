@@ -1,4 +1,4 @@
-"""What commands share: their options, and how they read the configuration and print.
+"""The options that commands share, and functions to read the configuration and print.
 
 Only click is imported here; see `cli.py`.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _nearest(context: click.Context, option: click.Parameter, value: Any) -> Any:
-    """Return an option's value: as given after the command's name, else as given before it."""
+    """Return an option's value from after the command's name, else from before it."""
     key = f"{__name__}.{option.name}"
     is_given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
     if is_given or key not in context.meta:
@@ -74,8 +74,8 @@ wait_option = click.option(
 def load_config(path: Path, *, with_secrets: bool | Collection[str] = True) -> Config:
     """Read the configuration, with the secrets that the command needs: all, none, or by key.
 
-    Raises ConfigError; OwnerError where the state belongs to another user, before any secret is
-    read, as that user's secrets are closed to this one.
+    Raises ConfigError. Raises OwnerError, before any secret is read, if the state belongs to
+    another user: this user could not read that user's secrets.
     """
     from recon.config.settings import load, state_folder
     from recon.control import version_1
@@ -114,7 +114,7 @@ def print_json(document: dict[str, Any]) -> None:
 
 
 def log(verbosity: int) -> None:
-    """Log to stderr. Libraries that would show a key at DEBUG are held at INFO all the same."""
+    """Log to stderr. Libraries that would log a key at DEBUG stay at INFO."""
     level = [logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)]
     log_to_stderr(level)
     for name in ("ccxt", "urllib3", "aiohttp", "asyncio", "apprise", "requests"):

@@ -1,6 +1,6 @@
-"""Commands of orders that no evidence gives to a bot: unowned, assign.
+"""Commands for orders that the evidence gives to no bot: unowned, assign.
 
-They ask no venue and need no secret. They read what the last run has left, and so wait for none.
+They ask no venue and need no secret. They read the evidence that the last run has stored.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
     """
     log(verbosity)
     if (bot is None) != nobody:
-        raise UsageError("say whose the order is: either --bot BOT, or --nobody")
+        raise UsageError("name the owner of the orders: either --bot BOT or --nobody")
     who, user = signer(by)
     config = load_config(config_path, with_secrets=False)
     _known_accounts(config_path, {one.id for one in config.accounts}, [account] if account else [])
@@ -113,7 +113,7 @@ def assign(  # noqa: PLR0913, PLR0917 - click passes each option
         from recon.report.terminal import print_unowned
 
         print_unowned(fills)
-        echo(f"assigned to {bot or 'nobody'}: the next run goes by it", err=True)
+        echo(f"assigned to {bot or 'nobody'}: the next run applies it", err=True)
     return ExitCode.AGREED
 
 

@@ -1,4 +1,4 @@
-"""The command restore: back to a backup. What is there now is set aside, and nothing is deleted."""
+"""The command restore: replace the warehouse with a backup, and set the old files aside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from recon.system.output import echo
 
 @click.command()
 @click.argument("backup", metavar="[BACKUP]", required=False)
-@click.option("--list", "is_list", is_flag=True, help="List the backups, and end.")
+@click.option("--list", "is_list", is_flag=True, help="List the backups and restore nothing.")
 @by_option
 @config_option
 @json_option
@@ -38,7 +38,7 @@ def restore(
     """Restore the warehouse from BACKUP, by default the last backup.
 
     The control database (breaks, actions, pages) stays, unless it is missing or damaged. Files that
-    are replaced are set aside. The next `recon run` fetches again what came since.
+    are replaced are set aside. The next `recon run` fetches the evidence since the backup again.
     """
     log(verbosity)
     config = load_config(config_path, with_secrets=False)
@@ -65,5 +65,5 @@ def restore(
         )
         return ExitCode.AGREED
     echo(f"restored {' and '.join(done.files)} from backup {done.backup}")
-    echo(f"what was there lies in {done.set_aside}; next: recon run")
+    echo(f"the old files are in {done.set_aside}; next: recon run")
     return ExitCode.AGREED

@@ -1,4 +1,4 @@
-"""The command run: a night as cron has it, one session again, or what was told before."""
+"""The command run: the nightly run, a run of one session, or an earlier report."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from recon.run.service import Done
 
 NO_VENUE = ("url", "redis", "api_token")
-"""The secrets of a run that asks no venue: those of the heartbeats and of the channels."""
+"""The secrets that a run without fetching needs: those of heartbeats and channels."""
 
 
 @click.command()
@@ -62,7 +62,7 @@ NO_VENUE = ("url", "redis", "api_token")
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="How long to wait, at most, for another command that holds the state "
-    "[default: 60 as the night, else 0].",
+    "[default: 60 for the nightly run, else 0].",
 )
 @json_option
 @verbose_option
@@ -110,7 +110,7 @@ def run(  # noqa: PLR0913, PLR0917 - click passes each option as an argument
 
 @contextmanager
 def _failures(config_path: Path, *, is_paging: bool) -> Iterator[None]:
-    """Page of what fails, unless a person at a terminal sees it."""
+    """Page an error that ends the block, unless a person at a terminal sees it."""
     try:
         yield
     except Exception as error:
@@ -151,9 +151,9 @@ def _done(
 
 
 def _status(done: Done) -> int:
-    """Return the worst of the sessions: 1 before 3 before 0; 3 in any case for what is undone.
+    """Return the worst exit status of the sessions (1 before 3 before 0), or 3 for a problem.
 
-    Else a night that diverged would hide that it has no backup, or that the warehouse is damaged.
+    Otherwise a divergence would hide a failed backup.
     """
     from recon.core.tolerance import EXIT_CODES, run_status
 
@@ -163,7 +163,7 @@ def _status(done: Done) -> int:
 
 
 def _show(done: Done, is_json: bool, verbosity: int) -> int:
-    """Print each session's document, or as JSON the last one's alone; return the status."""
+    """Print each session's document, or as JSON only the last; return the exit status."""
     shown = done.documents[-1:] if is_json else done.documents
     for document in shown:
         _show_document(document, is_json=is_json, verbosity=verbosity)

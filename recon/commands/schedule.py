@@ -1,4 +1,4 @@
-"""The command schedule: which line makes the night run in time."""
+"""The command schedule: the cron and systemd lines that start the nightly run in time."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def schedule(at: str | None, config_path: Path, is_json: bool, verbosity: int) -
     from recon.run.schedule import schedule as scheduled
 
     planned = scheduled(config, datetime.now(UTC), daily)
-    told = describe(planned, command_line(config.path), None)
+    shown = describe(planned, command_line(config.path), None)
     if is_json:
-        print_json({"schema": 1, **told})
+        print_json({"schema": 1, **shown})
         return ExitCode.AGREED
-    for line in lines(told):
+    for line in lines(shown):
         echo(line)
-    for warning in told["warnings"]:
+    for warning in shown["warnings"]:
         echo(f"WARNING {warning}", err=True)
     return ExitCode.AGREED
 
 
 def command_line(config_path: Path) -> str:
-    """Return what cron and systemd have to run: this installation's program, paths absolute."""
+    """Return the command line for cron and systemd, with absolute paths."""
     program = Path(sys.executable).with_name("recon")
     start = [str(program)] if program.exists() else [sys.executable, "-m", "recon"]
     return shlex.join([*start, "run", "--config", str(config_path)])
 
 
 def describe(planned: Schedule, command: str, zone: tzinfo | None) -> dict[str, Any]:
-    """Return all there is to tell of a schedule; local times are in `zone`, or this machine's."""
+    """Return a schedule as JSON values; local times are in `zone`, or in this machine's zone."""
 
     def both(at: datetime) -> dict[str, str]:
         return {"utc": at.isoformat(), "local": at.astimezone(zone).isoformat()}
@@ -92,18 +92,18 @@ def describe(planned: Schedule, command: str, zone: tzinfo | None) -> dict[str, 
     }
 
 
-def lines(told: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a schedule as a person reads it."""
-    yield f"every day at {told['at']} UTC; next {_both(told['next_run'])}"
-    yield from ("", "crontab:", *(f"  {line}" for line in told["crontab"]))
+def lines(shown: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines of a described schedule for a person."""
+    yield f"every day at {shown['at']} UTC; next {_both(shown['next_run'])}"
+    yield from ("", "crontab:", *(f"  {line}" for line in shown["crontab"]))
     yield from (
         "",
         "systemd timer:",
-        f"  OnCalendar={told['on_calendar']}",
+        f"  OnCalendar={shown['on_calendar']}",
         "  Persistent=true",
         "",
     )
-    for account in told["accounts"]:
+    for account in shown["accounts"]:
         yield f"{account['account']}: next open {_both(account['opens'])}"
         standing = "TOO LATE" if account["late"] else "in time"
         yield f"  needed by {_both(account['needed_by'])}"

@@ -1,4 +1,4 @@
-"""`recon watch`: once, for cron, or staying, for systemd. It runs beside a run and never waits."""
+"""`recon watch`: one look for cron, or a loop for systemd. It never waits for a run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
 
             print_watch(document)
 
-    recipients(config.paging)  # a channel that cannot be used is refused before anything needs it
+    recipients(config.paging)  # refuse an unusable channel before a page needs it
     try:
         with (
             storing(config.state),
@@ -56,11 +56,13 @@ def watch(config_path: Path, once: bool, is_json: bool, verbosity: int) -> int:
         ):
             watching = Watch(config, ledger, note)
             if not once:
-                stop = Stop()  # a turn is done to its end
+                stop = Stop()  # a signal ends the loop after its turn
                 stay(watching, stop.wait, show)
                 return stop.exit_code
             document = look_once(watching)
             show(document)
             return exit_code(document)
     except StateError as error:
-        raise StateError(f"nobody is watched until it can watch again: {error}") from error
+        raise StateError(
+            f"recon watch has stopped, and no bot is watched until it runs again: {error}"
+        ) from error

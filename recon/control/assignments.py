@@ -1,7 +1,7 @@
-"""Assignments: a person says whose an order is, where no evidence does.
+"""Assignments: a person names the bot of an order that the evidence gives to no bot.
 
-They are kept in the journal alone. A later assignment of the same order takes the place of an
-earlier one, and the journal keeps both.
+They are kept only in the journal. A later assignment of the same order replaces an earlier one, and
+the journal keeps both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from recon.control.transaction import transaction
 
 
 class Filled(NamedTuple):
-    """What can be assigned: an order by its id or, where a fill has no order, the fill by its own.
+    """An order by its id, or a fill without an order by the fill's id: either can be assigned.
 
     `id` is unique within an account and `is_order`.
     """
@@ -28,12 +28,12 @@ class Filled(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a person reads: `order 123`."""
+        """The name that a person reads: `order 123`."""
         return f"{'order' if self.is_order else 'fill'} {self.id}"
 
 
 class Assignment(NamedTuple):
-    """Whose a person says an order or a fill is: a bot's, or no bot's (`bot` None). `at` is UTC."""
+    """A person's assignment of an order or fill to a bot (None: to nobody). `at` is UTC."""
 
     filled: Filled
     bot: str | None
@@ -43,7 +43,7 @@ class Assignment(NamedTuple):
 
 
 def assign(db: sqlite3.Connection, assignments: Iterable[Assignment], user: str) -> None:
-    """Note assignments in the journal: all of them, or none. `user` is this machine's."""
+    """Write assignments to the journal, atomically. `user` is the user of this machine."""
     with transaction(db):
         for one in assignments:
             journal.append(
@@ -60,7 +60,7 @@ def assign(db: sqlite3.Connection, assignments: Iterable[Assignment], user: str)
 
 
 def history(db: sqlite3.Connection) -> list[Assignment]:
-    """Return every assignment that was ever made, in their order."""
+    """Return every assignment ever made, in order."""
     rows = db.execute(
         "select at, who, why, detail from journal where act = 'assign' order by entry"
     )
@@ -73,12 +73,12 @@ def history(db: sqlite3.Connection) -> list[Assignment]:
 
 
 def latest(assignments: Iterable[Assignment]) -> dict[Filled, Assignment]:
-    """Return the assignment that holds of each order or fill: the last one made."""
+    """Return the assignment that holds for each order or fill: the last one."""
     return {one.filled: one for one in assignments}
 
 
 def as_shown(one: Assignment) -> dict[str, Any]:
-    """Return an assignment as commands show it: `bot` is null where the order is no bot's."""
+    """Return an assignment as commands show it; `bot` is null if nobody owns the order."""
     return {
         "order" if one.filled.is_order else "fill": one.filled.id,
         "bot": one.bot,

@@ -1,11 +1,11 @@
-"""The life of a break: opened, acknowledged, resolved, cleared, opened again.
+"""Breaks in the control database: opened, acknowledged, resolved, cleared, reopened.
 
-A person says `acknowledged` (I know, do not wake me for this) or `resolved` (it is dealt with); a
-night says the rest, and has the last word. It clears what it does not see any more, whatever a
-person said, and opens again what was cleared or resolved and is there all the same. An
-acknowledgement is of an amount and a severity: a break that grows worse than that is open again.
+A person acknowledges a break (it pages no more) or resolves it (it is dealt with). A run does the
+rest. It clears a break that it no longer sees, whatever a person did, and reopens a cleared or
+resolved break that it sees again. An acknowledgement holds for an amount and a severity. A break
+that grows worse than that is open again.
 
-Every change of status is an entry of the journal, in the same transaction.
+Each change of status is an entry in the journal, in the same transaction.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ STATUS_AFTER: dict[str, BreakStatus] = {
     "resolve": "resolved",
     "clear": "cleared",
 }
-"""Which status each act of the journal leaves a break in; `take-over` names it itself."""
+"""The status of a break after each act of the journal; a `take-over` entry names the status."""
 
 
 KIND_IN_ID: Mapping[Span, str] = {"window": "total", "session": "day"}
-"""Ids keep the words of version 1, so that a break keeps its id."""
+"""The kinds in ids, as in version 1, so that a break keeps its id."""
 
 
 class Break(NamedTuple):
     """One divergence beyond the tolerance, as one run found it; numbers are decimal text.
 
-    `divergence` leaves out what was signed off. `broker` is the broker net, and `bound` the largest
-    divergence that is no break. `session` is empty for a break of kind `window`.
+    `divergence` excludes the signed-off part. `broker` is the broker net, and `bound` the largest
+    divergence that is not a break. `session` is empty for a break of kind `window`.
     """
 
     account: str
@@ -81,10 +81,10 @@ class Break(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BreakObservation:
-    """What one run saw: which breaks, of which accounts, and which (account, bot) it could judge.
+    """The breaks that one run found, in its accounts, and each (account, bot) that it judged.
 
-    With each of these goes why a break of theirs that was not seen is none any more. `age` gives
-    how many sessions of an account there are from a date to the run's session.
+    `judged` has the reason for which a break that was not found is cleared. `age` returns the
+    number of an account's sessions from a date to the run's session.
     """
 
     run: str
@@ -123,14 +123,14 @@ class BreakRow:
         return self.account, self.bot
 
     def weigh(self, age_sessions: int) -> None:
-        """Note its age, and its severity, where it is known what it is held against."""
+        """Set the age, and the severity if broker net and bound are known."""
         self.age_sessions = age_sessions
         if self.broker is not None and self.bound is not None:
             parts = (Decimal(self.divergence), Decimal(self.broker), Decimal(self.bound))
             self.severity = severity(*parts, age_sessions)
 
     def worse(self) -> str:
-        """Return why it is worse than what was acknowledged, or nothing."""
+        """Return why the break is worse than when it was acknowledged, or an empty text."""
         before, now = self.acknowledged_severity, self.severity
         if _rank(now) > _rank(before):
             return f"its severity has risen from {before or 'unknown'} to {now}"
@@ -149,7 +149,7 @@ SHOWN = (
 
 
 def record_observation(db: sqlite3.Connection, observation: BreakObservation) -> None:
-    """Hold what stands against what a run saw, within the caller's transaction."""
+    """Update the breaks with a run's observation, within the caller's transaction."""
     rows = {row.id: row for row in _concerned(db, observation)}
     found = {item.id: item for item in observation.found}
     for row in rows.values():
@@ -171,7 +171,7 @@ def record_observation(db: sqlite3.Connection, observation: BreakObservation) ->
 def listed(
     db: sqlite3.Connection, *, bot: str | None = None, is_all: bool = False
 ) -> list[dict[str, Any]]:
-    """Return breaks as they are shown, those that stand alone or all: with the last act on each."""
+    """Return standing breaks, or all, as they are shown, with the last act on each."""
     rows = db.execute(
         """
         select b.*, j.who, j.at, j.why
@@ -197,7 +197,7 @@ def listed(
 
 
 def acknowledged(db: sqlite3.Connection, found: Sequence[Break]) -> set[tuple[str, str]]:
-    """Return the (account, bot) of these breaks of which each one is acknowledged."""
+    """Return each (account, bot) all of whose breaks among these are acknowledged."""
     rows = db.execute("select break from breaks where status = 'acknowledged'")
     known = {row["break"] for row in rows}
     loud = {(item.account, item.bot) for item in found if item.id not in known}
@@ -207,10 +207,10 @@ def acknowledged(db: sqlite3.Connection, found: Sequence[Break]) -> set[tuple[st
 def acknowledge(
     db: sqlite3.Connection, prefix: str, *, who: str, user: str, note: str, at: datetime
 ) -> dict[str, Any]:
-    """Note that a person knows of a break as it stands; return it as it is shown.
+    """Acknowledge a break with its present amount and severity; return it as it is shown.
 
-    Once more is fine: what counts is how it stood the last time. Raises UsageError for a break that
-    is not there, or does not stand.
+    A second acknowledgement replaces the first. Raises UsageError for an unknown break, or for one
+    that does not stand.
     """
     with transaction(db):
         row = _find(db, prefix)
@@ -222,9 +222,9 @@ def acknowledge(
 def resolve(
     db: sqlite3.Connection, prefix: str, *, who: str, user: str, reason: str, at: datetime
 ) -> dict[str, Any]:
-    """Note that a person has dealt with a break; return it as it is shown.
+    """Resolve a break; return it as it is shown.
 
-    The next night that sees it opens it again. Raises UsageError as `acknowledge` does.
+    The next run that sees it reopens it. Raises UsageError as `acknowledge` does.
     """
     with transaction(db):
         row = _find(db, prefix)
@@ -233,24 +233,24 @@ def resolve(
 
 
 def disagreements(db: sqlite3.Connection) -> list[str]:
-    """Return where the breaks' statuses are not those that the journal left them in."""
-    told: dict[str, str] = {}
+    """Return the breaks whose status differs from the journal's, as sentences."""
+    journaled: dict[str, str] = {}
     for entry in journal.entries(db):
         if entry.act in STATUS_AFTER:
-            told[entry.subject] = STATUS_AFTER[entry.act]
+            journaled[entry.subject] = STATUS_AFTER[entry.act]
         elif entry.act == "take-over":
-            told[entry.subject] = json.loads(entry.detail)["status"]
+            journaled[entry.subject] = json.loads(entry.detail)["status"]
     kept = {row["break"]: row["status"] for row in db.execute("select break, status from breaks")}
     return [
-        f"break {id_} is {kept.get(id_, 'not there')}, and {told.get(id_, 'not there')} by the "
-        "journal: somebody wrote to the ledger past recon"
-        for id_ in sorted({*told, *kept})
-        if told.get(id_) != kept.get(id_)
+        f"break {id_} is {kept.get(id_, 'missing')}, and {journaled.get(id_, 'missing')} by the "
+        "journal: another program wrote to the control database: find out which one"
+        for id_ in sorted({*journaled, *kept})
+        if journaled.get(id_) != kept.get(id_)
     ]
 
 
 def _concerned(db: sqlite3.Connection, observation: BreakObservation) -> list[BreakRow]:
-    """Return the breaks of a run's accounts that are not cleared, and those that it saw."""
+    """Return the breaks of a run's accounts that are not cleared, and those that it found."""
     rows = db.execute(
         f"""
         select {", ".join(COLUMNS)} from breaks
@@ -266,7 +266,7 @@ def _concerned(db: sqlite3.Connection, observation: BreakObservation) -> list[Br
 def _upsert(
     db: sqlite3.Connection, observation: BreakObservation, before: BreakRow | None, item: Break
 ) -> BreakRow:
-    """Return a break that a run saw. One that was cleared begins anew; one resolved never ended."""
+    """Return the row of a found break. A cleared break begins anew; a resolved one goes on."""
     day = observation.session.isoformat()
     owner = (item.account, item.bot, item.kind)
     row = before or BreakRow(item.id, *owner, day, day, item.divergence, "cleared", item.session)
@@ -282,7 +282,7 @@ def _upsert(
 
 def _why_cleared(row: BreakRow, observation: BreakObservation) -> str:
     if row.session and observation.age(row.account, date.fromisoformat(row.session)):
-        return f"a later session was judged: what is left of {row.session} is in the window"
+        return f"a later session was judged: the window has the divergence of {row.session}"
     return observation.judged[row.owner]
 
 
@@ -333,7 +333,7 @@ def _save(db: sqlite3.Connection, row: BreakRow) -> None:
 
 
 def _find(db: sqlite3.Connection, prefix: str) -> BreakRow:
-    """Return the one break that stands and whose id begins so; UsageError names what there is."""
+    """Return the standing break whose id begins with `prefix`; UsageError lists the candidates."""
     prefix = prefix.strip().lower()
     stored = db.execute(f"select {', '.join(COLUMNS)} from breaks order by bot, kind, session")
     rows = [BreakRow(*row) for row in stored]
@@ -345,7 +345,7 @@ def _find(db: sqlite3.Connection, prefix: str) -> BreakRow:
     if matching:
         problem = f"{prefix} is the beginning of {len(matching)} breaks: write more of it"
     elif ended:
-        problem = f"{prefix} is {ended[0].status}: there is nothing to say of it"
+        problem = f"{prefix} is {ended[0].status} already: use one of the breaks that stand"
     else:
         problem = f"there is no break {prefix!r}"
     raise UsageError("\n".join([problem, *_candidates(matching or standing)]))
@@ -353,7 +353,7 @@ def _find(db: sqlite3.Connection, prefix: str) -> BreakRow:
 
 def _candidates(rows: Sequence[BreakRow]) -> list[str]:
     if not rows:
-        return ["no break stands: `recon breaks --all` shows those that did"]
+        return ["no break stands: `recon breaks --all` lists the earlier breaks"]
     return [
         f"  {row.id}  {row.bot} {row.kind} {row.session} {row.divergence} ({row.status})"
         for row in rows

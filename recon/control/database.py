@@ -1,6 +1,7 @@
-"""The control database's file: opened, brought to today's shape in place, written in transactions.
+"""Open the file of the control database, and migrate an old one in place.
 
-`pragma user_version` is the shape of a file. A file of version 1 is migrated (`version_1.py`).
+`pragma user_version` is the version of the file's schema. A file of version 1 is migrated
+(`version_1.py`).
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from recon.control.transaction import transaction
 from recon.errors import ConfigError, clean_up
 
 BUSY_TIMEOUT_S = 30.0
-"""How long a writer waits for another: each holds the file for one short transaction."""
+"""How long a writer waits for another. Each holds the file for one short transaction."""
 
 
 def open_control(path: Path) -> sqlite3.Connection:
-    """Open the control database at `path`, made where there is none, in today's shape.
+    """Open the control database at `path`, created or migrated if necessary.
 
-    Raises ConfigError for one that a later release has written.
+    Raises ConfigError for a file of a later release.
     """
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     db.row_factory = sqlite3.Row
@@ -51,8 +52,8 @@ def _bring_up(db: sqlite3.Connection, path: Path) -> None:
             return
         if shape > SHAPE:
             raise ConfigError(
-                f"{path}: written by a later release of recon (its shape is {shape}, this release "
-                f"knows {SHAPE}): use that release"
+                f"{path} was written by a later release of recon (its schema is {shape}, this "
+                f"release knows {SHAPE}): use that release"
             )
         if shape == version_1.SHAPE:
             version_1.migrate(db)
@@ -61,7 +62,7 @@ def _bring_up(db: sqlite3.Connection, path: Path) -> None:
                 db.execute(statement)
         else:
             raise ConfigError(
-                f"{path}: written by a build of recon before version 1 (its shape is {shape}): "
+                f"{path} was written by recon before version 1 (its schema is {shape}): "
                 "open it with version 1 first"
             )
         db.execute(f"pragma user_version = {SHAPE}")
@@ -72,7 +73,7 @@ def _shape(db: sqlite3.Connection) -> int:
 
 
 SHAPE = 9
-"""The `user_version` of a control database in today's shape."""
+"""The `user_version` of a current control database."""
 TABLES = (
     """
     create table runs (

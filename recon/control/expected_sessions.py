@@ -1,7 +1,7 @@
-"""Expected sessions, in the control ledger: which ones a night is due for, and which had it.
+"""Expected sessions in the control database: those that are due, and those that are published.
 
-A session is expected once, from the first night on, and published once; one that was missed stays
-expected until a later night has caught up with it.
+From the first nightly run on, each session is expected once and published once. A missed session
+stays expected until a later run has caught up on it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ SHAPE = (
     """,
     "create table published (account text primary key, session text not null) strict",
 )
-TOLD = """
+LATEST_PUBLISHED = """
 insert into published
 select a.value ->> 'account', max(r.as_of)
 from runs r, json_each(r.document, '$.accounts') a where r.ended_at <= ? group by 1
 """
-"""What runs had told by an instant: the latest session of each account."""
+"""Insert the latest session of each account that runs had published by an instant."""
 
 
 def sessions_after(
     after: date | None, through: date, calendars: Collection[Calendar]
 ) -> Iterable[date]:
-    """Yield the as-of dates after one and through another: each that is a session of some account.
+    """Yield the dates after `after` through `through` that are sessions of an account.
 
-    Without a first one, the last alone: what was before the first night nobody expected.
+    Without `after`, yield only `through`: no session before the first run was expected.
     """
     if after is None:
         yield through
@@ -50,7 +50,7 @@ def last(db: sqlite3.Connection) -> date | None:
 
 
 def expect(db: sqlite3.Connection, sessions: Iterable[date], at: datetime) -> None:
-    """Note that these are expected, within the caller's transaction."""
+    """Record that these sessions are expected, within the caller's transaction."""
     db.executemany(
         "insert or ignore into sessions (session, expected_at) values (?, ?)",
         [(day.isoformat(), at.isoformat()) for day in sessions],
@@ -64,10 +64,10 @@ def missing(db: sqlite3.Connection) -> list[date]:
 
 
 def take_back(db: sqlite3.Connection, through: date, at: datetime) -> None:
-    """Believe the clock, within the caller's transaction: what was told later than now was not.
+    """Undo publications at a time later than now, within the caller's transaction.
 
-    A clock that was ahead, and is right again, has told of sessions that have not ended. Those are
-    expected when their day comes, and what was told of any session by then is due once more.
+    A clock that was ahead made runs publish sessions that have not ended. They are expected again
+    when they end, and every session that was published in the future is due again.
     """
     now, today = at.isoformat(), at.date().isoformat()
     not_yet = "session > ? and session >= ?"
@@ -75,11 +75,11 @@ def take_back(db: sqlite3.Connection, through: date, at: datetime) -> None:
     db.execute("update sessions set run = null, published_at = null where published_at > ?", (now,))
     if db.execute("select 1 from runs where ended_at > ?", (now,)).fetchone():
         db.execute("delete from published")
-        db.execute(TOLD, (now,))
+        db.execute(LATEST_PUBLISHED, (now,))
 
 
 def publish(db: sqlite3.Connection, session: date, run: str, at: datetime) -> None:
-    """Note which run published an expected session first, within the caller's transaction."""
+    """Record the first run that published an expected session, within the caller's transaction."""
     db.execute(
         "update sessions set run = ?, published_at = ? where session = ? and run is null",
         (run, at.isoformat(), session.isoformat()),

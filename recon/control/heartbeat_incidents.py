@@ -1,8 +1,8 @@
-"""Incidents of bots that are not alive: what was known of each, when it began, when it ended.
+"""Incidents of bots that are not alive, and the last known state of each watched bot.
 
-A bot has at most one that stands. It ends when the bot is alive again, or is no longer watched.
-What opens in one turn is one page, and that page is resolved once all its incidents have ended.
-Functions over the control ledger's connection, within the caller's transaction.
+A bot has at most one standing incident. It ends when the bot is alive again or no longer watched.
+The incidents that begin in one turn share a page, which is resolved once all of them have ended.
+All functions run on the control database, within the caller's transaction.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COLUMNS = "incident, bot, kind, why, opened_at, recovered_at, unwatched_at"
 
 
 class Told(NamedTuple):
-    """One page's worth of incidents: its key, which stays the same, and whether it resolves."""
+    """A page that is due: its key, whether it resolves, and its incidents."""
 
     page: str
     resolves: bool
@@ -44,7 +44,7 @@ class Told(NamedTuple):
 
 
 def known(db: sqlite3.Connection) -> dict[str, Known]:
-    """Return what is known of each bot that was watched."""
+    """Return the last known state of each watched bot."""
     return {
         row["bot"]: Known(
             datetime.fromisoformat(row["risen_at"]),
@@ -110,10 +110,10 @@ def listed(db: sqlite3.Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def to_tell(db: sqlite3.Connection) -> list[Told]:
-    """Give what has not been told yet its page, and return the pages that are due, in their order.
+def due_pages(db: sqlite3.Connection) -> list[Told]:
+    """Assign new incidents to a page, and return the pages that are due, in order.
 
-    What opened since the last call is one page: a bot's own, if it is one bot's.
+    The incidents since the last call share a page. A single one has the page of its bot.
     """
     fresh = db.execute(
         "select * from watched_incidents where page is null order by number"
@@ -137,8 +137,8 @@ def to_tell(db: sqlite3.Connection) -> list[Told]:
     return [*_by_page(opened, resolves=False), *_by_page(ended, resolves=True)]
 
 
-def told(db: sqlite3.Connection, page: str, *, resolves: bool) -> None:
-    """Note that a page has been handed on."""
+def record_enqueued(db: sqlite3.Connection, page: str, *, resolves: bool) -> None:
+    """Record that a page is in the outbox."""
     column = "is_resolved" if resolves else "is_told"
     db.execute(
         f"update watched_incidents set {column} = 1 where page = ? and {column} = 0", (page,)

@@ -1,8 +1,8 @@
-"""The journal: who did what to a break, a bot or an order, when and why: a chain of hashes.
+"""The journal: a hash chain of the actions on breaks, bots and orders, with person and reason.
 
-It only grows, and only at its end. Each entry's hash is over the hash before it and all of the
-entry, so that what is altered later is found, and where. A tail that was cut off leaves a chain
-that is whole: it is noticed against a head kept elsewhere, as each night's document has one.
+It is append-only. Each entry's hash covers the hash before it and the whole entry, so a later
+change is found, with its place. If the tail is cut off, the rest is a sound chain. A head that is
+kept elsewhere shows the loss; the document of each run has one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Act = Literal[
     "assign",
 ]
 GENESIS = "0" * 64
-"""What the first entry's hash is chained to, and the head of a journal that is empty."""
+"""The hash before the first entry, and the head of an empty journal."""
 SHAPE = (
     """
     create table journal (
@@ -68,22 +68,22 @@ class Entry(NamedTuple):
     hash: str
 
     def hashed(self, before: str) -> str:
-        """Return the hash that this entry must have behind one with the hash `before`."""
+        """Return the hash of this entry, after an entry with the hash `before`."""
         said = json.dumps(self[:-1], separators=(",", ":"))
         return hashlib.sha256(f"{before}{said}".encode("ascii")).hexdigest()
 
 
 class End(NamedTuple):
-    """Where the journal ends: how many entries it has, and the hash of the last."""
+    """The end of the journal: the number of entries, and the hash of the last."""
 
     entries: int
     head: str
 
 
 class Audit(NamedTuple):
-    """What a journal's own hashes say. `altered` is the first entry that is not as it was made.
+    """The result of verifying the hashes. `altered` is the number of the first altered entry.
 
-    `end` is where the sound part ends: all of it, where nothing was altered.
+    `end` is the end of the sound part: the end of the journal, if nothing was altered.
     """
 
     end: End
@@ -101,7 +101,7 @@ def append(
     why: str,
     **detail: Any,
 ) -> None:
-    """Write one act at the journal's end, within the caller's transaction."""
+    """Append one act to the journal, within the caller's transaction."""
     last = end(db)
     text = json.dumps(detail, sort_keys=True, separators=(",", ":"))
     when = at.astimezone(UTC).isoformat()
@@ -111,16 +111,16 @@ def append(
 
 
 def end(db: sqlite3.Connection) -> End:
-    """Return where the journal ends."""
+    """Return the end of the journal."""
     last = db.execute("select entry, hash from journal order by entry desc limit 1").fetchone()
     return End(0, GENESIS) if last is None else End(*last)
 
 
 def entries(db: sqlite3.Connection) -> Iterator[Entry]:
-    """Yield every entry in its order. Bytes that are no text come as they are, and do not raise."""
+    """Yield every entry in order. Bytes that are not UTF-8 are kept as surrogates."""
     cursor = db.cursor()
     cursor.row_factory = None
-    factory, db.text_factory = db.text_factory, _as_it_is
+    factory, db.text_factory = db.text_factory, _decoded
     try:
         for row in cursor.execute("select * from journal order by entry"):
             yield Entry(*row)
@@ -129,23 +129,23 @@ def entries(db: sqlite3.Connection) -> Iterator[Entry]:
 
 
 def verify(db: sqlite3.Connection, head: str | None = None) -> Audit:
-    """Work every hash out again; with a `head` that was kept elsewhere, look for it on the way."""
+    """Verify every hash, and that an entry has the hash `head`, if one is given."""
     sound = End(0, GENESIS)
     is_met = head in {None, GENESIS}
     for entry in entries(db):
         place = sound.entries + 1
         if entry.entry != place:
-            reason = f"entry {place} is not there: {entry.entry} stands in its place"
+            reason = f"entry {place} is missing: entry {entry.entry} is in its place"
             return Audit(sound, place, reason)
         if entry.hash != entry.hashed(sound.head):
-            return Audit(sound, place, f"entry {place} is not as it was written")
+            return Audit(sound, place, f"entry {place} was altered")
         sound = End(place, entry.hash)
         is_met = is_met or entry.hash == head
     if not is_met:
-        reason = f"no entry has the hash {head}: the tail was cut off, or the journal written anew"
+        reason = f"no entry has the hash {head}: the tail was cut off, or the journal was replaced"
         return Audit(sound, sound.entries + 1, reason)
     return Audit(sound)
 
 
-def _as_it_is(raw: bytes) -> str:
+def _decoded(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")

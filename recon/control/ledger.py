@@ -1,9 +1,8 @@
-"""The control ledger: runs, breaks, sign-offs, the outbox and the journal of acts, in SQLite.
+"""The control database: runs, sessions, breaks, sign-offs, outbox and journal, in SQLite.
 
-It stands beside the warehouse and not in it: it is small, written with `synchronous = FULL`, and
-readable and writable while a night runs, so that what was decided outlives a full disk or a broken
-warehouse. This is its one door; the file's shape is in `control.py`, what breaks and sign-offs are
-in `breaks.py` and `sign_offs.py`, how pages wait in `paging/outbox.py`.
+It is a file beside the warehouse: small, written with `synchronous = FULL`, and readable and
+writable during a run. So its decisions survive a full disk or a broken warehouse. `Ledger` is its
+only interface. `database.py` opens the file, and the other modules of this package have the tables.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ from recon.errors import UsageError, clean_up, closing
 from recon.system.interruption import asked
 
 CONTROL = "control.sqlite"
-"""Its file's name in the state folder."""
+"""The name of its file in the state folder."""
 
 
 class Ledger:
-    """An open control ledger. Every method that writes is its own committed transaction."""
+    """An open control database. Each method that writes commits a transaction of its own."""
 
     def __init__(self, path: Path) -> None:
         self._db: sqlite3.Connection = open_control(path)
@@ -63,20 +62,20 @@ class Ledger:
         clean_up(self._db.close, after=error)
 
     def is_in_place(self) -> bool:
-        """Return whether its file still has its name: not so once another is restored."""
+        """Return whether the path still names the open file; a restore replaces it."""
         return self._path.exists() and os.path.samestat(self._path.stat(), self._file)
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Commit all that the block writes, or nothing of it."""
+        """Commit the writes of the block atomically."""
         with transaction(self._db):
             yield
 
     @contextmanager
     def running(self, run: str, as_of: date, now: Clock) -> Iterator[datetime]:
-        """Record that a run begins, and where the block raises, that it failed or was interrupted.
+        """Record the begin of a run and, if the block raises, its failure or interruption.
 
-        Gives the time at which it began.
+        Yields the time at which the run began.
         """
         started = now()
         self.begin_run(run, as_of, started)
@@ -89,7 +88,7 @@ class Ledger:
             raise
 
     def _break_off(self, run: str, status: str, at: datetime) -> None:
-        """Record how a run ended that has published nothing."""
+        """Record the end of a run that has published nothing."""
         self._db.execute(
             "update runs set ended_at = ?, status = ? where run = ? and document is null",
             (at.isoformat(), status, run),
@@ -105,9 +104,9 @@ class Ledger:
     def publish_run(
         self, run: str, session: date, at: datetime, document: Mapping[str, Any], *, is_whole: bool
     ) -> None:
-        """Record that a run's document can be read by everybody.
+        """Record the publication of a run's document.
 
-        A run `is_whole` that asked every account: only then has its session had its night.
+        `is_whole` says that the run asked every account. Only then is its session published.
         """
         with transaction(self._db):
             self.end_run(run, at, document)
@@ -115,7 +114,7 @@ class Ledger:
                 expected_sessions.publish(self._db, session, run, at)
 
     def end_run(self, run: str, at: datetime, document: Mapping[str, Any]) -> None:
-        """Record how a run ended, with the document that it told; again, where more is known."""
+        """Record the end of a run, with its document; a second call replaces both."""
         with transaction(self._db):
             self._db.execute(
                 "update runs set ended_at = ?, status = ?, document = ? where run = ?",
@@ -131,11 +130,11 @@ class Ledger:
                 )
 
     def record_breaks(self, observation: BreakObservation) -> list[dict[str, Any]]:
-        """Record what a run saw, and return every break that stands.
+        """Record the breaks that a run found, and return every standing break.
 
-        A break of a bot that was judged and that is not seen any more is cleared; one of a bot that
-        could not be judged stays as it is. A session of an account that is older than one told
-        already is only looked back at, and changes nothing.
+        A break of a judged bot that was not found is cleared. A break of a bot that could not be
+        judged stays as it is. A session that is older than the account's last published one changes
+        nothing.
         """
         with transaction(self._db):
             accounts = self.current(observation.accounts, observation.session)
@@ -151,37 +150,37 @@ class Ledger:
         return self.breaks()
 
     def breaks(self, *, bot: str | None = None, is_all: bool = False) -> list[dict[str, Any]]:
-        """Return breaks as they are shown: those that stand, or all; of one bot, or of all."""
+        """Return standing breaks, or all, of one bot or of every bot, as they are shown."""
         return breaks.listed(self._db, bot=bot, is_all=is_all)
 
     def current(self, accounts: Collection[str], session: date) -> set[str]:
-        """Return of which accounts no later session than this has been told."""
-        told = self.published()
-        return {name for name in accounts if name not in told or told[name] <= session}
+        """Return the accounts of which no later session is published."""
+        published = self.published()
+        return {name for name in accounts if published.get(name, session) <= session}
 
     def published(self) -> dict[str, date]:
-        """Return the latest session that was told of each account, proven or not."""
+        """Return the latest published session of each account, proven or not."""
         rows = self._db.execute("select account, session from published")
         return {account: date.fromisoformat(session) for account, session in rows}
 
     def acknowledged(self, found: Sequence[Break]) -> set[tuple[str, str]]:
-        """Return the (account, bot) of these breaks of which each one is acknowledged."""
+        """Return each (account, bot) all of whose breaks among these are acknowledged."""
         return breaks.acknowledged(self._db, found)
 
     def acknowledge(
         self, prefix: str, *, who: str, user: str, note: str, at: datetime
     ) -> dict[str, Any]:
-        """Note that a person knows of the break whose id begins so. Raises UsageError."""
+        """Acknowledge the break whose id begins with `prefix`; return it. Raises UsageError."""
         return breaks.acknowledge(self._db, prefix, who=who, user=user, note=note, at=at)
 
     def resolve(
         self, prefix: str, *, who: str, user: str, reason: str, at: datetime
     ) -> dict[str, Any]:
-        """Note that a person has dealt with the break whose id begins so. Raises UsageError."""
+        """Resolve the break whose id begins with `prefix`; return it. Raises UsageError."""
         return breaks.resolve(self._db, prefix, who=who, user=user, reason=reason, at=at)
 
     def sign_off(self, bot: str, difference: Mapping[str, Any], signature: Signature) -> list[str]:
-        """Note a signature on what a bot was told to be off by; return who has signed it by now."""
+        """Record a signature on a bot's reported divergence; return all its signers."""
         return sign_offs.sign(self._db, bot, difference, signature)
 
     def signed_off(
@@ -193,53 +192,53 @@ class Ledger:
         )
 
     def assign(self, made: Sequence[Assignment], user: str) -> None:
-        """Note whose orders are, as a person says; the next run goes by it."""
+        """Record a person's assignments of orders; the next run applies them."""
         assignments.assign(self._db, made, user)
 
     def assignments(self) -> list[Assignment]:
-        """Return every assignment that was ever made, in their order."""
+        """Return every assignment ever made, in order."""
         return assignments.history(self._db)
 
     def journal_end(self) -> journal.End:
-        """Return how many entries the journal has, and the hash of the last."""
+        """Return the number of entries in the journal, and the hash of the last."""
         return journal.end(self._db)
 
     def audit(self, head: str | None = None) -> tuple[journal.Audit, list[str]]:
-        """Return what the journal's hashes say, and which breaks are not as it left them."""
+        """Return the audit of the journal, and the breaks that differ from a sound journal."""
         audit = journal.verify(self._db, head)
         sound = audit.altered is None
         return audit, breaks.disagreements(self._db) if sound else []
 
     def watched(self) -> dict[str, Known]:
-        """Return what is known of each bot that was watched."""
+        """Return the last known state of each watched bot."""
         return heartbeat_incidents.known(self._db)
 
     def see_beats(
         self, judged: Mapping[str, tuple[Known, Trouble | None]], at: datetime
     ) -> tuple[bool, list[Told]]:
-        """Note a look at every bot that is watched.
+        """Record one look at every watched bot.
 
-        Returns whether an incident began or ended, and the pages that are due: those of earlier
-        looks as well, until each is `told`.
+        Returns whether an incident began or ended, and the pages that are due. A page stays due
+        until `told_incidents` records it.
         """
         with transaction(self._db):
             is_news = heartbeat_incidents.see(self._db, judged, at)
-            return is_news, heartbeat_incidents.to_tell(self._db)
+            return is_news, heartbeat_incidents.due_pages(self._db)
 
     def watched_incidents(self) -> list[dict[str, Any]]:
         """Return the incidents of watched bots that stand."""
         return heartbeat_incidents.listed(self._db)
 
     def told_incidents(self, told: Told) -> None:
-        """Note that a page of incidents has been handed on."""
-        heartbeat_incidents.told(self._db, told.page, resolves=told.resolves)
+        """Record that a page of incidents is in the outbox."""
+        heartbeat_incidents.record_enqueued(self._db, told.page, resolves=told.resolves)
 
     def told(
         self, as_of: date | None, known_at: datetime, accounts: Collection[str]
     ) -> dict[str, Any] | None:
-        """Return the document that was last told of a session until an instant, as it was told.
+        """Return the last document of a session that was reported by an instant, or None.
 
-        Of these accounts, at least; without `as_of` of the latest session that was told by then.
+        It has at least these accounts. Without `as_of` it is that of the latest reported session.
         """
         rows = self._db.execute(
             """
@@ -256,60 +255,60 @@ class Ledger:
         return None
 
     def was_unproven(self, account: str) -> bool:
-        """Return whether the last run that told of the account did not prove it."""
+        """Return whether the last run that reported the account did not prove it."""
         return self._last_status("account", account) not in {None, "proven"}
 
     def was_agreed(self, bot: str) -> bool:
-        """Return whether the bot agreed in the last run that told of it."""
+        """Return whether the bot agreed in the last run that reported it."""
         return self._last_status("bot", bot) == "agreed"
 
     def is_new(self) -> bool:
-        """Return whether no run has ever told anything."""
+        """Return whether no run has ever published a document."""
         return not self._db.execute("select 1 from runs where document is not null").fetchone()
 
     def is_latest(self, session: date) -> bool:
         """Return whether no run has published a later session than this."""
-        return all(told <= session for told in self.published().values())
+        return all(published <= session for published in self.published().values())
 
     def begin_manifest(self, run: str, manifest: Manifest, at: datetime) -> int:
-        """Note what the warehouse is about to commit; return the manifest's number."""
+        """Record the manifest of a coming commit; return its number."""
         with transaction(self._db):
             return manifests.begin(self._db, run, manifest, at)
 
     def commit_manifest(self, number: int) -> None:
-        """Note that the warehouse has committed what a manifest says."""
+        """Record that the warehouse has committed a manifest."""
         with transaction(self._db):
             manifests.commit(self._db, number)
 
     def manifests(self) -> list[Held]:
-        """Return what the warehouse was to hold after each commit, the latest first."""
+        """Return the manifests of the last commits, the latest first."""
         return manifests.history(self._db)
 
     def restored(
         self, backup: str, manifest: Manifest, *, who: str, user: str, at: datetime
     ) -> None:
-        """Note that the warehouse holds again what a backup had."""
+        """Record that the warehouse was restored from a backup."""
         with transaction(self._db):
             run = backup.rpartition("-")[2]
             manifests.commit(self._db, manifests.begin(self._db, run, manifest, at))
-            why = "the warehouse was put back to what it was then"
+            why = "the warehouse was restored from this backup"
             journal.append(
                 self._db, at=at, who=who, act="restore", subject=backup, why=why, user=user
             )
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy of the whole ledger, as it stands now, to a file of its own."""
+        """Write a copy of the control database to a new file."""
         with closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
 
     def last_manifest(self) -> Manifest:
-        """Return the last manifest of which the warehouse has the commit."""
+        """Return the last committed manifest."""
         return manifests.last(self._db)
 
     def expect(self, through: date, calendars: Collection[Calendar], at: datetime) -> list[date]:
-        """Note that the sessions through this one are expected; return those never published.
+        """Record that the sessions through this one are expected; return the unpublished ones.
 
-        What was told at a time that is still to come, by a clock that was ahead, is none of it.
+        Publications in the future, by a clock that was ahead, are undone first.
         """
         with transaction(self._db):
             expected_sessions.take_back(self._db, through, at)
@@ -320,26 +319,26 @@ class Ledger:
             return [day for day in expected_sessions.missing(self._db) if day <= through]
 
     def missed(self) -> list[date]:
-        """Return the sessions that were expected and never published, the earliest first."""
+        """Return the expected sessions that were never published, the earliest first."""
         return expected_sessions.missing(self._db)
 
     def _last_status(self, what: Literal["account", "bot"], name: str) -> str | None:
-        told = self._db.execute(
+        found = self._db.execute(
             f"""
             select a.value ->> 'status' from runs r, json_each(r.document, '$.{what}s') a
             where a.value ->> '{what}' = ? order by r.rowid desc limit 1
             """,
             (name,),
         ).fetchone()
-        return None if told is None else str(told[0])
+        return None if found is None else str(found[0])
 
     def enqueue(self, page: Page, at: datetime) -> None:
-        """Commit a page to the outbox: what is paged leaves from there and nowhere else."""
+        """Commit a page to the outbox, from which every page is sent."""
         with transaction(self._db):
             outbox.enqueue(self._db, page, at)
 
     def refresh_outbox(self, at: datetime) -> list[PendingMessage]:
-        """Enqueue repeats, resolve incidents that are over; return every message to be sent."""
+        """Enqueue repeats, resolve ended incidents; return every message to be sent."""
         with transaction(self._db):
             outbox.repeat_and_resolve(self._db, at)
             found = outbox.pending(self._db)
@@ -360,7 +359,7 @@ class Ledger:
             outbox.settle(self._db, messages, at)
 
     def incidents(self, prefix: str = "") -> list[dict[str, Any]]:
-        """Return the incidents that stand and whose key begins so, the oldest first."""
+        """Return the standing incidents whose key begins with `prefix`, the oldest first."""
         return outbox.standing(self._db, prefix)
 
     def deliveries(self, key: str) -> list[dict[str, Any]]:

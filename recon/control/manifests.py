@@ -1,8 +1,8 @@
-"""Manifests, in the control ledger: what each committed run left in the warehouse.
+"""Manifests in the control database: the content of the warehouse after each commit.
 
-One is written before the warehouse commits, and marked after. So the warehouse holds what the last
-marked one says, or a later one that was not marked in time: anything else is a loss, and is noticed
-before a run builds upon it.
+A manifest is written before the warehouse commits, and marked afterwards. So the warehouse matches
+the last marked manifest, or a later one that was not marked in time. Anything else is a loss, which
+is noticed before a run builds on it.
 """
 
 from __future__ import annotations
@@ -23,30 +23,34 @@ SHAPE = (
 )
 
 REMEMBERED = 50
-"""Of so many manifests it is known what the warehouse was, where it has lost something."""
+"""How many manifests are compared with a warehouse that has lost something."""
 
 
 class Manifest(NamedTuple):
-    """How many rows each table has that cannot be made again, and a hash of what is published."""
+    """The row counts of the tables that cannot be rebuilt, and a hash of the published tables."""
 
     rows: Mapping[str, int]
     sha256: str
 
     def differs(self, other: Manifest) -> list[str]:
-        """Return in words what `other` has otherwise than this one."""
+        """Return the differences of `other` from this manifest, as sentences."""
         names = sorted({*self.rows, *other.rows})
         found = [
-            f"{name}: {other.rows.get(name, 'no table of this name')} rows, not {self.rows[name]}"
-            if name in self.rows
-            else f"{name}: a table that was not there"
+            _difference(name, self.rows.get(name), other.rows.get(name))
             for name in names
             if self.rows.get(name) != other.rows.get(name)
         ]
-        return found or ["what is published reads otherwise"] * (self.sha256 != other.sha256)
+        return found or ["the published tables differ"] * (self.sha256 != other.sha256)
+
+
+def _difference(name: str, before: int | None, now: int | None) -> str:
+    if now is None:
+        return f"{name} is missing"
+    return f"{name} is a new table" if before is None else f"{name} has {now} rows, not {before}"
 
 
 class Held(NamedTuple):
-    """What one commit was to leave behind: the rows of each table, and whether it was made."""
+    """The manifest of one commit: the rows of each table, and whether the commit was made."""
 
     run: str
     is_committed: bool
@@ -54,7 +58,7 @@ class Held(NamedTuple):
 
 
 def begin(db: sqlite3.Connection, run: str, manifest: Manifest, at: datetime) -> int:
-    """Note what a run is about to commit, within the caller's transaction; return its number."""
+    """Record the manifest of a coming commit, in the caller's transaction; return its number."""
     number = db.execute(
         "insert into manifests (run, at, rows, sha256, is_committed) values (?, ?, ?, ?, 0)",
         (run, at.isoformat(), json.dumps(dict(manifest.rows)), manifest.sha256),
@@ -65,21 +69,21 @@ def begin(db: sqlite3.Connection, run: str, manifest: Manifest, at: datetime) ->
 
 
 def commit(db: sqlite3.Connection, number: int) -> None:
-    """Note that the warehouse has committed it, within the caller's transaction."""
+    """Record that the warehouse has committed a manifest, within the caller's transaction."""
     db.execute("update manifests set is_committed = 1 where manifest = ?", (number,))
 
 
 def history(db: sqlite3.Connection) -> list[Held]:
-    """Return what the warehouse was to hold, the latest first; of what is long ago, nothing."""
+    """Return the last manifests, the latest first."""
     rows = db.execute("select * from manifests order by manifest desc limit ?", (REMEMBERED,))
     return [Held(row["run"], bool(row["is_committed"]), json.loads(row["rows"])) for row in rows]
 
 
 def last(db: sqlite3.Connection) -> Manifest:
-    """Return the last one that was committed. Raises LookupError where there is none."""
+    """Return the last committed manifest. Raises LookupError if there is none."""
     row = db.execute(
         "select rows, sha256 from manifests where is_committed order by manifest desc"
     ).fetchone()
     if row is None:
-        raise LookupError("nothing was committed yet")
+        raise LookupError("no manifest was committed yet")
     return Manifest(json.loads(row["rows"]), row["sha256"])

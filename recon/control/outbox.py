@@ -170,7 +170,7 @@ def acknowledge(
     row = _find_standing(db, prefix)
     if seen_at is not None and seen_at < _opened_at(db, row) - SKEW:
         raise UsageError(
-            f"{row['key']} has begun, or grown worse, since the page that this answers: "
+            f"{row['key']} has begun, or grown worse, since the page that this acknowledges: "
             "acknowledge its latest page"
         )
     db.execute(
@@ -341,10 +341,12 @@ def _find_standing(db: sqlite3.Connection, prefix: str) -> sqlite3.Row:
         (prefix,),
     ).fetchone()
     if ended is not None and not rows:
-        raise UsageError(f"{ended['key']} is resolved: there is nothing to acknowledge any more")
+        raise UsageError(f"{ended['key']} is resolved: it needs no acknowledgement")
     keys = [f"  {row['key']}  {row['title']} ({row['status']})" for row in rows or standing]
-    found = f"is the beginning of {len(rows)} incidents" if rows else "is no incident's"
-    raise UsageError("\n".join([f"{prefix or 'no key'} {found}: write one of", *keys]))
+    found = f"begins the keys of {len(rows)} incidents" if rows else "begins no incident's key"
+    problem = f"{prefix} {found}" if prefix else "the key of an incident is missing"
+    remedy = "use one of" if keys else "no incident stands"
+    raise UsageError("\n".join([f"{problem}: {remedy}", *keys]))
 
 
 def _opened_at(db: sqlite3.Connection, row: sqlite3.Row) -> datetime:

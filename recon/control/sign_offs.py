@@ -45,7 +45,7 @@ class SignedOff(NamedTuple):
 
 
 class Signature(NamedTuple):
-    """One person's word on one bot's difference, as it was told."""
+    """One person's signature on the reported divergence of one bot."""
 
     by: str
     user: str
@@ -64,7 +64,7 @@ def signable(document: Mapping[str, Any], bot: str) -> dict[str, Any]:
     if entry["status"] == "unproven" or entry["window"]["divergence"] is None:
         raise EvidenceError(
             f"{bot} is {entry['status']} as of {document['as_of']}: its divergence is not "
-            "proven and cannot be signed off: see to its reasons, and run that session again"
+            "proven and cannot be signed off: remove its reasons, and run that session again"
         )
     return {
         "account": entry["account"],
@@ -77,16 +77,16 @@ def signable(document: Mapping[str, Any], bot: str) -> dict[str, Any]:
 def sign(
     db: sqlite3.Connection, bot: str, difference: Mapping[str, Any], signature: Signature
 ) -> list[str]:
-    """Note a signature in the journal; return who has signed this very difference by now.
+    """Write a signature to the journal; return all signers of the same amounts.
 
-    Raises UsageError where the same person has.
+    Raises UsageError if this person has signed them before.
     """
     with transaction(db):
         before = [one["who"] for one in _signatures(db, bot) if _same(one, difference)]
         if _person(signature.by) in map(_person, before):
             raise UsageError(
                 f"{signature.by} has signed off {difference['amount']} of {bot} as of "
-                f"{difference['as_of']} already: a second signature is another person's (--by)"
+                f"{difference['as_of']} already: another person has to sign as well (--by)"
             )
         journal.append(
             db,
@@ -104,10 +104,10 @@ def sign(
 def signed_off(
     db: sqlite3.Connection, account: str, bot: str, *, since: date, session: date, signers: int
 ) -> SignedOff | None:
-    """Return the sign-off that holds for a bot as of a session, the latest; None without one.
+    """Return the latest sign-off that holds for a bot as of a session, or None.
 
-    It counts once `signers` different persons have signed the same amount. One as of a session
-    before `since` speaks of what is not in the window any more.
+    It counts once `signers` different persons have signed the same amounts. A sign-off as of a
+    session before `since` does not hold: that session is no longer in the window.
     """
     latest: SignedOff | None = None
     signed: list[dict[str, Any]] = []

@@ -12,7 +12,7 @@ from recon.system.interruption import heed
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit all of the block, or nothing of it; within another such block, with that one."""
+    """Commit the block atomically; a nested block commits with the outer one."""
     if db.in_transaction:
         yield
         return
@@ -27,6 +27,6 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def _roll_back(db: sqlite3.Connection, error: BaseException) -> None:
-    """Roll back after an error, unless SQLite has done so itself, as where the disk is full."""
+    """Roll back after an error, unless SQLite has done so itself, such as on a full disk."""
     if db.in_transaction:
         clean_up(db.rollback, after=error)

@@ -1,4 +1,4 @@
-"""A control database of version 1 becomes one of version 2: names change, and nothing is lost."""
+"""Migrate a control database of version 1 to version 2: names change, and nothing is lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 SHAPE = 8
 """The `user_version` of the control database of version 1."""
 FILE = "ledger.sqlite"
-"""Its name in the state folder."""
+"""The name of its file in the state folder."""
 TABLES = {
     "raw.standing": "raw.latest_state",
     "raw.moved": "raw.retimed",
@@ -27,7 +27,7 @@ KINDS = {"total": "window", "day": "session"}
 
 
 def migrate(db: sqlite3.Connection) -> None:
-    """Bring the tables to version 2, within the caller's transaction. The journal stays."""
+    """Migrate the tables, within the caller's transaction. The journal stays unchanged."""
     for old, new in (
         ("amount", "divergence"),
         ("truth", "broker"),

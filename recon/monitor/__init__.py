@@ -1,1 +1,1 @@
-"""Monitoring: heartbeats and deadlines, looked at while bots trade."""
+"""Monitoring of heartbeats and deadlines while bots trade."""

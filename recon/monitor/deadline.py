@@ -1,8 +1,8 @@
-"""Whether what was needed before the next open has been published. Pure: the clock is passed in.
+"""Find sessions that are not published an hour before the next open.
 
-Sixty minutes before an account opens, the session before has to be told. Where its evidence cannot
-be there by then (London opens before IBKR's statement of the day before), the account is held to
-the time that `recon schedule` proposes, and an hour for the run: what nobody can keep is no alarm.
+Pure: the clock is passed in. If the evidence of a session is served too late for that (London opens
+before IBKR's statement of the session before), the deadline is an hour after the run that
+`recon schedule` proposes: a deadline that nobody can meet raises no alarm.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from recon.errors import ConfigError
 from recon.run.schedule import LEAD, LONGEST_RUN, Opening, openings_of, schedule
 
 BEHIND = timedelta(days=60)
-"""No market is closed for as long; one that is has nothing to be ready for."""
+"""How far back opens are looked for. No market is closed for as long."""
 
 DEADLINES = "deadline-"
-"""What the keys of these incidents begin with; the session follows."""
+"""The prefix of the keys of these incidents; the session follows."""
 
-UNWATCHED = "no longer watched: the configuration does not name the account any more"
+UNWATCHED = "no longer watched: the account is no longer in the configuration"
 
 MOST_NAMED = 20
 
 
 class Due(NamedTuple):
-    """What has to be published of an account: which session, by when, for which open (UTC)."""
+    """The deadline of an account: the session, when it is needed, and the open after it (UTC)."""
 
     account: str
     session: date
@@ -40,15 +40,15 @@ class Due(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The incident of its session, which all accounts share."""
+        """The key of the session's incident, which all accounts share."""
         return f"{DEADLINES}{self.session}"
 
 
 def due(config: Config, now: datetime) -> list[Due]:
-    """Return what each account is held to: of its opens whose deadline has passed, the latest.
+    """Return the latest deadline of each account that has passed.
 
-    An account whose `since` lies after that session needs nothing yet, and is left out. Raises
-    ConfigError for a calendar that is not known, or not as far as `now`.
+    An account whose `since` is after that session is left out. Raises ConfigError for an unknown
+    calendar, or for one that ends before `now`.
     """
     found = []
     for each in _around(config, now.astimezone(UTC).date()).values():
@@ -59,7 +59,7 @@ def due(config: Config, now: datetime) -> list[Due]:
 
 
 def missed(dues: Sequence[Due], published: Mapping[str, date]) -> list[Due]:
-    """Return what has not been published, by the latest session that was told of each account."""
+    """Return the deadlines that are missed, by the latest published session of each account."""
     return [
         one for one in dues if one.account not in published or published[one.account] < one.session
     ]
@@ -71,10 +71,10 @@ def pages(
     standing: Sequence[Mapping[str, Any]],
     config: Config,
 ) -> list[Page]:
-    """Return what has to be paged of what is `late`, beside the incidents that stand: the news.
+    """Return the pages that are due: new, changed and ended incidents of the `late` sessions.
 
-    One incident a session, for all its accounts. It ends once each of them is published, or held
-    to a later session, which has an incident of its own.
+    Each session has one incident for all its accounts. It ends when each account is published, or
+    has missed a later session, which has its own incident.
     """
     sessions: dict[str, list[Due]] = {}
     for one in late:
@@ -83,13 +83,13 @@ def pages(
     over = [
         _over(one, late, published, config) for key, one in before.items() if key not in sessions
     ]
-    told = [_page(key, of, published, config) for key, of in sessions.items()]
-    return over + [page for page in told if not _says(before.get(page.key), page)]
+    made = [_page(key, of, published, config) for key, of in sessions.items()]
+    return over + [page for page in made if not _is_unchanged(before.get(page.key), page)]
 
 
 @lru_cache(maxsize=4)
 def _around(config: Config, day: date) -> dict[str, list[Due]]:
-    """Return what each account is held to around a day, in the order of its opens."""
+    """Return the deadlines of each account around a date, in the order of its opens."""
     start = datetime.combine(day, time(), UTC)
     opens = {}
     for account in config.accounts:
@@ -117,14 +117,14 @@ def _needed_by(opening: Opening, daily: time | None) -> datetime:
 
 
 def _assert_known(account: Account, day: date) -> None:
-    """Raise ConfigError where a calendar has ended: nothing would ever be needed again."""
+    """Raise ConfigError if a calendar has ended, since it would give no more deadlines."""
     if account.calendar is None:
         return
     until = TradeDates(account.calendar, day.year).known_until
     if until < day - timedelta(days=1):
         raise ConfigError(
-            f'accounts.{account.id}: calendar = "{account.calendar}" is known until {until} and no '
-            "further: update exchange-calendars"
+            f'accounts.{account.id}: calendar = "{account.calendar}" is known only until {until}: '
+            "update exchange-calendars"
         )
 
 
@@ -136,7 +136,7 @@ def _page(key: str, of: Sequence[Due], published: Mapping[str, date], config: Co
     lines.append(
         f"\nNext:\n  recon run --config {path}\n  recon check --config {path}\n"
         f"  recon schedule --config {path}\n"
-        "What the last run said: journalctl -u recon.service, or the log that the crontab names"
+        "Messages of the last run: journalctl -u recon.service, or the log that the crontab names"
     )
     title = f"recon watch: NOT PUBLISHED {of[0].session}: {named}"
     subjects = {f"deadline {one.account} {one.session}": one.account for one in of}
@@ -147,15 +147,15 @@ def _line(one: Due, published: Mapping[str, date]) -> str:
     last = published.get(one.account)
     return (
         f"{one.account}: session {one.session} was needed by {one.needed_by:%Y-%m-%d %H:%M} UTC, "
-        f"as it opens at {one.opens_at:%Y-%m-%d %H:%M} UTC; "
-        + (f"the last that was published is {last}" if last else "none was ever published")
+        f"as the account opens at {one.opens_at:%Y-%m-%d %H:%M} UTC; "
+        + (f"the last published session is {last}" if last else "no session was ever published")
     )
 
 
 def _over(
     one: Mapping[str, Any], late: Sequence[Due], published: Mapping[str, date], config: Config
 ) -> Page:
-    """Return the end of an incident: what became of each account that it was about."""
+    """Return the page that resolves an incident, with the outcome for each of its accounts."""
     session = date.fromisoformat(one["key"].removeprefix(DEADLINES))
     watched = {account.id for account in config.accounts}
     ends = {
@@ -173,11 +173,11 @@ def _end(account: str, session: date, late: Sequence[Due], published: Mapping[st
     if account in published and published[account] >= session:
         return f"published, as of {published[account]}"
     later = [one.session for one in late if one.account == account]
-    return f"{later[0]} is needed by now: told in a new page" if later else "not needed any more"
+    return f"{later[0]} is missed, too: see its own page" if later else "no longer needed"
 
 
-def _says(standing: Mapping[str, Any] | None, page: Page) -> bool:
-    """Return whether an incident is told already as this page tells it."""
+def _is_unchanged(standing: Mapping[str, Any] | None, page: Page) -> bool:
+    """Return whether an incident has this page's text and subjects already."""
     return standing is not None and all(
         standing[name] == getattr(page, name) for name in ("title", "body", "subjects")
     )

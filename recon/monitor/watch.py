@@ -1,8 +1,8 @@
-"""`recon watch`: look at every bot's heartbeat and at what the nights have published; tell of both.
+"""`recon watch`: check every bot's heartbeat and every session's deadline, and page incidents.
 
-One turn is: read, judge, note, page. What is decided is in the ledger, and its page in the outbox,
-before anything is sent. Container and process states are never asked: both
-go on being well when a loop hangs.
+One turn reads, judges, records and pages. An incident is in the control database, and its page in
+the outbox, before anything is sent. The states of containers and processes are never used: they
+look well when a loop hangs.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from recon.system.output import echo
 from recon.system.systemd import notify
 
 TURN_S = 120.0
-"""No turn takes longer: reading 10 s, the ledger 30 s, its pages 30 s; the only one 20 s more."""
+"""The limit of a turn: reading 10 s, the control database 30 s, pages 30 s, replies 20 s."""
 LONGEST_PAUSE_S = 15.0
 MOST_NAMED = 20
 Wait = Callable[[float], bool]
-"""Waits so many seconds; returns whether it is time to stop."""
+"""Waits for a number of seconds; returns whether to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What a watch works with. `note` is told what should be seen at once."""
+    """The parts of a watch. `note` prints messages at once."""
 
     config: Config
     ledger: Ledger
@@ -58,30 +58,30 @@ class Watch:
 
     @property
     def pause_s(self) -> float:
-        """How long to wait between two turns: short enough for the bot that beats fastest."""
+        """The wait between two turns, short enough for the bot with the shortest period."""
         periods_s = [bot.heartbeat.period_s for bot in self.bots if bot.heartbeat is not None]
         return min([LONGEST_PAUSE_S, *(each / LOOKS_A_PERIOD for each in periods_s)])
 
 
 def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
-    """Look once at every bot and every deadline; return the document, and whether it has news.
+    """Check every bot and every deadline once; return the document, and whether it has news.
 
-    News is what began, ended or was told. Raises ConfigError for a calendar that is not known,
-    StateError once the ledger is another one, as after a restore.
+    News is an incident that began or ended, or a page. Raises ConfigError for an unknown calendar,
+    StateError if the control database was replaced, as by a restore.
     """
     if not watch.ledger.is_in_place():
         raise StateError(
-            f"{watch.config.state / CONTROL} is another one than when the watch began, or is gone: "
-            "start  recon watch  again, which systemd does by itself"
+            f"{watch.config.state / CONTROL} was replaced or removed since the watch began: "
+            "start  recon watch  again (systemd does so by itself)"
         )
     bots = watch.bots
     looks = read_beats(bots, watch.config.folder, watch.now)
     before = watch.ledger.watched()
     judged = {bot.id: _judged(watch, bot, looks[bot.id], before.get(bot.id)) for bot in bots}
     at = watch.now()
-    is_news, told = watch.ledger.see_beats(judged, at)
+    is_news, due_pages = watch.ledger.see_beats(judged, at)
     deadlines, pages = _see_deadlines(watch, at)
-    pages += _enqueued(watch, told)
+    pages += _enqueued(watch, due_pages)
     document = {
         "schema": 1,
         "at": at,
@@ -96,7 +96,7 @@ def turn(watch: Watch) -> tuple[dict[str, Any], bool]:
 def _judged(
     watch: Watch, bot: Bot, look: Look, before: Known | None
 ) -> tuple[Known, Trouble | None]:
-    """Judge one bot's beat. A beat that cannot be judged counts as one that cannot be read."""
+    """Judge one bot's beat. A beat that cannot be judged counts as unreadable."""
     held_to = rhythm(watch.config, bot, look.at)
     try:
         with contained(f"heartbeat of {bot.id}"):
@@ -106,7 +106,7 @@ def _judged(
 
 
 def look_once(watch: Watch) -> dict[str, Any]:
-    """Look once, after hearing whether somebody has acknowledged a page; return the document."""
+    """Read acknowledgements, then check everything once; return the document."""
     with bounded(TURN_S), _poller(watch) as poller:
         poller.poll(waits=True)
         document, _ = turn(watch)
@@ -114,11 +114,10 @@ def look_once(watch: Watch) -> dict[str, Any]:
 
 
 def stay(watch: Watch, wait: Wait, show: Callable[[dict[str, Any]], None]) -> None:
-    """Look, again and again, until `wait` says that it is time to stop.
+    """Check everything in a loop until `wait` returns True.
 
-    systemd hears of the first turn that was done, and of each one after it. What began, ended or
-    was told is shown, and the first turn in any case. Whether somebody has acknowledged a page is
-    asked in one turn and heard in the next: no look waits for it.
+    Each finished turn notifies systemd. The first turn is shown, and later ones with news. A turn
+    asks for acknowledgements and the next one reads the answer, so that no turn waits for it.
     """
     with _poller(watch) as poller:
         _stay(watch, poller, wait, show)
@@ -145,9 +144,9 @@ def _stay(
 
 
 def exit_code(document: Mapping[str, Any]) -> ExitCode:
-    """Return what a look ends with: 1 where an incident stands or a deadline is missed.
+    """Return the exit status of one look: 1 if an incident stands or a deadline is missed.
 
-    3 where a bot has not been seen yet.
+    It is 3 if a bot has not been seen yet.
     """
     if document["incidents"] or any(each["is_missed"] for each in document["deadlines"]):
         return ExitCode.DIVERGED
@@ -157,10 +156,13 @@ def exit_code(document: Mapping[str, Any]) -> ExitCode:
 
 @contextmanager
 def bounded(limit_s: float) -> Iterator[None]:
-    """End the process, and say where it hung, where the block takes longer than `limit_s`."""
+    """End the process with a traceback if the block takes longer than `limit_s`."""
 
     def end() -> None:
-        echo(f"recon: a turn of the watch took longer than {limit_s:g} s: ended", err=True)
+        echo(
+            f"recon: a turn of the watch took longer than {limit_s:g} s: start it again",
+            err=True,
+        )
         faulthandler.dump_traceback()
         os._exit(ExitCode.BUG)
 
@@ -179,7 +181,7 @@ def _poller(watch: Watch) -> ReplyPoller:
 
 def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[str, Any]:
     beat = look.reading if isinstance(look.reading, Beat) else None
-    silent = "unknown" if beat is None else "alive"  # it has its time to be seen
+    silent = "unknown" if beat is None else "alive"  # its first beat is not overdue yet
     return {
         "bot": bot,
         "status": "incident" if trouble else silent,
@@ -192,10 +194,9 @@ def _bot(bot: str, look: Look, known: Known, trouble: Trouble | None) -> dict[st
 
 
 def _see_deadlines(watch: Watch, at: datetime) -> tuple[list[dict[str, Any]], list[Page]]:
-    """Hold what is published against the deadlines; return how each account stands, and the news.
+    """Compare the published sessions with the deadlines; return each account's state, and pages.
 
-    The outbox is what knows of which sessions was told: so what is read, and what is committed
-    there, is one step.
+    The outbox has the incidents that stand. They are read and updated in one transaction.
     """
     dues = {one.account: one for one in due(watch.config, at)}
     with watch.ledger.step():
@@ -220,17 +221,17 @@ def _see_deadlines(watch: Watch, at: datetime) -> tuple[list[dict[str, Any]], li
 
 
 def _enqueued(watch: Watch, due: Sequence[Told]) -> list[Page]:
-    """Commit what is due of incidents to the outbox, marked as told in the same step."""
-    pages = [_page(watch.config, told) for told in due]
-    for told, page in zip(due, pages, strict=True):
+    """Commit the pages of incidents to the outbox, and mark them in the same transaction."""
+    pages = [_page(watch.config, one) for one in due]
+    for one, page in zip(due, pages, strict=True):
         with watch.ledger.step():
             watch.ledger.enqueue(page, watch.now())
-            watch.ledger.told_incidents(told)
+            watch.ledger.told_incidents(one)
     return pages
 
 
 def _sent(watch: Watch, pages: Sequence[Page]) -> list[dict[str, Any]]:
-    """Send what waits, where this look has paged; return what became of its pages."""
+    """Send pending messages if there are new pages; return the results of those pages."""
     if not pages:
         return []
     try:
@@ -242,27 +243,25 @@ def _sent(watch: Watch, pages: Sequence[Page]) -> list[dict[str, Any]]:
     return [{**one, "resolves": page.resolves} for one, page in zip(sent, pages, strict=True)]
 
 
-def _page(config: Config, told: Told) -> Page:
-    names = [each["bot"] for each in told.incidents]
+def _page(config: Config, due: Told) -> Page:
+    names = [each["bot"] for each in due.incidents]
     who = f"{names[0]} is" if len(names) == 1 else f"{len(names)} bots are"
-    what = _how_ended(told) if told.resolves else "not alive"
-    say = _end if told.resolves else _began
-    lines = [say(each) for each in told.incidents[:MOST_NAMED]]
+    what = _how_ended(due) if due.resolves else "not alive"
+    say = _end if due.resolves else _began
+    lines = [say(each) for each in due.incidents[:MOST_NAMED]]
     more = len(names) - MOST_NAMED
     lines += [f"… and {more} more"] if more > 0 else []
     lines.append(f"\nNext:\n  recon watch --once --config {shlex.quote(str(config.path))}")
     title = f"recon watch: {who} {what}: {', '.join(names[:MOST_NAMED])}"
-    return Page(told.page, title[:200], "\n".join(lines)[:MAX_BODY], "critical", told.resolves)
+    return Page(due.page, title[:200], "\n".join(lines)[:MAX_BODY], "critical", due.resolves)
 
 
-def _how_ended(told: Told) -> str:
-    """Return how the incidents of a page ended: nobody knows of a bot that it is alive, unseen."""
-    gone = sum(each["unwatched_at"] is not None for each in told.incidents)
+def _how_ended(due: Told) -> str:
+    """Return how the incidents of a page ended. An unwatched bot does not count as alive."""
+    gone = sum(each["unwatched_at"] is not None for each in due.incidents)
     if not gone:
         return "alive again"
-    return (
-        "no longer watched" if gone == len(told.incidents) else "alive again or no longer watched"
-    )
+    return "no longer watched" if gone == len(due.incidents) else "alive again or no longer watched"
 
 
 def _began(incident: Mapping[str, Any]) -> str:
@@ -274,7 +273,7 @@ def _end(incident: Mapping[str, Any]) -> str:
     if incident["unwatched_at"] is not None:
         at = incident["unwatched_at"][:19]
         return (
-            f"{incident['bot']}: no longer watched from {at} on, as the configuration names no "
-            f"heartbeat of it any more; last known: {since}"
+            f"{incident['bot']}: no longer watched from {at} on, as its heartbeat is no longer in "
+            f"the configuration; last known: {since}"
         )
     return f"{incident['bot']}: recovered {incident['recovered_at'][:19]}, {since}"

@@ -1,9 +1,9 @@
-"""A backup a night, verified, and the way back: `recon restore`.
+"""Make a verified backup after each nightly run, and restore one for `recon restore`.
 
-A backup is a folder, `backups/SESSION-RUN`: the warehouse, the ledger, and `manifest.json`, which
-says what the warehouse holds and what each file's hash is. It is made aside and renamed into place
-once every block of it has been read and is what it should be. Of each session the latest is kept,
-and of the sessions the last fourteen.
+A backup is a folder, `backups/SESSION-RUN`, with the warehouse, the control database and
+`manifest.json`, which has the warehouse's row counts and each file's hash. It is written beside its
+final place and renamed once every block has been read and verified. The latest backup of each of
+the last fourteen sessions is kept.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from recon.warehouse.commit import BACKUPS, WAREHOUSE, manifest
 from recon.warehouse.database import Warehouse
 
 KEPT = 14
-SAID = "manifest.json"
+MANIFEST = "manifest.json"
 SET_ASIDE = "set-aside"
 DRAFT = ".new"
 
 
 class Restored(NamedTuple):
-    """What a restore did: the backup's name, which files it put back, where the old ones lie."""
+    """The result of a restore: the backup's name, the restored files, the old files' folder."""
 
     backup: str
     files: tuple[str, ...]
@@ -47,9 +47,9 @@ class Restored(NamedTuple):
 def back_up(
     state: Path, document: Mapping[str, Any], now: Clock, *, patience_s: float = 0.0
 ) -> Path:
-    """Keep what a run has published; return the folder. Older backups that are too many go.
+    """Back up the state that a run has published; return the folder. Delete surplus old backups.
 
-    Raises StateError where it cannot be made, or does not hold what the run committed; LockedError.
+    Raises StateError if the backup fails or differs from the last commit; LockedError.
     """
     with (
         storing(state),
@@ -58,7 +58,7 @@ def back_up(
     ):
         name = f"{document['as_of']}-{document['run']}"
         folder = state / BACKUPS / name
-        for left in (state / BACKUPS).glob(f"*{DRAFT}/"):  # of one that was killed
+        for left in (state / BACKUPS).glob(f"*{DRAFT}/"):  # left by a killed run
             shutil.rmtree(left)
         draft = folder.with_name(name + DRAFT)
         draft.mkdir(parents=True)
@@ -68,8 +68,8 @@ def back_up(
             copy_file(state / WAREHOUSE, draft / WAREHOUSE)
             ledger.copy_to(draft / CONTROL)
             _verify_warehouse(draft / WAREHOUSE, held)
-            _verify_ledger(draft / CONTROL)
-            said = {
+            _verify_control(draft / CONTROL)
+            noted = {
                 "as_of": document["as_of"],
                 "run": document["run"],
                 "at": now().isoformat(),
@@ -78,7 +78,7 @@ def back_up(
                 "files": {each: _hash(draft / each) for each in (WAREHOUSE, CONTROL)},
                 "written": written,
             }
-            (draft / SAID).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+            (draft / MANIFEST).write_text(json.dumps(noted, indent=1) + "\n", encoding="utf-8")
             for each in draft.iterdir():
                 _sync(each)
             sync_folder(draft)
@@ -92,88 +92,90 @@ def back_up(
 
 
 def assert_unaltered(state: Path, *, patience_s: float = 0.0) -> None:
-    """Read the warehouse whole, where nobody has written to it since it was backed up.
+    """Compare the whole warehouse with its last backup, unless it was written to since.
 
-    Raises StateError where it is not, byte for byte, what it was then: so a disk is noticed that
-    alters what nobody reads. Raises LockedError.
+    Raises StateError if a byte differs: so a disk that alters unread blocks is noticed. Raises
+    LockedError.
     """
     path = state / WAREHOUSE
     with storing(state), locked_state(state, patience_s=patience_s):
         there = backups(state)
         if not there or not path.exists():
             return
-        said = _manifest_of(state / BACKUPS / there[0]["backup"])
-        if said.get("written") != _written(path):
+        noted = _manifest_of(state / BACKUPS / there[0]["backup"])
+        if noted.get("written") != _written(path):
             return
-        if _hash(path) != said["files"][WAREHOUSE]:
+        if _hash(path) != noted["files"][WAREHOUSE]:
             raise StateError(
-                f"{path} is not what it was when it was backed up, and nobody has written to it "
-                f"since: the disk has altered it: {REMEDY}"
+                f"{path} differs from its last backup, although nothing has written to it since: "
+                f"the disk has altered it: {REMEDY}"
             )
 
 
 def backups(state: Path) -> list[dict[str, Any]]:
-    """Return every backup there is, the latest first: `backup`, its session, run, time and size.
+    """Return every backup, the latest first: its name, session, run, time and size.
 
-    A folder that does not say what it is, is none.
+    A folder without a complete manifest is not a backup.
     """
     found = []
-    for path in (state / BACKUPS).glob(f"*/{SAID}"):
-        if path.parent.suffix == DRAFT or (said := _said(path)) is None:
+    for path in (state / BACKUPS).glob(f"*/{MANIFEST}"):
+        if path.parent.suffix == DRAFT or (noted := _read_manifest(path)) is None:
             continue
         size = sum(each.stat().st_size for each in path.parent.iterdir())
         found.append(
             {
                 "backup": path.parent.name,
-                "as_of": said["as_of"],
-                "run": said["run"],
-                "at": said["at"],
+                "as_of": noted["as_of"],
+                "run": noted["run"],
+                "at": noted["at"],
                 "bytes": size,
             }
         )
     return sorted(found, key=lambda one: (one["as_of"], one["at"]), reverse=True)
 
 
-def _said(path: Path) -> dict[str, Any] | None:
-    """Return what a manifest says, or None for a file that is none, or not whole."""
+def _read_manifest(path: Path) -> dict[str, Any] | None:
+    """Return a backup's manifest, or None if it is unreadable or incomplete."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        noted = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     whole = {"as_of", "run", "at", "rows", "sha256", "files"}
-    return said if isinstance(said, dict) and whole <= said.keys() else None
+    return noted if isinstance(noted, dict) and whole <= noted.keys() else None
 
 
 def _manifest_of(folder: Path) -> dict[str, Any]:
-    """Return what a backup that is listed says of itself. Raises StateError where it has gone."""
-    if (said := _said(folder / SAID)) is None:
-        raise StateError(f"{folder / SAID} cannot be read any more: name another backup")
-    return said
+    """Return the manifest of a listed backup. Raises StateError if it has gone."""
+    if (noted := _read_manifest(folder / MANIFEST)) is None:
+        raise StateError(f"{folder / MANIFEST} cannot be read any more: name another backup")
+    return noted
 
 
 def restore(state: Path, name: str | None = None, *, who: str, user: str, now: Clock) -> Restored:
-    """Put a backup, the latest without a name, in the place of the warehouse.
+    """Replace the warehouse with a backup: the one with this name, or the latest.
 
-    And of the ledger, where that is missing or damaged: what people have said since stays, where it
-    can. The files that were there are set aside and not deleted.
-    Raises UsageError where there is no such backup, StateError for one that is damaged itself.
+    The control database, with the actions of persons, is replaced only if it is missing or damaged.
+    The old files are set aside and not deleted. Raises UsageError if there is no such backup,
+    StateError if the backup is damaged.
     """
     with storing(state), locked_state(state):
         there = [one["backup"] for one in backups(state)]
         if not there:
-            raise UsageError(f"there is no backup in {state / BACKUPS}: a night makes one")
+            raise UsageError(f"there is no backup in {state / BACKUPS}: a nightly run makes one")
         if name is not None and name not in there:
             raise UsageError(f"there is no backup {name!r}: use one of {', '.join(there)}")
         folder = state / BACKUPS / (name or there[0])
-        said = _manifest_of(folder)
-        for each, expected in said["files"].items():
+        noted = _manifest_of(folder)
+        for each, expected in noted["files"].items():
             if _hash(folder / each) != expected:
-                raise StateError(f"{folder / each} is damaged: name another backup: {there}")
+                raise StateError(
+                    f"{folder / each} is damaged: name another backup: {', '.join(there)}"
+                )
         sources = {WAREHOUSE: WAREHOUSE, CONTROL: CONTROL}
-        if version_1.FILE in said["files"]:  # both files are migrated when they are opened
+        if version_1.FILE in noted["files"]:  # both files are migrated when they are opened
             sources[CONTROL] = version_1.FILE
         files = [WAREHOUSE, *([] if is_sound(state / CONTROL) else [CONTROL])]
-        with ExitStack() as until_copied:  # all of them before any is put in place
+        with ExitStack() as until_copied:  # copy all files before one is put in place
             drafts = {each: until_copied.enter_context(draft_of(state / each)) for each in files}
             for each, draft in drafts.items():
                 copy_file(folder / sources[each], draft)
@@ -187,49 +189,51 @@ def restore(state: Path, name: str | None = None, *, who: str, user: str, now: C
                 draft.rename(state / each)
         sync_folder(state)
         with Ledger(state / CONTROL) as ledger:
-            rows = {version_1.TABLES.get(name, name): n for name, n in said["rows"].items()}
-            held = Manifest(rows, said["sha256"])
+            rows = {version_1.TABLES.get(name, name): n for name, n in noted["rows"].items()}
+            held = Manifest(rows, noted["sha256"])
             ledger.restored(folder.name, held, who=who, user=user, at=now())
         return Restored(folder.name, tuple(files), aside)
 
 
 def _verify_warehouse(path: Path, held: Manifest) -> None:
-    """Read every block of a copy, and hold it against what was committed. Raises StateError."""
+    """Read every block of a copy, and compare it with the last commit. Raises StateError."""
     with Warehouse(path, is_read_only=True) as copy:
         if differences := held.differs(manifest(copy)):
-            raise StateError(f"{path} is not what was committed: {differences[0]}")
+            raise StateError(f"{path} differs from the last commit: {differences[0]}: {REMEDY}")
         for table in copy.rows("select schema_name, table_name from duckdb_tables()"):
             name = f"{quoted(table['schema_name'])}.{quoted(table['table_name'])}"
             copy.rows(f"select bit_xor(hash(whole_row)) from {name} whole_row")
 
 
-def _verify_ledger(path: Path) -> None:
+def _verify_control(path: Path) -> None:
     if not is_sound(path):
-        raise StateError(f"{path} is damaged: the ledger that it was copied from is, too")
+        raise StateError(
+            f"{path} and the control database that it was copied from are damaged: {REMEDY}"
+        )
 
 
 def is_sound(path: Path) -> bool:
-    """Return whether a ledger is there, with what runs told, and every page of it can be read."""
+    """Return whether a control database exists, has runs, and can be read in full."""
     if not path.exists():
         return False
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            [said] = db.execute("pragma integrity_check(1)").fetchone()
-            [told] = db.execute("select count(document) from runs").fetchone()
-            return bool(said == "ok" and told)
+            [integrity] = db.execute("pragma integrity_check(1)").fetchone()
+            [documents] = db.execute("select count(document) from runs").fetchone()
+            return bool(integrity == "ok" and documents)
     except sqlite3.DatabaseError:
         return False
 
 
 def _prune(state: Path, latest: Path) -> None:
-    """Delete what is older than the last fourteen sessions, and all but the latest of each."""
-    sessions = {json.loads((latest / SAID).read_text(encoding="utf-8"))["as_of"]}
+    """Delete every backup but the latest of each of the last fourteen sessions."""
+    sessions = {json.loads((latest / MANIFEST).read_text(encoding="utf-8"))["as_of"]}
     for one in backups(state):
         folder = state / BACKUPS / one["backup"]
         is_kept = one["as_of"] not in sessions and len(sessions) < KEPT
         sessions.add(one["as_of"])
         if not is_kept and folder != latest:
-            folder.rename(folder.with_suffix(DRAFT))  # no half of a backup is ever taken for one
+            folder.rename(folder.with_suffix(DRAFT))  # a half-deleted backup is never listed
             shutil.rmtree(folder.with_suffix(DRAFT))
 
 
@@ -239,7 +243,7 @@ def _hash(path: Path) -> str:
 
 
 def _written(path: Path) -> list[int]:
-    """Return when a file was last written to, in ns, and its size: the same, while nobody does."""
+    """Return a file's time of last change, in ns, and its size. Both change with each write."""
     status = path.stat()
     return [status.st_mtime_ns, status.st_size]
 

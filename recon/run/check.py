@@ -1,4 +1,4 @@
-"""`recon check`: try all that a night and the watch need; say what to do about each failure."""
+"""`recon check`: try everything that a run and the watch need; name the remedy of each failure."""
 
 from __future__ import annotations
 
@@ -48,10 +48,9 @@ from recon.warehouse.commit import WAREHOUSE
 
 
 def check_everything(config: Config) -> list[CheckItem]:
-    """Return what was tried: the configuration, state, accounts, bots, channels, ping, opens.
+    """Return the checks of configuration, state, accounts, bots, channels, ping and schedule.
 
-    Nothing is left in the state folder, nobody is paged and nothing is pinged; what was answered is
-    left unread.
+    They leave nothing in the state folder, send no page and no ping, and leave replies unread.
     """
     items = [CheckItem("configuration", f"{config.path} is well-formed", is_ok=True)]
     items += [CheckItem("order tags", one, is_ok=True) for one in config.warnings]
@@ -83,31 +82,31 @@ def check_everything(config: Config) -> list[CheckItem]:
 
 
 FAR = timedelta(days=60)
-"""A calendar that ends sooner is said."""
+"""A calendar that ends sooner than this gets a note."""
 
 PING_REMEDY = "correct the address, or let this machine reach its host"
 
 
 def _check_secrets() -> list[CheckItem]:
-    """Name the secrets that are too much like a word or a number to be replaced everywhere."""
+    """Name the weak secrets, which are not replaced everywhere."""
     weak = [
         f"{name} has {length} characters: "
         + (
-            "where a venue repeats it, it is shown and stored"
+            "if a venue repeats it, recon shows and stores it"
             if length < SHORTEST
-            else "it is replaced in errors and logs, and stored where evidence repeats it"
+            else "recon replaces it in errors and logs, and stores it if evidence repeats it"
         )
         for name, length in weak_secrets()
     ]
     if not weak:
         return []
-    told = "some could be an ordinary word or number"
+    detail = "some could be an ordinary word or number"
     remedy = f"use {LONG} characters or more, or {STRONG} of several kinds"
-    return [CheckItem("secrets", told, remedy, is_ok=True, notes=tuple(weak))]
+    return [CheckItem("secrets", detail, remedy, is_ok=True, notes=tuple(weak))]
 
 
 async def _check_accounts(config: Config) -> tuple[list[CheckItem], dict[str, Listing]]:
-    """Return what was tried of each account, and what its venue lists, where it lists anything."""
+    """Return the checks of each account, and the listing of each venue that has one."""
     answers = await asyncio.gather(
         *(_check_account(account, config) for account in config.accounts)
     )
@@ -136,20 +135,20 @@ async def _check_account(
         with contained(subject):
             listing = await source.listing()
     except ReconError as error:
-        remedy = "a night needs this answer, too: try again later"
+        remedy = "a run needs the list of instruments, too: try again later"
         return [*items, CheckItem(subject, str(error), remedy)], None
     return [*items, check_currency(account, listing)], listing
 
 
 def _check_since(config: Config) -> list[CheckItem]:
-    """Say whether each account's window can be had, and whether any window has begun."""
+    """Check that evidence reaches back to each account's `since`, and that a session has ended."""
     items = [_since(account, config) for account in config.accounts]
     ends = [_first_end(account) for account in config.accounts if account.since <= _now().date()]
     begins = min((end for end in ends if end is not None), default=None)
     if begins is not None and begins > _now():
-        remedy = "run after that, or write an earlier since"
-        said = f"no account's first session has ended yet: the first one ends {begins:%F %H:%M} UTC"
-        items.append(CheckItem("first session", said, remedy))
+        remedy = "run after that time, or write an earlier since"
+        detail = f"no session of any account has ended yet: the first ends {begins:%F %H:%M} UTC"
+        items.append(CheckItem("first session", detail, remedy))
     return items
 
 
@@ -161,7 +160,7 @@ def _first_end(account: Account) -> datetime | None:
 
 
 def _since(account: Account, config: Config) -> CheckItem:
-    """Say whether the venue, or what earlier nights have stored, reaches back to `since`."""
+    """Check that the venue, or stored evidence, reaches back to `since`."""
     subject = f"since of {account.id}"
     try:
         assert_since(account, config.path, _now)
@@ -170,26 +169,26 @@ def _since(account: Account, config: Config) -> CheckItem:
     well = CheckItem(subject, f"{account.since}", is_ok=True)
     try:
         source = account_source(account, config, _now)
-    except ReconError:  # it is said with the account
+    except ReconError:  # the check of the account names it
         return well
     start = calendar(account.calendar).session_on_or_after(account.since).start
     if not isinstance(source, Forgetful) or start >= (served := source.serves_from()):
         return well
     has_stored = _is_stored(source, config.state, start, served)
     first = (served + timedelta(days=1)).date()
-    said = (
+    detail = (
         f"accounts.{account.id}.since: {account.venue} does not serve {account.since} any more, "
-        f"and no earlier night has read it: the first possible date is {first}"
+        f"and no earlier run has stored it: the first possible date is {first}"
     )
     if has_stored is None:
-        note = "a run has the warehouse open: whether it is stored is known once that ends"
+        note = "a run holds the warehouse: check again when it ends, to see whether this is stored"
         return CheckItem(subject, f"{account.since}", is_ok=True, notes=(note,))
-    remedy = f"write since = {first}, or restore the state folder of earlier nights"
-    return well if has_stored else CheckItem(subject, said, remedy)
+    remedy = f"write since = {first}, or restore the state folder of earlier runs"
+    return well if has_stored else CheckItem(subject, detail, remedy)
 
 
 def _is_stored(source: Connector, state: Path, start: datetime, served: datetime) -> bool | None:
-    """Return whether stored evidence reaches from `start` to what is served; None where unknown."""
+    """Return whether stored evidence reaches from `start` to `served`; None if unknown."""
     if not (state / WAREHOUSE).exists():
         return False
     try:
@@ -205,7 +204,7 @@ def _is_stored(source: Connector, state: Path, start: datetime, served: datetime
 
 
 def _check_evidence(account: Account, config: Config) -> CheckItem:
-    """Say over which time the account's evidence is whole, as its latest report has it."""
+    """Show the interval over which the account's evidence is complete, from its latest report."""
     subject = f"evidence of {account.id}"
     for path in sorted((config.state / "reports").glob("*.json"), reverse=True):
         try:
@@ -215,13 +214,13 @@ def _check_evidence(account: Account, config: Config) -> CheckItem:
             return CheckItem(subject, f"{path} is damaged", remedy)
         for entry in accounts:
             if entry["account"] == account.id and "proven_window" in entry:
-                said = window_text(entry["proven_window"])
-                return CheckItem(subject, f"{said}, {entry['status']} ({path.name})", is_ok=True)
-    return CheckItem(subject, "no run has read any yet", is_ok=True)
+                detail = window_text(entry["proven_window"])
+                return CheckItem(subject, f"{detail}, {entry['status']} ({path.name})", is_ok=True)
+    return CheckItem(subject, "no run has fetched any yet", is_ok=True)
 
 
 def _check_state(config: Config) -> list[CheckItem]:
-    """Look at recon's own files, as far as one may while a night runs: the ledger, the backups."""
+    """Check the control database and the backups, which can be read while a run holds the state."""
     path = config.state / CONTROL
     if not path.exists() and not backups(config.state):
         return []
@@ -233,16 +232,16 @@ def _check_state(config: Config) -> list[CheckItem]:
     there = backups(config.state)
     last = date.fromisoformat(there[0]["as_of"]) if there else None
     detail = f"published as of {published}, {len(there)} backups, the last as of {last}"
-    notes = (f"no night for {', '.join(map(str, missed))}: the next one catches up",)
+    notes = (f"missed sessions: {', '.join(map(str, missed))}: the next nightly run catches up",)
     is_ok = published is None or last is not None
-    remedy = "" if is_ok else "run  recon run  without --as-of: the night backs itself up"
+    remedy = "" if is_ok else "run  recon run  without --as-of: the nightly run makes a backup"
     return [CheckItem("state", detail, remedy, is_ok, notes if missed else ())]
 
 
 def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | None]:
-    """Read the bot's books as a night would; return what was found, and which instruments.
+    """Read the bot's database as a run would; return the check, and the instruments in it.
 
-    None for books that cannot be read.
+    The instruments are None if the database cannot be read.
     """
     subject = f"bot {bot.id}"
     account = next(account for account in config.accounts if account.id == bot.account)
@@ -253,7 +252,7 @@ def _check_bot(config: Config, bot: Bot) -> tuple[CheckItem, frozenset[str] | No
             source = books_source(bot, config, _now, mapping.reads, unknown=refusal)
             tables = asyncio.run(_read(source, mapping, mapping_limits(config)))
             names = names_in(named_by_venue(tables, account.venue), account.since)
-            return _said_of(subject, tables), names
+            return _database_item(subject, tables), names
     except ReconError as error:
         return CheckItem(subject, str(error)), None
 
@@ -277,11 +276,11 @@ def _check_names(
         return [CheckItem(subject, str(error))]
 
 
-def _said_of(subject: str, tables: MappingAnswers) -> CheckItem:
+def _database_item(subject: str, tables: MappingAnswers) -> CheckItem:
     if tables.problems:
         return CheckItem(
             subject,
-            f"{len(tables.problems)} rows cannot be taken: {_told(tables.problems)}",
+            f"{len(tables.problems)} rows cannot be used: {_counted(tables.problems)}",
             remedy="correct the mapping, or the rows",
             notes=_lacking(tables),
         )
@@ -293,8 +292,8 @@ def _said_of(subject: str, tables: MappingAnswers) -> CheckItem:
     )
 
 
-def _told(problems: Sequence[Problem]) -> str:
-    """Say what is the matter with rows: how many of each query, and the first of them."""
+def _counted(problems: Sequence[Problem]) -> str:
+    """Return each reason with its number of rows and the key of the first, by query."""
     kinds: dict[tuple[str, str], list[str | None]] = {}
     for one in problems:
         kinds.setdefault((one.query, one.reason), []).append(one.key)
@@ -305,21 +304,21 @@ def _told(problems: Sequence[Problem]) -> str:
 
 
 def _lacking(tables: MappingAnswers) -> tuple[str, ...]:
-    """Say what a mapping leaves out: columns that are null throughout, and whole queries."""
+    """Return what a mapping leaves out: missing queries, queries without rows, null columns."""
     notes = []
     for query in ANSWERS:
         rows = getattr(tables, query)
         if rows is None:
-            notes.append(f"the mapping has no {query}.sql: nothing is held against it")
+            notes.append(f"the mapping has no {query}.sql: the bot's {query} are not compared")
         elif not rows.num_rows:
-            notes.append(f"{query}.sql gives no row")
+            notes.append(f"{query}.sql returns no row")
         elif unknown := [name for name in rows.column_names if rows[name].null_count == len(rows)]:
-            notes.append(f"{query}.sql knows nothing of {', '.join(unknown)}")
+            notes.append(f"{query}.sql returns only null for {', '.join(unknown)}")
     return tuple(notes)
 
 
 def _check_heartbeats(config: Config) -> list[CheckItem]:
-    """Judge one look at each beat as the watch would, as far as a single look can."""
+    """Judge each bot's heartbeat as the watch would, as far as a single look can."""
     bots = {bot.id: bot for bot in config.bots}
     looks = read_beats(config.bots, config.folder, _now)
     return [_check_heartbeat(config, bots[name], look) for name, look in looks.items()]
@@ -336,26 +335,26 @@ def _check_heartbeat(config: Config, bot: Bot, look: Look) -> CheckItem:
     except ReconError as error:
         return CheckItem(subject, str(error))
     if trouble is not None:
-        return CheckItem(subject, f"{trouble.kind}: {trouble.why}", remedy="see to the bot")
+        return CheckItem(subject, f"{trouble.kind}: {trouble.why}", remedy="look at the bot")
     beat, bar = look.reading, look.reading.last_bar_at
     detail = f"seq {beat.seq}, {(look.at - beat.at).total_seconds():.0f} s old"
-    bars = f"; its last bar is of {bar:%Y-%m-%d %H:%M} UTC" if bar else "; it names no bar"
+    bars = f"; its last bar is from {bar:%Y-%m-%d %H:%M} UTC" if bar else "; it names no bar"
     return CheckItem(subject, detail + bars, is_ok=True)
 
 
 def _check_ping(config: Config) -> CheckItem:
-    """Connect to the switch's host, and say no more than that: any request might be a ping."""
+    """Connect to the dead-man's switch's host, and send no request: any could count as a ping."""
     if config.recon.ping is None:
-        note = "nobody notices when this machine is off: see docs/on-call/deadlines.md"
+        note = "nobody notices if this machine is off: see docs/on-call/deadlines.md"
         return CheckItem("ping", "no address is configured", is_ok=True, notes=(note,))
     url = config.recon.ping.get_secret_value()
-    untold = "nothing was pinged: whether it knows this check, the next night tells"
+    untried = "no ping was sent: the next nightly run shows whether the address knows this check"
     if is_proxied(url):
-        said = "its address is well-formed; it goes through a proxy, which was not tried"
-        return CheckItem("ping", said, is_ok=True, notes=(untold,))
+        detail = "its address is well-formed; its proxy was not tried"
+        return CheckItem("ping", detail, is_ok=True, notes=(untried,))
     if problem := unreachable(url):
         return CheckItem("ping", f"its host cannot be reached: {problem}", remedy=PING_REMEDY)
-    return CheckItem("ping", "its host can be reached", is_ok=True, notes=(untold,))
+    return CheckItem("ping", "its host can be reached", is_ok=True, notes=(untried,))
 
 
 def _check_calendars(config: Config) -> list[CheckItem]:
@@ -364,13 +363,13 @@ def _check_calendars(config: Config) -> list[CheckItem]:
 
 
 def _check_calendar(name: str) -> CheckItem:
-    """Say when a market opens next, and how far its holidays are known."""
+    """Show when a market opens next, and until when its holidays are known."""
     subject, now = f"calendar {name}", _now()
     try:
         days = TradeDates(name, now.year)
     except ReconError as error:
         return CheckItem(subject, str(error))
-    known = f"its days are known until {days.known_until}"
+    known = f"its sessions are known until {days.known_until}"
     opens = days.opens(now, now + AHEAD)
     if not opens:
         return CheckItem(subject, f"no open ahead: {known}", remedy="update exchange-calendars")
@@ -381,14 +380,14 @@ def _check_calendar(name: str) -> CheckItem:
 
 
 def _check_schedule(config: Config) -> list[CheckItem]:
-    """Say whether one night a day can keep every open; one that nobody can keep is no failure."""
+    """Check whether one run a day can be in time for every open; a warning is no failure."""
     try:
         planned = schedule(config, _now())
     except ReconError as error:
         return [CheckItem("schedule", str(error))]
     warnings = planned.warnings()
-    kept = "some opens cannot be kept" if warnings else "keeps every open of the year ahead"
-    detail = f"a night at {planned.daily:%H:%M} UTC: {kept} (recon schedule)"
+    kept = "too late for some opens" if warnings else "in time for every open of the year ahead"
+    detail = f"a run at {planned.daily:%H:%M} UTC is {kept} (recon schedule)"
     return [CheckItem("schedule", detail, is_ok=True, notes=tuple(warnings))]
 
 
@@ -407,7 +406,7 @@ def _check_channels(config: Config) -> list[CheckItem]:
 
 
 def today() -> Window:
-    """Return the last session that has ended: what books that are read whole are asked for."""
+    """Return the window of the last session that has ended."""
     session = last_ended(calendar(None), _now())
     return Window(session, session)
 

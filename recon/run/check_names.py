@@ -1,6 +1,6 @@
-"""Three lists of instruments held against each other: the bot's, its database's and the venue's.
+"""Compare three lists of instruments: the bot's, its database's and the venue's.
 
-The rules are the run's own, `sql/proofs/misnamed.sql`, over lists that are read before the night.
+The rules are those of a run, `sql/proofs/misnamed.sql`, over lists that are read beforehand.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Names = Mapping[str, frozenset[str]]
 def evident_names(state: Path) -> Names | None:
     """Return the instruments that the stored evidence of each account names.
 
-    None where the warehouse cannot be read now, as while a run has it open.
+    Return None if the warehouse cannot be read now, such as while a run holds it.
     """
     if not (state / WAREHOUSE).exists():
         return {}
@@ -75,7 +75,7 @@ def names_in(tables: MappingAnswers, since: date) -> frozenset[str]:
 
 
 def check_currency(account: Account, listing: Listing) -> CheckItem:
-    """Say whether the venue has the account's currency, and else which one may be meant."""
+    """Check that the venue has the account's currency; the remedy names the likely one."""
     subject = f"currency of {account.id}"
     if not listing.currencies or account.currency in listing.currencies:
         return CheckItem(subject, account.currency, is_ok=True)
@@ -90,10 +90,10 @@ def check_currency(account: Account, listing: Listing) -> CheckItem:
 def check_names(
     config: Config, listings: Mapping[str, Listing], claimed: Names, evident: Names | None
 ) -> list[CheckItem]:
-    """Return for each bot whether its names fit its database's and the venue's.
+    """Return a check for each bot: whether its database and its venue know its instruments.
 
-    `listings` are by account, of venues that list their instruments. `claimed` are the names in the
-    databases that could be read, by bot. `evident` are the names in stored evidence, by account.
+    `listings` has, by account, the instruments that the venue lists. `claimed` has the instruments
+    in each readable bot database, by bot. `evident` has those in stored evidence, by account.
     """
     reasons: dict[str, list[str]] = {}
     with Warehouse(Path(":memory:")) as warehouse, warehouse.transaction():
@@ -126,7 +126,7 @@ def _item(
 ) -> CheckItem:
     subject = f"instruments of {bot.id}"
     if reasons and evident is None:
-        note = "a run has the warehouse open: whether the account traded it is known once that ends"
+        note = "a run holds the warehouse: check again when it ends, to see what the account traded"
         return CheckItem(subject, "; ".join(reasons), is_ok=True, notes=(note,))
     if reasons:
         return CheckItem(subject, "; ".join(reasons), remedy=f"correct bots.{bot.id}")
@@ -142,8 +142,8 @@ def _item(
     owned = f"it owns {len(bot.instruments)}"
     if claimed is not None:
         owned += f", its database has trades on {len(claimed)}"
-    said = "the venue lists them" if bot.account in listings else "no list of the venue's was read"
-    return CheckItem(subject, f"{owned}; {said}", is_ok=True, notes=tuple(notes))
+    detail = "the venue lists them" if bot.account in listings else "the venue's list was not read"
+    return CheckItem(subject, f"{owned}; {detail}", is_ok=True, notes=tuple(notes))
 
 
 def _store(warehouse: Warehouse, name: str, key: str, names: Mapping[str, Iterable[str]]) -> None:

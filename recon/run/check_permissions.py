@@ -1,6 +1,6 @@
-"""Whether others on this machine could change what a night believes: `recon check` says which file.
+"""Find files of the configuration, the mappings and the state that other users can write to.
 
-Secrets are not looked at here: one that others can read or replace is refused as it is read.
+Secrets are checked where they are read: a secret file that others can read is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _what_counts(config: Config) -> Iterator[tuple[str, Path]]:
     yield "the state", config.state
     yield from (("the state", path) for path in _inside(config.state))
     for name in sorted({bot.mapping for bot in config.bots}):
-        with suppress(ConfigError):  # the bot's own line says so
+        with suppress(ConfigError):  # the check of the bot names it
             for folder in folders_of(name, config.folder):
                 what = f"the mapping {folder.name}"
                 yield what, folder
@@ -43,7 +43,7 @@ def _what_counts(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _inside(state: Path) -> Iterable[Path]:
-    """Return the files of the state that others may reach: none in a folder that is closed."""
+    """Return the files in the state folder, or none if others cannot enter it."""
     with suppress(OSError):
         if state.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH):
             return [path for pattern in OURS for path in sorted(state.glob(pattern))]

@@ -1,6 +1,6 @@
-"""Whether a night can use the state folder: tried without leaving anything in it.
+"""Check that a run can use the state folder, without leaving anything in it.
 
-A folder of another user is refused earlier: every command refuses it.
+Every command refuses a folder of another user before this check.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from recon.core.records import CheckItem
 from recon.warehouse.commit import WAREHOUSE
 
 ROOM = 64 * 1024 * 1024
-"""Bytes that a small night writes, at most: evidence, scratch copies of bot databases, a report."""
+"""Bytes that a small run writes, at most: evidence, scratch copies of bot databases, a report."""
 TRIED = 1024 * 1024
 """Bytes that are written as a trial, to a file without a name."""
 
 
 def check_folder(state: Path) -> list[CheckItem]:
-    """Return what would keep a run from using the state folder; one item where all is well."""
-    problems = [CheckItem("state folder", said, remedy) for said, remedy in _problems(state)]
+    """Return the problems of the state folder for a run, or one item if there is none."""
+    problems = [CheckItem("state folder", problem, remedy) for problem, remedy in _problems(state)]
     detail = f"{state} can be used" if state.exists() else f"{state} can be made"
     return problems or [CheckItem("state folder", detail, is_ok=True)]
 
 
 def _problems(state: Path) -> Iterator[tuple[str, str]]:
-    """Yield each problem and its remedy; those that follow from an earlier one are left out."""
+    """Yield each problem and its remedy, without those that follow from an earlier one."""
     try:
         found = next(_unusable(state), None)
         if found is not None:
@@ -38,7 +38,7 @@ def _problems(state: Path) -> Iterator[tuple[str, str]]:
         yield from _without_room(state, folder)
     except OSError as error:
         name = error.filename or state
-        yield f"{name} cannot be used: {error.strerror}", "name a folder in recon.state that can be"
+        yield f"{name} cannot be used: {error.strerror}", "name a usable folder in recon.state"
 
 
 def _unusable(state: Path) -> Iterator[tuple[str, str]]:
@@ -61,13 +61,13 @@ def _unusable(state: Path) -> Iterator[tuple[str, str]]:
 
 
 def _parent(path: Path) -> Path:
-    """Return the nearest folder above that is there, or what is in its place."""
+    """Return the nearest existing path above this one."""
     return next(above for above in path.absolute().parents if os.path.lexists(above))
 
 
 def _no_folder(path: Path) -> tuple[str, str]:
     return (
-        f"{path} is a file, and a folder is needed there",
+        f"{path} is a file, and it must be a folder",
         "move the file away, or name another folder in recon.state",
     )
 
@@ -80,7 +80,7 @@ def _read_only(path: Path) -> tuple[str, str]:
 
 
 def _without_room(state: Path, folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield that the disk is full: a night needs room to write, and for a backup of its files."""
+    """Yield a problem if the disk has no room for a run and its backup."""
     files = [state / name for name in (WAREHOUSE, CONTROL)]
     needed = ROOM + sum(path.stat().st_size for path in files if path.exists())
     disk = os.statvfs(folder)
@@ -88,7 +88,7 @@ def _without_room(state: Path, folder: Path) -> Iterator[tuple[str, str]]:
     remedy = "make room on that disk, or name a folder in recon.state on another one"
     if free < needed:
         yield (
-            f"{folder} has {_mib(free)} MiB free, and a night and its backup need {_mib(needed)}",
+            f"{folder} has {_mib(free)} MiB free, and a run and its backup need {_mib(needed)}",
             remedy,
         )
         return
@@ -98,7 +98,7 @@ def _without_room(state: Path, folder: Path) -> Iterator[tuple[str, str]]:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        yield f"{folder} takes no file of {_mib(TRIED)} MiB: {error.strerror}", remedy
+        yield f"a file of {_mib(TRIED)} MiB cannot be written in {folder}: {error.strerror}", remedy
 
 
 def _mib(size: int) -> int:

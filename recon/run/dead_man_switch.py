@@ -1,8 +1,8 @@
-"""Pings outwards: a run tells a dead-man's switch that it began, and how it ended.
+"""Ping a dead-man's switch when a nightly run begins and when it ends.
 
-The switch is a service elsewhere that raises the alarm when no ping comes, so that a machine that
-is off is noticed, too. Its address is a secret. Each ping leaves through `run/ping_send.py`, a
-child that is ended at its deadline: a ping that fails is said on stderr, and changes nothing else.
+The switch is a service on another machine that raises the alarm if no ping arrives. So it notices
+a machine that is off, too. Its address is a secret. `run/ping_send.py` sends each ping, in a child
+process that ends at its deadline. A ping that fails is reported on stderr and changes nothing else.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from recon.errors import LONGEST_SUMMARY, ConfigError, clean_up, summary
 from recon.system.child_process import Child
 
 DEADLINE_S = 10.0
-"""For one ping, all its attempts together."""
+"""The time for one ping, with all its attempts."""
 
 LAST_WAIT_S = 2.5
-"""For what is left of the first ping when a run ends: the rest is for the last one."""
+"""The wait for the first ping when a run ends. The last ping has the rest of the time."""
 
 Note = Callable[[str], None]
 
 
 class Run:
-    """What the switch is told of a run that ended without an error."""
+    """The last ping of a run that ended without an error: its name and its text."""
 
     ending = ("fail", "nothing was published")
 
     def published(
         self, documents: Sequence[Mapping[str, Any]], status: int, problem: str = ""
     ) -> None:
-        """Take what a night published, its status, and what it left undone beside its pages."""
+        """Set the last ping: its documents, the exit status and a remaining problem."""
         problem = next(filter(None, [problem, *map(unfinished, documents)]), "")
-        told = problem or f"{documents[-1]['status']} as of {documents[-1]['as_of']}"
+        text = problem or f"{documents[-1]['status']} as of {documents[-1]['as_of']}"
         self.ending = (
             "fail" if problem else "success",
-            f"exit status {status}: {told}"[:LONGEST_SUMMARY],
+            f"exit status {status}: {text}"[:LONGEST_SUMMARY],
         )
 
 
 def unfinished(document: Mapping[str, Any]) -> str:
-    """Return why a run that was published has not done its work yet; nothing where it has.
+    """Return why a published run is not finished, or an empty text if it is.
 
-    This is the one place that decides it: a success is pinged only where this is empty.
+    A success is pinged only if this is empty.
     """
     waiting = [page["page"] for page in document["pages"] if page["status"] != "delivered"]
-    return f"not every channel has taken its page: {', '.join(waiting)}" if waiting else ""
+    return f"not delivered to every channel: {', '.join(waiting)}" if waiting else ""
 
 
 def address(config_path: Path) -> str | None:
-    """Return the switch's address, also from a configuration that is otherwise wrong.
+    """Return the switch's address, even if the rest of the configuration is wrong.
 
-    None where there is none, or it cannot be used: what is wrong is for `config.load` to say.
+    Return None if there is no usable address. `config.load` reports what is wrong.
     """
     try:
         values = parse(config_path)
@@ -78,20 +78,20 @@ def is_proxied(url: str) -> bool:
 
 
 def unreachable(url: str, deadline_s: float = DEADLINE_S) -> str:
-    """Return why the switch's host takes no connection; nothing where it does, with TLS for https.
+    """Return why the switch's host takes no connection, or an empty text if it takes one.
 
-    Nothing is asked of it, as any request may count as a ping: so whether it knows the check, only
-    a run can tell.
+    The connection uses TLS for https. No request is sent, since any may count as a ping. So only a
+    run shows whether the switch knows the check.
     """
     return _ended(_send(url, "success", None, deadline_s), wait_s=deadline_s)
 
 
 @contextmanager
 def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Iterator[Run]:
-    """Ping `url` as the block begins and as it ends: well, or with what was raised.
+    """Ping `url` when the block begins and when it ends, with the result or the error.
 
-    The first ping is not waited for; at its end a run waits `deadline_s` at most. Nothing raised by
-    the block is changed. Without a `url` nobody is told.
+    The block does not wait for the first ping. At the end both pings take `deadline_s` at most. An
+    error of the block is raised unchanged. Without a `url` no ping is sent.
     """
     run = Run()
     if url is None:
@@ -100,17 +100,17 @@ def pinged(url: str | None, note: Note, deadline_s: float = DEADLINE_S) -> Itera
     begun = _send(url, "start", "", deadline_s)
     try:
         yield run
-        _tell(url, begun, run.ending, note, deadline_s)
+        _ping_end(url, begun, run.ending, note, deadline_s)
     except BaseException as error:
         ending = ("fail", summary(error))
-        clean_up(lambda: _tell(url, begun, ending, note, deadline_s), after=error)
+        clean_up(lambda: _ping_end(url, begun, ending, note, deadline_s), after=error)
         raise
 
 
-def _tell(
+def _ping_end(
     url: str, begun: Child | None, ending: tuple[str, str], note: Note, deadline_s: float
 ) -> None:
-    """End the first ping, then send the last one: never the other way round at the switch."""
+    """End the first ping, then send the last one, so that they arrive in this order."""
     until = time.monotonic() + deadline_s
     problems = {"start": _ended(begun, wait_s=min(LAST_WAIT_S, deadline_s / 2))}
     left_s = until - time.monotonic()
@@ -121,9 +121,9 @@ def _tell(
 
 
 def _send(url: str, name: str, body: str | None, deadline_s: float) -> Child | None:
-    """Start the process that sends one ping, or without a body only connects.
+    """Start the process that sends one ping, or only connects if `body` is None.
 
-    None where there is no room for a process.
+    Return None if no process can be started.
     """
     job = {"url": _at(url, name), "body": body, "deadline_s": deadline_s}
     try:
@@ -133,7 +133,7 @@ def _send(url: str, name: str, body: str | None, deadline_s: float) -> Child | N
 
 
 def _ended(child: Child | None, *, wait_s: float) -> str:
-    """Let a ping's process end, in time or not; return why it was not taken, or nothing."""
+    """End a ping's process; return why the ping was not accepted, or an empty text."""
     if child is None:
         return "no process could be started"
     status, problem = child.end(wait_s)
@@ -141,7 +141,7 @@ def _ended(child: Child | None, *, wait_s: float) -> str:
 
 
 def _at(url: str, name: str) -> str:
-    """Return where a ping goes: success to the address itself, others beneath it."""
+    """Return the URL of a ping: the address for a success, `/name` below it for the others."""
     parts = urlsplit(url)
     path = parts.path.rstrip("/") + ("" if name == "success" else f"/{name}")
     return parts._replace(path=path, fragment="").geturl()

@@ -21,47 +21,47 @@ from recon.run.nightly import Night, dry_run
 from recon.warehouse.database import Warehouse
 
 WORST = 5
-"""Trades that are shown side by side with their fills."""
+"""How many trades are shown beside their fills."""
 NOISE = Decimal("1e-9")
-"""A trade that is off by no more is off by the noise of its floats."""
+"""A divergence of a trade up to this is rounding noise of floats."""
 MOST = Decimal("0.5")
-"""The share of all that its causes move from which on one of them is said to dominate."""
+"""A cause with more than this share of all amounts dominates."""
 PROBABLY: Mapping[Cause, str] = {
     "fee_missing": "it stores the price difference as PnL, and never subtracts the fee",
-    "fee_rate_guessed": "it works its fees out from a rate, and does not read what was charged",
-    "fee_currency_value": "it values fees in another coin at a price of its own",
+    "fee_rate_guessed": "it computes its fees from a rate, and does not read the charged fees",
+    "fee_currency_value": "it values fees in another coin at its own price",
     "funding_missing": "it does not read the venue's funding payments",
     "funding_misplaced": "it books funding on other trades than those that paid it",
-    "price": "it books the price that it asked for, or that of one fill, and not the fills' mean",
-    "quantity": "it books the quantity that it asked for, or counts a cumulative one as new",
-    "duplicate": "it books a trade again: a restart, or a message that came twice",
-    "phantom": "it books an order when it sends it, and not when it is filled",
-    "unrecorded": "it misses what others do to its account: liquidations, manual closes, another "
-    "process with its keys",
+    "price": "it books the price of its order, or of one fill, and not the mean price of the fills",
+    "quantity": "it books the quantity of its order, or counts a cumulative quantity as new",
+    "duplicate": "it books a trade twice, after a restart or a repeated message",
+    "phantom": "it books an order when it sends the order, and not when the order is filled",
+    "unrecorded": "it misses fills that others cause: liquidations, manual closes, another process "
+    "with its keys",
     "adopted": "it takes over positions and orders that another bot opened",
-    "multiplier": "it takes a contract for a coin",
+    "multiplier": "it counts a contract as one coin",
     "side": "it books longs as shorts, or the other way round",
-    "arithmetic": "its pnl is not worked out from its own prices and costs",
-    "lot_method": "it pairs entries and exits otherwise than the account does",
+    "arithmetic": "its pnl does not follow from its own prices and costs",
+    "lot_method": "it pairs entries and exits by another lot method than the account",
     "currency": "it adds up amounts of several currencies",
-    "unowned": "no bot owns the orders that its books name: recon assign says whose they are",
-    "correction": "the broker restated fills after it had booked them",
-    "timing": "its clock, or the day that it books a trade in, is another than the venue's",
+    "unowned": "no bot owns the orders that its database names: assign them with recon assign",
+    "correction": "the broker restated fills after the bot had booked them",
+    "timing": "its clock, or the session in which it books a trade, differs from the venue's",
     "dividend": "it does not book dividends",
     "tax": "it does not book taxes",
     "interest": "it does not book interest",
-    "deleted": "somebody deletes rows of its books",
-    "unexplained": "its books say too little to tell: map order_ids, quantities and prices",
+    "deleted": "somebody deletes rows of its database",
+    "unexplained": "its database has too little detail: map order_ids, quantities and prices",
 }
 COLUMNS = ("bot", "session", "trade", "instrument", "cause", "amount", "says")
 """The columns of the evidence that is written as CSV."""
 
 
 def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
-    """Return why a bot is off, as of a session, from what is stored; nothing is fetched or noted.
+    """Return the causes of a bot's divergence as of a session, from stored evidence alone.
 
-    With `trade` that one is shown, else those that are off by most. Raises UsageError for a bot or
-    a trade that there is not.
+    Nothing is fetched or recorded. `trade` is the trade to show; by default those with the largest
+    divergence are shown. Raises UsageError for an unknown bot or trade.
     """
     with dry_run(night, bot) as (document, warehouse):
         [entry] = [one for one in document["bots"] if one["bot"] == bot]
@@ -87,13 +87,13 @@ def explain(night: Night, bot: str, trade: str | None = None) -> dict[str, Any]:
             ),
             "trades": [_side_by_side(warehouse, bot, name, rows) for name in trades],
             "assignments": _assignments(warehouse, bot),
-            "without_trade": [_told(row) for row in rows if row["trade_id"] is None],
+            "without_trade": [_cause(row) for row in rows if row["trade_id"] is None],
             "evidence": [_evidence(row) for row in rows],
         }
 
 
 def write_evidence(path: Path, explanation: Mapping[str, Any]) -> None:
-    """Write every cause that was found as CSV; what a spreadsheet would run is made text."""
+    """Write every cause as CSV. Cells that a spreadsheet would execute become text."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -103,7 +103,7 @@ def write_evidence(path: Path, explanation: Mapping[str, Any]) -> None:
 
 
 def _worst(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the trades that are off by most, the worst first; none that is off by nothing."""
+    """Return the trades with the largest divergence, the largest first."""
     off: dict[str, Decimal] = {}
     for row in rows:
         if row["trade_id"] is not None:
@@ -117,19 +117,21 @@ def _known(warehouse: Warehouse, bot: str, trade: str) -> str:
         "select 1 from claimed.trades where bot = ? and trade_id = ? limit 1", [bot, trade]
     ):
         return trade
-    raise UsageError(f"the books of {bot} have no closed trade {trade!r}")
+    raise UsageError(
+        f"the database of {bot} has no closed trade {trade!r}: name one that `recon explain` lists"
+    )
 
 
 def _known_ways(warehouse: Warehouse, bot: str, folder: Path) -> dict[str, str]:
-    """Return in which ways a bot of its kind is known to be wrong, by cause."""
+    """Return the known faults of a bot of this kind, by cause."""
     rows = warehouse.rows("select mapping from bot_database.readable where bot = ?", [bot])
     return biases(rows[0]["mapping"], folder) if rows else {}
 
 
 def _probably(causes: Sequence[Mapping[str, Any]], known: Mapping[str, str]) -> list[str]:
-    """Return what is probably wrong in the bot, where one cause is most of what is off.
+    """Return the probable fault of the bot, if one cause dominates.
 
-    What is known of its kind comes before what is known of all.
+    A fault known of the bot's kind takes precedence over the general one.
     """
     amounts = {row["cause"]: abs(Decimal(row["amount"])) for row in causes}
     whole = sum(amounts.values())
@@ -143,7 +145,7 @@ def _probably(causes: Sequence[Mapping[str, Any]], known: Mapping[str, str]) -> 
 def _side_by_side(
     warehouse: Warehouse, bot: str, trade: str, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return one trade as booked, the broker's fills that make it, and what is between them."""
+    """Return one trade as booked, the broker's fills for it, and the causes between them."""
     [booked] = warehouse.rows("from claimed.trades where bot = ? and trade_id = ?", [bot, trade])
     fills = warehouse.rows(
         """
@@ -170,7 +172,7 @@ def _side_by_side(
         },
         "fills": [{name: _shown(value) for name, value in fill.items()} for fill in fills],
         "amount": text(reduce(EXACT.add, (row["amount"] for row in causes), Decimal(0))),
-        "causes": [_told(row) for row in causes],
+        "causes": [_cause(row) for row in causes],
         "earlier": [
             {name: _shown(row[name]) for name in ("closed_at", "qty", "pnl")}
             for row in warehouse.rows(
@@ -181,7 +183,7 @@ def _side_by_side(
 
 
 def _assignments(warehouse: Warehouse, bot: str) -> list[dict[str, Any]]:
-    """Return what persons have said of orders: those that are this bot's, or in its books."""
+    """Return the assignments to this bot, and those of orders that its database names."""
     rows = warehouse.rows(
         """
         select x.account, x.is_order, x.id, x.bot, x.who, x.at, x.why
@@ -205,7 +207,7 @@ def _assignments(warehouse: Warehouse, bot: str) -> list[dict[str, Any]]:
     ]
 
 
-def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+def _cause(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "cause": row["cause"],
         "amount": text(row["amount"]),
@@ -216,7 +218,7 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _evidence(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"bot": row["bot"], "trade": row["trade_id"], **_told(row)}
+    return {"bot": row["bot"], "trade": row["trade_id"], **_cause(row)}
 
 
 def _shown(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A mapping to begin with, for a database of one's own: its queries, to be filled in."""
+"""Write a first mapping for a bot database: its queries, with columns to fill in."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from recon.fetch.boundary import contained
 from recon.fetch.connectors_for import books_at, books_source
 
 _SAYS = {
-    "trades": "The closed trades of this bot.\nGrain: one row a closed trade, or a part of one.",
-    "fills": "What this bot believes was filled.\nGrain: one row a fill.",
-    "positions": "What this bot believes it holds.\nGrain: one row an instrument.",
+    "trades": "The closed trades of this bot.\nGrain: one row for each trade or partial close.",
+    "fills": "The fills of this bot.\nGrain: one row for each fill.",
+    "positions": "The positions of this bot.\nGrain: one row for each instrument.",
 }
 _KEYS = {"trades": "trade_id", "fills": "(instrument, fill_id)", "positions": "instrument"}
 _NOTES = {
-    "trade_id": "text that no other trade has",
+    "trade_id": "a text that is unique among the trades",
     "instrument": "as the venue names it: BTC-USDT-SWAP, BTC/USDT:USDT, AAPL",
     "side": "'long' or 'short'; of a fill 'buy' or 'sell'",
     "qty": "closed, unsigned; of a position: short is negative",
@@ -39,8 +39,8 @@ _NOTES = {
     "funding": "paid is negative",
     "pnl": "the number that the bot shows its operator, as it shows it",
     "order_ids": "a list of the venue's order ids: [entry_id, exit_id]",
-    "order_id": "the venue's",
-    "fill_id": "the venue's, else one of your own",
+    "order_id": "the venue's id",
+    "fill_id": "the venue's id, or else a unique text",
 }
 _REQUIRED = {
     "trades": ("trade_id", "instrument", "side", "closed_at", "pnl"),
@@ -52,16 +52,16 @@ _WORDS = {
     "fills": ("fill", "execution", "order"),
     "positions": ("position", "holding", "open"),
 }
-"""What the table of a query is likely to be called, the likeliest first."""
+"""Words in the likely name of a query's table, the likeliest first."""
 
 _WIDTH = 98
 
 
 def books_of(config: Config | None, bot: str, url: str, now: Clock) -> Connector:
-    """Return the source of a configured bot's books, of all its tables, or of those at a URL.
+    """Return the source of all tables of a configured bot's database, or of the one at a URL.
 
-    A relative path of the URL is relative to the current folder. Raises UsageError for a bot that
-    is not configured, ConfigError for a kind of books that there is not.
+    A relative path in the URL is relative to the current folder. Raises UsageError for an unknown
+    bot, ConfigError for an unknown kind of database.
     """
     if config is None:
         return books_at(url, Path(), now, lambda _table: True)
@@ -73,16 +73,14 @@ def books_of(config: Config | None, bot: str, url: str, now: Clock) -> Connector
 
 
 def write_skeleton(folder: Path, source: Connector, window: Window) -> list[Path]:
-    """Write a mapping's queries into `folder`, with what the books of `source` hold; return them.
+    """Write a mapping's queries into `folder`, with the tables of `source`; return their paths.
 
-    Raises UsageError, and writes nothing, where one of them is there already, and BotDatabaseError
-    where the database cannot be read.
+    Raises UsageError, and writes nothing, if one of them exists, and BotDatabaseError if the
+    database cannot be read.
     """
     paths = {query: folder / f"{query}.sql" for query in ANSWERS}
     if there := [path for path in paths.values() if path.exists()]:
-        raise UsageError(
-            f"{there[0]} is there already: name another folder, or remove what is in this one"
-        )
+        raise UsageError(f"{there[0]} exists already: name another folder, or remove the file")
     schema, tables = asyncio.run(_read(source, window))
     rows = {name: table.num_rows for name, table in tables.items()}
     try:
@@ -103,26 +101,27 @@ async def _read(source: Connector, window: Window) -> tuple[Schema, dict[str, pa
 
 
 def skeleton(query: str, schema: Schema, rows: dict[str, int]) -> str:
-    """Return the text of one query: its columns as null, over the likeliest of the tables."""
+    """Return the text of one query: its columns as null, over the likeliest table."""
     table = _likeliest(query, rows)
     lines = [f"-- {line}" for line in _SAYS[query].splitlines()]
     lines[-1] += f" Key: {_KEYS[query]}."
     lines += [
         "--",
-        "-- Put in place of each null what says it, in these books. What is required must be said;",
-        "-- what the books lack stays null, and is never 0. No other columns. Multiply money with",
-        "-- exact_product(a, b), divide it with exact_quotient(a, b). Then name the columns you",
-        "-- use, so that books without them are told from these, in a line without the sign #:",
+        "-- Replace each null with an expression over the columns of this database. A required",
+        "-- column must not be null. A value that the database lacks stays null, and is never 0.",
+        "-- Add no other columns. Multiply money with exact_product(a, b), divide it with",
+        "-- exact_quotient(a, b). Then name the columns that you use in a line like the next one,",
+        "-- without the sign #: it tells this database from others.",
         "-- # requires: table(column, column)",
     ]
     if query != "trades":
-        lines.append("-- This query may be left out: then remove the file.")
-    lines += ["--", "-- The books hold:"]
+        lines.append("-- This query is optional: remove the file if you do not need it.")
+    lines += ["--", "-- The tables of the database:"]
     for name, columns in schema.items():
-        told = ", ".join(f"{column} {kind}" for column, kind in columns)
-        said = f"bot.{_written(name)}, {rows.get(name, 0):,} rows: {told}"
+        typed = ", ".join(f"{column} {kind}" for column, kind in columns)
+        detail = f"bot.{_written(name)}, {rows.get(name, 0):,} rows: {typed}"
         lines += textwrap.wrap(
-            said,
+            detail,
             _WIDTH,
             initial_indent="--   ",
             subsequent_indent="--     ",
@@ -145,7 +144,7 @@ def _select(query: str) -> Sequence[str]:
 
 
 def _likeliest(query: str, rows: dict[str, int]) -> str:
-    """Return the table that is called like it; else the one with the most rows."""
+    """Return the table with a likely name for a query, or else the one with the most rows."""
     for word in _WORDS[query]:
         if named := [name for name in rows if word in name.lower()]:
             return named[0]
@@ -153,5 +152,5 @@ def _likeliest(query: str, rows: dict[str, int]) -> str:
 
 
 def _written(name: str) -> str:
-    """Return a table's name as SQL takes it, quoted only where it must be."""
+    """Return a table's name for SQL, quoted only if necessary."""
     return name if name.isascii() and name.isidentifier() else quoted(name)

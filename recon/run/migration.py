@@ -1,4 +1,4 @@
-"""Bring a state folder of version 1 to version 2, once, before anything else opens it."""
+"""Migrate a state folder of version 1 to version 2, before anything else opens it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SET_ASIDE = "set-aside/version-1"
 
 
 def migrate(state: Path) -> None:
-    """Bring a state folder to version 2 where it is of version 1.
+    """Migrate a state folder of version 1 to version 2; leave any other as it is.
 
-    Killed at any step, the next call goes on from there. Raises LockedError where a run of version
-    1 is under way, and StateError.
+    If a call is killed, the next one continues. Raises LockedError during a run of version 1, and
+    StateError.
     """
     old = state / version_1.FILE
     if not old.exists():
@@ -34,7 +34,9 @@ def migrate(state: Path) -> None:
             _migrate_control(old, state / CONTROL)
         aside = state / SET_ASIDE
         aside.mkdir(parents=True, exist_ok=True)
-        for path in sorted(state.glob(f"{version_1.FILE}*"), reverse=True):  # the file itself last
+        for path in sorted(
+            state.glob(f"{version_1.FILE}*"), reverse=True
+        ):  # the database file last
             path.replace(aside / path.name)
         sync_folder(aside)
         sync_folder(state)

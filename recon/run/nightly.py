@@ -1,7 +1,7 @@
-"""The nightly run, top to bottom: open, fetch, land, model, judge, publish, page.
+"""The run of one session: open, fetch, land, model, judge, publish, page.
 
-`run_night` reads like its description. Everything it needs is passed in: the configuration, the
-clock, how patient to be, and what to tell of its progress.
+`run_night` does one session in these steps. Its configuration, clock, patience and progress display
+are passed in.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ from recon.warehouse.database import Warehouse
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """What one run is asked for. `as_of` None is the last session that has ended.
+    """The request of one run. `as_of` None is the last session that has ended.
 
-    `asked_for` is a bot whose trades are looked at though it may be right.
+    `asked_for` is a bot whose causes are computed even if it agrees.
     """
 
     config: Config
@@ -81,7 +81,7 @@ class Night:
 
 
 def run_night(night: Night) -> dict[str, Any]:
-    """Do one night and return its document. Raises ConfigError, UsageError, LockedError."""
+    """Run one session and return its document. Raises ConfigError, UsageError, LockedError."""
     config, note, stage = night.config, night.progress.note, night.stages
     channels = recipients(config.paging)
     plan = make_plan(
@@ -97,19 +97,19 @@ def run_night(night: Night) -> dict[str, Any]:
         with ExitStack() as until_committed:
             with stage("open"):
                 warehouse, lost = until_committed.enter_context(open_verified(state, ledger))
-            _say_lost(night, ledger, lost)
+            _report_loss(night, ledger, lost)
             with stage("fetch"):
                 hauls = _fetch(night, plan, ledger, warehouse)
                 beats = last_beats(config, night.now)
-            note("landing the evidence, building the numbers")
+            note("landing the evidence, computing the numbers")
             work = Work(night, run, started, beats, ledger, warehouse)
             with stage("commit"):
-                told, document, found = commit(work, plan, hauls)
+                judged, document, found = commit(work, plan, hauls)
                 warehouse.checkpoint()
         with stage("publish"):
             tables = verify(state, ledger)
             with ledger.step():
-                paged = _note(night, told, ledger, document, found)
+                paged = _record(night, judged, ledger, document, found)
             asked = {one.account.id for one in plan.accounts}
             is_whole = night.is_fetching and asked.issuperset(active_accounts(config, plan.as_of))
             if is_whole and ledger.is_latest(plan.as_of):
@@ -126,13 +126,13 @@ def run_night(night: Night) -> dict[str, Any]:
 
 
 Source = tuple[str, str]
-"""A source: its venue and its account, or `books` and its bot."""
+"""A source: its venue and its account, or `bot_database` and its bot."""
 LEFT_OUT = "left out of a trial"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a night's one transaction is done with, beside the plan and what was fetched."""
+    """The state of a run that its transaction needs, beside the plan and the fetched evidence."""
 
     night: Night
     run: str
@@ -145,26 +145,26 @@ class Work:
 def commit(
     work: Work, plan: Plan, hauls: Sequence[FetchResult]
 ) -> tuple[Plan, dict[str, Any], list[Break]]:
-    """Commit the night; return the plan of the accounts judged, the document and its breaks.
+    """Commit the run; return the plan of the judged accounts, the document and its breaks.
 
-    Where that fails, the sources are found that make it fail, and the night is done without them:
-    they are failed. Raises the error where it has no such source.
+    If that fails, the sources at fault are found, and the run is done without them: they count as
+    failed. Raises the error if no source is at fault.
     """
     try:
-        return plan, *_kept(work, plan, hauls)
+        return plan, *_committed(work, plan, hauls)
     except Exception as error:
         if not is_of_one_source(error):
             raise
         failure = error
-    heed()  # a statement that a signal ended is nobody's fault
-    work.night.progress.note("it failed: looking for the source at fault")
+    heed()  # a statement that a signal has ended is no source's fault
+    work.night.progress.note("the run failed: looking for the source at fault")
     left_out, unjudged = _at_fault(work, plan, hauls, failure)
     if not left_out and not unjudged:
         raise failure
     reasons = {source: reason(error, " ".join(source)) for source, error in left_out.items()}
     lost = {name: reason(error, f"account {name}") for name, error in unjudged.items()}
     rest = plan.only(one.account.id for one in plan.accounts if one.account.id not in lost)
-    document, found = _kept(work, rest, _without(hauls, reasons))
+    document, found = _committed(work, rest, _without(hauls, reasons))
     add_unjudged(
         document,
         [(one.account, one.window, lost[one.account.id]) for one in plan.only(lost).accounts],
@@ -173,20 +173,20 @@ def commit(
     return rest, document, found
 
 
-def _kept(
+def _committed(
     work: Work, plan: Plan, hauls: Sequence[FetchResult]
 ) -> tuple[dict[str, Any], list[Break]]:
     with commit_with_manifest(work.warehouse, work.ledger, work.run, work.started):
-        return _tell(work, plan, hauls)
+        return _compute(work, plan, hauls)
 
 
 def _at_fault(
     work: Work, plan: Plan, hauls: Sequence[FetchResult], failure: Exception
 ) -> tuple[dict[Source, Exception], dict[str, Exception]]:
-    """Return the sources whose hauls make a night fail, and the accounts that fail without any.
+    """Return the sources whose hauls make a run fail, and the accounts that fail without any haul.
 
-    Each trial is a night of some accounts, of which nothing stays. Where every account fails
-    without what was fetched tonight, the fault is the night's own, and nothing is returned.
+    Each trial is a run of some accounts that is rolled back. If every account fails without the
+    hauls, the fault is in no source, and both results are empty.
     """
     left_out: dict[Source, Exception] = {}
     unjudged: dict[str, Exception] = {}
@@ -215,14 +215,14 @@ def _sources(plan: Plan) -> list[Source]:
 
 
 def _error(work: Work, plan: Plan, hauls: Sequence[FetchResult]) -> Exception | None:
-    """Return the error with which a night of a plan's sources fails. Nothing of it stays.
+    """Return the error of a trial run of a plan's sources, or None; the trial is rolled back.
 
-    Raises an error that is not of one source.
+    Raises an error that no single source can cause.
     """
     names = _sources(plan)
     try:
         with work.warehouse.transaction():
-            _tell(work, plan, [haul for haul in hauls if (haul.venue, haul.account) in names])
+            _compute(work, plan, [haul for haul in hauls if (haul.venue, haul.account) in names])
             raise _UndoneError
     except _UndoneError:
         return None
@@ -233,27 +233,27 @@ def _error(work: Work, plan: Plan, hauls: Sequence[FetchResult]) -> Exception | 
 
 
 def _without(hauls: Sequence[FetchResult], left_out: Mapping[Source, str]) -> list[FetchResult]:
-    """Return the hauls, with an empty one that says why in the place of each that is left out."""
+    """Return the hauls, with an empty one and its reason in place of each left-out source."""
     rest = [haul for haul in hauls if (haul.venue, haul.account) not in left_out]
     return rest + [FetchResult(*source, error=why) for source, why in left_out.items()]
 
 
-def _tell(
+def _compute(
     work: Work, plan: Plan, hauls: Sequence[FetchResult]
 ) -> tuple[dict[str, Any], list[Break]]:
-    """Land what was fetched, build every number, judge; return the document and its breaks."""
+    """Land the hauls, compute every number, judge; return the document and its breaks."""
     night, warehouse = work.night, work.warehouse
     with night.stages("land"):
         stood = [
             warehouse.land(work.run, haul.venue, haul.account, haul.items, work.started)
             for haul in hauls
         ]
-    books = {
+    databases = {
         haul.account: landed(haul.items, before)
         for haul, before in zip(hauls, stood, strict=True)
         if haul.venue == "bot_database"
     }
-    unreadable = _model(work, plan, hauls, books)
+    unreadable = _model(work, plan, hauls, databases)
     with night.stages("judge"):
         document, found = _judge(work, plan, hauls, unreadable)
         record_reported(
@@ -263,11 +263,11 @@ def _tell(
     return document, found
 
 
-def _note(
+def _record(
     night: Night, plan: Plan, ledger: Ledger, document: dict[str, Any], found: Sequence[Break]
 ) -> list[dict[str, Any]]:
-    """Note tonight's breaks, and what there is to page of them; return the incidents paged."""
-    document["breaks"] = _note_breaks(night, plan, ledger, document, found)
+    """Record this run's breaks and commit their pages; return the paged incidents."""
+    document["breaks"] = _record_breaks(night, plan, ledger, document, found)
     document["journal"] = ledger.journal_end()._asdict()
     if not night.is_paging:
         return []
@@ -278,35 +278,33 @@ def _note(
     return decide(ledger, document, found, str(night.config.path), night.now(), watched)
 
 
-def _say_lost(night: Night, ledger: Ledger, lost: str) -> None:
-    """Tell of a warehouse that has lost something; the night is done all the same."""
+def _report_loss(night: Night, ledger: Ledger, lost: str) -> None:
+    """Print and page that the warehouse has lost a commit; the run continues."""
     if not lost:
         return
     night.progress.note(lost)
     if night.is_paging:
-        body = f"{lost}. What the venues still serve of it is fetched again; see the next reports."
-        page = Page(
-            "warehouse-lost", "recon: the warehouse had lost what was committed", body, "major"
-        )
+        body = f"{lost}. This run fetches again what the venues still serve: read the next reports."
+        page = Page("warehouse-lost", "recon: the warehouse has lost a commit", body, "major")
         ledger.enqueue(page, night.now())
 
 
 class _UndoneError(Exception):
-    """Ends a transaction of which nothing is to stay."""
+    """Rolls back a transaction on purpose."""
 
 
 @contextmanager
 def dry_run(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehouse]]:
-    """Judge a bot's account again, on a copy of what is stored; then nothing of it stays.
+    """Judge a bot's account again on a copy of the warehouse, which is then deleted.
 
-    Yields the document and the warehouse as that night would leave it. Raises UsageError for a bot
-    that is not configured, or before any run; LockedError where it cannot be copied for longer than
+    Yields the document, and the warehouse as that run would leave it. Raises UsageError for an
+    unknown bot, or before the first run; LockedError if the warehouse cannot be copied within
     `night.lock_patience_s`.
     """
     account = next((one.account for one in night.config.bots if one.id == bot), None)
     if account is None:
         names = ", ".join(one.id for one in night.config.bots) or "none"
-        raise UsageError(f"there is no bot {bot!r} in the configuration: {names}")
+        raise UsageError(f"there is no bot {bot!r} in the configuration: use one of {names}")
     plan = make_plan(
         night.config, as_of=night.as_of, accounts=[account], now=night.now, patience=night.patience
     )
@@ -336,9 +334,9 @@ def dry_run(night: Night, bot: str) -> Iterator[tuple[dict[str, Any], Warehouse]
 def read_back(
     config: Config, as_of: date | None, known_at: datetime, accounts: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what was told of a session until an instant, as it was told; nothing is worked out.
+    """Return the last document of a session that was reported by an instant, unchanged.
 
-    Raises UsageError where nothing was.
+    Raises UsageError if there is none.
     """
     path = config.state / CONTROL
     document = None
@@ -346,16 +344,17 @@ def read_back(
         with storing(config.state), Ledger(path) as ledger:
             document = ledger.told(as_of, known_at, accounts)
     if document is None:
-        of = "anything" if as_of is None else f"session {as_of}"
+        of = "a session" if as_of is None else f"session {as_of}"
         raise UsageError(
-            f"--known-at: no run that ended by {known_at:%Y-%m-%d %H:%M} UTC had told of {of}"
-            f"{' and ' + ', '.join(accounts) if accounts else ''}: name a later time"
+            f"--known-at: no run had reported {of}"
+            f"{' of ' + ', '.join(accounts) if accounts else ''} by {known_at:%Y-%m-%d %H:%M} UTC: "
+            "name a later time"
         )
     return document
 
 
 def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> list[FetchResult]:
-    """Fetch what is not known yet; of an account that was not proven, the whole window again."""
+    """Fetch new evidence, and the whole window of an account that was unproven."""
     if not night.is_fetching:
         return []
 
@@ -365,20 +364,20 @@ def _fetch(night: Night, plan: Plan, ledger: Ledger, warehouse: Warehouse) -> li
             is_unproven = ledger.was_unproven(one.account.id)
             return one.window if is_unproven else window_to_fetch(warehouse, one)
 
-    def books(one: BotPlan) -> DatabaseRequest:
+    def rows(one: BotPlan) -> DatabaseRequest:
         with storing(night.config.state):
             account = plan.of(one.bot.account)
             if not ledger.was_agreed(one.bot.id):
                 return DatabaseRequest(account.window)
             return rows_to_fetch(warehouse, account, one, night.now())
 
-    return asyncio.run(fetch_all(plan, wanted, books, night.progress))
+    return asyncio.run(fetch_all(plan, wanted, rows, night.progress))
 
 
 def _model(
-    work: Work, plan: Plan, hauls: Sequence[FetchResult], books: Mapping[str, Landed]
+    work: Work, plan: Plan, hauls: Sequence[FetchResult], databases: Mapping[str, Landed]
 ) -> dict[str, str]:
-    """Build every table from what has landed; return why which bots' books could not be read."""
+    """Build every table; return the reasons of the bot databases that cannot be read, by bot."""
     night, warehouse = work.night, work.warehouse
     bots = [one.bot for one in plan.bots]
     accounts = [(one.account, one.window, one.days) for one in plan.accounts]
@@ -388,7 +387,7 @@ def _model(
         haul.account: haul.error for haul in hauls if haul.venue == "bot_database" and haul.error
     }
     with night.stages("claims"):
-        unreadable = keep_claims(warehouse, plan, books, failed)
+        unreadable = keep_claims(warehouse, plan, databases, failed)
     methods = {one.account.id: one.account.lots for one in plan.accounts}
     build(warehouse, work.run, methods, night.stages)
     return unreadable
@@ -397,7 +396,7 @@ def _model(
 def _judge(
     work: Work, plan: Plan, hauls: Sequence[FetchResult], unreadable: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[Break]]:
-    """Return the document, without breaks, journal and pages yet, and the breaks found."""
+    """Return the document, still without breaks, journal and pages, and the breaks found."""
     errors = {
         haul.account: haul.error for haul in hauls if haul.venue != "bot_database" and haul.error
     }
@@ -423,7 +422,7 @@ def _judge(
 
 
 def _signed_off(config: Config, plan: Plan, ledger: Ledger) -> dict[str, SignedOff]:
-    """Return the sign-offs that hold as of tonight's sessions, by bot."""
+    """Return the sign-offs that hold as of this run's sessions, by bot."""
     found = {}
     for one in plan.bots:
         window = plan.of(one.bot.account).window
@@ -437,10 +436,10 @@ def _signed_off(config: Config, plan: Plan, ledger: Ledger) -> dict[str, SignedO
     return {bot: signed for bot, signed in found.items() if signed is not None}
 
 
-def _note_breaks(
+def _record_breaks(
     night: Night, plan: Plan, ledger: Ledger, document: Mapping[str, Any], found: Sequence[Break]
 ) -> list[dict[str, Any]]:
-    """Note tonight's breaks; return those that stand, as the document shows them."""
+    """Record this run's breaks; return those that stand, as the document shows them."""
 
     def age(account: str, first: date) -> int:
         return _sessions_between(plan.of(account).days, first, plan.as_of)
@@ -451,7 +450,7 @@ def _note_breaks(
         session=plan.as_of,
         accounts={one.account.id for one in plan.accounts},
         judged={
-            (bot["account"], bot["bot"]): _why_none(bot)
+            (bot["account"], bot["bot"]): _why_cleared(bot)
             for bot in document["bots"]
             if bot["status"] != "unproven"
         },
@@ -466,8 +465,8 @@ def _note_breaks(
     ]
 
 
-def _why_none(bot: Mapping[str, Any]) -> str:
-    """Return why a bot that was judged has no break where none was found."""
+def _why_cleared(bot: Mapping[str, Any]) -> str:
+    """Return the reason for which a break of a judged bot is cleared if it was not found."""
     signed = bot["signed_off"]
     if signed is None:
         return "the evidence agrees, within the tolerance"
@@ -484,7 +483,7 @@ def _sessions_between(days: Calendar, first: date, last: date) -> int:
 
 
 def report_path(night: Night, as_of: str) -> Path:
-    """Return the file of a session's report; that of a run of named accounts has their names."""
+    """Return the path of a session's report; it has the accounts' names if the run names them."""
     name = ".".join([as_of, *sorted(set(night.accounts))])
     return night.config.state / "reports" / f"{name}.json"
 

@@ -1,7 +1,7 @@
-"""The child process that sends one ping, or only connects: JSON in, exit status out, why in words.
+"""The child process that sends one ping, or only connects.
 
-Nothing it prints has the address in it. It ends itself at its deadline, also when nobody waits for
-it any more.
+It reads a JSON job on stdin, prints the reason of a failure, and exits 0 or 1. The address is in
+nothing that it prints. It ends itself at its deadline, even if its parent has gone.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from recon.errors import closing
 from recon.system.child_http import FAILURES, in_words, opener
 
 ATTEMPT_S = 2.5
-"""For one attempt, so that three of them and their pauses fit into ten seconds."""
+"""The time for one attempt: three attempts and their pauses fit into ten seconds."""
 
 PAUSES_S = (0.0, 0.3, 1.0)
-"""Before each attempt: the first, and two more."""
+"""The pause before each of the three attempts."""
 
 UNKNOWN_CHECK = b"(not found)"
-"""Healthchecks may answer 200 where it knows no such check, and say so in the answer alone."""
+"""Healthchecks may answer 200 with this text for an unknown check."""
 
 
 def main() -> int:
-    """Send the ping that standard input describes. Return 0 where it was taken, or say why not."""
+    """Send the ping that stdin describes. Return 0 if it was accepted, else print why not."""
     job = json.load(sys.stdin)
     signal.setitimer(signal.ITIMER_REAL, job["deadline_s"])  # unhandled: the process ends
     opens = opener()
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 def _attempt(opens: OpenerDirector, url: str, body: bytes) -> tuple[str, bool]:
-    """Return why a ping was not taken (nothing: it was), and whether to leave it at that."""
+    """Return why a ping was not accepted (empty if it was), and whether that is final."""
     asked = Request(url, body, {"Content-Type": "text/plain; charset=utf-8", "User-Agent": "recon"})
     try:
         with opens.open(asked, timeout=ATTEMPT_S) as answer:
@@ -63,7 +63,7 @@ def _attempt(opens: OpenerDirector, url: str, body: bytes) -> tuple[str, bool]:
 
 
 def _connect(url: str) -> tuple[str, bool]:
-    """Return why the address's host takes no connection, and whether to leave it at that."""
+    """Return why the host takes no connection (empty if it does), and whether that is final."""
     parts = urlsplit(url)
     kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
     with closing(kind(parts.hostname or "", parts.port, timeout=ATTEMPT_S)) as connection:

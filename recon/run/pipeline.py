@@ -1,6 +1,6 @@
 """From evidence to numbers: staging, lots, PnL, proofs and breaks, in the order of `sql/`.
 
-Everything here can be rebuilt from the audit log and the configuration alone.
+Every table here can be rebuilt from the audit log and the configuration alone.
 """
 
 from __future__ import annotations
@@ -27,29 +27,32 @@ from recon.warehouse.lot_state import run_lots
 
 TIME = pa.timestamp("us")
 LOT_KINDS = ("funding", "interest", "dividend", "tax", "fee", "penalty")
-"""Movements of cash that are PnL of a position or of the account."""
+"""Ledger entries that are PnL of a position or of the account."""
 BROKER_METHODS: Mapping[str, Method] = {"ibkr-flex": "fifo"}
-"""Venues that state what each fill realised, and the lot method by which they reckon it."""
+"""Venues that state the realised PnL of each fill, and the lot method that they use."""
 QUERIES = {"okx": "okx_", "ibkr-flex": "flex_", "ibkr-tws": "tws_"}
-"""What the queries of a venue's own begin with; those of any other venue, with `OTHERS`."""
+"""The SQL prefix of each venue's queries; every other venue has `OTHERS`."""
 OTHERS = "ccxt_"
 RELATED = {"ibkr-flex": timedelta(days=40), "ibkr-tws": timedelta(days=8)}
-"""Venues whose rows are read in the light of their neighbours, and how far back those may lie: a
-cancel and its trade, a confirmation and the statement that restates it, an execution and what
-corrects it (TWS can be set to tell of a week)."""
+"""Venues whose rows refer to earlier rows, and how far back these may be: a cancel and its trade, a
+confirmation and the statement that restates it, an execution and its correction (TWS can be set to
+serve a week)."""
 EVERYTHING = datetime.min.replace(tzinfo=UTC)
-TOLD = pa.schema(
-    [
-        ("account", pa.string()),
-        ("scope", pa.string()),
-        ("bot", pa.string()),
-        ("session_date", pa.date32()),
-        ("net", pa.decimal128(38, 18)),
-        ("open_costs", pa.decimal128(38, 18)),
-    ]
-)
-TOLD_THROUGH = pa.schema([("account", pa.string()), ("through", pa.date32())])
-TOLD_SINCE = pa.schema([("account", pa.string()), ("since", pa.date32())])
+REPORTS = {
+    "by_session": pa.schema(
+        [
+            ("account", pa.string()),
+            ("scope", pa.string()),
+            ("bot", pa.string()),
+            ("session_date", pa.date32()),
+            ("net", pa.decimal128(38, 18)),
+            ("open_costs", pa.decimal128(38, 18)),
+        ]
+    ),
+    "through": pa.schema([("account", pa.string()), ("through", pa.date32())]),
+    "since": pa.schema([("account", pa.string()), ("since", pa.date32())]),
+}
+"""The tables of the figures that runs have reported: schema `reports`."""
 DERIVED = (
     "staging",
     "changed",
@@ -74,11 +77,11 @@ def configure(
     assignments: Iterable[Assignment] = (),
     shared: Sequence[SharedDatabase] = (),
 ) -> None:
-    """Write what the queries need to know of the configuration: schema `config`.
+    """Write the configuration that the queries read: schema `config`.
 
-    `asked_for` is the bot whose causes are looked for even where it is right. `assignments` are
-    those that hold, one an order or a fill. `shared` are all bots whose database another bot
-    names, those of other accounts among them.
+    `asked_for` is a bot whose causes are computed even if it agrees. `assignments` are those that
+    hold, one for each order or fill. `shared` are all bots whose database another bot names, also
+    in other accounts.
     """
     warehouse.store("config", "accounts", _accounts(accounts))
     warehouse.store("config", "sessions", _sessions(accounts, now))
@@ -127,7 +130,7 @@ def configure_bots(
     bots: Sequence[Bot],
     asked_for: str | None = None,
 ) -> None:
-    """Write the bots, what they own, and which types of instruments their accounts may hold."""
+    """Write the bots, their instruments, and the instrument types of their accounts."""
     warehouse.store(
         "config",
         "instrument_types",
@@ -162,9 +165,9 @@ def configure_bots(
 def build(
     warehouse: Warehouse, run: str, methods: Mapping[str, Method], stage: Timer | None = None
 ) -> None:
-    """Bring every table after raw up to what `run` has landed.
+    """Bring every table after raw up to date with the evidence that `run` has landed.
 
-    What nothing has changed of is left alone. Raises IdentityError where an audit finds a row.
+    Unchanged parts stay as they are. Raises IdentityError if an audit finds a row.
     """
     stage = stage or Stages()
     rules, empty = _rules(warehouse), _without(warehouse)
@@ -175,8 +178,7 @@ def build(
         warehouse.build("evidence")
     with stage("lots"):
         run_lots(warehouse, methods)
-    told = (("by_session", TOLD), ("through", TOLD_THROUGH), ("since", TOLD_SINCE))
-    for name, columns in told:
+    for name, columns in REPORTS.items():
         warehouse.keep("reports", name, columns)
     for folder in ("pnl", "claimed", "restated", "proofs", "breaks"):
         with stage(folder):
@@ -189,7 +191,7 @@ def build(
 
 
 def record_reported(warehouse: Warehouse, accounts: Collection[str]) -> None:
-    """Keep the figures that this run reports of these accounts, to find later restatements."""
+    """Store the figures that this run reports for these accounts, to find later restatements."""
     warehouse.store(
         "reports", "this_run", _table(("account",), [(account,) for account in accounts])
     )
@@ -197,14 +199,14 @@ def record_reported(warehouse: Warehouse, accounts: Collection[str]) -> None:
 
 
 def _without(warehouse: Warehouse) -> list[str]:
-    """Return what the queries of venues begin with that no account is of."""
+    """Return the SQL prefixes of venues that no configured account uses."""
     rows = warehouse.rows("select distinct venue from config.accounts")
     here = {QUERIES.get(row["venue"], OTHERS) for row in rows}
     return [prefix for prefix in (*QUERIES.values(), OTHERS) if prefix not in here]
 
 
 def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -> None:
-    """Stage what came tonight, and what has to be staged again."""
+    """Stage this run's records, and those that have to be staged again."""
     if warehouse.rows("select fingerprint from raw.build_fingerprints where account = ''") != [
         {"fingerprint": rules}
     ]:
@@ -236,7 +238,7 @@ def _stage(warehouse: Warehouse, run: str, rules: str, empty: Collection[str]) -
 
 
 def _rules(warehouse: Warehouse) -> str:
-    """Return what tells this release's way to the numbers from another's."""
+    """Return a fingerprint of version, SQL and macros. A change triggers a rebuild."""
     folders = ("raw", *DERIVED, "kernel", "audits")
     texts = [text for folder in folders for _, text in warehouse.queries(folder)]
     macros = (sql_root() / "macros.sql").read_text(encoding="utf-8")
@@ -244,7 +246,7 @@ def _rules(warehouse: Warehouse) -> str:
 
 
 def _from_the_beginning(warehouse: Warehouse) -> list[Again]:
-    """Return the accounts that are made again as a whole, and forget what was made of them."""
+    """Return the accounts that are rebuilt as a whole, and delete their derived rows."""
     if not warehouse.has("evidence", "instruments"):
         rows = warehouse.rows("select venue, account from config.accounts")
     else:
@@ -262,15 +264,15 @@ def _from_the_beginning(warehouse: Warehouse) -> list[Again]:
 
 
 def _forget(warehouse: Warehouse, whole: Collection[Again]) -> None:
-    """Delete what earlier nights made of accounts that are made again from the beginning."""
+    """Delete the derived rows of accounts that are rebuilt from the beginning."""
     for one in whole:
         warehouse.forget(one.account, DERIVED)
 
 
 def _neighbours(warehouse: Warehouse, run: str, whole: Collection[str]) -> list[Again]:
-    """Return from when on the accounts are staged again whose rows explain each other.
+    """Return, by account, the time from which rows that explain each other are staged again.
 
-    A statement explains the confirmations of its days: those that still stand as fills.
+    A statement explains the confirmations of its sessions that still stand as fills.
     """
     confirmed = """
         union all
@@ -306,9 +308,10 @@ def _neighbours(warehouse: Warehouse, run: str, whole: Collection[str]) -> list[
 
 
 def _unread(warehouse: Warehouse) -> list[Again]:
-    """Return the records that no night could read, or value, yet: each tries again.
+    """Return the records that no run could read or value so far, to try them again.
 
-    IBKR's rows are valued together, or not at all; OKX's by what may come later, as a candle does.
+    IBKR's rows are valued together or not at all. OKX's may be valued by evidence that comes later,
+    such as a candle.
     """
     if not warehouse.has("evidence", "quarantine"):
         return []
@@ -327,9 +330,9 @@ def _unread(warehouse: Warehouse) -> list[Again]:
 
 
 def _orphans(warehouse: Warehouse, run: str, again: Collection[Again]) -> list[Again]:
-    """Return the accounts of which a corrected trade may lie further back than was staged.
+    """Return the accounts in which a corrected trade may be earlier than the staged rows.
 
-    A cancel has come, or something is staged of a trade that was corrected and lies outside.
+    That is so if this run has a cancel, or if a staged row belongs to an earlier corrected trade.
     """
     cut = """
         union
@@ -376,12 +379,14 @@ def _fingerprints(warehouse: Warehouse) -> str:
 
 
 def _audit(warehouse: Warehouse, empty: Collection[str]) -> None:
-    """Run the checks of `sql/audits`, but of `empty` venues: each gives the rows that are wrong."""
+    """Run the queries of `sql/audits`, except those of `empty` venues. Each returns wrong rows."""
     for name, query in warehouse.queries("audits"):
         if name.startswith(tuple(empty)):
             continue
         if rows := warehouse.rows(query):
-            raise IdentityError(f"audit {name} found {len(rows)} wrong rows, the first: {rows[0]}")
+            raise IdentityError(
+                f"audit {name} found {len(rows)} wrong rows, the first: {rows[0]}: report this bug"
+            )
 
 
 def _accounts(accounts: Sequence[tuple[AccountSettings, Window, Calendar]]) -> pa.Table:
@@ -464,7 +469,7 @@ def _databases(shared: Sequence[SharedDatabase]) -> pa.Table:
 
 
 def _opening(accounts: Sequence[AccountSettings]) -> pa.Table:
-    """Return what each account held before its window, numbered as it was configured."""
+    """Return the configured opening lots of each account, numbered in their order."""
     return pa.Table.from_pylist(
         [
             {
@@ -494,7 +499,7 @@ def _opening(accounts: Sequence[AccountSettings]) -> pa.Table:
 def _sessions(
     accounts: Sequence[tuple[AccountSettings, Window, Calendar]], now: datetime
 ) -> pa.Table:
-    """Return every session of each account, from its window's first through the one of `now`."""
+    """Return each account's sessions from the first of its window through the one of `now`."""
     rows = []
     for account, window, calendar in accounts:
         session = window.first

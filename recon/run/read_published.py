@@ -1,8 +1,8 @@
-"""The warehouse for commands that only look: a run under way keeps none of them waiting.
+"""Open the warehouse for commands that only read, if possible without waiting for a run.
 
-While no run holds the state's lock, such a command holds it for as long as it reads or copies.
-While a run holds it, the command reads the last backup, if that holds the last commit. Else the
-command waits, and says for whom.
+If no run holds the state's lock, the command holds it while it reads or copies. If a run holds it,
+the command reads the last backup, provided that it has the last commit. Otherwise the command waits
+and names the process that it waits for.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from recon.warehouse.commit import BACKUPS, WAREHOUSE, known_ledger
 from recon.warehouse.database import Warehouse
 
 PATIENCE_S = 60.0
-"""How long a command that only looks waits for a run, unless it is told otherwise."""
+"""How long a command that only reads waits for a run by default."""
 
 
 @contextmanager
 def reading(
     state: Path, *, patience_s: float = PATIENCE_S, note: Note | None = None
 ) -> Iterator[tuple[Warehouse, Ledger]]:
-    """Open the warehouse to be read, and the ledger. Raises LockedError, StateError."""
+    """Open the warehouse for reading, and the control database. Raises LockedError, StateError."""
     with (
         storing(state),
         known_ledger(state) as ledger,
@@ -41,16 +41,16 @@ def reading(
 def copied(
     state: Path, ledger: Ledger, *, patience_s: float = PATIENCE_S, note: Note | None = None
 ) -> Iterator[Path]:
-    """Give a folder with a copy of the warehouse, which goes afterwards. Nothing stays locked.
+    """Yield a folder with a copy of the warehouse, deleted afterwards. Nothing stays locked.
 
-    Without a warehouse it is empty. Raises LockedError; OSError where there is no space for it.
+    Without a warehouse the folder is empty. Raises LockedError; OSError if the disk is full.
     """
     with ExitStack() as until_copied:
         source = until_copied.enter_context(_at_rest(state, ledger, patience_s, note))
         folder = TemporaryDirectory(prefix="explain-", dir=state / "scratch")
         with afterwards(folder.cleanup):
             copy = Path(folder.name)
-            for path in source.glob(f"{WAREHOUSE}*"):  # with the log that a killed run has left
+            for path in source.glob(f"{WAREHOUSE}*"):  # with the log of a killed run
                 if path.is_file():
                     copy_file(path, copy / path.name)
             until_copied.close()
@@ -59,7 +59,7 @@ def copied(
 
 @contextmanager
 def _at_rest(state: Path, ledger: Ledger, patience_s: float, note: Note | None) -> Iterator[Path]:
-    """Give a folder whose warehouse is what was committed last, and that nobody writes to now."""
+    """Yield a folder with the last committed warehouse, to which nothing writes meanwhile."""
     with ExitStack() as until_read:
         try:
             until_read.enter_context(locked_state(state))
@@ -72,7 +72,7 @@ def _at_rest(state: Path, ledger: Ledger, patience_s: float, note: Note | None) 
 
 
 def _last_commit(state: Path, ledger: Ledger) -> Path | None:
-    """Return the backup of what was committed last, where there is one."""
+    """Return the backup of the last commit, or None."""
     committed = (each.run for each in ledger.manifests() if each.is_committed)
     run = next(committed, None)
     found = (each["backup"] for each in backups(state) if each["run"] == run)

@@ -1,8 +1,8 @@
-"""When the night should run: once its evidence is there, and an hour before anything opens.
+"""Find the time of the nightly run: after its evidence is served, an hour before the next open.
 
-Pure: the clock is passed in. A night runs once a day at one time of day, in UTC: a local time is
-skipped, or comes twice, on the days on which the clocks change. So a time fits if it fits every
-open of the year ahead, in summer and in winter, around holidays and early closes.
+Pure: the clock is passed in. The run starts once a day at one UTC time. A local time would be
+skipped, or come twice, on the days on which the clocks change. So a time fits if it is in time for
+every open of the year ahead, in summer and in winter, around holidays and early closes.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from recon.core.calendars import NEW_YORK, Calendar, TradeDates, UtcDays, last_e
 from recon.core.records import Session
 
 LEAD = timedelta(minutes=60)
-"""Before an open by which a night has to be published."""
+"""How long before an open a session has to be published."""
 
 LONGEST_RUN = timedelta(hours=1)
-"""What a run may take: recon.service ends it then."""
+"""How long a run may take: recon.service ends it then."""
 
 AHEAD = timedelta(days=366)
 STEP = timedelta(minutes=15)
 FLEX_RENEWED = time(5)
-"""By when, in New York, IBKR has renewed its statements with the day before."""
+"""The time in New York by which IBKR's statements have the day before."""
 
 SETTLED = timedelta(minutes=15)
-"""After its end until a session's last records are served."""
+"""How long after a session's end its last records are served."""
 
 Openings = Mapping[str, Sequence["Opening"]]
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """One open of one account, and from when on `session`, the one before it, can be told (UTC)."""
+    """One open of one account, and when the evidence of the session before it is served (UTC)."""
 
     at: datetime
     ready_at: datetime
@@ -42,7 +42,7 @@ class Opening:
 
     @property
     def needed_by(self) -> datetime:
-        """When something has to be published."""
+        """When the session has to be published."""
         return self.at - LEAD
 
     @property
@@ -51,9 +51,10 @@ class Opening:
         return self.ready_at <= self.needed_by
 
     def run(self, daily: time) -> datetime:
-        """Return the run that is for this open, of those at `daily` UTC.
+        """Return the start of the daily run that serves this open, with a run at `daily` UTC.
 
-        The last one in time; where there is none that has the evidence, the first one that has.
+        It is the last run in time. If that one precedes the evidence, it is the first run after the
+        evidence.
         """
         start = datetime.combine(self.needed_by.date(), daily, UTC)
         if start > self.needed_by:
@@ -63,13 +64,13 @@ class Opening:
         return start
 
     def is_late(self, daily: time) -> bool:
-        """Return whether its run begins after it is needed."""
+        """Return whether the run starts after the session is needed."""
         return self.run(daily) > self.needed_by
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A time of day at which a night runs (UTC), and the opens ahead of each account."""
+    """The time of day (UTC) of the nightly run, and the opens ahead of each account."""
 
     daily: time
     now: datetime
@@ -77,7 +78,7 @@ class Schedule:
 
     @property
     def next_run(self) -> datetime:
-        """When it runs next."""
+        """The start of the next run."""
         today = datetime.combine(self.now.date(), self.daily, UTC)
         return today if today > self.now else today + timedelta(days=1)
 
@@ -87,24 +88,24 @@ class Schedule:
         return f"*-*-* {self.daily:%H:%M}:00 UTC"
 
     def crontab(self, command: str) -> tuple[str, str]:
-        """Return the crontab's zone and its line for a command, of which cron takes no bare %."""
+        """Return the crontab's zone and its line for a command. Cron needs each % escaped."""
         escaped = command.replace("%", "\\%")
         return "CRON_TZ=UTC", f"{self.daily.minute} {self.daily.hour} * * * {escaped}"
 
     def warnings(self) -> list[str]:
-        """Say for which accounts it runs too late, how often, and what would be better."""
+        """Return a warning for each account with opens for which the run is too late."""
         return [
-            f"{account}: runs too late for {len(late)} of its {len(openings)} opens ahead; the "
-            f"first is {late[0].at:%Y-%m-%d %H:%M} UTC, and the run {_from(late[0], self.daily)}"
+            f"{account}: the run is too late for {len(late)} of {len(openings)} opens ahead; the "
+            f"first is {late[0].at:%Y-%m-%d %H:%M} UTC: {_reason(late[0], self.daily)}"
             for account, openings in self.openings.items()
             if (late := [each for each in openings if each.is_late(self.daily)])
         ]
 
 
 def schedule(config: Config, now: datetime, daily: time | None = None) -> Schedule:
-    """Return when the night of a configuration should run: at `daily` UTC, else at what fits best.
+    """Return the schedule of a configuration: at `daily` UTC, or at the time that fits best.
 
-    Raises ConfigError for a calendar that is not known.
+    Raises ConfigError for an unknown calendar.
     """
     openings = {
         account.id: openings_of(account, config, now, now + AHEAD) for account in config.accounts
@@ -126,10 +127,10 @@ def openings_of(account: Account, config: Config, start: datetime, end: datetime
 
 
 def best_time(openings: Sequence[Opening]) -> time:
-    """Return the time of day that leaves a run its hour before the most opens.
+    """Return the time of day at which a run is in time for the most opens.
 
-    Of those that do, the latest whole hour: evidence is corrected late. Where an open cannot be
-    kept at all, the time that is late by the least.
+    Of several it is the latest whole hour, since evidence is corrected late. If no time is in time
+    for an open, it is the time that is late by the least.
     """
 
     def merit(daily: time) -> tuple[int, timedelta, bool, time]:
@@ -147,16 +148,16 @@ def _opening(account: Account, days: Calendar, at: datetime) -> Opening:
 
 
 def _ready(account: Account, session: Session) -> datetime:
-    """Return from when on a session of an account can be told."""
+    """Return when the evidence of an account's session is served."""
     if account.venue == "ibkr-flex":
         day = session.date + timedelta(days=1)
         return to_utc(datetime.combine(day, FLEX_RENEWED), NEW_YORK)
     return session.end + SETTLED
 
 
-def _from(opening: Opening, daily: time) -> str:
-    """Say when a run is that is late, and why."""
-    said = f"for it is at {opening.run(daily):%Y-%m-%d %H:%M} UTC"
+def _reason(opening: Opening, daily: time) -> str:
+    """Return when a late run starts, and why it is late."""
+    start = f"its run starts {opening.run(daily):%Y-%m-%d %H:%M} UTC"
     if not opening.can_be_kept:
-        return f"{said}: its evidence is there at {opening.ready_at:%H:%M} UTC, and not before"
-    return f"{said}: it has to be by {opening.needed_by:%H:%M} UTC"
+        return f"{start}, as its evidence is served only at {opening.ready_at:%H:%M} UTC"
+    return f"{start}, and the session is needed by {opening.needed_by:%H:%M} UTC"

@@ -1,7 +1,7 @@
-"""What cron calls: every session that is due, each once, a backup, and a page where it fails.
+"""The nightly run that cron starts: reconcile every due session, then make a backup.
 
-A session that was missed is caught up before the last one is told, the earliest first. What ends
-without having told anything is paged: a run that fails is silent otherwise.
+Missed sessions are reconciled before the last one, the earliest first. A run that fails without
+publishing anything is paged, since it would be silent otherwise.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from recon.warehouse.commit import known_ledger
 
 NIGHT_LOCK = "night.lock"
 PATIENCE_S = 60.0
-"""How long the night waits for whoever looks at the state: `recon explain` takes seconds."""
-NO_BACKUP = "the night was published, and there is NO BACKUP of it"
+"""How long the nightly run waits for a command that reads the state, such as `recon explain`."""
+NO_BACKUP = "the run was published, and it has NO BACKUP"
 
 
 class Done(NamedTuple):
-    """What a night came to: a document for each session, the last one's report, what is undone."""
+    """The result of a run: a document for each session, the last report, a remaining problem."""
 
     documents: list[dict[str, Any]]
     report: Path
@@ -40,16 +40,16 @@ class Done(NamedTuple):
 
 
 def one_session(night: Night) -> Done:
-    """Do the one session that a night is asked for."""
+    """Reconcile the one session that was asked for."""
     document = run_night(night)
     return Done([document], report_path(night, document["as_of"]))
 
 
 def nightly(night: Night) -> Done:
-    """Do every session that is due, as the only night, and back up what came of it.
+    """Reconcile every due session, as the only nightly run, and make a backup.
 
-    Between two sessions others may look at the state: that they end is waited for, as long as
-    `night.lock_patience_s` says. Raises AnotherNight where there is one already.
+    Between two sessions other commands may read the state. The run waits for them to end, for at
+    most `night.lock_patience_s`. Raises AnotherNight if another nightly run is in progress.
     """
     with ExitStack() as alone:
         try:
@@ -60,10 +60,10 @@ def nightly(night: Night) -> Done:
 
 
 def _sessions(night: Night) -> Done:
-    """Do every session that is due; then back up.
+    """Reconcile every due session, then make a backup.
 
-    A session that fails does not keep the later ones from being told; then the first failure is
-    raised at the end, and that session stays due. A backup that fails is paged, and `Done.problem`.
+    If a session fails, the later ones are reconciled all the same. The first failure is raised at
+    the end, and that session stays due. A failed backup is paged and returned as `Done.problem`.
     """
     documents: list[dict[str, Any]] = []
     failures: list[Exception] = []
@@ -76,7 +76,7 @@ def _sessions(night: Night) -> Done:
             documents.append(run_night(_of(night, session)))
         except (ConfigError, LockedError, StateError):
             raise
-        except Exception as error:  # noqa: BLE001 - it is raised once the later sessions are told
+        except Exception as error:  # noqa: BLE001 - raised after the later sessions
             heed()
             failures.append(error)
             is_first = str(error) == str(failures[0])  # its error is printed as the command ends
@@ -88,7 +88,7 @@ def _sessions(night: Night) -> Done:
 
 
 def _backed_up(night: Night, document: Mapping[str, Any]) -> str:
-    """Back up what was told last; page where that fails, and return why."""
+    """Make a backup; if that fails, page and return the reason."""
     try:
         back_up(night.config.state, document, night.now, patience_s=night.lock_patience_s)
     except (StateError, LockedError) as error:
@@ -99,16 +99,16 @@ def _backed_up(night: Night, document: Mapping[str, Any]) -> str:
 
 
 def _of(night: Night, session: date) -> Night:
-    """Return the night of one session: of a past one, with the accounts that there were by then."""
+    """Return the run of one session, with the accounts that were active in it."""
     there = active_accounts(night.config, session)
     is_all = len(there) == len(night.config.accounts)
     return replace(night, as_of=session, accounts=() if is_all else tuple(there))
 
 
 def due(config: Config, now: Clock, *, patience_s: float = 0.0) -> list[date]:
-    """Return the sessions that were expected and never published, and the last one that has ended.
+    """Return the expected sessions that were never published, and the last one that has ended.
 
-    The earliest first. From now on they are expected.
+    The earliest comes first. All of them are expected from now on.
     """
     for account in config.accounts:
         assert_since(account, config.path, now)

@@ -1,6 +1,7 @@
-"""Fills that nobody owns, and what persons have said of them: `recon unowned`, `recon assign`.
+"""Unowned fills, and their assignments by persons: `recon unowned`, `recon assign`.
 
-What the last run has left in the warehouse, beside what the journal says since. No venue is asked.
+The fills are those that the last run has stored, the assignments those in the journal. No venue is
+asked.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from recon.warehouse.database import Warehouse
 
 
 class Said(NamedTuple):
-    """What a person says of orders: whose they are (`bot` None: no bot's), who, when and why."""
+    """A person's statement about orders: their bot (None: no bot), who says so, when and why."""
 
     bot: str | None
     who: str
@@ -42,11 +43,11 @@ def unowned_fills(
     patience_s: float = PATIENCE_S,
     note: Note | None = None,
 ) -> list[dict[str, Any]]:
-    """Return the fills that no bot owns, the oldest first, each with what was said of it.
+    """Return the fills that no bot owns, the oldest first, each with its assignments.
 
-    With `is_all` those as well that were assigned to a bot. Raises UsageError before any run;
-    LockedError where a run goes on for longer than `patience_s`, and no backup holds the last
-    commit. `note` hears for whom it waits.
+    With `is_all` the result includes fills that were assigned to a bot. Raises UsageError before
+    the first run; LockedError if a run holds the state for longer than `patience_s` and no backup
+    has the last commit. `note` gets the name of the process that the call waits for.
     """
     with _stored(config, patience_s, note) as (warehouse, ledger):
         history = ledger.assignments()
@@ -67,10 +68,10 @@ def assign_orders(
     patience_s: float = PATIENCE_S,
     note: Note | None = None,
 ) -> list[dict[str, Any]]:
-    """Note whose orders are; `names` are ids of orders, or of fills without one.
+    """Assign orders to a bot or to nobody; return their fills.
 
-    Return the fills that this concerns. Raises UsageError for an id that no fill has, or that fills
-    of several accounts have where no `account` is given; for a bot that there is not, or of another
+    `names` are ids of orders, or of fills without an order. Raises UsageError for an unknown id,
+    for an id in several accounts if no `account` is given, and for an unknown bot or one of another
     account; LockedError as `unowned_fills`.
     """
     with _stored(config, patience_s, note) as (warehouse, ledger):
@@ -94,13 +95,13 @@ def _stored(
     with reading(folder, patience_s=patience_s, note=note) as (warehouse, ledger):
         if not warehouse.has("pnl", "unowned"):
             raise UsageError(
-                f"{folder} was last written by an earlier release: run  recon run  first"
+                f"the warehouse in {folder} is of an earlier release: run  recon run  first"
             )
         yield warehouse, ledger
 
 
 def _filled(warehouse: Warehouse, config: Config, name: str, account: str | None) -> Filled:
-    """Return the order, or the fill without an order, that is called so."""
+    """Return the order, or the fill without an order, with this id."""
     rows = warehouse.rows(
         """
         select distinct account, order_id is not null as is_order from evidence.fills
@@ -114,11 +115,13 @@ def _filled(warehouse: Warehouse, config: Config, name: str, account: str | None
     if not found:
         where = f" of {account}" if account else ""
         raise UsageError(
-            f"{name}: no fill{where} in the evidence is of an order with this id, and none without "
-            "an order is called so: `recon unowned` lists those that nobody owns"
+            f"{name}: this is the id of no order{where} in the evidence, and of no fill without an "
+            "order: `recon unowned` lists the fills without an owner"
         )
     if len(accounts := dict.fromkeys(one.account for one in found)) > 1:
-        raise UsageError(f"{name}: {', '.join(accounts)} have such an order: name one by --account")
+        raise UsageError(
+            f"{name}: {', '.join(accounts)} have an order with this id: name one by --account"
+        )
     return found[0]
 
 
@@ -133,13 +136,13 @@ def _check_bot(config: Config, filled: Filled, bot: str | None) -> None:
         )
     if of[bot] != filled.account:
         raise UsageError(
-            f"--bot {bot}: it trades {of[bot]}, and {filled.name} was filled on {filled.account}: "
+            f"--bot {bot}: this bot trades {of[bot]}, and {filled.name} is of {filled.account}: "
             "name a bot of that account"
         )
 
 
 def _rows(warehouse: Warehouse, more: Iterable[Filled]) -> list[dict[str, Any]]:
-    """Return the fills that nobody owns, and those of the orders and fills named by `more`."""
+    """Return the unowned fills, and those that `more` names."""
     named = pa.Table.from_pylist(
         [one._asdict() for one in more],
         schema=pa.schema([("account", pa.string()), ("is_order", pa.bool_()), ("id", pa.string())]),

@@ -1,8 +1,8 @@
-"""Publication: what a run commits is held against its manifest, then handed to its readers.
+"""Commit the warehouse with a manifest, verify it, and publish a copy for readers.
 
-The warehouse has one writer and, as DuckDB has it, no reader beside that. So what people and
-programs read is a copy, `published.duckdb`, small, whole, and renamed into place: its tables are
-`sql/published`, and `reports`, the run's document.
+DuckDB allows no reader beside the warehouse's one writer. So people and programs read a copy,
+`published.duckdb`, that is small, complete and renamed into place. Its tables are those of
+`sql/published`, and `reports` with the run's document.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ WAREHOUSE, PUBLISHED = "warehouse.duckdb", "published.duckdb"
 BACKUPS = "backups"
 QUERIES = "published"
 ORIGINAL = ("raw", "reports")
-"""Schemas that are made from nothing else: what is lost there is lost."""
+"""Schemas that cannot be rebuilt from others."""
 
 
 @contextmanager
 def open_verified(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]]:
-    """Open the warehouse, once it is known to hold what was committed; with it, what was lost.
+    """Open the warehouse and compare it with its manifests; yield it, and a loss as a sentence.
 
-    That is empty, or says that the last committed run has gone, as where the end of a log was cut
-    off, and which one the warehouse is back at. Raises StateError for anything else that is amiss.
+    The sentence is empty, or names the run to which the warehouse is back, such as after the end of
+    a log was cut off. Raises StateError for any other difference.
     """
     path = state / WAREHOUSE
     history = ledger.manifests()
     if not path.exists():
         if any(each.is_committed for each in history):
-            raise StateError(f"{path} is missing, and runs have committed to it: {REMEDY}")
+            raise StateError(f"{path} is missing, although runs have committed to it: {REMEDY}")
         if any((state / BACKUPS).glob("*/manifest.json")):
-            raise StateError(f"{path} and what {CONTROL} knew of it are gone: {REMEDY}")
+            raise StateError(f"{path} and its manifests in {CONTROL} are missing: {REMEDY}")
     is_old = path.exists()
     with Warehouse(path) as warehouse:
         if (
@@ -55,12 +55,12 @@ def open_verified(state: Path, ledger: Ledger) -> Iterator[tuple[Warehouse, str]
             and ledger.is_new()
             and warehouse.rows("from raw.coverage limit 1")
         ):
-            raise StateError(f"{state / CONTROL} knows of no run, {path} does: {REMEDY}")
+            raise StateError(f"{state / CONTROL} has no run, although {path} has some: {REMEDY}")
         yield warehouse, _lost(path, warehouse, ledger)
 
 
 def known_ledger(state: Path) -> Ledger:
-    """Open the ledger. Raises StateError where it has gone from beside a warehouse."""
+    """Open the control database. Raises StateError if it is missing beside a warehouse."""
     path = state / CONTROL
     if (state / WAREHOUSE).exists() and not path.exists():
         raise StateError(f"{path} is missing: {REMEDY}")
@@ -71,7 +71,7 @@ def known_ledger(state: Path) -> Ledger:
 def commit_with_manifest(
     warehouse: Warehouse, ledger: Ledger, run: str, at: datetime
 ) -> Iterator[None]:
-    """Commit what the block writes, with a manifest of it in the ledger: all of it, or nothing."""
+    """Commit the writes of the block atomically, with a manifest in the control database."""
     with warehouse.transaction():
         yield
         number = ledger.begin_manifest(run, manifest(warehouse), at)
@@ -79,7 +79,7 @@ def commit_with_manifest(
 
 
 def manifest(warehouse: Warehouse) -> Manifest:
-    """Return what the warehouse holds."""
+    """Return the manifest of the warehouse's present content."""
     names = warehouse.rows(
         """
         select schema_name || '.' || table_name as name from duckdb_tables()
@@ -95,17 +95,17 @@ def manifest(warehouse: Warehouse) -> Manifest:
 
 
 def verify(state: Path, ledger: Ledger) -> dict[str, pa.Table]:
-    """Hold the warehouse, closed and opened again, against its last manifest.
+    """Open the warehouse again and compare it with its last manifest; return the tables to publish.
 
-    Return what there is to publish. Raises StateError where it does not hold what was committed.
+    Raises StateError if they differ.
     """
     path = state / WAREHOUSE
     log = path.with_suffix(".duckdb.wal")
     if log.exists():
-        raise StateError(f"{log} was not taken into the warehouse when it was closed: {REMEDY}")
+        raise StateError(f"{log} was not merged into the warehouse when it was closed: {REMEDY}")
     with Warehouse(path, is_read_only=True) as warehouse:
         if differences := ledger.last_manifest().differs(manifest(warehouse)):
-            raise StateError(f"{path} does not hold what was committed: {differences[0]}: {REMEDY}")
+            raise StateError(f"{path} differs from the last commit: {differences[0]}: {REMEDY}")
         return {
             name: warehouse.arrow(f"from (\n{query}\n) order by all")
             for name, query in _published(warehouse).items()
@@ -113,9 +113,9 @@ def verify(state: Path, ledger: Ledger) -> dict[str, pa.Table]:
 
 
 def publish(state: Path, tables: Mapping[str, pa.Table], document: Mapping[str, Any]) -> None:
-    """Put the tables and the document of a run in the place of those that were published before.
+    """Replace the published tables and document with those of a run.
 
-    Raises StateError where what was written does not read the same.
+    Raises StateError if the written file reads back differently.
     """
     report = {"run": document["run"], "as_of": document["as_of"], "document": json.dumps(document)}
     whole = {**tables, "reports": pa.Table.from_pylist([report])}
@@ -130,22 +130,24 @@ def publish(state: Path, tables: Mapping[str, pa.Table], document: Mapping[str, 
         with duckdb.connect(str(draft), read_only=True) as db:
             for name, rows in whole.items():
                 if not db.sql(f"from {name}").to_arrow_table().equals(rows):
-                    raise StateError(f"{draft}: {name} is not what was written: look at the disk")
+                    raise StateError(
+                        f"{draft}: table {name} reads back differently: look at the disk"
+                    )
         with draft.open("rb") as file:
             os.fsync(file.fileno())
-        # A reader that wrote to the old one has left a log.
+        # A reader that wrote to the old file has left a log.
         path.with_suffix(".duckdb.wal").unlink(missing_ok=True)
         draft.replace(path)
         sync_folder(state)
 
 
 def _published(warehouse: Warehouse) -> dict[str, str]:
-    """Return the queries of `sql/published`: none where nothing has been built yet."""
+    """Return the queries of `sql/published`, or none before the first build."""
     return dict(warehouse.queries(QUERIES)) if warehouse.has("pnl", "by_session") else {}
 
 
 def _sha256(warehouse: Warehouse) -> str:
-    """Return a hash of what there is to publish: each table's rows as text, sorted."""
+    """Return a hash of the tables to publish: of each table's rows as sorted text."""
     said = hashlib.sha256()
     for name, query in _published(warehouse).items():
         [row] = warehouse.rows(
@@ -157,15 +159,17 @@ def _sha256(warehouse: Warehouse) -> str:
 
 
 def _lost(path: Path, warehouse: Warehouse, ledger: Ledger) -> str:
-    """Return what the warehouse has lost that was committed. Raises StateError: see `opened`."""
+    """Return a lost commit as a sentence, or nothing. Raises StateError as `open_verified`."""
     history = ledger.manifests()
     last = next((n for n, each in enumerate(history) if each.is_committed), None)
-    if last is None:  # of the first commit that was begun nobody knows whether it was made
+    if last is None:  # whether the first commit was made is unknown
         return ""
     held = manifest(warehouse).rows
     for number, each in enumerate(history):
         if all(held.get(name) == count for name, count in each.rows.items()):
             is_good = number <= last
-            return "" if is_good else f"{path} is back at run {each.run}: what came after is gone"
+            return (
+                "" if is_good else f"{path} is back at run {each.run}: the later commits are lost"
+            )
     differences = Manifest(history[last].rows, "").differs(Manifest(held, ""))
-    raise StateError(f"{path} does not hold what was committed: {differences[0]}: {REMEDY}")
+    raise StateError(f"{path} differs from the last commit: {differences[0]}: {REMEDY}")

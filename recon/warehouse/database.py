@@ -1,7 +1,7 @@
 """The warehouse: one DuckDB file, one writer, one transaction a run.
 
-`Warehouse` opens it, lands what connectors yield in the audit log, and runs the queries of `sql/`.
-It knows no venue and no money.
+`Warehouse` opens the file, lands the records of connectors in the audit log, and runs the queries
+of `sql/`. It knows no venue and no money.
 """
 
 from __future__ import annotations
@@ -38,25 +38,22 @@ AGAIN = pa.schema(
     ]
 )
 STOOD = pa.schema([("kind", pa.string()), ("id", pa.string()), ("payload", pa.string())])
-"""What stands otherwise than before, with what it was before: null where it wasn't there."""
+"""Records whose latest state has changed, with the payload before: null if there was none."""
 PRESENT = pa.schema([("kind", pa.string()), ("id", pa.string())])
 LANDED_AT_ONCE = 100_000
-"""Rows of a table whose payloads are in memory at one time."""
+"""How many rows of a table have their payloads in memory at one time."""
 LANDING_MEMORY = "400MB"
-"""What DuckDB takes while it lands more rows than that."""
+"""DuckDB's memory limit while it lands more rows than that."""
 REPLACES = "-- replaces:"
-"""Begins the line by which a query says which rows of its table, `k`, it gives anew."""
+"""Begins the line of a query that names the rows of its table, `k`, that it replaces."""
 VIEW = "-- view"
-"""The line by which a query asks to be a view: cheaper to ask again than to keep."""
+"""The line that makes a query a view: it is cheaper to run again than to store."""
 LETS = "-- let:"
-"""Begins a line, `name = query`, of a value that a query reads as `getvariable('name')`."""
+"""Begins a line, `name = query`, with a value that a query reads as `getvariable('name')`."""
 
 
 class Again(NamedTuple):
-    """What is staged again though it has not changed.
-
-    An account's records from `since` (UTC) on, or one record alone.
-    """
+    """Unchanged records to stage again: an account's from `since` (UTC) on, or a single record."""
 
     venue: str
     account: str
@@ -84,7 +81,7 @@ class Warehouse:
         self._set_up("raw/tables.sql")
 
     def interrupt(self) -> None:
-        """End the query that runs, with an error where it was asked."""
+        """Interrupt the running query, which then raises an error."""
         self._db.interrupt()
 
     def __enter__(self) -> Self:
@@ -95,7 +92,7 @@ class Warehouse:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of it or nothing of it."""
+        """Commit the writes of the block atomically."""
         self._db.begin()
         try:
             yield
@@ -106,7 +103,7 @@ class Warehouse:
         self._db.commit()
 
     def checkpoint(self) -> None:
-        """Take what was committed out of the log, into the one file."""
+        """Merge the write-ahead log into the file."""
         self._db.execute("checkpoint")
 
     def land(
@@ -117,10 +114,10 @@ class Warehouse:
         items: Iterable[Record | Table | Coverage],
         at: datetime,
     ) -> pa.Table:
-        """Add one fetch to the audit log: new and changed records, gone ones, its coverage.
+        """Add one fetch to the audit log: new, changed and deleted records, and its coverage.
 
-        A record that is there already, with the same payload, adds nothing. Return what of these
-        stands otherwise than it did, and as it stood: `STOOD`.
+        A known record with the same payload adds nothing. Return the changed records with their
+        payloads before: `STOOD`.
         """
         records: dict[tuple[str, str], Record] = {}
         tables: list[Table] = []
@@ -149,7 +146,7 @@ class Warehouse:
         return pa.concat_tables(stood)
 
     def served(self, venue: str, account: str, evidence: Evidence, kind: str) -> list[Interval]:
-        """Return every interval over which one kind of evidence was served whole."""
+        """Return every interval over which one kind of evidence was served completely."""
         rows = self._db.execute(
             """
             select served_from, served_to from raw.coverage
@@ -161,7 +158,7 @@ class Warehouse:
         return [Interval(a.replace(tzinfo=UTC), b.replace(tzinfo=UTC)) for a, b in rows]
 
     def select(self, run: str, again: Collection[Again]) -> None:
-        """Settle what `raw.staged_records` is: what stands, what `run` has brought, and `again`."""
+        """Set the records of `raw.staged_records`: those that `run` has landed, and `again`."""
         rows = [one._asdict() | {"since": one.since and _naive(one.since)} for one in again]
         self._db.execute("delete from raw.restage_requests")
         with self.registered("incoming", pa.Table.from_pylist(rows, schema=AGAIN)):
@@ -177,14 +174,14 @@ class Warehouse:
         return self.has("raw", "standing")
 
     def has(self, schema: str, name: str) -> bool:
-        """Return whether there is such a table."""
+        """Return whether the table exists."""
         found = self._db.execute(
             "select 1 from duckdb_tables() where schema_name = ? and table_name = ?", [schema, name]
         )
         return bool(found.fetchall())
 
     def prepare(self, folder: str, names: Collection[str]) -> None:
-        """Make kept tables of `sql/<folder>`, empty, where they aren't there yet."""
+        """Create the missing tables of `sql/<folder>` with these names, empty."""
         self._db.execute(f"create schema if not exists {quoted(folder)}")
         texts, there = dict(self.queries(folder)), self._tables(folder)
         for name in names:
@@ -192,25 +189,25 @@ class Warehouse:
                 self._make_empty(f"{quoted(folder)}.{quoted(name)}", texts[name])
 
     def keep(self, schema: str, name: str, columns: pa.Schema) -> None:
-        """Make a table of these columns, empty, where it isn't there yet."""
+        """Create a table with these columns, empty, if it is missing."""
         self._db.execute(f"create schema if not exists {quoted(schema)}")
         with self.registered("no_rows", columns.empty_table()):
             self._make_empty(f"{quoted(schema)}.{quoted(name)}", "from no_rows")
 
     def build(self, folder: str, *, only: str | None = None, empty: Collection[str] = ()) -> None:
-        """Make each query of `sql/<folder>`, or `only` one, a table, in the order of their needs.
+        """Build a table from each query of `sql/<folder>`, or from `only` one, in dependency order.
 
-        A table is made anew, unless its query says which rows it replaces: then the others stay.
-        Queries whose names begin with one of `empty` have nothing to read, and are not asked.
+        A table is rebuilt, unless its query names the rows that it replaces: then the others stay.
+        Queries whose names begin with one of `empty` have nothing to read and are not run.
         """
         self._db.execute(f"create schema if not exists {quoted(folder)}")
         texts, there = dict(self.queries(folder)), self._tables(folder)
         for name in build_order(folder, texts) if only is None else [only]:
             heed()
             table, text = f"{quoted(folder)}.{quoted(name)}", texts[name]
-            for variable in _said(text, LETS):
+            for variable in _after(text, LETS):
                 self._let(variable)
-            replaced = _said(text, REPLACES)
+            replaced = _after(text, REPLACES)
             what = "view" if VIEW in text.splitlines() else "table"
             if what == "table" and name.startswith(tuple(empty)):
                 if name not in there:
@@ -224,12 +221,12 @@ class Warehouse:
                 self._execute(f"create or replace {what} {table} as {text}")
 
     def drop(self, schemas: Collection[str]) -> None:
-        """Drop everything in these schemas: it is made again from raw."""
+        """Drop these schemas, which are rebuilt from raw."""
         for schema in schemas:
             self._db.execute(f"drop schema if exists {quoted(schema)} cascade")
 
     def forget(self, account: str, schemas: Collection[str]) -> None:
-        """Delete every row of an account in these schemas: it is made again from raw."""
+        """Delete an account's rows in these schemas, which are rebuilt from raw."""
         tables = self.rows(
             """
             select schema_name, table_name
@@ -243,7 +240,7 @@ class Warehouse:
             self._db.execute(f"delete from {name} where account = ?", [account])
 
     def store(self, schema: str, name: str, rows: pa.Table) -> None:
-        """Make `rows` the table `schema.name`, in place of what was there."""
+        """Replace the table `schema.name` with `rows`."""
         self._db.execute(f"create schema if not exists {quoted(schema)}")
         with self.registered("incoming_rows", rows):
             self._db.execute(
@@ -262,7 +259,7 @@ class Warehouse:
         return self._db.sql(query, params=list(parameters)).to_arrow_table()
 
     def run(self, statement: str, parameters: Parameters = ()) -> None:
-        """Run one statement that gives nothing back."""
+        """Run one statement without a result."""
         self._db.execute(statement, parameters)
 
     def batches(self, query: str, size: int = 65_536) -> pa.RecordBatchReader:
@@ -276,9 +273,10 @@ class Warehouse:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def queries(self, folder: str) -> list[tuple[str, str]]:
-        """Return the name and the text of each query of `sql/<folder>`, in order of their names.
+        """Return the name and text of each query of `sql/<folder>`, in order of the names.
 
-        A query in a folder of its own begins with its name: `okx/fills.sql` is `okx_fills`.
+        The name of a query in a subfolder begins with that of the subfolder: `okx/fills.sql` is
+        `okx_fills`.
         """
         root = sql_root() / folder
         paths = {
@@ -294,34 +292,34 @@ class Warehouse:
             yield from batch
 
     def _execute(self, text: str, parameters: Parameters = ()) -> duckdb.DuckDBPyConnection:
-        """Run statements, the last of them with these parameters."""
+        """Run statements, the last one with these parameters."""
         *before, last = _parsed(text)
         for statement in before:
             self._db.execute(statement)
         return self._db.execute(last, parameters)
 
     def _let(self, variable: str) -> None:
-        """Set a variable, `name = query`: a bound that DuckDB knows before it reads a table."""
+        """Set a variable, `name = query`. DuckDB knows its value before it reads a table."""
         name, _, query = variable.partition("=")
         self._db.execute(f"set variable {name.strip()} = ({query})")
 
     def _tables(self, schema: str) -> set[str]:
-        """Return the names of the tables of a schema."""
+        """Return the names of a schema's tables."""
         rows = self.rows("select table_name from duckdb_tables() where schema_name = ?", [schema])
         return {row["table_name"] for row in rows}
 
     def _make_empty(self, table: str, query: str) -> None:
-        """Make a table of the columns of a query, empty, where it isn't there yet.
+        """Create a table with the columns of a query, empty, if it is missing.
 
-        Not by `as … limit 0`: DuckDB 2.0.0 loses a large insert into a table that was made from no
-        rows in the same transaction.
+        It does not use `as … limit 0`: DuckDB 2.0.0 loses a large insert into a table that was made
+        from no rows in the same transaction.
         """
         described = self._execute(f"describe from (\n{query}\n)").fetchall()
         columns = ", ".join(f"{quoted(name)} {kind}" for name, kind, *_ in described)
         self._db.execute(f"create table if not exists {table} ({columns})")
 
     def _with_payloads(self, table: Table) -> pa.Table:
-        """Return the records of a table as `INCOMING`: each row's payload is one object of text."""
+        """Return the rows of a table as `INCOMING`, each with a JSON object as its payload."""
         names = table.batches.column_names[1:]
         places = [f"c{number}" for number, _ in enumerate(names)]
         fields = ", ".join(
@@ -340,18 +338,18 @@ class Warehouse:
 
     @contextmanager
     def _frugal(self, rows: int) -> Iterator[None]:
-        """Have DuckDB spill to disk what has been written of many rows, and not yet committed."""
+        """Limit DuckDB's memory for many `rows`, so that it spills uncommitted rows to disk."""
         if rows <= LANDED_AT_ONCE:
             yield
             return
         ((before,),) = self._db.execute("select current_setting('memory_limit')").fetchall()
-        with suppress(duckdb.OutOfMemoryException):  # what it holds already cannot be spilled
+        with suppress(duckdb.OutOfMemoryException):  # memory in use cannot be spilled
             self._db.execute(f"set memory_limit = '{LANDING_MEMORY}'")
         with afterwards(lambda: self._db.execute(f"set memory_limit = '{before}'")):
             yield
 
     def _pieces(self, records: Collection[Record], tables: Sequence[Table]) -> Iterator[pa.Table]:
-        """Yield all of them as `INCOMING`, a piece at a time; at least one."""
+        """Yield records and tables as `INCOMING`, in pieces; at least one piece."""
         piece, size = [_incoming(records)], len(records)
         for table in tables:
             for begin in range(0, table.batches.num_rows, LANDED_AT_ONCE):
@@ -404,7 +402,7 @@ class Warehouse:
         kinds: Sequence[str],
         where: Mapping[str, object],
     ) -> pa.Table:
-        """Add a version without payload to what a snapshot no longer holds."""
+        """Add a version without payload to each record that a snapshot no longer has."""
         present = [
             pa.table([[kind for kind, _ in records], [name for _, name in records]], PRESENT)
         ]
@@ -426,7 +424,10 @@ class Warehouse:
             )
 
     def _add_versions(self, query: str, parameters: Mapping[str, object]) -> pa.Table:
-        """Append what `query` gives to the log, and renew what stands; return what stood before."""
+        """Append the rows of `query` to the log, and update the latest states.
+
+        Return the changed records with their payloads before, as `STOOD`.
+        """
         self._db.execute(
             f"create or replace temp table added as {query}", _named(query, parameters)
         )
@@ -497,7 +498,7 @@ class Warehouse:
 
     @contextmanager
     def registered(self, name: str, table: pa.Table) -> Iterator[None]:
-        """Have queries read `table` by a name, meanwhile."""
+        """Let queries in the block read `table` by a name."""
         self._db.register(name, table)
         with afterwards(lambda: self._db.unregister(name)):
             yield
@@ -517,14 +518,14 @@ def _incoming(records: Collection[Record]) -> pa.Table:
 
 @lru_cache(maxsize=1024)
 def _parsed(text: str) -> Sequence[duckdb.Statement]:
-    """Return the statements of a text. A process parses it once, however many nights it runs."""
+    """Return the statements of a text, which is parsed once in a process."""
     return duckdb.extract_statements(text)
 
 
 def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:
-    """Return the names of a folder's queries so that each comes after those it reads.
+    """Return the names of a folder's queries, each after the queries that it reads.
 
-    Raises ValueError for a circle.
+    Raises ValueError for a cycle.
     """
     reads = {name: _words(text) for name, text in texts.items()}
     needs = {
@@ -542,19 +543,19 @@ def build_order(folder: str, texts: Mapping[str, str]) -> list[str]:
 
 
 def _words(text: str) -> set[str]:
-    """Return the words of a query, the names of tables among them; comments have none."""
+    """Return the words of a query, with the names of its tables, without its comments."""
     code = "\n".join(line.partition("--")[0] for line in text.splitlines())
     return set(code.replace("(", " ").replace(")", " ").replace(",", " ").split())
 
 
-def _said(text: str, word: str) -> list[str]:
-    """Return what the lines of a query say that begin with `word`."""
+def _after(text: str, word: str) -> list[str]:
+    """Return the rest of each line of a query that begins with `word`."""
     lines = text.splitlines()
     return [line.removeprefix(word).strip() for line in lines if line.startswith(word)]
 
 
 def _named(query: str, parameters: Mapping[str, object]) -> dict[str, object]:
-    """Return those of the parameters that the query names: DuckDB refuses any other."""
+    """Return the parameters that the query names. DuckDB refuses any other."""
     return {name: value for name, value in parameters.items() if f"${name}" in query}
 
 
@@ -563,5 +564,5 @@ def _literal(text: str) -> str:
 
 
 def _naive(at: datetime) -> datetime:
-    """DuckDB's `timestamp` is UTC here by agreement, and carries no zone."""
+    """Return an instant as a naive UTC time, as every `timestamp` in the warehouse is."""
     return at.astimezone(UTC).replace(tzinfo=None)

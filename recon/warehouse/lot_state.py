@@ -1,8 +1,9 @@
-"""Run the lots of what a night has touched, from the first session touched, and keep the rest.
+"""Compute the lots of changed instruments, from the first changed session on.
 
-How each session left the books is kept as changes: a state holds from its session until the next
-one that changed it. So a night begins with what is open, and a late fill with what was open then.
-Both kernels give the same rows: the plain one is the definition, the compiled one is for volume.
+The state of books and lots after each session is stored as changes: a state holds from its session
+until the next session that changed it. So a run starts from the open lots, and a late fill from
+those that were open then. Both kernels return the same rows: the plain one is the definition, the
+compiled one is for volume.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from recon.lots.realise import (
 from recon.warehouse.database import Warehouse
 
 WORTH_COMPILING = 20_000
-"""Events from which the compiled kernel is taken where it is installed: what it takes to load it
+"""The number of events from which the compiled kernel is used, if it is installed. Its load time
 pays from about half as many (see benchmarks/)."""
 MONEY = pa.decimal128(38, PLACES)
 TOO_LARGE = 10**38
 DAY = pa.date32()
 FOREVER = date(9999, 12, 31)
-"""Until when the state of a book or a lot holds that no later session has changed."""
+"""The end of the state of a book or a lot that no later session has changed."""
 KEY = [("account", pa.string()), ("instrument", pa.string())]
 OWNER = [("scope", pa.string()), ("bot", pa.string())]
 REALISED = pa.schema(
@@ -93,13 +94,13 @@ IN_ORDER = """
   order by e.account, coalesce(e.family, e.instrument), e.session_date, e.at,
     e.kind <> 'exercise', e.seq, e.event_id
 """
-"""An exercise stands before what it delivers at the same instant."""
+"""An exercise comes before its delivery at the same instant."""
 
 
-class Told(NamedTuple):
-    """What one kernel told of the instruments it ran, in the columns of the tables that keep it.
+class LotRows(NamedTuple):
+    """The rows that a kernel returns, as tables with the columns of schema `lots`.
 
-    Only the plain kernel tells of bystanders.
+    Only the plain kernel returns bystanders.
     """
 
     realised: pa.Table
@@ -109,7 +110,7 @@ class Told(NamedTuple):
 
 
 def run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
-    """Bring schema `lots` up to the evidence. `methods` gives each account's lot method."""
+    """Bring schema `lots` up to date. `methods` has each account's lot method."""
     for name, columns in (
         ("realised", REALISED),
         ("bystanders", BYSTANDERS),
@@ -121,21 +122,21 @@ def run_lots(warehouse: Warehouse, methods: Mapping[str, Method]) -> None:
     warehouse.build("affected")
     [size] = warehouse.rows("select count(*) as events from affected.events")
     if size["events"] >= WORTH_COMPILING and find_spec("numba"):
-        told = _run_compiled(warehouse, methods)
+        rows = _run_compiled(warehouse, methods)
     else:
-        told = _run_plain(warehouse, methods)
-    _keep(warehouse, "realised", told.realised)
-    _keep(warehouse, "bystanders", told.bystanders)
-    _keep_states(warehouse, "closing_books", told.books, ("book",))
-    _keep_states(warehouse, "closing_lots", told.lots, ("book", "lot"))
+        rows = _run_plain(warehouse, methods)
+    _keep(warehouse, "realised", rows.realised)
+    _keep(warehouse, "bystanders", rows.bystanders)
+    _keep_states(warehouse, "closing_books", rows.books, ("book",))
+    _keep_states(warehouse, "closing_lots", rows.lots, ("book", "lot"))
     warehouse.run("delete from lots.through where account in (select account from affected.spans)")
     warehouse.run("insert into lots.through select account, last_session from affected.spans")
 
 
 def _run_plain(
     warehouse: Warehouse, methods: Mapping[str, Method], keys: Sequence[int] | None = None
-) -> Told:
-    """Run the plain kernel over every instrument touched, or over those of some numbers alone."""
+) -> LotRows:
+    """Run the plain kernel over every changed instrument, or only over those with these keys."""
     columns = ", ".join(map(quoted, Event._fields))
     some = "" if keys is None else f"where key in ({', '.join(map(str, keys))})"
     events = (
@@ -149,7 +150,7 @@ def _run_plain(
     rows: dict[type, list[Any]] = {SessionPnl: [], ClosingBook: [], ClosingLot: [], Bystander: []}
     for item in realise(events, methods, opening, _brokers(warehouse)):
         rows[type(item)].append(item)
-    return Told(
+    return LotRows(
         _from_units(rows[SessionPnl], REALISED),
         _from_units(rows[ClosingBook], BOOKS),
         _from_units(rows[ClosingLot], LOTS),
@@ -157,7 +158,7 @@ def _run_plain(
     )
 
 
-def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> Told:
+def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> LotRows:
     """Run the compiled kernel, and the plain one over the instruments that it hands over."""
     import numpy as np
 
@@ -173,7 +174,7 @@ def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> Told:
     outcome = compiled.realise_compiled(
         warehouse.batches(events), np.array([fifo, fifo], np.int8).T, opening
     )
-    told = Told(
+    compiled_rows = LotRows(
         _named(warehouse, outcome.realised, REALISED),
         _named(warehouse, outcome.books, BOOKS),
         _named(warehouse, outcome.lots, LOTS),
@@ -181,19 +182,21 @@ def _run_compiled(warehouse: Warehouse, methods: Mapping[str, Method]) -> Told:
     )
     handed_over = [*outcome.handed_over, *_not_compiled(warehouse)]
     if not handed_over:
-        return told
-    plain = _run_plain(warehouse, methods, handed_over)
-    return Told(*(pa.concat_tables(both) for both in zip(told, plain, strict=True)))
+        return compiled_rows
+    plain_rows = _run_plain(warehouse, methods, handed_over)
+    return LotRows(
+        *(pa.concat_tables(both) for both in zip(compiled_rows, plain_rows, strict=True))
+    )
 
 
 def _brokers(warehouse: Warehouse) -> dict[str, Method]:
-    """Return by which method an account's broker states what it realised, where it does."""
+    """Return the lot method of each broker that states realised PnL, by account."""
     rows = warehouse.rows("select account, broker_lots from config.accounts")
     return {row["account"]: row["broker_lots"] for row in rows if row["broker_lots"]}
 
 
 def _not_compiled(warehouse: Warehouse) -> list[int]:
-    """Return the keys that the compiled kernel is not fed."""
+    """Return the keys of instruments that only the plain kernel computes."""
     rows = warehouse.rows(
         "select key from affected.keys semi join affected.plain using (account, instrument)"
     )
@@ -201,7 +204,7 @@ def _not_compiled(warehouse: Warehouse) -> list[int]:
 
 
 def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa.Table:
-    """Return the states that held when each run begins, in the compiled kernel's codes."""
+    """Return the states before each first session, in the compiled kernel's codes."""
     codes = {
         "key": "k.key",
         "scope": "(case s.scope when 'bot' then 0 else 1 end)::tinyint",
@@ -218,7 +221,7 @@ def _coded(warehouse: Warehouse, name: str, schema: pa.Schema, order: str) -> pa
 
 
 def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return what the compiled kernel told, with names for its codes."""
+    """Return the compiled kernel's rows, with names in place of its codes."""
     warehouse.store("affected", "coded", rows)
     names = {
         "account": "k.account",
@@ -226,7 +229,7 @@ def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
         "scope": "case c.scope when 0 then 'bot' else 'account' end",
         "bot": "b.bot",
         "position_side": "['net', 'long', 'short'][c.side + 1]",
-        "closed_lots": "0",  # the compiled kernel runs no account of which it is asked
+        "closed_lots": "0",  # no broker of a compiled account states realised PnL
     }
     columns = ", ".join(
         f"{names.get(column, f'c.{column}')} as {column}" for column in schema.names
@@ -237,7 +240,7 @@ def _named(warehouse: Warehouse, rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _opening(warehouse: Warehouse) -> dict[Key, Opening]:
-    """Return how the instruments that are run again were left before their first session."""
+    """Return the states of the computed instruments before their first session."""
     books: dict[Key, list[ClosingBook]] = {}
     for row in _states(warehouse, "closing_books", BOOKS, "book"):
         books.setdefault(row[:2], []).append(ClosingBook(*row))
@@ -250,7 +253,7 @@ def _opening(warehouse: Warehouse) -> dict[Key, Opening]:
 def _states(
     warehouse: Warehouse, name: str, schema: pa.Schema, order: str
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield the states that held when the first session that is run again began, in units."""
+    """Yield the states before the first session that is computed again, in units."""
     columns = ", ".join(f"s.{quoted(column)}" for column in schema.names)
     rows = warehouse.rows_in_order(
         f"select {columns} {_before(name)} order by s.account, s.instrument, {order}"
@@ -264,7 +267,7 @@ def _states(
 
 
 def _before(name: str) -> str:
-    """Return the part of a query that finds the states, `s`, that held before each run."""
+    """Return the part of a query that selects the states, `s`, before each first session."""
     open_only = "and s.qty <> 0" if name == "closing_lots" else ""
     return f"""
         from lots.{name} s
@@ -277,7 +280,7 @@ def _before(name: str) -> str:
 
 
 def _keep(warehouse: Warehouse, name: str, rows: pa.Table, columns: str = "*") -> None:
-    """Put what was run again in the place of what earlier nights had of the same sessions."""
+    """Replace the stored rows of the computed sessions with `rows`."""
     warehouse.run(
         f"""
         delete from lots.{name} k using affected.lots t
@@ -291,9 +294,9 @@ def _keep(warehouse: Warehouse, name: str, rows: pa.Table, columns: str = "*") -
 
 
 def _keep_states(warehouse: Warehouse, name: str, rows: pa.Table, key: Sequence[str]) -> None:
-    """Keep states as changes: each holds from its session until the next one of the same key.
+    """Store states as changes: each holds from its session until the next one of the same key.
 
-    What held before the first session that was run again holds until the first that changed it.
+    A state from before the first computed session holds until the first session that changed it.
     """
     names = ("account", "instrument", *key)
     by = ", ".join(names)
@@ -319,14 +322,14 @@ def _keep_states(warehouse: Warehouse, name: str, rows: pa.Table, key: Sequence[
 
 
 def _shown(units: int) -> Decimal | None:
-    """Return what a money column can hold, or nothing: too large is unknown, and never cut off."""
+    """Return the amount of units, or None if a money column cannot hold it: it is not truncated."""
     return from_units(units) if abs(units) < TOO_LARGE else None
 
 
 def _from_units(
     rows: Sequence[SessionPnl | ClosingBook | ClosingLot | Bystander], schema: pa.Schema
 ) -> pa.Table:
-    """Return rows as a table; whole numbers in a money column are units of 10^-18."""
+    """Return rows as a table. Integers in a money column are units of 10^-18."""
 
     def column(name: str) -> list[Any]:
         values = [getattr(row, name) for row in rows]

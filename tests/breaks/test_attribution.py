@@ -232,15 +232,15 @@ def test_an_impossible_assignment_is_refused(
     before = json.loads(typed(capsys, tmp_path, "audit", "--json")[1])["entries"]
     order = "1400000000000000001"
     for words, said in (
-        ((order, "--reason", "r"), "either --bot BOT, or --nobody"),
-        ((order, "--reason", "r", "--bot", "alpha", "--nobody"), "either --bot BOT, or --nobody"),
+        ((order, "--reason", "r"), "either --bot BOT or --nobody"),
+        ((order, "--reason", "r", "--bot", "alpha", "--nobody"), "either --bot BOT or --nobody"),
         ((order, "--reason", " ", "--nobody"), "--reason"),
         ((order, "--reason", "r", "--nobody"), "name one by --account"),
         ((order, "--reason", "r", "--nobody", "--account", "three"), "there is no such account"),
         ((order, "--reason", "r", "--bot", "gamma", "--account", "okx"), "there is no such bot"),
-        ((order, "--reason", "r", "--bot", "far", "--account", "okx"), "it trades two"),
-        (("12", "--reason", "r", "--nobody"), "no fill in the evidence"),
-        ((order, "12", "--reason", "r", "--nobody", "--account", "okx"), "no fill of okx"),
+        ((order, "--reason", "r", "--bot", "far", "--account", "okx"), "this bot trades two"),
+        (("12", "--reason", "r", "--nobody"), "no order in the evidence"),
+        ((order, "12", "--reason", "r", "--nobody", "--account", "okx"), "no order of okx"),
     ):
         status, _, error = typed(capsys, tmp_path, "assign", *words)
         assert (status, said in error) == (2, True), (words, error)

@@ -1,4 +1,4 @@
-"""The commands of the control ledger, typed: what they print, and how they end."""
+"""The commands of the control database, typed: their output and their exit status."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ DOCUMENT = {
 
 
 class Desk:
-    """A folder with a configuration and a control ledger, and no secret that it names."""
+    """A folder with a configuration and a control database, without the secrets that it names."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self._capsys = folder, capsys
@@ -90,7 +90,7 @@ class Desk:
         return self.folder / "state" / "control.sqlite"
 
     def run(self) -> None:
-        """Leave behind what a night does."""
+        """Write the control database as a run does."""
         self.ledger.parent.mkdir()
         judged = {(item.account, item.bot): "" for item in FOUND}
         with Ledger(self.ledger) as ledger:
@@ -146,7 +146,7 @@ def test_every_command_of_the_ledger_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_before_the_first_night_there_is_nothing_and_nothing_is_made(bare: Desk, name: str) -> None:
-    assert "there is no control ledger yet: `recon run` makes it" in bare.refused(*CALLS[name])
+    assert "there is no control database yet: `recon run` creates it" in bare.refused(*CALLS[name])
     assert not bare.ledger.parent.exists()
 
 
@@ -231,8 +231,8 @@ def test_who_says_so_is_the_user_of_this_machine_or_whom_by_names(desk: Desk) ->
     [
         (("ack", "nonsense", "--note", "x"), f"{FOUND[0].id}  btc window"),
         (("ack", FOUND[0].id), "--note"),
-        (("ack", FOUND[0].id, "--note", " "), "--note: says nothing"),
-        (("resolve", FOUND[0].id, "--reason", "x", "--by", ""), "--by: says nothing"),
+        (("ack", FOUND[0].id, "--note", " "), "--note is empty: write a text"),
+        (("resolve", FOUND[0].id, "--reason", "x", "--by", ""), "--by is empty: write a text"),
         (("sign-off", "doge", "--as-of", "2026-05-14", "--reason", "x"), "use one of btc, eth"),
         (("sign-off", "btc", "--as-of", "today", "--reason", "x"), "write the date as YYYY-MM-DD"),
         (("sign-off", "btc", "--as-of", "2026-05-13", "--reason", "x"), "--as-of 2026-05-13"),
@@ -258,8 +258,8 @@ def test_a_sign_off_says_whether_it_counts(desk: Desk) -> None:
     command = ("sign-off", "btc", "--as-of", "2026-05-14", "--reason", "x")
     _, out, _ = desk.type(*command, "--by", "anna")
     assert out == (
-        "btc: 1682.00 as of 2026-05-14 signed off by anna; it waits for another person's "
-        "signature\n"
+        "btc: 1682.00 as of 2026-05-14 signed off by anna; it counts once another person "
+        "has signed it off\n"
     )
     said = desk.json(*command, "--by", "ben")["sign_off"]
     assert said == {
@@ -293,7 +293,7 @@ def test_an_altered_journal_is_three_and_says_where(bare: Desk) -> None:
     assert (found["ok"], found["altered"], found["entries"]) == (False, 3, 2)
     status, out, _ = bare.type("audit")
     assert status == ExitCode.UNPROVEN
-    assert "FAIL entry 3 is not as it was written" in out
+    assert "FAIL entry 3 was altered" in out
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -71,7 +71,7 @@ def test_a_time_of_one_s_own_is_held_against_the_opens(
 
     run_cli(["schedule", "--at", "12:30", "--config", str(path)])
     said = capsys.readouterr()
-    assert said.err.startswith("WARNING okx: runs too late for ")
+    assert said.err.startswith("WARNING okx: the run is too late for ")
     assert said.out.rstrip().endswith("TOO LATE")
 
 

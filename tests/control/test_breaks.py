@@ -1,4 +1,4 @@
-"""The life of a break: what nights and persons make of it, in whatever order they come."""
+"""Breaks under runs and persons, in any order."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_session_s_own_break_ends_with_it_and_says_why(ledger: Ledger) -> None
     ledger.record_breaks(sighting(TUESDAY, []))
     [item] = ledger.breaks(is_all=True)
     assert item["status"] == "cleared"
-    assert "what is left of 2026-05-11 is in the window" in item["last_action"]["reason"]
+    assert "the window has the divergence of 2026-05-11" in item["last_action"]["reason"]
 
 
 def test_a_break_is_named_by_the_beginning_of_its_id(ledger: Ledger) -> None:

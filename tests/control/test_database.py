@@ -32,7 +32,7 @@ def test_a_ledger_of_a_later_release_is_refused_and_left_alone(tmp_path: Path) -
         pass
     with closing(sqlite3.connect(path)) as db:
         db.execute("pragma user_version = 99")
-    with pytest.raises(ConfigError, match=r"control\.sqlite: written by a later release"):
+    with pytest.raises(ConfigError, match=r"control\.sqlite was written by a later release"):
         Ledger(path)
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("pragma user_version").fetchone() == (99,)

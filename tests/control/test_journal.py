@@ -145,7 +145,7 @@ def test_an_entry_that_was_taken_out_is_found_wherever_it_stood(
         with Ledger(tmp_path / "altered.sqlite") as ledger:
             audit, _ = ledger.audit()
         assert (audit.altered, audit.end.entries) == (entry, entry - 1)
-        assert audit.reason == f"entry {entry} is not there: {entry + 1} stands in its place"
+        assert audit.reason == f"entry {entry} is missing: entry {entry + 1} is in its place"
 
 
 def test_an_entry_whose_hash_was_worked_out_again_no_longer_carries_the_next(

@@ -90,7 +90,7 @@ class Service:
         bots: Sequence[str] = ("btc", "eth"),
         configured: Watched | None = None,
     ) -> list[dict[str, Any]]:
-        """Do what a night does once it knows what is off: decide, and send."""
+        """Decide and send pages as a run does after it has judged the bots."""
         day = self.now.date()
         wrong = {item.bot for item in off}
         seen = sighting(day, off, [] if holes else [("okx", bot) for bot in bots])
@@ -259,7 +259,7 @@ def test_an_acknowledged_page_acknowledges_its_breaks(service: Service) -> None:
     service.run([off_by("5.00"), off_by("5.00", bot="eth")])
     service.ledger.acknowledge_page("night-", who="anna", user="ops", note="", at=service.now)
     assert {row["status"] for row in service.ledger.breaks()} == {"acknowledged"}
-    with pytest.raises(UsageError, match="is no incident's"):
+    with pytest.raises(UsageError, match="begins no incident's key"):
         service.ledger.acknowledge_page("nobody", who="a", user="o", note="", at=service.now)
 
 

@@ -222,7 +222,7 @@ def plan_of(desk: Config, now: datetime) -> date:
 def test_a_night_that_never_ran_is_missed(
     tmp_path_factory: pytest.TempPathFactory, names: tuple[str, ...], day: int
 ) -> None:
-    """Five nights in a row do not run: each account is missed by the day after them."""
+    """Five nightly runs in a row fail to start: each account has missed a deadline afterwards."""
     desk = config(tmp_path_factory.mktemp("desk"), *names)
     daily = schedule(desk, datetime(2025, 1, 2, tzinfo=UTC)).daily
     last = datetime.combine(FIRST + day * DAY, daily, UTC)
@@ -267,8 +267,8 @@ def test_one_page_says_what_was_needed_and_what_to_type(tmp_path: Path) -> None:
     assert (page.key, page.severity, page.resolves) == ("deadline-2026-05-13", "critical", False)
     assert page.title == "recon watch: NOT PUBLISHED 2026-05-13: okx"
     assert page.body.startswith(
-        "okx: session 2026-05-13 was needed by 2026-05-14 12:00 UTC, as it opens at 2026-05-14 "
-        "13:00 UTC; the last that was published is 2026-05-12\n"
+        "okx: session 2026-05-13 was needed by 2026-05-14 12:00 UTC, as the account opens at "
+        "2026-05-14 13:00 UTC; the last published session is 2026-05-12\n"
     )
     assert f"recon run --config {desk.path}" in page.body
     assert "journalctl -u recon.service" in page.body
@@ -281,7 +281,7 @@ def test_one_page_says_what_was_needed_and_what_to_type(tmp_path: Path) -> None:
 def test_accounts_of_one_session_share_an_incident(tmp_path: Path) -> None:
     desk = config(tmp_path, "okx", "XNYS")
     [crypto] = news(desk, NOON, {"XNYS": YESTERDAY - DAY})
-    assert "none was ever published" in crypto.body
+    assert "no session was ever published" in crypto.body
     assert "XNYS" not in crypto.body, "it opens later"
     [both] = news(desk, NOON + HOUR, {"XNYS": YESTERDAY - DAY}, crypto)
     assert both.key == crypto.key
@@ -310,7 +310,7 @@ def test_the_next_session_has_an_incident_of_its_own(tmp_path: Path) -> None:
         True,
         "recon watch: over 2026-05-13: okx",
     )
-    assert end.body == "okx: 2026-05-14 is needed by now: told in a new page"
+    assert end.body == "okx: 2026-05-14 is missed, too: see its own page"
     assert (second.key, second.resolves) == ("deadline-2026-05-14", False)
 
 
@@ -335,7 +335,7 @@ def test_the_default_session_never_goes_back_after_a_holiday(tmp_path: Path) -> 
 def test_however_it_goes_what_stands_is_what_is_missed(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[int, bool]]
 ) -> None:
-    """Looks at any hours, nights in between or not: what is over for an account stays over."""
+    """Looks at any hours, with and without runs between: an ended deadline stays ended."""
     desk = config(tmp_path_factory.mktemp("desk"), "okx", "XNYS")
     now, published = NOON, dict.fromkeys(("okx", "XNYS"), YESTERDAY)
     stands: dict[str, Page] = {}

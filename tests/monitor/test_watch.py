@@ -474,7 +474,7 @@ def test_a_second_watch_says_that_the_first_is_there(
     with locked_state(config.state, "watch.lock"):
         assert run_cli(arguments) == ExitCode.LOCKED
     with locked_state(config.state):
-        assert run_cli(arguments) == ExitCode.UNPROVEN, "a night does not keep it from looking"
+        assert run_cli(arguments) == ExitCode.UNPROVEN, "a run does not keep the watch from looking"
     assert "another run holds" in capsys.readouterr().err
 
 
@@ -504,4 +504,4 @@ def test_a_ledger_that_cannot_be_used_is_said(
     config.state.mkdir()
     (config.state / "control.sqlite").write_text("no database, and long enough to be one" * 99)
     assert run_cli(["watch", "--once", "--config", str(config.path)]) == ExitCode.UNPROVEN
-    assert "nobody is watched until it can" in capsys.readouterr().err
+    assert "no bot is watched until it runs again" in capsys.readouterr().err

@@ -29,7 +29,7 @@ from tests.support.watching import Desk, beat, configured, publish
 
 ROOT = Path(__file__).resolve().parents[2]
 LIVES = int(os.environ.get("RECON_LIVES", "2"))
-"""How often a watch is killed before a night is published, and as often after."""
+"""How often a watch is killed before a run publishes, and again afterwards."""
 NOON = datetime(2026, 5, 14, 12, tzinfo=UTC)
 """A Thursday, an hour before the hour that is set for crypto; New York's deadline is 12:30."""
 SINCE = date(2026, 3, 2)
@@ -81,7 +81,7 @@ def test_nothing_published_is_paged_at_the_deadline_and_ends_when_it_is(
     [page] = document["pages"]
     assert (page["page"], page["status"]) == ("deadline-2026-05-13", "delivered")
     assert [one.title for one in channel.pages] == ["recon watch: NOT PUBLISHED 2026-05-13: okx"]
-    assert "opens at 2026-05-14 13:00 UTC; the last that was published is 2026-05-12" in (
+    assert "opens at 2026-05-14 13:00 UTC; the last published session is 2026-05-12" in (
         channel.pages[0].message
     )
     assert here.look(MINUTE)["pages"] == []

@@ -125,7 +125,7 @@ def test_a_page_is_acknowledged_by_its_key_without_a_reply(desk: Desk) -> None:
     assert desk.status("heartbeat-btc2") == "open"
     desk.bot.write("ack heart")
     assert desk.hear() == []
-    assert desk.bot.replies()[-1].startswith("recon: not acknowledged: heart is the beginning of 2")
+    assert desk.bot.replies()[-1].startswith("recon: not acknowledged: heart begins the keys of 2")
     desk.bot.write("ack heartbeat-btc2")
     assert desk.hear() == ["heartbeat-btc2"]
 
@@ -133,9 +133,9 @@ def test_a_page_is_acknowledged_by_its_key_without_a_reply(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ack", "no key is no incident's: write one of"),
-        ("ack nonesuch", "nonesuch is no incident's: write one of\n  night-a"),
-        ("ack over-1 really", "over-1 is resolved: there is nothing to acknowledge any more"),
+        ("ack", "the key of an incident is missing: use one of"),
+        ("ack nonesuch", "nonesuch begins no incident's key: use one of\n  night-a"),
+        ("ack over-1 really", "over-1 is resolved: it needs no acknowledgement"),
     ],
 )
 def test_what_cannot_be_acknowledged_is_told_why(desk: Desk, text: str, said: str) -> None:

@@ -55,7 +55,7 @@ def test_a_secret_that_could_be_a_word_is_named(
         code, items = check(folder_of(tmp_path, server), capsys)
     assert code == ExitCode.AGREED
     [note] = items["secrets"]["notes"]
-    assert note.startswith("accounts.okx.passphrase has 6 characters: it is replaced in errors")
+    assert note.startswith("accounts.okx.passphrase has 6 characters: recon replaces it")
     assert "16 characters" in items["secrets"]["remedy"]
 
 
@@ -208,7 +208,7 @@ def test_channels_are_looked_at_and_their_secrets_not_shown(
     ("age_s", "bar_age_s", "expected", "is_ok"),
     [
         (None, None, "there is no file btc.json", False),
-        (20, 30, "s old; its last bar is of ", True),
+        (20, 30, "s old; its last bar is from ", True),
         (20, None, "s old; it names no bar", True),
         (200, 30, "frozen: its main loop has not turned since", False),
         (-200, 30, "clock_ahead: its at is", False),
@@ -254,7 +254,7 @@ def test_the_switch_s_host_is_reached_and_nothing_is_pinged(
             taken.settimeout(5)
             assert taken.recv(100) == b"", "it was connected to, and told nothing"
     assert (items["ping"]["ok"], items["ping"]["detail"]) == (True, "its host can be reached")
-    assert "nothing was pinged" in items["ping"]["notes"][0]
+    assert "no ping was sent" in items["ping"]["notes"][0]
     _, gone = check(config, capsys)
     assert gone["ping"]["detail"] == "its host cannot be reached: Connection refused"
     assert not gone["ping"]["ok"]
@@ -262,7 +262,7 @@ def test_the_switch_s_host_is_reached_and_nothing_is_pinged(
     config.write_text(config.read_text().replace(settings, ""))
     _, none = check(config, capsys)
     assert none["ping"]["ok"]
-    assert "nobody notices when this machine is off" in none["ping"]["notes"][0]
+    assert "nobody notices if this machine is off" in none["ping"]["notes"][0]
 
 
 def test_markets_and_opens_are_looked_at(
@@ -277,14 +277,14 @@ def test_markets_and_opens_are_looked_at(
     until = date.fromisoformat(calendar["detail"].rpartition(" ")[2])
     assert until > datetime.now(UTC).date() + timedelta(days=300)
     assert items["schedule"]["ok"]
-    assert "11:00 UTC: keeps every open" in items["schedule"]["detail"]
+    assert "11:00 UTC is in time for every open" in items["schedule"]["detail"]
     assert items["schedule"]["notes"] == []
     london = 'venue = "ibkr-flex"\ncalendar = "XLON"'
     config.write_text(text.replace('venue = "ibkr-flex"', london))
     _, items = check(config, capsys)
     assert items["calendar XLON"]["ok"]
     assert items["schedule"]["ok"]
-    assert "runs too late for" in items["schedule"]["notes"][0]
+    assert "the run is too late for" in items["schedule"]["notes"][0]
 
 
 def readable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The bot's instruments, its database's and its venue's: held together by a night and by a check.
+"""The bot's instruments, its database's and its venue's: compared by a run and by a check.
 
 One account of OKX's, one night: each bot is wrong in its own way, or right.
 """
@@ -128,7 +128,7 @@ def test_a_name_that_fits_no_list_makes_its_bot_unproven(
     assert len(entry["reasons"]) == 1, "one mistake, one message"
     assert said in entry["reasons"][0]
     item = told["checks"][f"instruments of {bot}"]
-    if bot == "lacking":  # which fills nobody owns is known to a night alone
+    if bot == "lacking":  # only a run knows the unowned fills
         assert f"its database also has trades on {ETH}" in item["notes"][0]
         return
     assert not item["ok"]

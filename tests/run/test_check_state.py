@@ -96,7 +96,7 @@ def test_a_file_where_a_folder_belongs_is_named(
     code, said = check(tmp_path)
     assert code == ExitCode.UNPROVEN
     assert "FAIL state folder:" in said
-    assert "a folder is needed there" in said
+    assert "must be a folder" in said
     assert "recon check --config" in said
 
 
@@ -118,7 +118,7 @@ def test_a_disk_without_room_is_named(tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     code, said = check_in_process(written(tmp_path), small_files)
     assert code == ExitCode.UNPROVEN
-    assert "takes no file of 1 MiB: File too large" in said
+    assert ": File too large" in said
     assert "make room on that disk" in said
     assert list((tmp_path / "state").iterdir()) == []
 

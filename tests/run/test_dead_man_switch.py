@@ -106,9 +106,9 @@ def run_with(
         (document("diverged", ["delivered"]), 1, "", "exit status 1: diverged as of 2026-05-14"),
         (document("unproven", ["delivered"]), 3, "", "exit status 3: unproven as of 2026-05-14"),
         (document("unproven", ["partial"]), 3, "/fail",
-         "exit status 3: not every channel has taken its page: p0"),
+         "exit status 3: not delivered to every channel: p0"),
         (document("diverged", ["failed"]), 1, "/fail",
-         "exit status 1: not every channel has taken its page: p0"),
+         "exit status 1: not delivered to every channel: p0"),
         (ConfigError("recon.toml: x: wrong\nand more"), 0, "/fail",
          "exit status 2: recon.toml: x: wrong"),
         (LockedError("another run"), 0, "/fail", "exit status 75: another run"),
@@ -248,7 +248,7 @@ def test_a_secret_that_is_no_address_is_refused_and_not_shown(tmp_path: Path) ->
 
 @pytest.fixture
 def night(tmp_path: Path) -> Iterator[tuple[list[str], list[tuple[str, str]], Path]]:
-    """Give what to type for a night of which all is well, and what its switch has received."""
+    """Return the arguments of a run without a problem, and the pings that its switch got."""
     yesterday = datetime.combine(datetime.now(UTC).date() - timedelta(days=1), at_time(), UTC)
     book = OkxAccount()
     book.deposit("USDT", "10000", yesterday - timedelta(days=2))

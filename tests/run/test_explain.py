@@ -35,7 +35,7 @@ def lied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Liar, Path]:
 
 @pytest.fixture
 def liar(lied: tuple[Liar, Path], tmp_path: Path) -> Liar:
-    """Give the bot after its night, and a copy of the night's folder in `tmp_path`."""
+    """Return the bot after its run, and a copy of the run's folder in `tmp_path`."""
     liar, folder = lied
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     return deepcopy(liar)
@@ -131,8 +131,8 @@ def test_the_evidence_is_one_row_a_cause_and_no_spreadsheet_runs_it(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["explain", "nobody"], "there is no bot 'nobody' in the configuration: bot1"),
-        (["explain", "bot1", "--trade", "9.9"], "the books of bot1 have no closed trade '9.9'"),
+        (["explain", "nobody"], "there is no bot 'nobody' in the configuration: use one of bot1"),
+        (["explain", "bot1", "--trade", "9.9"], "the database of bot1 has no closed trade '9.9'"),
     ],
 )
 def test_what_is_not_there_is_said(

@@ -69,15 +69,15 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "positions.sql").write_text("mine")
     new(tmp_path / "mine", "--books", f"sqlite:///{path}", code=ExitCode.USAGE)
-    assert "positions.sql is there already" in capsys.readouterr().err
+    assert "positions.sql exists already" in capsys.readouterr().err
     assert [one.read_text() for one in (tmp_path / "mine").iterdir()] == ["mine"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], ExitCode.USAGE, "either by --bot ID or by --books URL"),
-        (["--bot", "b", "--books", "u"], ExitCode.USAGE, "either by --bot ID or by --books URL"),
+        ([], ExitCode.USAGE, "by either --bot ID or --books URL"),
+        (["--bot", "b", "--books", "u"], ExitCode.USAGE, "by either --bot ID or --books URL"),
         (["--books", "mysql://x"], ExitCode.USAGE, 'use "sqlite:///path"'),
         (["--books", "sqlite:////none.sqlite"], ExitCode.UNPROVEN, "does not exist"),
     ],
@@ -125,10 +125,10 @@ def test_of_a_configured_bot_until_check_is_content(
     assert code == ExitCode.AGREED
     assert items["bot btc"]["detail"] == "2 closed trades, read by mine"
     unknown, *missing = items["bot btc"]["notes"]
-    assert unknown.startswith("trades.sql knows nothing of qty, opened_at, entry_price,")
+    assert unknown.startswith("trades.sql returns only null for qty, opened_at, entry_price,")
     assert missing == [
-        "the mapping has no fills.sql: nothing is held against it",
-        "the mapping has no positions.sql: nothing is held against it",
+        "the mapping has no fills.sql: the bot's fills are not compared",
+        "the mapping has no positions.sql: the bot's positions are not compared",
     ]
 
 

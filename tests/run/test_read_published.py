@@ -70,7 +70,7 @@ def folder(first: Path, tmp_path: Path) -> Path:
 
 @contextmanager
 def a_run(state: Path) -> Iterator[subprocess.Popen[str]]:
-    """Hold the state as a night does while it works: its lock, its ledger, its warehouse."""
+    """Hold the state as a run does: its lock, its control database, its warehouse."""
     call = [sys.executable, "-c", UNDER_WAY, str(state)]
     with subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""When the night should run: held against every open of a year, one by one."""
+"""The time of the nightly run, compared with every open of a year."""
 
 from __future__ import annotations
 
@@ -158,16 +158,16 @@ def test_no_quarter_hour_keeps_more_opens_than_the_best(pairs: list[tuple[int, i
 
 def test_an_hour_that_fits_in_winter_alone_is_warned_of(desk: Config) -> None:
     [crypto, equities] = schedule(desk, EVE, time(13, 0)).warnings()
-    assert crypto.startswith("okx: runs too late for ")
+    assert crypto.startswith("okx: the run is too late for ")
     # New York opens at 13:30 UTC from Monday, 9 March on; for that day Sunday's run is in time.
     assert "the first is 2026-03-10 13:30 UTC" in equities
-    assert equities.endswith("at 2026-03-10 13:00 UTC: it has to be by 12:30 UTC")
+    assert equities.endswith("2026-03-10 13:00 UTC, and the session is needed by 12:30 UTC")
 
 
 def test_an_exchange_that_opens_before_the_evidence_is_there_is_said(tmp_path: Path) -> None:
     planned = schedule(config(tmp_path, FLEX.format("XLON")), EVE)
     [warning] = planned.warnings()
-    assert warning.endswith("its evidence is there at 10:00 UTC, and not before")
+    assert warning.endswith("as its evidence is served only at 10:00 UTC")
     assert planned.daily == time(10), "late by the least"
 
 

@@ -1,4 +1,4 @@
-"""What cron calls: sessions that were missed, backups, and pages of nights that fail."""
+"""The nightly run: missed sessions, backups, and pages of runs that fail."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_three_days_that_were_missed_are_caught_up_each_once(
     ],
 )
 def test_every_session_is_expected_once_however_the_nights_fall(first: date, last: date) -> None:
-    """Random nights and outages, against a list of all days that some account trades on."""
+    """Random runs and outages, compared with a list of all sessions of the accounts."""
     trades, always = TradeDates("XNYS"), UtcDays()
     together: list[list[Calendar]] = [[trades], [always], [trades, always]]
     for calendars in together:
@@ -254,7 +254,9 @@ def test_a_check_says_what_is_published_backed_up_and_missed(
     [item] = _check_state(config)
     assert item.is_ok
     assert item.detail == "published as of 2026-05-12, 1 backups, the last as of 2026-05-12"
-    assert item.notes == ("no night for 2026-05-13, 2026-05-14: the next one catches up",)
+    assert item.notes == (
+        "missed sessions: 2026-05-13, 2026-05-14: the next nightly run catches up",
+    )
     shutil.rmtree(tmp_path / "state" / BACKUPS)
     assert not _check_state(config)[0].is_ok
     (tmp_path / "state" / CONTROL).write_bytes(b"no ledger" * 1000)
@@ -267,7 +269,7 @@ def test_fourteen_backups_are_kept_one_a_session(traded: OkxAccount, tmp_path: P
         path = folder_of(tmp_path, server)
         nightly(night(path))
         [first] = backups(state)
-        for day in range(1, 18):  # older ones, by their names: a night takes seconds
+        for day in range(1, 18):  # older ones, by their names: a run takes seconds
             older = f"2026-04-{day:02}-run"
             copy = state / BACKUPS / older
             copy.mkdir()

@@ -131,7 +131,7 @@ def flip(path: Path, seed: int, within: range | None = None) -> int:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_byte_that_the_disk_has_flipped_is_noticed(story: Story, seed: int) -> None:
-    """Anywhere in the file: nobody has written to it, and it is not what it was."""
+    """A byte anywhere in the file differs, although nothing has written to the file."""
     story.afresh()
     before = (story.state / WAREHOUSE).stat()
     place = flip(story.state / WAREHOUSE, seed)
@@ -161,7 +161,7 @@ def test_a_damaged_block_is_found_by_the_backup_that_follows(story: Story, seed:
 def test_a_block_damaged_after_a_write_is_found_by_the_next_night_or_holds_nothing_any_more(
     story: Story, seed: int
 ) -> None:
-    """What is told is right either way: the night has read what it tells of."""
+    """The report is right either way: the run has read the blocks that it reports from."""
     story.afresh()
     path = story.state / WAREHOUSE
     look_back = ["run", "--no-fetch", "--no-page", "--as-of", f"{NOW - 2 * DAY:%Y-%m-%d}"]
@@ -223,7 +223,7 @@ def test_another_ledger_is_noticed(story: Story) -> None:
 
 
 def assert_full(story: Story, death: Death, *, says: str) -> int:
-    """Do a night on a full disk, see that it is paged as such; then one with room enough."""
+    """Run on a full disk, and check that the page says so; then run with enough room."""
     story.afresh()
     status = night_in_a_process(story.config, NOW, death)
     if status == ExitCode.UNPROVEN:
@@ -255,7 +255,7 @@ def small() -> None:
 
 
 def drawn_room(story: Story, chance: random.Random) -> Death:
-    """Draw how much room a night has: too little for any step of it alike."""
+    """Draw the room of a run: each of its steps can be the one that lacks room."""
     size = sum(path.stat().st_size for path in (story.folder / "state").rglob("*"))
     room = chance.choice([200_000, 1_000_000, 4_000_000, size * 2])
     return Death(room_bytes=chance.randrange(room))
