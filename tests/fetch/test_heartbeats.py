@@ -174,7 +174,7 @@ def test_a_beat_comes_over_http(http: str, tmp_path: Path) -> None:
         ("gone", "HTTP 404"),
         ("broken", "HTTP 500"),
         ("moved", "HTTP 302"),
-        ("html", "it is no JSON"),
+        ("html", "it is not JSON"),
         ("flood", "longer than"),
         ("hang", "no answer within 0.5 s"),
         ("drip", "no answer within 0.5 s"),
