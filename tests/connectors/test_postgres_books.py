@@ -240,9 +240,9 @@ class TestTables:
 
     def test_names_that_sql_takes_for_one_are_refused(self, postgres: PostgresServer) -> None:
         columns = postgres.database('create table t (a int, "A" int)')
-        assert "columns that SQL cannot tell apart" in refusal(postgres.url(columns))
+        assert "columns of equal names in SQL" in refusal(postgres.url(columns))
         tables = postgres.database("create table t (a int)", 'create table "T" (a int)')
-        assert "tables that SQL cannot tell apart" in refusal(postgres.url(tables))
+        assert "tables of equal names in SQL" in refusal(postgres.url(tables))
 
     def test_a_database_without_tables_is_refused(self, postgres: PostgresServer) -> None:
         assert "holds no table" in refusal(postgres.url(postgres.database()))

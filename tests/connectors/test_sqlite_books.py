@@ -440,6 +440,6 @@ def test_many_rows_come_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_scratch_folder_that_cannot_be_made_is_an_error(tmp_path: Path, bot: Path) -> None:
-    with pytest.raises(BotDatabaseError, match="cannot hold a copy of the books"):
+    with pytest.raises(BotDatabaseError, match="cannot hold a copy of the bot database"):
         fetched(bot, scratch=bot / "scratch")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bot.sqlite"]

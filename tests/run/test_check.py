@@ -123,7 +123,7 @@ def test_a_venue_that_says_no_is_quoted(tmp_path: Path, capsys: pytest.CaptureFi
         ("sqlite:///vaults/btc.sqlite", "sqlite:///vaults/typo.sqlite", "typo.sqlite"),
         ("sqlite:///vaults/btc.sqlite", "mysql://host/db", 'database: use "sqlite:///path"'),
         ("sqlite:///vaults/btc.sqlite", "csv:///vaults/*.csv", "vaults/*.csv matches no file"),
-        ("sqlite:///vaults/btc.sqlite", "json:///recon.toml", "is not whole JSON"),
+        ("sqlite:///vaults/btc.sqlite", "json:///recon.toml", "is not complete JSON"),
         ('mapping = "mapping"', 'mapping = "nonesuch"', "neither shipped nor a folder"),
         ('mapping = "mapping"', 'mapping = "freqtrade"', "does not fit this database"),
     ],
