@@ -115,7 +115,7 @@ def test_of_more_fills_than_hyperliquid_keeps_the_newest_are_whole() -> None:
     records, said = fetched(HyperliquidServer(book))
     statement = only(said["trade"])
     assert statement.status == "partial"
-    assert "only the newest 10000 are served" in statement.reason
+    assert "serves only the newest 10000" in statement.reason
     oldest = min(int(row["timestamp"]) for row in trades(records))
     assert statement.served_from.timestamp() * 1000 == pytest.approx(oldest + 1)
     assert len(trades(records)) == hyperliquid.NEWEST
@@ -126,7 +126,7 @@ def test_what_lies_further_back_than_is_served_is_said() -> None:
     _, said = fetched(BinanceServer(book), since=date(2025, 10, 1))
     assert [one.status for one in said["trade"]] == ["partial"]
     assert only(said["trade"]).served_from == NOW - 179 * DAY
-    assert "only 179 days are known to be served" in only(said["trade"]).reason
+    assert "known to serve only 179 days" in only(said["trade"]).reason
     assert only(said["funding"]).served_from == NOW - 89 * DAY
 
 
@@ -214,7 +214,7 @@ def test_an_account_that_never_rests_has_no_positions() -> None:
 
     _, said = fetched(BybitServer(book, before_answer=trade_on))
     assert only(said["position"]).status == "failed"
-    assert "traded each time" in only(said["position"]).reason
+    assert "traded during each request" in only(said["position"]).reason
 
 
 def test_rows_that_move_the_others_on_are_counted_again() -> None:
@@ -286,9 +286,9 @@ class Fickle(BinanceServer):
 @pytest.mark.parametrize(
     ("server", "count", "reason"),
     [
-        (Circular, 350, "named as the next one twice"),
-        (Timeless, 2500, "does not keep to the times"),
-        (Forgetful, 2500, "rows of one page are not in the next"),
+        (Circular, 350, "name the same next page"),
+        (Timeless, 2500, "outside the requested times"),
+        (Forgetful, 2500, "rows of one page are missing in the next"),
         (Fickle, 2500, "differs between two pages"),
     ],
 )
@@ -310,7 +310,7 @@ def test_pages_of_an_unknown_size_are_never_whole() -> None:
     assert told(records) == happened(book)
     assert {one.status for one in said["trade"]} == {"partial"}
     assert only(said["trade"]).served_from == only(said["trade"]).served_to
-    assert "no page is known to be whole" in said["trade"][0].reason
+    assert "no page is known to be complete" in said["trade"][0].reason
     _, said = fetched(BinanceServer(Book()), change=unknown)
     assert only(said["trade"]).status == "complete"
 
@@ -366,9 +366,7 @@ def test_funding_that_cannot_be_known_is_not_zero(funding: Paging | None) -> Non
 
     _, said = fetched(BinanceServer(busy_book(BinanceServer.symbols, 5)), change=unknown)
     assert only(said["funding"]).status == "failed"
-    assert (
-        "what was paid for BTC/USDT:USDT, ETH/USDT:USDT is unknown" in only(said["funding"]).reason
-    )
+    assert "funding of BTC/USDT:USDT, ETH/USDT:USDT is unknown" in only(said["funding"]).reason
     _, said = fetched(BinanceServer(Book()), change=unknown)
     assert only(said["funding"]).status == "complete"
 
@@ -379,7 +377,7 @@ def test_positions_that_cannot_be_known_are_not_none() -> None:
 
     _, said = fetched(BinanceServer(busy_book([binanceusdm.BTC], 5)), change=unknown)
     assert only(said["position"]).status == "failed"
-    assert "what is held of BTC/USDT:USDT is unknown" in only(said["position"]).reason
+    assert "the positions in BTC/USDT:USDT are unknown" in only(said["position"]).reason
     _, said = fetched(KrakenServer(busy_book([kraken.BTC], 5)))
     assert only(said["position"]).status == "complete"
 

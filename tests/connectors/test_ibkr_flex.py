@@ -369,11 +369,11 @@ def test_no_file_at_all_is_an_error(tmp_path: Path) -> None:
 
 def test_a_pipe_or_a_device_among_the_files_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.xml")
-    with pytest.raises(StatementError, match=r"a\.xml is no regular file"):
+    with pytest.raises(StatementError, match=r"a\.xml is not a regular file"):
         from_files(tmp_path)
     (tmp_path / "a.xml").unlink()
     (tmp_path / "a.xml").symlink_to("/dev/zero")
-    with pytest.raises(StatementError, match=r"a\.xml is no regular file"):
+    with pytest.raises(StatementError, match=r"a\.xml is not a regular file"):
         from_files(tmp_path)
 
 
@@ -424,7 +424,7 @@ def test_a_stale_statement_is_partial_for_what_is_missing(tmp_path: Path) -> Non
     fills = [c for c in coverage(items) if c.evidence == "fills"]
     assert [c.status for c in fills] == ["complete", "partial"]
     assert fills[0].served_to == XNYS.session(date(2026, 1, 5)).end
-    assert "ends 2026-01-05; session 2026-01-06 is not there yet" in fills[1].reason
+    assert "ends 2026-01-05; it lacks session 2026-01-06" in fills[1].reason
 
 
 def test_a_statement_from_before_its_last_session_ended_does_not_know_that_session(

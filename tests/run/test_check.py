@@ -105,7 +105,7 @@ def test_a_key_that_can_do_more_is_refused(
         assert {seen.path.rpartition("/v5/")[2] for seen in server.requests} == {"account/config"}
     assert code == ExitCode.UNPROVEN
     assert "only exactly 'read_only' is accepted" in items["account okx"]["detail"]
-    assert items["account okx"]["remedy"] == "make a key with the Read permission alone"
+    assert items["account okx"]["remedy"] == "make a key with only the Read permission"
 
 
 def test_a_venue_that_says_no_is_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
