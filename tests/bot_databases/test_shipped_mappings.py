@@ -1,4 +1,4 @@
-"""What holds of every shipped mapping: it is told from all others, and names its biases."""
+"""Properties of every shipped mapping: it fits only its own bot, and names its biases."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ OF_TWO_BOTS = [
 
 
 @pytest.mark.parametrize(("one", "other"), OF_TWO_BOTS)
-def test_no_mapping_takes_the_books_of_another_bot(
+def test_no_mapping_fits_the_database_of_another_bot(
     one: str, other: str, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     mapping = BOTS[one][0].partition("/")[0]

@@ -1,4 +1,4 @@
-"""Books in files: each field as it is written, found by path or pattern, never half read."""
+"""Bot databases in files: each field verbatim, found by path or pattern, never read in part."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def trades(records: list[Record]) -> list[dict[str, Any]]:
     return [json.loads(record.payload) for record in records if record.kind == "trade"]
 
 
-def told(records: list[Record]) -> list[tuple[str, ...]]:
+def reported(records: list[Record]) -> list[tuple[str, ...]]:
     """Return what the records say of each trade."""
     fields = ("symbol", "side", "amount", "price", "timestamp")
     return sorted(tuple(str(row[name]) for name in fields) for row in trades(records))
@@ -80,7 +80,7 @@ def test_every_trade_comes_once(exchange: str, over: int | str | None) -> None:
     statement = only(said["trade"])
     assert (statement.status, statement.reason) == ("complete", "")
     assert statement.rows == count
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert len({record.id for record in records}) == len(records)
 
 
@@ -95,7 +95,7 @@ def test_a_millisecond_with_more_rows_than_a_page_is_read_whole(exchange: str) -
     book.deals += [replace(first, id=1), replace(second, id=2)]
     records, said = fetched(SERVERS[exchange](book))
     assert [one.status for one in said["trade"]] == ["complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 @pytest.mark.parametrize("exchange", ["binanceusdm", "hyperliquid"])
@@ -138,7 +138,7 @@ def test_a_fault_that_passes_changes_nothing(exchange: str, kind: FaultKind) -> 
     server.fault(TRADES[exchange], kind, times=2, after=1)
     records, said = fetched(server)
     assert [one.status for one in said["trade"]] == ["complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 @pytest.mark.parametrize("exchange", SERVERS)
@@ -190,7 +190,7 @@ def test_a_trade_while_the_positions_are_read_is_found(exchange: str) -> None:
 
     records, said = fetched(SERVERS[exchange](book, before_answer=trade_once))
     assert [one.status for one in said["trade"]] == ["complete", "complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert {one.status for one in said["position"]} == {"complete"}
     held = {
         row["symbol"]: row["contracts"] for row in map(json.loads, of_kind(records, "position"))
@@ -226,7 +226,7 @@ def test_rows_that_move_the_others_on_are_counted_again() -> None:
 
     records, said = fetched(KrakenServer(book, before_answer=trade_between_pages))
     assert [one.status for one in said["trade"]] == ["complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 def test_a_trade_that_shows_up_late_is_a_fact_of_the_next_fetch() -> None:
@@ -242,7 +242,7 @@ def test_a_trade_that_shows_up_late_is_a_fact_of_the_next_fetch() -> None:
 def test_a_liquidation_is_a_trade() -> None:
     book = busy_book([bybit.BTC], 6)
     records, said = fetched(BybitServer(book, liquidations=frozenset({book.deals[3].id})))
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert only(said["trade"]).rows == 6
     assert [row["info"]["execType"] for row in trades(records)].count("BustTrade") == 1
 
@@ -274,7 +274,7 @@ class Forgetful(HyperliquidServer):
 
 
 class Fickle(BinanceServer):
-    """Tells the fee of a trade another way each time."""
+    """Reports another fee of a trade each time."""
 
     def answer(self, asked: Asked) -> Json:
         answer = super().answer(asked)
@@ -307,7 +307,7 @@ def test_pages_of_an_unknown_size_are_never_whole() -> None:
 
     book = busy_book(BinanceServer.symbols, 5)
     records, said = fetched(BinanceServer(book), change=unknown)
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert {one.status for one in said["trade"]} == {"partial"}
     assert only(said["trade"]).served_from == only(said["trade"]).served_to
     assert "no page is known to be complete" in said["trade"][0].reason
@@ -340,7 +340,7 @@ def test_a_page_that_is_smaller_than_declared_is_noticed() -> None:
     assert "a page of 40 rows is not whole, though 1000 are declared" in said["trade"][0].reason
     records, said = fetched(BinanceServer(book), change=declared(20))
     assert {one.status for one in said["trade"]} == {"complete"}
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 def test_binance_s_futures_are_known_by_both_names() -> None:

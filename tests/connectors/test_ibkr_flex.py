@@ -284,7 +284,7 @@ def test_a_throttled_token_is_left_alone_by_the_next_process_too(tmp_path: Path)
     assert (tmp_path / THROTTLE_FILE).stat().st_size
 
 
-def test_the_server_throttles_as_it_is_told(tmp_path: Path) -> None:
+def test_the_server_throttles_as_configured(tmp_path: Path) -> None:
     async def work(server: FlexServer) -> list[Coverage]:
         server.requests_per_s = 0
         return coverage(await everything(served(tmp_path, server)))
@@ -395,10 +395,10 @@ def test_check_of_files_says_which_proofs_there_cannot_be(tmp_path: Path) -> Non
     trade = '<Trades><Trade levelOfDetail="EXECUTION" symbol="X"/></Trades>'
     (tmp_path / "a.xml").write_text(document(statement(trade + "<StmtFunds/><CorporateActions/>")))
     source = IbkrFlexFiles("ib", patterns=[str(tmp_path / "*.xml")], calendar=XNYS)
-    told = {item.subject: item.detail for item in asyncio.run(source.check()) if item.is_ok}
-    assert told.keys() == {"ib", "ib: equity", "ib: broker_pnl"}
-    assert "EquitySummaryInBase or ChangeInNAV" in told["ib: equity"]
-    assert "Realized P/L" in told["ib: broker_pnl"]
+    detail_of = {item.subject: item.detail for item in asyncio.run(source.check()) if item.is_ok}
+    assert detail_of.keys() == {"ib", "ib: equity", "ib: broker_pnl"}
+    assert "EquitySummaryInBase or ChangeInNAV" in detail_of["ib: equity"]
+    assert "Realized P/L" in detail_of["ib: broker_pnl"]
 
 
 def test_a_section_that_no_statement_has_is_failed_and_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Books above a watermark: what may have changed is read, and in doubt everything."""
+"""Bot databases above a watermark: rows that may have changed are read, and all rows in doubt."""
 
 from __future__ import annotations
 
