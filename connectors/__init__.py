@@ -1,1 +1,1 @@
-"""Where evidence comes from: one venue, or one kind of books, a file, behind one Protocol."""
+"""Connectors: each package reads one venue or the bot databases, behind one Protocol."""

@@ -1,7 +1,7 @@
 """The HTTP session beneath ccxt, with the bounds that ccxt does not set.
 
-A deadline over the whole answer, a bound on its size and on that of all answers together, no
-redirect of a signed request, one decoder of the body, and a look at the venue's clock.
+It sets a deadline for each whole answer and bounds the size of one answer and of all answers. It
+follows no redirect of a signed request, decodes the body and checks the venue's clock.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from recon.system.bounded_body import BodyError, bounded_body
 from recon.system.bounded_json import UnreadableJson, counted, decoded
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
-"""Bytes of one answer, decompressed: the longest list of markets known has 13 million."""
+"""The most bytes of one answer, decompressed. The longest known list of markets has 13 million."""
 MAX_SKEW_S = 5.0
 OK = 200
 REDIRECTS = range(300, 400)
-CLOCK_UNKNOWN = "clock skew unknown: the answers carry no Date header that can be read"
+CLOCK_UNKNOWN = "clock skew unknown: the answers have no readable Date header"
 
 _DATE = re.compile(r"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT", re.ASCII)
 """The form of a Date header (RFC 9110). Others are obsolete, and no exchange sends them."""
 
 
 def open_session(patience: RetryPolicy) -> Any:
-    """Return a session for one account's whole conversation; close it after.
+    """Return a session for all requests of one account. The caller closes it.
 
-    An answer of more than `MAX_BODY_BYTES` is a VenueBusy, as is a body that is no UTF-8 or whose
-    compression is damaged. More than
-    `patience.most_bytes` or `patience.most_values` of all answers are a VenueRefused.
+    It raises VenueBusy for an answer of more than `MAX_BODY_BYTES`, for a body that is not UTF-8
+    and for damaged compression. It raises VenueRefused when all answers together exceed
+    `patience.most_bytes` or `patience.most_values`.
     """
     import aiohttp
 
@@ -45,12 +45,12 @@ def open_session(patience: RetryPolicy) -> Any:
     def check(path: str, what: str, value: int, limit: int) -> None:
         if value > limit:
             raise VenueRefused(
-                f"{path}: all answers together have {value} {what}, more than the {limit} that are "
-                "read of one account: set a larger max_fetch_mb for it, or a later `since`"
+                f"{path}: all answers together have {value} {what}, more than the limit of {limit} "
+                "for one account: set a larger max_fetch_mb for it, or a later `since`"
             )
 
     class BoundedResponse(aiohttp.ClientResponse):
-        """Reads no more than a bound, decompressed: a bomb is an error and not a full memory."""
+        """A response that raises for a body beyond the bound, before it fills the memory."""
 
         async def read(self) -> bytes:
             nonlocal read_bytes
@@ -95,14 +95,14 @@ def open_session(patience: RetryPolicy) -> Any:
 
 @cache
 def tls_context(cafile: str) -> ssl.SSLContext:
-    """Return what servers are verified by, one for all clients: to read `cafile` takes a while."""
+    """Return the TLS context, shared by all clients: reading `cafile` is slow."""
     return ssl.create_default_context(cafile=cafile)
 
 
 def decoded_answer(path: str, body: str) -> Any:
-    """Return what an answer's body says, numbers as text. Raises VenueBusy where it cannot be read.
+    """Return the decoded body of an answer, numbers as text. Raises VenueBusy for an invalid one.
 
-    This is the one place where an answer is decoded: `recon.system.bounded_json` has the limits.
+    Answers are decoded only here. `recon.system.bounded_json` sets the limits.
     """
     try:
         return decoded(body)
@@ -113,7 +113,7 @@ def decoded_answer(path: str, body: str) -> Any:
 def check_clock(headers: Mapping[str, str]) -> float | None:
     """Return how far this machine's clock runs ahead of the venue's, in seconds; None if unknown.
 
-    Raises VenueRefused where the two lie apart.
+    Raises VenueRefused if the two clocks differ too much.
     """
     ahead_s = skew_s(headers)
     if ahead_s is not None and abs(ahead_s) > MAX_SKEW_S + 1:  # the header counts whole seconds
@@ -139,7 +139,7 @@ def skew_s(headers: Mapping[str, str]) -> float | None:
 
 
 def cause_of(error: BaseException) -> str:
-    """Return what lay under ccxt's error; its own text repeats the URL and nothing else."""
+    """Return the cause of ccxt's error. The text of the error itself only repeats the URL."""
     cause = error.__cause__ or error.__context__
     said = f"{type(cause).__name__}: {cause}" if cause is not None else str(error)
     return excerpt(said, 200)

@@ -1,4 +1,4 @@
-"""One way to write a record's payload: JSON whose numbers are text."""
+"""The payload of a record: JSON whose numbers are text."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Mapping
 
 
 def payload_text(row: Mapping[str, object]) -> str:
-    """Return `row` as one line of JSON, its keys in the order the source gave them.
+    """Return `row` as one line of JSON, its keys in the source's order.
 
-    A float in `row` is a defect of the caller (the digits are gone already) and is refused.
+    Raises TypeError for a float: a defect of the caller, because its digits are lost already.
     """
     return json.dumps(_checked(row), ensure_ascii=False, separators=(",", ":"))
 
 
 def _checked(value: object) -> object:
-    if value is None or isinstance(value, str | bool):  # nearly all: a Mapping is slow to tell
+    if value is None or isinstance(
+        value, str | bool
+    ):  # most values; the test for a Mapping is slow
         return value
     if isinstance(value, float):
         raise TypeError(f"a float reached a payload: {value!r}")

@@ -1,4 +1,4 @@
-"""What every connector is, be it a venue's API, a broker's statements or a bot's own database."""
+"""The Protocols of connectors: of venues' APIs, brokers' statements and bot databases alike."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from recon.core.records import CheckItem, Coverage, EvidenceSpec, Listing, Recor
 class Connector(Protocol):
     """A source of evidence. It fetches; it never interprets money.
 
-    `fetch` yields the source's records verbatim, one by one or as a `Table`, each (kind, id) at
-    most once, in any order, and for each of its `promises` at least one `Coverage` statement, after
-    the records that the statement speaks of. What goes wrong at the source becomes a
-    `failed` or `partial` statement with a reason; only what makes the whole source useless raises
-    (`VenueRefused`, `StatementError`, `BotDatabaseError`). Every request has a hard deadline.
+    `fetch` yields the source's records verbatim, one by one or as a `Table`, in any order, each
+    (kind, id) at most once. For each of its `promises` it yields at least one `Coverage` statement,
+    after the records that the statement covers. A fault at the source becomes a `failed` or
+    `partial` statement with a reason. A fault that makes the whole source useless raises
+    `VenueRefused`, `StatementError` or `BotDatabaseError`. Every request has a hard deadline.
 
-    Args of `fetch`: `window` is what the evidence must cover. A connector may fetch past its end.
+    Args of `fetch`: `window` is the interval that the evidence must cover. A connector may fetch
+    past its end.
     """
 
     venue: str
@@ -26,43 +27,43 @@ class Connector(Protocol):
     promises: tuple[EvidenceSpec, ...]
 
     def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
-        """Yield records, then what was covered."""
+        """Yield records, then their coverage."""
         ...
 
     async def check(self) -> list[CheckItem]:
-        """Try reach and permissions, as cheaply as that can be known, and say what to do."""
+        """Return the result of a cheap test of reach and permissions, with remedies."""
         ...
 
 
 @runtime_checkable
 class Historian(Connector, Protocol):
-    """A source that can be asked for a stretch of the past, and for no more than that.
+    """A source that can serve an interval of the past alone.
 
-    `piece` is how much is best asked for at once: what is lost when it is stopped.
+    `piece` is the best length of one request. An interruption loses at most one piece.
     """
 
     piece: timedelta
 
     def history(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
-        """Yield what happened inside the window, then what was covered of each such promise.
+        """Yield the events inside the window, then the coverage of each promise of the past.
 
-        Nothing that only says how things stand now. Errors are those of `fetch`.
+        It yields no current state, such as positions. Errors are those of `fetch`.
         """
         ...
 
 
 @runtime_checkable
 class Remembering(Protocol):
-    """A source some of whose records never change, and are fetched once: OKX's candles."""
+    """A source with records that never change and are fetched once: OKX's candles."""
 
     def remember(self, ids: Collection[str]) -> None:
-        """Take the ids of those that have landed."""
+        """Store the ids of the records that have landed: they are not fetched again."""
         ...
 
 
 @runtime_checkable
 class Lister(Connector, Protocol):
-    """A venue that lists its instruments: a name that is not among them does not exist there."""
+    """A venue that lists all its instruments: a name that it does not list does not exist there."""
 
     async def listing(self) -> Listing:
         """Return the instruments and currencies that the venue lists. Raises VenueError."""
@@ -71,8 +72,8 @@ class Lister(Connector, Protocol):
 
 @runtime_checkable
 class Forgetful(Connector, Protocol):
-    """A venue that serves its past for a limited time."""
+    """A venue that serves only a limited past."""
 
     def serves_from(self) -> datetime:
-        """Return the earliest instant (UTC) of which the venue still serves all evidence."""
+        """Return the earliest instant (UTC) from which the venue still serves all evidence."""
         ...

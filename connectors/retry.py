@@ -1,4 +1,4 @@
-"""How long a source is waited for, and how much is read of it: these bounds are in one place."""
+"""The bounds on the time that recon waits for a source, and on the size of its answers."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from tenacity import (
 from recon.errors import VenueBusy
 
 BYTES_PER_VALUE = 32
-"""Bytes of an answer for each value in it: fewer are refused, as they fill more memory."""
+"""The least bytes of JSON for each value: denser JSON is refused, as it takes too much memory."""
 MOST_BYTES = 128 * 1024 * 1024
-"""What is read of one account in one fetch unless its `max_fetch_mb` says otherwise."""
+"""The most bytes that one fetch of an account reads, unless its `max_fetch_mb` is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Bounds on one source; each holds against a server that drips, floods or says nothing."""
+    """Bounds on one source. Each holds against a server that drips, floods or never answers."""
 
     request_timeout_s: float = 15.0
-    """One request, from the first byte sent to the last byte read."""
+    """The limit of one request, from the first byte sent to the last byte read."""
     attempts: int = 6
-    """Tries of one request, the first included."""
+    """The most tries of one request, the first included."""
     first_wait_s: float = 0.5
     longest_wait_s: float = 20.0
-    """Full jitter: a wait is drawn between 0 and min(longest, first · 2^n)."""
+    """Full jitter: a wait is drawn from 0 to min(longest, first · 2^n)."""
     total_s: float = 900.0
-    """One account's whole fetch. tenacity cannot cut off a hanging call; the caller does."""
+    """The limit of an account's whole fetch. The caller enforces it: tenacity stops no call."""
     most_bytes: int = MOST_BYTES
-    """One account's whole fetch: all answers or files together, decompressed."""
+    """The limit of all answers or files of one account's fetch together, decompressed."""
     is_rate_limited: bool = True
-    """Whether the client keeps to the venue's limits by itself, before the venue has to say so."""
+    """Whether the client itself keeps to the venue's rate limits."""
 
     @property
     def most_values(self) -> int:
-        """The values in all JSON answers of one fetch: each takes some 100 bytes of memory."""
+        """The most values in all JSON answers of one fetch: each takes some 100 bytes of memory."""
         return self.most_bytes // BYTES_PER_VALUE
 
     def retrying(self) -> AsyncRetrying:
-        """Return the retry policy for one request: only `VenueBusy` is worth another try."""
+        """Return the retry policy for one request. Only `VenueBusy` is retried."""
         return AsyncRetrying(
             retry=retry_if_exception_type(VenueBusy),
             stop=stop_after_attempt(self.attempts) | stop_after_delay(self.total_s),

@@ -1,1 +1,1 @@
-"""Bots' own databases: SQLite, PostgreSQL, CSV, JSON, Parquet."""
+"""Bot databases: SQLite, PostgreSQL, CSV, JSON, Parquet."""

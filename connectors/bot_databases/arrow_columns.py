@@ -1,4 +1,4 @@
-"""A typed Arrow column, or one of many files, as text and the DuckDB type that holds all of it."""
+"""Typed Arrow columns, of one file or many, as text with the DuckDB type that holds all values."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ Kind = Literal[
     "TIMESTAMP WITH TIME ZONE",
     "VARCHAR",
 ]
-"""What the values of a column are. A DECIMAL has as many places as they need."""
+"""The kinds of a column's values. A DECIMAL has as many places as they need."""
 
 
 @dataclass(slots=True)
 class Texts:
-    """A column as text (utf8), null where it has no value; its type, and its numbers' digits."""
+    """A column as text (utf8), null for no value, with its kind and the digits of its numbers."""
 
     values: pa.ChunkedArray
     type: Kind = "VARCHAR"
     digits: Digits = field(default_factory=Digits)
 
     def duckdb_type(self) -> str:
-        """Return the DuckDB type that holds every value, exactly."""
+        """Return the DuckDB type that holds every value exactly."""
         return self.digits.duckdb_type() if self.type == "DECIMAL" else self.type
 
 
@@ -55,10 +55,11 @@ class TwinsError(ValueError):
 
 
 def array_texts(values: pa.Array, digits: Digits) -> tuple[pa.Array, Kind]:
-    """Return an array of any Arrow type as text, each digit kept, and its kind; digits are counted.
+    """Return an array of any Arrow type as text that keeps each digit, and its kind.
 
-    What is not a number (NaN) is unknown: null. What has parts (a list, a structure) is JSON whose
-    numbers are text. Raises InfiniteError, TwinsError, and ArrowInvalid for a damaged array.
+    The digits are counted in `digits`. NaN is unknown: null. A value with parts (a list, a
+    structure) is JSON whose numbers are text. Raises InfiniteError, TwinsError, and ArrowInvalid
+    for a damaged array.
     """
     values = _plain_array(values)
     for is_one, kind, read in _READINGS:
@@ -72,7 +73,7 @@ def array_texts(values: pa.Array, digits: Digits) -> tuple[pa.Array, Kind]:
 
 
 def _plain_array(values: pa.Array) -> pa.Array:
-    """Return the values themselves, of an array that encodes or extends them."""
+    """Return the plain values of an encoded or extension array."""
     while isinstance(values, pa.ExtensionArray) or pa.types.is_dictionary(values.type):
         is_coded = pa.types.is_dictionary(values.type)
         values = values.dictionary_decode() if is_coded else values.storage
@@ -101,7 +102,7 @@ def _parts(values: pa.Array, _digits: Digits) -> pa.Array:
 
 
 def _objects(values: pa.Array) -> list[Any]:
-    """Return what has parts as lists and dictionaries of text."""
+    """Return values with parts as lists and dictionaries of text."""
     values = _plain_array(values)
     for is_one, read in _PARTS:
         if is_one(values.type):
@@ -143,7 +144,7 @@ def _lists_of_one_size(values: pa.FixedSizeListArray) -> list[Any]:
 
 
 def _cut(inner: list[Any], values: pa.Array) -> list[Any]:
-    """Return the lists of which `inner` has all the parts, one after the other."""
+    """Return the lists whose concatenated elements are `inner`."""
     offsets = values.offsets.to_pylist()
     return [
         inner[begin:end] if one else None
@@ -203,7 +204,7 @@ _READINGS: Sequence[
         _hexadecimal,
     ),
 ]
-"""How each type of Arrow's is read, and what it is then; the first that fits. The rest is text."""
+"""How each Arrow type is read, and the resulting kind; the first match counts. The rest is text."""
 
 
 _PARTS: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[Any], list[Any]]]] = [
@@ -217,13 +218,13 @@ _PARTS: Sequence[tuple[Callable[[pa.DataType], bool], Callable[[Any], list[Any]]
         lambda values: [None if one is None else str(one) for one in values.to_pylist()],
     ),
 ]
-"""How a type of Arrow's becomes Python's, inside JSON; the first that fits. The rest is text."""
+"""How each Arrow type becomes Python's inside JSON; the first match counts. The rest is text."""
 
 
 def json_text(value: object, meter: Meter) -> str | None:
-    """Return a value that has parts as one line of JSON whose numbers are text; None stays None.
+    """Return a value with parts as one line of JSON whose numbers are text; None stays None.
 
-    Raises UnreadableError for parts in parts beyond the limit.
+    Raises UnreadableError for nesting beyond the limit.
     """
     return None if value is None else _json(_plain(value, meter, 1))
 
@@ -248,9 +249,9 @@ def _plain(value: object, meter: Meter, depth: int) -> object:
 def stacked(
     parts: Sequence[Mapping[str, Texts]], sizes: Sequence[int], meter: Meter
 ) -> dict[str, Texts]:
-    """Return the columns of many files as those of one, `sizes` rows of each, one below the other.
+    """Return the concatenated columns of many files; `sizes` are their numbers of rows.
 
-    A column that a file lacks is null there. Where its types differ it is a decimal if all are
+    A column that a file lacks is null there. A column with different types is a decimal if all are
     numbers, and text otherwise.
     """
     names = dict.fromkeys(name for part in parts for name in part)

@@ -1,8 +1,7 @@
-"""Arrow's numbers as text, each digit kept: whole columns at once, never value by value.
+"""Arrow's numbers as text that keeps each digit: whole columns at once, never value by value.
 
-A number that is written as text, in CSV, JSON or an answer of PostgreSQL's, keeps the digits that
-are written. A binary float, in SQLite or Parquet, has no digits of its own: `floats_text` alone
-chooses them.
+A number that is text at its source, in CSV, JSON or an answer from PostgreSQL, keeps its digits. A
+binary float, in SQLite or Parquet, has no digits of its own: only `floats_text` chooses them.
 """
 
 from __future__ import annotations
@@ -15,23 +14,23 @@ import pyarrow.compute as pc
 
 _SCIENTIFIC = r"^(?P<sign>-?)(?P<lead>[0-9])(?:\.(?P<rest>[0-9]+))?e\+?(?P<exponent>-?[0-9]+)$"
 MAX_DIGITS = 38
-"""How many digits DuckDB's widest decimal has."""
+"""The digits of DuckDB's widest decimal."""
 _WHOLE_FROM = 1e16
-"""From here on a float is written without a point: 10000000000000000, but 1000000000000000.0."""
+"""From here on, a float has no point in its text: 10000000000000000, but 1000000000000000.0."""
 
 
 @dataclass(slots=True)
 class Digits:
-    """How many digits the numbers of a column have at most, before and after their points.
+    """The most digits that the numbers of a column have, before and after their points.
 
-    Zeros that say nothing (`007.500`) are not counted.
+    Insignificant zeros (`007.500`) are not counted.
     """
 
     whole: int = 0
     places: int = 0
 
     def count_whole(self, plain: str) -> None:
-        """Count the digits before the point of one number."""
+        """Count the digits of one number before its point."""
         whole, _, _ = plain.lstrip("-").partition(".")
         self.whole = max(self.whole, len(whole.lstrip("0")))
 
@@ -51,9 +50,9 @@ def integers_text(integers: pa.Array, digits: Digits) -> pa.Array:
 
 
 def floats_text(floats: pa.Array, digits: Digits) -> pa.Array:
-    """Return each finite float as the shortest decimal that is this float, and this float only.
+    """Return each finite float as the shortest decimal that identifies it.
 
-    The text (utf8) is as Python's `repr` writes it, without an exponent. Its digits are counted.
+    The text (utf8) is that of Python's `repr`, without an exponent. Its digits are counted.
     """
     text = floats.cast(pa.string())
     if pc.any(is_scientific := pc.match_substring(text, "e")).as_py():
@@ -73,7 +72,7 @@ def floats_text(floats: pa.Array, digits: Digits) -> pa.Array:
 
 
 def plain_numbers(text: pa.Array, digits: Digits) -> pa.Array:
-    """Return text that writes finite numbers, without exponents. Their digits are counted."""
+    """Return the text of finite numbers without exponents. Their digits are counted."""
     text = pc.utf8_lower(text)
     if pc.any(is_scientific := pc.match_substring(text, "e")).as_py():
         expanded = _expanded(text.filter(is_scientific))
@@ -100,7 +99,7 @@ def _expanded(scientific: pa.Array) -> pa.Array:
     zeros = pc.binary_repeat("0", pc.max_element_wise(missing, 0))
     large = pc.binary_join_element_wise(digits, zeros, "")
     is_pointed = pc.and_(pc.greater_equal(exponent, 0), pc.less(missing, 0))
-    for place in pc.unique(exponent.filter(is_pointed)).to_pylist():  # seldom any, at most sixteen
+    for place in pc.unique(exponent.filter(is_pointed)).to_pylist():  # rarely any, at most sixteen
         whole = pc.utf8_slice_codeunits(digits, 0, place + 1)
         fraction = pc.utf8_slice_codeunits(digits, place + 1)
         pointed = pc.binary_join_element_wise(whole, fraction, ".")
@@ -110,7 +109,7 @@ def _expanded(scientific: pa.Array) -> pa.Array:
 
 
 def lenient_utf8(text: pa.Array) -> pa.Array:
-    r"""Return text (utf8) that may hold anything; a byte that is no UTF-8 shows as `\xff`."""
+    r"""Return bytes as text (utf8); a byte that is not UTF-8 becomes `\xff`."""
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
@@ -121,5 +120,5 @@ def lenient_utf8(text: pa.Array) -> pa.Array:
 
 
 def lenient_text(raw: bytes) -> str:
-    r"""Return text as it is; a byte that is no UTF-8 shows as `\xff`, and never stops the books."""
+    r"""Return bytes as text; a byte that is not UTF-8 becomes `\xff`, and never stops the read."""
     return raw.decode("utf-8", "backslashreplace")

@@ -1,6 +1,6 @@
-"""Books in CSV files: every field verbatim, as text.
+"""Bot databases in CSV files: every field verbatim, as text.
 
-A field without anything in it is null, one that is written as "" is an empty text.
+An empty field is null. A field that is written as "" is an empty text.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _QUOTED = re.compile(r'"[^"]*"')
 _UTF8 = b"\xef\xbb\xbf"
 _BLOCK = 16 << 20
-"""Bytes that are parsed at one time; no line is longer."""
+"""The bytes that are parsed at once. No line is longer."""
 
 
 def parse_csv(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
     r"""Return the one table of a CSV file whose first line names its columns.
 
-    Its delimiter is that of , ; tab and | which the first line has most often. A byte that is no
-    UTF-8 shows as `\xff`, in a name as in a field. Raises UnreadableError for a file that was not
-    written to its end, or whose rows differ in length.
+    The delimiter is the most frequent one of , ; tab and | in the first line. A byte that is not
+    UTF-8 becomes `\xff`, in names and in fields. Raises UnreadableError for an incomplete file, or
+    one whose rows differ in length.
     """
     _refuse_cut_off(path, content)
     delimiter, count = _header(path, content)
@@ -42,9 +42,9 @@ def parse_csv(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
     columns, size = csv_columns(path, content, count, meter, delimiter=delimiter)
     names = [column[0].as_py() for column in columns]
     if not all(names):
-        _refuse(path, "does not name each of its columns", "let its first line name them all")
+        _refuse(path, "has a column without a name", "let its first line name every column")
     if len(set(names)) < len(names):
-        _refuse(path, "names two columns alike", "let its first line give each a name of its own")
+        _refuse(path, "has two columns of one name", "let its first line give each its own name")
     rows = {name: Texts(column[1:]) for name, column in zip(names, columns, strict=True)}
     return [FileTable(None, rows, size - 1)]
 
@@ -57,7 +57,7 @@ def csv_columns(
     *,
     delimiter: str = ",",
 ) -> tuple[list[pa.ChunkedArray], int]:
-    """Return the `count` columns of CSV content, all its lines alike, and how many lines it has.
+    """Return the `count` columns of CSV content without a header, and its number of lines.
 
     Raises UnreadableError where a line is cut off or has another number of fields.
     """
@@ -89,12 +89,12 @@ def csv_columns(
                 column.append(text)
     except pa.ArrowInvalid as error:
         said = excerpt(" ".join(str(error).split()), 200)
-        _refuse(path, f"is not CSV to its end ({said})", "correct that row, or restore the file")
+        _refuse(path, f"has an invalid CSV row ({said})", "correct that row, or restore the file")
     return [pa.chunked_array(column, pa.string()) for column in chunks], size
 
 
 def _header(path: Path, content: bytes) -> tuple[str, int]:
-    """Return the delimiter and the number of columns."""
+    """Return the delimiter and the number of columns of CSV content."""
     text = io.TextIOWrapper(io.BytesIO(content), "latin-1", newline="")
     first = next((line for line in text if line.strip("\r\n")), "")
     delimiter = max(_DELIMITERS, key=_QUOTED.sub("", first).count)
@@ -103,16 +103,16 @@ def _header(path: Path, content: bytes) -> tuple[str, int]:
         lines = csv.reader(text, delimiter=delimiter, strict=True)
         return delimiter, len(next((line for line in lines if line), []))
     except csv.Error as error:
-        _refuse(path, f"is not CSV ({error})", "see that `books` names the file the bot writes")
+        _refuse(path, f"is not CSV ({error})", "let `database` name the file that the bot writes")
 
 
 def _refuse_cut_off(path: Path, content: bytes) -> None:
     if content.startswith(_UTF16):
         _refuse(path, "is written in UTF-16", "let the bot write UTF-8")
     if b"\0" in content:
-        _refuse(path, "holds NUL bytes", "restore the file: its disk lost a part of it")
+        _refuse(path, "holds NUL bytes", "restore the file: its disk has lost a part")
     if not content.endswith((b"\n", b"\r")):
-        remedy = "nobody can tell whether that is all of it: let the bot end each row with one"
+        remedy = "the last row may be incomplete: let the bot end each row with a line feed"
         _refuse(path, "ends without a line feed", remedy)
     if content.count(b'"') % 2:
         _refuse(path, "ends inside a quoted field", "restore the file, or end that field")

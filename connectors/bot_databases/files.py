@@ -1,7 +1,7 @@
-"""A bot's books in files: found by a path, a folder or a pattern, and read while at rest.
+"""Bot databases in files: found by a path, a folder or a pattern, and read while at rest.
 
-A table is named by its file, without the dates and numbers in it: `trades-2026-05-14.csv` and
-`trades-2026-05-15.csv` are the table `trades`. Files that are named by a date alone are `rows`.
+A table has the name of its file, without dates and numbers: `trades-2026-05-14.csv` and
+`trades-2026-05-15.csv` are the table `trades`. Files whose name is only a date are table `rows`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from connectors.bot_databases.snapshot import (
 from recon.core.limits import Limits
 
 UNNAMED = "rows"
-"""The table of files whose names say nothing but when."""
+"""The table of files whose name is only a date."""
 
 _WHEN = re.compile(r"(?:^|(?<=[-_. ]))[0-9][0-9TZ]*(?=[-_. ]|$)")
 _SETTLE_S = 0.05
@@ -44,9 +44,9 @@ _REST_LIMIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class FileTable:
-    """One table of one file: `size` rows, by column; named by the file where `name` is None.
+    """One table of one file: `size` rows, by column. Without a `name`, the file names the table.
 
-    `ids` are what the file itself calls its rows, where it does.
+    `ids` are the file's own ids of its rows, if it has any.
     """
 
     name: str | None
@@ -56,13 +56,14 @@ class FileTable:
 
 
 Parse = Callable[[Path, bytes, Meter], list[FileTable]]
-"""Reads the tables of one whole file, and counts what they hold. Raises UnreadableError."""
+"""Returns the tables of one whole file, counted by the meter. Raises UnreadableError."""
 
 
 class FileReader:
-    """Read books that are one file, all files of a folder that end in `suffixes`, or a pattern's.
+    """Reads a bot database: one file, a folder's files with `suffixes`, or a pattern's files.
 
-    With `table`, all that is named by its file is that table. What exceeds `limits` is refused.
+    `table` replaces the names that tables take from their files. A database beyond `limits` is
+    refused.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class FileReader:
         self._limits = limits
 
     async def read(self, is_wanted: IsWanted) -> dict[str, TableRows]:
-        """Return every wanted table, of all files together. Raises UnreadableError."""
+        """Return every wanted table, combined from all files. Raises UnreadableError."""
         is_over = threading.Event()
         try:
             return await asyncio.to_thread(self._read, is_wanted, is_over)
@@ -95,7 +96,7 @@ class FileReader:
         meter.files(len(files))
         for path in files:
             if is_over.is_set():
-                break  # nobody waits for it any more
+                break  # the caller has given up
             content = content_at_rest(path, meter)
             tables = self._parse(path, content, meter)
             meter.let_go(len(content))
@@ -109,7 +110,7 @@ class FileReader:
         return {name: _together(self._path, parts, meter) for name, parts in found.items()}
 
     def _files(self) -> list[Path]:
-        """Return the files, in the order of their names. At least one."""
+        """Return the files, at least one, in the order of their names."""
         with _readably(self._path):
             if self._path.is_dir():
                 found = [
@@ -126,48 +127,48 @@ class FileReader:
             what = f"holds no file that ends in {' or '.join(self._suffixes)}"
             if not self._path.is_dir():
                 what = "matches no file"
-            _refuse(self._path, what, "correct the path in `books`, or start the bot once")
+            _refuse(self._path, what, "correct the path in `database`, or start the bot once")
         return sorted(path for path in found if not path.is_dir())
 
 
 def table_name(path: Path) -> str:
-    """Return the table that a file's rows belong to: its name without dates and numbers."""
+    """Return the table of a file's rows: the file's name without dates and numbers."""
     stem = lenient_text(os.fsencode(path.name)).split(".")[0]
     return re.sub(r"[-_. ]{2,}", "-", _WHEN.sub("", stem)).strip("-_. ") or UNNAMED
 
 
 def content_at_rest(path: Path, meter: Meter) -> bytes:
-    """Return a file's bytes, read while nobody was writing it. Raises UnreadableError.
+    """Return a file's bytes, read while no process was writing it. Raises UnreadableError.
 
-    The bytes count as held until they are let go.
+    The meter counts the bytes as held until the caller releases them.
     """
     deadline = time.monotonic() + _REST_LIMIT_S
     with _readably(path):
         while True:
             before = path.stat()
             if not stat.S_ISREG(before.st_mode):
-                _refuse(path, "is not a file", "name the file that the bot writes in `books`")
+                _refuse(path, "is not a file", "name the file that the bot writes in `database`")
             meter.file(path, before.st_size)
             meter.has_room(before.st_size)
             with path.open("rb") as file:
-                content = file.read(before.st_size + 1)  # no more, where it grows
+                content = file.read(before.st_size + 1)  # no more if it grows
             if time.time() - before.st_mtime < 1:
-                time.sleep(_SETTLE_S)  # a writer that is at it goes on writing meanwhile
+                time.sleep(_SETTLE_S)  # an active writer changes the file meanwhile
             after = path.stat()
             is_same = (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
             if is_same and len(content) == after.st_size:
                 break
             if time.monotonic() > deadline:
                 what = f"was being written for {_REST_LIMIT_S:g} s"
-                _refuse(path, what, "run when the bot writes less, or let it write a new file")
+                _refuse(path, what, "run while the bot writes less, or let it write a new file")
     if not content:
-        _refuse(path, "is empty", "correct the path in `books`, or restore the bot's file")
+        _refuse(path, "is empty", "correct the path in `database`, or restore the bot's file")
     meter.hold(len(content))
     return content
 
 
 def _together(source: Path, parts: Sequence[tuple[Path, FileTable]], meter: Meter) -> TableRows:
-    """Return a table's parts as one; ids that a file gave stay what they are where it is alone."""
+    """Return the parts of a table as one. The file's own ids are kept if it is the only file."""
     tables = [table for _, table in parts]
     columns = stacked([table.columns for table in tables], [table.size for table in tables], meter)
     meter.columns(str(source), len(columns))
@@ -187,7 +188,7 @@ def _together(source: Path, parts: Sequence[tuple[Path, FileTable]], meter: Mete
 
 
 def _look_into_folders(pattern: str) -> None:
-    """Raise OSError for a folder that may not be listed: a pattern passes over it in silence."""
+    """Raise OSError for a folder that may not be listed: a pattern silently skips it."""
     folder = Path(pattern).parent
     while glob.has_magic(str(folder)):
         folder = folder.parent
@@ -204,16 +205,16 @@ def _raise(error: OSError) -> NoReturn:
 
 @contextmanager
 def _readably(path: Path) -> Iterator[None]:
-    """Turn what the disk says into an error for the person who reads it."""
+    """Raise an OSError in the block as an UnreadableError with a remedy."""
     try:
         yield
     except FileNotFoundError:
-        _refuse(path, "does not exist", "correct the path in `books`, or start the bot once")
+        _refuse(path, "does not exist", "correct the path in `database`, or start the bot once")
     except PermissionError as error:
         remedy = "give recon's user read permission on it and its folder"
         _refuse(error.filename or path, "may not be read", remedy)
     except OSError as error:
-        _refuse(path, f"cannot be read ({error.strerror})", "see that its disk is well")
+        _refuse(path, f"cannot be read ({error.strerror})", "check its disk")
 
 
 def _refuse(path: Path | str, what: str, remedy: str) -> NoReturn:

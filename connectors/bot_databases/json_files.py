@@ -1,15 +1,16 @@
-"""Books in JSON files: rows of objects, numbers as they are written, parts as JSON text.
+"""Bot databases in JSON files: each object is a row; numbers keep their text, parts are JSON text.
 
-What a file may hold:
+A file may hold:
 
-    [{…}, {…}]                           rows of the table that the file's name says
+    [{…}, {…}]                           rows of the file's table, which the file's name names
     {…} on each line                     the same
     {"trades": [{…}], "orders": [{…}]}   tables, by name
     {"all_trades": {"1": {…}, …}}        tables, by name, each row with its key (TinyDB)
     {"BTC/USDT": {…}, "ETH/USDT": {…}}   rows of the file's table, each with its key
     {"version": 3, "balance": "10.5"}    one row of the file's table
 
-A row's key is its column `_key`. What is beside tables in an object is one row of the file's table.
+A row's key is its column `_key`. Values beside the tables in an object are one row of the file's
+table.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ from recon.outside_text import storable
 
 SUFFIXES = (".json", ".jsonl", ".ndjson")
 KEY = "_key"
-"""The column of what an object calls its rows."""
+"""The column of the keys that an object gives its rows."""
 
 _ONE_ROW = "1"
 _LINES = (".jsonl", ".ndjson")
 _BEFORE_VALUES = (b"{", b"[", b",", b":")
 _VALUES_AT_ONCE = 200_000
-"""Values of lines of JSON that are Python's at one time."""
+"""The values of JSON lines that are Python objects at one time."""
 
 
 def parse_json(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
-    """Return the tables of a JSON file. Raises UnreadableError for one that is not whole."""
+    """Return the tables of a JSON file. Raises UnreadableError for an invalid or incomplete one."""
     with _readably(path):
         if path.name.lower().endswith(_LINES):
             return [_Tables(path, meter).of_lines(content)]
@@ -52,33 +53,33 @@ def parse_json(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
         held = _loaded(content.decode("utf-8-sig"))
         tables = _Tables(path, meter).of(held)
     if tables is None:
-        _refuse(path, "holds neither rows nor tables", "name a file of JSON objects in `books`")
+        _refuse(path, "holds neither rows nor tables", "name a file of JSON objects in `database`")
     return tables
 
 
 @contextmanager
 def _readably(path: Path) -> Iterator[None]:
-    """Turn what is wrong with JSON into an error for the person who reads it."""
+    """Raise an error of decoding in the block as an UnreadableError with a remedy."""
     try:
         yield
     except UnicodeDecodeError:
-        _refuse(path, "is not written in UTF-8", "see that `books` names the file the bot writes")
+        _refuse(path, "is not UTF-8", "let `database` name the file that the bot writes")
     except json.JSONDecodeError as error:
-        what = f"is not whole JSON ({error.msg}, line {error.lineno})"
-        _refuse(path, what, "run again; if it stays so, restore the bot's file")
+        what = f"is not complete JSON ({error.msg}, line {error.lineno})"
+        _refuse(path, what, "run again; if that fails too, restore the bot's file")
     except RecursionError:
-        _refuse(path, "is nested too deeply", "see that `books` names the file the bot writes")
+        _refuse(path, "is nested too deeply", "let `database` name the file that the bot writes")
     except ValueError as error:
-        _refuse(path, f"cannot be taken ({error})", "correct that place in the file")
+        _refuse(path, f"has an invalid value ({error})", "correct it in the file")
 
 
 def _count(content: bytes) -> int:
-    """Return how many values JSON may have at most: each is after one of these marks."""
+    """Return an upper bound of the number of values in JSON: each follows one of these marks."""
     return sum(map(content.count, _BEFORE_VALUES))
 
 
 def _loaded(text: str) -> Any:
-    """Return what JSON says, its numbers as text; where there is more than one, each on a line."""
+    """Return the decoded JSON, its numbers as text. Several documents are on a line each."""
     try:
         return _decoded(text)
     except json.JSONDecodeError as error:
@@ -98,9 +99,9 @@ def _decoded(text: str) -> Any:
 
 
 def _constant(word: str) -> None:
-    """Take what is not a number as unknown. Raises ValueError for an infinite one."""
+    """Return None, as unknown, for NaN. Raises ValueError for an infinite number."""
     if word != "NaN":
-        raise ValueError(f"{word} is no number")
+        raise ValueError(f"{word} is not a number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -108,7 +109,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(held) < len(pairs):
         names = Counter(storable(name) for name, _ in pairs)
         twice = next(name for name, count in names.items() if count > 1)
-        raise ValueError(f"an object has {twice!r} twice")
+        raise ValueError(f"an object has the key {twice!r} twice")
     return held
 
 
@@ -119,14 +120,14 @@ def _is_table(part: Any) -> bool:
 
 
 class _Tables:
-    """Makes tables of what a JSON file holds."""
+    """Builds tables from the decoded content of a JSON file."""
 
     def __init__(self, path: Path, meter: Meter) -> None:
         self._path = path
         self._meter = meter
 
     def of(self, held: Any) -> list[FileTable] | None:
-        """Return the tables, or None where there are none."""
+        """Return the tables, or None if the content has none."""
         if isinstance(held, list):
             return [self._table(None, held)] if _is_table(held) else None
         if not isinstance(held, dict):
@@ -166,7 +167,7 @@ class _Tables:
             error.lineno = number
             raise
         if not isinstance(row, dict):
-            raise ValueError(f"line {number} is no object")  # noqa: TRY004 - of the file's
+            raise ValueError(f"line {number} is not an object")  # noqa: TRY004 - of the file's
         return row
 
     def _named(self, name: str, part: Any) -> FileTable | None:

@@ -1,4 +1,4 @@
-"""What one reading of a bot's database has taken so far, held against its limits."""
+"""The use of limits by one read of a bot database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from connectors.bot_databases.snapshot import UnreadableError, too_late
 from recon.core.limits import KB, MB, Limits
 
 NULL_BYTES = 4
-"""What a value takes as text that has none."""
+"""The bytes that a null takes in a column of text."""
 
 
 class Taken(NamedTuple):
@@ -24,11 +24,11 @@ class Taken(NamedTuple):
 
 
 class Meter:
-    """Counts what is read of one bot's database, and refuses what exceeds a limit.
+    """Counts the rows and bytes that are read of one bot database, and refuses those over a limit.
 
-    `source` is how errors name the database. The time counts from when this is made. Every method
-    but `is_late`, `left_s`, `taken` and `let_go` raises UnreadableError, which names value, limit
-    and setting. One that is made with what another has `taken` counts on from there.
+    `source` names the database in errors. The time starts with the creation of the meter. All
+    methods but `is_late`, `left_s`, `taken` and `let_go` raise UnreadableError, which names value,
+    limit and setting. A meter that is created with another's `taken` continues its counts.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Meter:
 
     @property
     def taken(self) -> Taken:
-        """Return what has been taken so far."""
+        """Return the rows and bytes counted so far."""
         return Taken(self._rows, self._held)
 
     @property
     def left_s(self) -> float:
-        """Return how many seconds are left; below 0 where the time is over."""
+        """Return the seconds left; below 0 when the time is over."""
         return self._until - time.monotonic()
 
     def is_late(self) -> bool:
@@ -57,40 +57,40 @@ class Meter:
         return self.left_s < 0
 
     def check_time(self) -> None:
-        """Refuse to go on when the time is over."""
+        """Raise UnreadableError if the time is over."""
         if self.is_late():
             raise too_late(self.source, self.limits.seconds)
 
     def files(self, count: int) -> None:
-        """Take so many files."""
+        """Check the number of files."""
         self._refuse_above("files", count, self.limits.files, f"has {count:,} files")
 
     def file(self, path: Path, size: int) -> None:
-        """Take one file of so many bytes."""
+        """Check the size of one file in bytes."""
         self._refuse_above(
             "file_mb", size, self.limits.file_mb * MB, f"has {_mb(size)} in {path.name}"
         )
 
     def json(self, path: Path, size: int) -> None:
-        """Take one JSON file of so many bytes, which is decoded at once."""
+        """Check the size in bytes of one JSON file, which is decoded at once."""
         self._refuse_above(
             "json_mb", size, self.limits.json_mb * MB, f"has {_mb(size)} in {path.name}"
         )
 
     def parts(self, path: Path | str, count: int) -> None:
-        """Take so many values of JSON, or of nested columns, which are decoded at once."""
+        """Check the number of values in JSON, or in nested columns, that are decoded at once."""
         self.check_time()
-        what = f"has {count:,} values to take apart ({Path(path).name})"
+        what = f"has {count:,} values to decode at once ({Path(path).name})"
         self._refuse_above("json_values", count, self.limits.json_values, what)
 
     def columns(self, place: str, count: int) -> None:
-        """Take a table of so many columns. `place` names the table."""
+        """Check the number of columns of a table. `place` names the table."""
         self._refuse_above(
             "columns", count, self.limits.columns, f"has {count:,} columns ({place})"
         )
 
     def rows(self, place: str, count: int) -> None:
-        """Take so many rows more. `place` names their table."""
+        """Count `count` more rows. `place` names their table."""
         self.check_time()
         self._rows += count
         self._refuse_above(
@@ -98,33 +98,33 @@ class Meter:
         )
 
     def has_room(self, size: int) -> None:
-        """Refuse so many bytes more than are held in memory already, where these are too many."""
+        """Raise UnreadableError if `size` more bytes in memory would exceed the limit."""
         self.check_time()
         size += self._held
         self._refuse_above("text_mb", size, self.limits.text_mb * MB, f"has {_mb(size)} of text")
 
     def hold(self, size: int) -> None:
-        """Take so many bytes into memory."""
+        """Count `size` more bytes as held in memory."""
         self.has_room(size)
         self._held += size
 
     def let_go(self, size: int) -> None:
-        """Count bytes no more that `hold` has counted."""
+        """Release `size` bytes that `hold` has counted."""
         self._held -= size
 
     def values(self, place: str, text: pa.Array) -> None:
-        """Take values of a column, as text (utf8). `place` names the column."""
+        """Count values of a column, as text (utf8). `place` names the column."""
         self.hold(text.nbytes)
         self.value(place, pc.max(pc.binary_length(text)).as_py() or 0)
 
     def value(self, place: str, size: int) -> None:
-        """Take one value of so many bytes."""
+        """Check the size of one value in bytes."""
         what = f"has a value of {size / KB:,.0f} kB ({place})"
         self._refuse_above("value_kb", size, self.limits.value_kb * KB, what)
 
     def nesting(self, place: str, depth: int) -> None:
-        """Take a value that has so many objects and lists in each other."""
-        what = f"has {depth:,} objects and lists in each other ({place})"
+        """Check the nesting depth of objects and lists in a value."""
+        what = f"has objects and lists nested {depth:,} deep ({place})"
         self._refuse_above("nesting", depth, self.limits.nesting, what)
 
     def _refuse_above(self, setting: str, value: int, limit: int, what: str) -> None:

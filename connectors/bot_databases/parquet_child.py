@@ -1,8 +1,8 @@
 """The child process that decodes Parquet files, one after the other: files in, columns out.
 
-A job on standard input is a line of JSON, then the bytes of the file. The answer is a line of JSON:
-either why the file is refused, or the names and types of its columns. Their values follow as an
-Arrow stream of text, and a last line of JSON ends the job.
+A job on standard input is a line of JSON, then the bytes of the file. The answer is a line of JSON
+with either the refusal of the file or the names and types of its columns. The values of the columns
+follow as an Arrow stream of text. A last line of JSON ends the job.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from recon.system.bounded_process import OUT_OF_MEMORY
 
 
 def main() -> NoReturn:
-    """Run the jobs of standard input until it ends."""
+    """Run the jobs on standard input until it ends."""
     child = BoundedChild()
     child.warmed_up()
     with suppress(BrokenPipeError):
@@ -37,12 +37,12 @@ def main() -> NoReturn:
 
 
 def _serve(child: BoundedChild, job: Any) -> None:
-    """Do one job."""
+    """Run one job and write its answer."""
     limits = Limits(**job["limits"])
     child.begin(limits.parquet_memory_mb, job["time_s"])
     try:
         _answer(child, job, Meter(job["source"], limits, Taken(*job["taken"])))
-    except (MemoryError, SystemError):  # the latter is of C code that cannot even allocate an error
+    except (MemoryError, SystemError):  # SystemError: C code could not even allocate an error
         os._exit(OUT_OF_MEMORY)
     child.finish({})
 
@@ -55,7 +55,7 @@ def _answer(child: BoundedChild, job: Any, meter: Meter) -> None:
         child.say({"refused": error.parts})
     except (BrokenPipeError, MemoryError, SystemError):
         raise
-    except Exception:  # noqa: BLE001 - whatever it is, this process goes on
+    except Exception:  # noqa: BLE001 - no error of one file ends this process
         child.say({"defect": traceback.format_exc()})
     else:
         _send(child, table)

@@ -1,11 +1,11 @@
-"""Decode Parquet files: each value as text, each digit kept, in the type that holds it.
+"""Decode Parquet files: each value as text that keeps each digit, with the type that holds it.
 
-Arrow's decoder trusts much of what a file states, and some damaged files make it crash: a child
-process alone imports this module (`connectors/bot_databases/parquet_child.py`).
+Arrow's decoder trusts many statements of a file, and some damaged files crash it: only a child
+process imports this module (`connectors/bot_databases/parquet_child.py`).
 
-A few bytes of Parquet may stand for any number of equal values. So the file's own counts are held
-against the limits first. Then a column is decoded a few rows at a time, its texts as codes of a
-dictionary: their size is known before they are written out.
+A few bytes of Parquet may encode any number of equal values. So the file's own counts are checked
+against the limits first. Then a column is decoded a few rows at a time. Its texts are decoded as
+codes of a dictionary, so that their size is known before they are expanded.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _ROWS_AT_ONCE = 65_536
 _NESTED_AT_ONCE = 2_048
 _BYTES_AT_ONCE = 100 * MB
-_RESTORE = "restore it, or correct `books`"
+_RESTORE = "restore it, or correct `database`"
 
 
 def parquet_table(path: Path, content: bytes, meter: Meter) -> FileTable:
@@ -51,17 +51,17 @@ def parquet_table(path: Path, content: bytes, meter: Meter) -> FileTable:
         meter.columns(path.name, len(leaves))
         meter.rows(path.name, stated.num_rows)
         if len(set(schema.names)) < len(schema):
-            _refuse(path, "has two columns of one name", "give each a name of its own")
+            _refuse(path, "has two columns of one name", "give each column its own name")
         columns = [_Column(path, field, meter) for field in schema]
         for column in columns:
             column.read(_Source(content, stated, leaves, column.name))
     if any(column.size != stated.num_rows for column in columns):
-        _refuse(path, "is not a whole Parquet file (rows are missing)", _RESTORE)
+        _refuse(path, "is not a complete Parquet file (rows are missing)", _RESTORE)
     return FileTable(None, {one.name: one.texts() for one in columns}, stated.num_rows)
 
 
 class _Source:
-    """One column of a Parquet file, by its name. A leaf is the column, or a part of its parts."""
+    """One column of a Parquet file. A leaf is the column itself, or an innermost part of it."""
 
     def __init__(
         self, content: bytes, stated: FileMetaData, leaves: Sequence[ColumnSchema], name: str
@@ -76,13 +76,13 @@ class _Source:
         ]
 
     def chunks(self) -> Iterator[tuple[ColumnSchema, ColumnChunkMetaData]]:
-        """Yield what the file states of each leaf in each of its groups of rows."""
+        """Yield the file's metadata of each leaf in each row group."""
         for group in range(self._stated.num_row_groups):
             for place, leaf in self._leaves:
                 yield leaf, self._stated.row_group(group).column(place)
 
     def in_codes(self, rows: int) -> Iterator[pa.Array]:
-        """Yield so many values at a time, and none at the end; texts as codes of a dictionary.
+        """Yield batches of `rows` values, then an empty one; texts are codes of a dictionary.
 
         Raises ArrowNotImplementedError for nested texts that are not all in one dictionary.
         """
@@ -90,7 +90,7 @@ class _Source:
         yield from self._values(rows, texts)
 
     def plain(self, rows: int) -> Iterator[pa.Array]:
-        """Yield so many values at a time, and none at the end, as they are."""
+        """Yield batches of `rows` plain values, then an empty one."""
         yield from self._values(rows, [])
 
     def _values(self, rows: int, texts: list[str]) -> Iterator[pa.Array]:
@@ -98,8 +98,8 @@ class _Source:
             pa.BufferReader(self._content),
             metadata=self._stated,
             read_dictionary=texts,
-            pre_buffer=False,  # all of it is in memory already
-            coerce_int96_timestamp_unit="us",  # in nanoseconds the year 9999 is another one
+            pre_buffer=False,  # the whole file is in memory already
+            coerce_int96_timestamp_unit="us",  # the year 9999 overflows nanoseconds
         ) as file:
             columns = [self._name] if self._leaves else None
             for group in range(self._stated.num_row_groups):
@@ -126,7 +126,7 @@ class _Column:
         self._kind: Kind = "VARCHAR"
 
     def read(self, source: _Source) -> None:
-        """Take all values, once what the file states of them is within the limits."""
+        """Read all values, after the file's metadata of them passed the limits."""
         count, largest = 0, 0
         for leaf, chunk in source.chunks():
             self._meter.has_room(chunk.num_values * max(leaf.length, NULL_BYTES))
@@ -142,7 +142,7 @@ class _Column:
         except pa.ArrowNotImplementedError:
             self._meter.let_go(sum(chunk.nbytes for chunk in self._chunks))
             self.size, self._chunks = 0, []
-            # No text is longer than its chunk, and each may be as long.
+            # A text is at most as long as its chunk, and each text may be that long.
             self._take(source.plain(max(1, min(_NESTED_AT_ONCE, _BYTES_AT_ONCE // (largest + 1)))))
 
     def _take(self, some: Iterator[pa.Array]) -> None:
@@ -159,17 +159,17 @@ class _Column:
             _refuse(self._path, what, "correct that row")
         except TwinsError:
             what = f"has a structure with two fields of one name (column {self.name})"
-            _refuse(self._path, what, "give each a name of its own")
+            _refuse(self._path, what, "give each field its own name")
         self._meter.values(self._place, text)
         self._chunks.append(text)
 
     def texts(self) -> Texts:
-        """Return all of it."""
+        """Return the whole column."""
         return Texts(pa.chunked_array(self._chunks, pa.string()), self._kind, self._digits)
 
 
 def _size_of_texts(values: pa.Array) -> int:
-    """Return how many bytes the texts have, wherever they are among the values, written out."""
+    """Return the bytes of all expanded texts in the values, nested ones included."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         if not _is_text(kind.value_type):
@@ -196,19 +196,19 @@ def _is_text(kind: pa.DataType) -> bool:
 
 @contextmanager
 def _readably(path: Path) -> Iterator[None]:
-    """Turn what Arrow says of a file into an error for the person who reads it."""
+    """Raise an error of Arrow in the block as an UnreadableError with a remedy."""
     try:
         yield
-    except MemoryError:  # one of Arrow's errors, too
+    except MemoryError:  # ArrowMemoryError included: the caller handles it
         raise
     except pa.ArrowNotImplementedError as error:
         said = excerpt(" ".join(str(error).split()), 200)
         _refuse(path, f"cannot be read ({said})", "let the bot write it without encryption")
     except UnicodeDecodeError:
-        _refuse(path, "names a column in bytes that are no UTF-8", "give it another name")
+        _refuse(path, "has a column whose name is not UTF-8", "give it another name")
     except (pa.ArrowException, OSError) as error:
         said = excerpt(" ".join(str(error).split()), 200)
-        _refuse(path, f"is not a whole Parquet file ({said})", _RESTORE)
+        _refuse(path, f"is not a complete Parquet file ({said})", _RESTORE)
 
 
 def _refuse(path: Path, what: str, remedy: str) -> NoReturn:

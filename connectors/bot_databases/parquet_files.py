@@ -1,6 +1,6 @@
-"""Books in Parquet files. A child process decodes them: a damaged one may crash its decoder.
+"""Bot databases in Parquet files. A child process decodes them: a damaged file may crash it.
 
-The limits hold inside the child, and once more for what comes out of it.
+The limits are checked in the child, and once more on its output.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def parse_parquet(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
         raise _refusal(path, end, meter) from end
     except OSError as error:
         what = f"cannot be decoded: no process can be started for it ({error.strerror})"
-        raise UnreadableError(path, what, "let this machine have room for one more") from error
+        raise UnreadableError(path, what, "free memory or processes, and run again") from error
     if "refused" in said:
         raise UnreadableError(*said["refused"])
     if "defect" in said:
@@ -57,7 +57,7 @@ def parse_parquet(path: Path, content: bytes, meter: Meter) -> list[FileTable]:
 
 
 class _Defect(Exception):
-    """An error that nobody expected, in the child: its last line, and all of it as a note."""
+    """An unexpected error in the child: the last line of its traceback, the whole as a note."""
 
     def __init__(self, trace: str) -> None:
         super().__init__(trace.strip().rpartition("\n")[2])
@@ -67,7 +67,7 @@ class _Defect(Exception):
 def _decoded(
     process: BoundedProcess, job: dict[str, Any], content: bytes
 ) -> tuple[dict[str, Any], list[pa.ChunkedArray]]:
-    """Return what the process says of a file, and the text of its columns."""
+    """Return the process's answer for a file, and the text of the file's columns."""
     process.given.write(json.dumps(job).encode() + b"\n")
     process.given.write(content)
     process.given.flush()
@@ -90,11 +90,11 @@ def _refusal(path: Path, end: Ended, meter: Meter) -> UnreadableError:
         limit = f"parquet_memory_mb = {meter.limits.parquet_memory_mb}"
         return UnreadableError(
             path,
-            f"needs more memory to be decoded than {limit} allows",
+            f"needs more memory for decoding than {limit} allows",
             "let the bot keep less there, or raise parquet_memory_mb under [recon.limits]",
         )
     if -end.status in _CRASHES:
         what = f"ended the process that decoded it ({end.how}): the file is damaged"
         return UnreadableError(path, what, "let the bot write it again, or restore it")
-    what = f"was not decoded: the process that did it ended ({end.how})"
-    return UnreadableError(path, what, "see that the machine has enough memory, and run again")
+    what = f"was not decoded: the process that decodes it ended ({end.how})"
+    return UnreadableError(path, what, "free memory on this machine, and run again")

@@ -1,7 +1,7 @@
-"""A bot's own PostgreSQL database, read in one read-only transaction that sees one instant.
+"""A bot's PostgreSQL database, read in one read-only transaction that sees one instant.
 
-Every value is the text that the server writes; a number loses its exponent alone. The server
-chooses the digits of a float, from PostgreSQL 12 on the fewest that are this float.
+Every value is the server's text; only the exponent of a number is expanded. The server chooses the
+digits of a float: from PostgreSQL 12 on, the fewest that identify it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ CONNECT_LIMIT_S = 10
 LOCK_LIMIT_S = 5
 STATEMENT_LIMIT_S = 120
 _LINES_AT_ONCE = 8 << 20
-"""Bytes of rows that are parsed at one time."""
+"""The bytes of rows that are parsed at once."""
 
 _KINDS: dict[str, Kind] = {
     "int2": "BIGINT",
@@ -52,7 +52,7 @@ _KINDS: dict[str, Kind] = {
     "timestamp": "TIMESTAMP",
     "timestamptz": "TIMESTAMP WITH TIME ZONE",
 }
-"""What values of a type are, by the server's name of it. All others are text."""
+"""The kind of values, by the server's name of their type. All others are text."""
 
 _SETTINGS = {
     "statement_timeout": f"{STATEMENT_LIMIT_S}s",
@@ -61,7 +61,7 @@ _SETTINGS = {
     "extra_float_digits": "3",
     "datestyle": "ISO",
     "timezone": "UTC",
-    "row_security": "off",  # rows that a policy hides are an error, and not missing without a word
+    "row_security": "off",  # rows that a policy hides raise an error: not missing silently
 }
 _TABLES = """
 select c.oid, textsend(n.nspname::text), textsend(c.relname::text)
@@ -84,7 +84,7 @@ order by a.attnum
 
 
 class _Column(NamedTuple):
-    """A column: its name, the server's name of its type, its place in the primary key or -1."""
+    """A column: its name, the server's name of its type, and its place in the primary key or -1."""
 
     name: str
     type: str
@@ -95,9 +95,9 @@ class _Column(NamedTuple):
         return _KINDS.get(self.type, "VARCHAR")
 
     def expression(self, most: int) -> str:
-        """Return the text of its value, or as much of it as shows that it is longer than `most`.
+        """Return the SQL of its value as text, cut just above `most` characters.
 
-        What is not a number is null.
+        NaN is null.
         """
         if self.kind == "BLOB":
             return f"encode(substr({quoted(self.name)}, 1, {most // 2 + 1}), 'hex')"
@@ -106,9 +106,9 @@ class _Column(NamedTuple):
 
 
 class PostgresReader:
-    """Read the tables and views that a user sees without naming a schema.
+    """Reads the tables and views that a user sees without naming a schema.
 
-    `url` is libpq's; the password is never in it. Raises UnreadableError for a URL that is none.
+    `url` is a URL of libpq without a password. Raises UnreadableError for an invalid URL.
     """
 
     def __init__(
@@ -125,26 +125,26 @@ class PostgresReader:
     async def read(self, is_wanted: IsWanted) -> dict[str, TableRows]:
         """Return every wanted table, all as of one instant. Raises UnreadableError."""
         meter = Meter(self.source, self._limits)
-        async with self._connected() as books:
+        async with self._connected() as connection:
             tables: dict[str, TableRows] = {}
-            found = await (await books.execute(_TABLES)).fetchall()
+            found = await (await connection.execute(_TABLES)).fetchall()
             for oid, schema, name in found:
                 table = lenient_text(name)
                 if is_wanted(table):
                     place = f"{quoted(lenient_text(schema))}.{quoted(table)}"
-                    tables[table] = await self._table(books, oid, place, meter)
+                    tables[table] = await self._table(connection, oid, place, meter)
             return tables
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-        """Give a connection inside a transaction that may only read; nothing is kept of it."""
+        """Yield a connection in a read-only transaction, which is rolled back."""
         try:
             import psycopg
         except ImportError:
             remedy = "run  pip install 'recon-pnl[postgres]'"
             raise UnreadableError(self.source, "needs the library psycopg", remedy) from None
         with self._readably():
-            books = await psycopg.AsyncConnection.connect(
+            connection = await psycopg.AsyncConnection.connect(
                 self._url,
                 password=self._password or None,
                 require_auth=_guard(self._url) if self._password else None,
@@ -152,19 +152,21 @@ class PostgresReader:
                 application_name="recon",
                 client_encoding="utf8",
             )
-            async with afterwards_async(books.close):
-                await books.set_read_only(True)
-                await books.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+            async with afterwards_async(connection.close):
+                await connection.set_read_only(True)
+                await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
                 for name, value in _SETTINGS.items():
-                    await books.execute("select set_config(%s, %s, true)", [name, value])
-                yield books
+                    await connection.execute("select set_config(%s, %s, true)", [name, value])
+                yield connection
 
     async def _table(
-        self, books: psycopg.AsyncConnection[Any], oid: int, place: str, meter: Meter
+        self, connection: psycopg.AsyncConnection[Any], oid: int, place: str, meter: Meter
     ) -> TableRows:
         columns = [
             _Column(lenient_text(name), kind, key_place)
-            for name, kind, key_place in await (await books.execute(_COLUMNS, [oid])).fetchall()
+            for name, kind, key_place in await (
+                await connection.execute(_COLUMNS, [oid])
+            ).fetchall()
         ]
         meter.columns(place, len(columns))
         refuse_twins(f"{self.source} {place}", "column", [one.name for one in columns])
@@ -177,11 +179,11 @@ class PostgresReader:
         query = f"select {', '.join(chosen)} from {place} limit {self._limits.rows + 1}"
         chunks: list[list[pa.ChunkedArray]] = []
         async with (
-            books.cursor() as cursor,
+            connection.cursor() as cursor,
             cursor.copy(f"copy ({query}) to stdout (format csv)".encode()) as rows,
         ):
             lines = bytearray()
-            async for block in rows:  # whole lines
+            async for block in rows:  # each block has whole lines
                 lines += block
                 if len(lines) > _LINES_AT_ONCE:
                     chunks.append(self._columns(place, bytes(lines), len(chosen), meter))
@@ -218,28 +220,28 @@ class PostgresReader:
 
     @contextmanager
     def _readably(self) -> Iterator[None]:
-        """Turn what the server or the network says into an error for the person who reads it."""
+        """Raise an error of the server or the network as an UnreadableError with a remedy."""
         import psycopg
 
         try:
             yield
         except UnicodeDecodeError:
             _, remedy = _UNREAD
-            raise UnreadableError(self.source, "answers in no UTF-8", remedy) from None
+            raise UnreadableError(self.source, "sends text that is not UTF-8", remedy) from None
         except psycopg.Error as error:
             said = excerpt(" ".join(str(error).split()), 300)
-            told = _REASONS.get(error.sqlstate or "", _UNREAD)
+            reason = _REASONS.get(error.sqlstate or "", _UNREAD)
             if "cleartext password" in said:
-                told = _IN_THE_CLEAR
-            raise UnreadableError(self.source, f"{told[0]} ({said})", told[1]) from None
+                reason = _IN_THE_CLEAR
+            raise UnreadableError(self.source, f"{reason[0]} ({said})", reason[1]) from None
 
 
 def _guard(url: str) -> str | None:
-    """Return the `require_auth` by which libpq tells no server a password in the clear.
+    """Return the `require_auth` that keeps libpq from sending a password in the clear, or None.
 
-    libpq uses TLS where the server offers it, and goes on without where it does not: whoever
-    answers may then ask for the password itself. A hash of it (scram-sha-256) is sent all the same.
-    `sslmode=require`, or better, in the URL makes TLS certain, and needs no guard.
+    libpq continues without TLS if the server does not offer it: any host that answers may then ask
+    for the password itself. A hash of the password (scram-sha-256) is still sent. With
+    `sslmode=require` or stricter in the URL, TLS is certain and no guard is needed.
     """
     from psycopg.conninfo import conninfo_to_dict
 
@@ -254,21 +256,21 @@ def _guard(url: str) -> str | None:
 _WITH_TLS = {"require", "verify-ca", "verify-full"}
 _UNREAD = (
     "cannot be read",
-    "see that it runs, and what `database` (host, database, user) and `database_password` name",
+    "start the server, or correct `database` (host, database, user) or `database_password`",
 )
 _IN_THE_CLEAR = (
     "asks for the password in the clear, without TLS",
-    "write ?sslmode=verify-full, or require, into `books`; or let the server ask for scram-sha-256",
+    "write ?sslmode=verify-full or require into `database`, or let the server use scram-sha-256",
 )
 _REASONS = {
     "42501": (
         "may not be read",
         "grant its user select on that table, and bypassrls where it has policies",
     ),
-    "55P03": (f"was locked for {LOCK_LIMIT_S} s", "run again when the bot is not upgraded"),
+    "55P03": (f"was locked for {LOCK_LIMIT_S} s", "run again when the bot is not being upgraded"),
     "57014": (
         f"took longer than {STATEMENT_LIMIT_S} s",
-        "run again, or let a view hold what is needed",
+        "run again, or create a view with only the needed rows",
     ),
 }
-"""What an SQLSTATE means, and what to do. A connection that was not made has none."""
+"""The meaning of an SQLSTATE, and the remedy. A connection that failed has no SQLSTATE."""

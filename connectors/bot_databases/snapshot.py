@@ -1,4 +1,4 @@
-"""What every kind of a bot's books comes to: tables of text with their columns."""
+"""The common form of all bot databases: tables of text with typed columns."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from recon.errors import BotDatabaseError
 from recon.outside_text import storable
 
 _ROWS_AT_ONCE = 10_000
-"""Rows that are Python's at one time: there, they take ten times the room."""
+"""The rows that are Python objects at one time: as such they take ten times the memory."""
 MOST_TABLES = 5
-"""Tables that an error names."""
+"""The most tables that an error names."""
 
 IsWanted = Callable[[str], bool]
-"""Says of a table's name whether the mapping asks for it: no other table is read."""
+"""Returns whether the mapping needs the table of a name: no other table is read."""
 
 
 class Unknown(NamedTuple):
-    """How books are refused of which no table is wanted: `holds table x, which {why}`, a remedy."""
+    """The refusal of a database without a wanted table: `holds table x, which {why}`, a remedy."""
 
-    why: str = "nothing asks for"
-    remedy: str = "see that `books` names what the bot writes"
+    why: str = "no mapping reads"
+    remedy: str = "let `database` name the bot's own database"
 
 
 NOT_ASKED_FOR = Unknown()
 
 
 class UnreadableError(BotDatabaseError):
-    """The books cannot be read: what is the matter, and what to do, told apart for `check`.
+    """A bot database cannot be read. `what` and `remedy` are kept apart for `check`.
 
     `parts` are the arguments that make the same error in another process.
     """
@@ -55,10 +55,10 @@ class UnreadableError(BotDatabaseError):
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """The rows of one table: `rows` is `id` and its columns, all text; `columns` names and types.
+    """The rows of one table: `rows` has `id` and its columns, all text; `columns` names and types.
 
-    The types hold every value of the table, also where only some of its rows were read, except for
-    the places of its decimals, which are those of the rows read.
+    The types hold every value of the table, even if only some rows were read. Only the places of
+    its decimals are those of the rows read.
     """
 
     rows: pa.Table
@@ -66,22 +66,22 @@ class TableRows:
 
 
 class Reader(Protocol):
-    """One kind of books. `source` is how errors name them; it shows no secret."""
+    """The reader of one kind of bot database. `source` names it in errors, without any secret."""
 
     source: str
 
     async def read(self, is_wanted: IsWanted) -> Mapping[str, TableRows]:
-        """Return every wanted table as it stands, by name.
+        """Return the current rows of every wanted table, by name.
 
-        Nothing of the bot's is created, locked or changed. Raises UnreadableError.
+        It creates, locks and changes nothing in the bot database. Raises UnreadableError.
         """
         ...
 
 
 class WholeBooks:
-    """Read all wanted tables of one bot's books, all of their rows, within `limit_s`.
+    """Reads all rows of the wanted tables of one bot database, within `limit_s`.
 
-    `reader` knows the kind of books; `now` gives the time in UTC.
+    `reader` reads the kind of database; `now` returns the time in UTC.
     """
 
     venue = "bot_database"
@@ -107,8 +107,8 @@ class WholeBooks:
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
         """Yield each table's rows and its columns, then the coverage of the snapshot.
 
-        The shapes are those of `SqliteDatabase.fetch`. Raises BotDatabaseError, which
-        names the database and the remedy, where anything cannot be read.
+        The shapes are those of `SqliteDatabase.fetch`. Raises BotDatabaseError, which names the
+        database and the remedy, if any table cannot be read.
         """
         taken_at = self._now()
         rows = {"schema": 0}
@@ -117,11 +117,11 @@ class WholeBooks:
             rows["schema"] += 1
             yield Table(f"table:{name}", table.rows)
             yield schema_record(name, table)
-        yield books_coverage(window, taken_at, rows, is_snapshot=True)
+        yield database_coverage(window, taken_at, rows, is_snapshot=True)
 
     async def check(self) -> list[CheckItem]:
-        """Read the books once and name their tables, or say what is in the way."""
-        subject = f"books of {self.account}"
+        """Return the names of the tables after one read, or the reason why it failed."""
+        subject = f"database of {self.account}"
         try:
             tables = await self._read()
         except UnreadableError as error:
@@ -149,7 +149,7 @@ class WholeBooks:
 
 
 def unknown_tables(source: Path | str, tables: Sequence[str], unknown: Unknown) -> UnreadableError:
-    """Return the error for books that hold these tables, none of which is wanted."""
+    """Return the error for a bot database with these tables, none of which is wanted."""
     names = list(dict.fromkeys(tables))
     if not names:
         return UnreadableError(source, "holds no table", NOT_ASKED_FOR.remedy)
@@ -160,7 +160,7 @@ def unknown_tables(source: Path | str, tables: Sequence[str], unknown: Unknown) 
 
 def too_late(source: Path | str, limit_s: float) -> UnreadableError:
     """Return the error for a database that took longer than `limit_s` to read."""
-    remedy = "see that its disk or server answers, or raise seconds under [recon.limits]"
+    remedy = "check its disk or server, or raise seconds under [recon.limits]"
     return UnreadableError(source, f"took longer than {limit_s:g} s to read", remedy)
 
 
@@ -169,10 +169,10 @@ def schema_record(name: str, table: TableRows) -> Record:
     return Record("schema", name, payload_text({"columns": table.columns}))
 
 
-def books_coverage(
+def database_coverage(
     window: Window, taken_at: datetime, rows: Mapping[str, int], *, is_snapshot: bool
 ) -> Coverage:
-    """Return the statement that these kinds were read whole at `taken_at`, so many rows each."""
+    """Return the coverage of kinds that were read whole at `taken_at`; `rows` are their counts."""
     return Coverage(
         evidence="bot_database",
         kinds=tuple(rows),
@@ -192,8 +192,8 @@ def with_ids(
 ) -> pa.Table:
     """Return columns of text as a table whose first column is each row's id.
 
-    Without `ids` a row's id is a hash of what it says, then `#2`, `#3` for equal rows: so it stays
-    the same wherever the row stands, and a row that says something else is another row.
+    Without `ids`, a row's id is a hash of its values, followed by `#2`, `#3` for equal rows. So the
+    id is independent of the row's position, and a row with other values is another row.
     """
     if ids is None:
         ids = _counted(_hashes(columns))
@@ -202,7 +202,7 @@ def with_ids(
 
 
 def _hashes(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
-    """Return a hash of each row, whatever the order of its columns; what is null does not count."""
+    """Return a hash of each row, independent of the order of columns and of null values."""
     names = sorted(columns)
     rows = pa.Table.from_arrays([columns[name] for name in names], names=names)
     hashes = []
@@ -221,7 +221,7 @@ def _hashes(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
 
 
 def _counted(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the hashes with `#2`, `#3` … after those that stood further above, too."""
+    """Return the hashes; the second, third … equal one has `#2`, `#3` … after it."""
     if pc.count_distinct(hashes).as_py() == len(hashes):
         return hashes
     order = pc.sort_indices(hashes)  # stable: equal rows stay in their order
@@ -236,9 +236,9 @@ def _counted(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def refuse_twins(source: Path | str, what: str, names: Mapping[str, object] | list[str]) -> None:
-    """Refuse names that differ in their case at most: SQL would take one for the other."""
+    """Raise UnreadableError for names that are equal in SQL, which ignores case."""
     counted = Counter(name.lower() for name in names)
     if twice := [name for name in names if counted[name.lower()] > 1]:
         shown = ", ".join(repr(name) for name in twice)
-        remedy = f"give each {what} a name of its own"
-        raise UnreadableError(source, f"has {what}s that SQL cannot tell apart ({shown})", remedy)
+        remedy = f"give each {what} its own name"
+        raise UnreadableError(source, f"has {what}s of equal names in SQL ({shown})", remedy)

@@ -1,4 +1,4 @@
-"""A bot's own SQLite database, read from a snapshot that the bot never notices."""
+"""A bot's SQLite database, read from a snapshot that does not disturb the bot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from connectors.bot_databases.snapshot import (
     NOT_ASKED_FOR,
     Unknown,
     UnreadableError,
-    books_coverage,
+    database_coverage,
     schema_record,
     unknown_tables,
 )
@@ -28,16 +28,16 @@ from recon.errors import StateError, closing
 
 
 class SqliteDatabase:
-    """Read the tables of one bot's SQLite file that are wanted, all of them unless told otherwise.
+    """Reads the wanted tables of one bot's SQLite file; by default all tables.
 
-    The file is opened read-only, copied by SQLite's own backup within `busy_timeout_s` and let go
-    before the first row is read. It is never created, never written and never kept locked. The
-    copy is a private file under `scratch`, or under the system's folder for such files where that
-    is None, and goes with the fetch. `now` gives the time in UTC.
+    The file is opened read-only, copied by SQLite's own backup within `busy_timeout_s`, and closed
+    before the first row is read. It is never created, never written and never kept locked. The copy
+    is a private file under `scratch` (None: the system's folder for temporary files), and is
+    deleted after the fetch. `now` returns the time in UTC.
 
-    With `above`, a window that starts after its `beginning` is asked of tables with a watermark:
-    of these only what may have changed since the window's start is read. All else is read whole.
-    What exceeds `limits` is refused.
+    With `above`, and for a window that starts after its `beginning`, tables with a watermark are
+    read in part: only the rows that may have changed since the window's start. All other tables are
+    read whole. A database beyond `limits` is refused.
     """
 
     venue = "bot_database"
@@ -69,11 +69,11 @@ class SqliteDatabase:
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Table | Coverage, None]:
         """Yield each table's rows and its columns, then the coverage of the snapshot.
 
-        A table is kind `table:<name>`, its values text, null where null, bytes as hex. A table's
-        columns are kind `schema`: `{"columns": [[name, DuckDB type], ...]}`. Coverage counts both.
-        Tables that were read above a watermark only have a statement of their own, and are no
-        snapshot. Raises BotDatabaseError, which names the file and the remedy, where anything
-        cannot be read.
+        A table has kind `table:<name>`; its values are text, null where null, bytes as hex. A
+        table's columns have kind `schema`: `{"columns": [[name, DuckDB type], ...]}`. Coverage
+        counts both. Tables that were read only above a watermark have a separate statement, which
+        is not a snapshot. Raises BotDatabaseError, which names the file and the remedy, if any
+        table cannot be read.
         """
         taken_at = self._now()
         rows = {"schema": 0}
@@ -81,35 +81,35 @@ class SqliteDatabase:
         meter = Meter(self._path, self._limits)
         with (
             place_for_a_copy(self._place()) as copy,
-            closing(await asyncio.to_thread(self._copy_to, copy, meter)) as books,
+            closing(await asyncio.to_thread(self._copy_to, copy, meter)) as database,
             self._file.readably(meter),
         ):
-            columns = {name: column_names(books, name) for name in self._tables(books)}
-            conditions = conditions_above(books, columns, self._above, window.start)
+            columns = {name: column_names(database, name) for name in self._tables(database)}
+            conditions = conditions_above(database, columns, self._above, window.start)
             for name in columns:
                 where = conditions.get(name, "1")
                 table = await asyncio.to_thread(
-                    read_table, books, copy, name, meter=meter, where=where
+                    read_table, database, copy, name, meter=meter, where=where
                 )
                 kind = f"table:{name}"
                 (partly if name in conditions else rows)[kind] = table.rows.num_rows
                 rows["schema"] += 1
                 yield Table(kind, table.rows)
                 yield schema_record(name, table)
-        yield books_coverage(window, taken_at, rows, is_snapshot=True)
+        yield database_coverage(window, taken_at, rows, is_snapshot=True)
         if partly:
-            yield books_coverage(window, taken_at, partly, is_snapshot=False)
+            yield database_coverage(window, taken_at, partly, is_snapshot=False)
 
     async def check(self) -> list[CheckItem]:
-        """Take one snapshot and name its tables, or say what is in the way."""
-        subject = f"books of {self.account}"
+        """Return the names of the tables of one snapshot, or the reason why it failed."""
+        subject = f"database of {self.account}"
         meter = Meter(self._path, self._limits)
         try:
             with (
                 place_for_a_copy(self._place()) as copy,
-                closing(await asyncio.to_thread(self._copy_to, copy, meter)) as books,
+                closing(await asyncio.to_thread(self._copy_to, copy, meter)) as database,
             ):
-                names = self._tables(books)
+                names = self._tables(database)
         except UnreadableError as error:
             return [CheckItem(subject, is_ok=False, detail=error.what, remedy=error.remedy)]
         except StateError as error:
@@ -121,7 +121,7 @@ class SqliteDatabase:
         return self._scratch or Path(tempfile.gettempdir())
 
     def _copy_to(self, target: Path, meter: Meter) -> sqlite3.Connection:
-        """Return an open, verified copy of the books, which hold a table that is wanted."""
+        """Return an open, verified copy of the database, with at least one wanted table."""
         copy = self._file.copy_to(target, meter)
         try:
             if not self._tables(copy):

@@ -1,7 +1,7 @@
-"""Which rows of a bot's tables lie above their watermarks, as SQLite's conditions.
+"""The rows of a bot's tables above their watermarks, as SQLite conditions.
 
-Left out is only what certainly was not written since: a row without a time, or whose time is not
-written as it should be, is read always. Of a unit all rows are read, or none.
+A row is left out only if it certainly was not written since. A row without a time, or with a time
+in another form, is always read. The rows of a unit are all read, or none.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from recon.core.watermarks import Above, Watermark, Watermarks
 from recon.errors import BotDatabaseError
 
 _BEFORE_BOTS = datetime(2000, 1, 1, tzinfo=UTC)
-"""A time before that stands for none (0, 1970-01-01), or is in seconds where it should be in ms."""
+"""An earlier time stands for no time (0, 1970-01-01), or is in seconds in place of ms."""
 _TEXT = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][ T][0-9][0-9]:[0-9][0-9]:[0-9][0-9]*"
 
 
 def conditions_above(
-    books: sqlite3.Connection,
+    database: sqlite3.Connection,
     columns: Mapping[str, Sequence[str]],
     above: Above | None,
     start: datetime,
 ) -> dict[str, str]:
-    """Return, of each table that is to be read above a watermark only, which of its rows.
+    """Return the condition on the rows of each table that is read only above a watermark.
 
     `columns` are those of all tables that are read. A table whose ids may change is read whole.
-    Raises BotDatabaseError for a watermark that is not in them.
+    Raises BotDatabaseError for a watermark on a column that is not in `columns`.
     """
     if above is None or start <= above.beginning:
         return {}
@@ -38,7 +38,7 @@ def conditions_above(
     return {
         table: _is_read(table.lower(), watermarks, start)
         for table in columns
-        if table.lower() in watermarks.tables and has_lasting_ids(books, table)
+        if table.lower() in watermarks.tables and has_lasting_ids(database, table)
     }
 
 
@@ -47,13 +47,13 @@ def _check_columns(columns: Mapping[str, Sequence[str]], watermarks: Watermarks)
     for table, needed in watermarks.requires.items():
         for column in sorted(needed - present.get(table, set())):
             raise BotDatabaseError(
-                f"the mapping's watermarks ask for {table}.{column}, which these books lack: "
+                f"the mapping's watermarks need {table}.{column}, which this database lacks: "
                 "correct its `-- watermark:` and `-- unit:` lines"
             )
 
 
 def _is_read(table: str, watermarks: Watermarks, start: datetime) -> str:
-    """Return the condition, never null, that a row of a table may be another one since `start`."""
+    """Return the condition, never null, that a row may have changed since `start`."""
     mark, unit = watermarks.columns.get(table), watermarks.unit_of(table)
     conditions = [] if mark is None else [_is_recent(mark, start)]
     marked = [(quoted(unit[one]), one) for one in unit if one in watermarks.columns]
@@ -75,7 +75,7 @@ def _is_read(table: str, watermarks: Watermarks, start: datetime) -> str:
 
 
 def _is_recent(mark: Watermark, start: datetime) -> str:
-    """Return the condition that a row's time isn't one that lies before `start`."""
+    """Return the condition that a row's time is not certainly before `start`."""
     value = f"{quoted(mark.table)}.{quoted(mark.column)}"
     if mark.form == "text":
         is_written = f"typeof({value}) = 'text' and {value} glob '{_TEXT}'"

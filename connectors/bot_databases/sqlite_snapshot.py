@@ -26,12 +26,12 @@ _NO_PERMISSION = (
     "cannot be opened",
     "give recon's user read permission on it, its folder, its -wal and its -shm",
 )
-_ON_A_BAD_DISK = ("cannot be copied", "see that its disk and recon's are well")
+_ON_A_BAD_DISK = ("cannot be copied", "check its disk and recon's")
 _REASONS = {
-    sqlite3.SQLITE_NOTADB: ("is not a SQLite database", "correct the path in `books`"),
+    sqlite3.SQLITE_NOTADB: ("is not a SQLite database", "correct the path in `database`"),
     sqlite3.SQLITE_READONLY: (
-        "was left in the middle of a write",
-        "start the bot once to recover it",
+        "has an unfinished write",
+        "start the bot once: that recovers the database",
     ),
     sqlite3.SQLITE_TOOBIG: (
         "has a row that does not fit into text_mb",
@@ -42,31 +42,31 @@ _REASONS = {
     sqlite3.SQLITE_IOERR: _ON_A_BAD_DISK,
     sqlite3.SQLITE_FULL: _ON_A_BAD_DISK,
 }
-"""What SQLite's primary result codes mean for a bot's database, and what to do."""
-_CORRECT_IT = "open it with the sqlite3 shell, and correct what SQLite cannot read"
+"""The meaning of SQLite's primary result codes for a bot database, and the remedy."""
+_CORRECT_IT = "open it with the sqlite3 shell, and repair the part that SQLite cannot read"
 
 _RETRY_S = 0.05
 _RESTING_TRIES = 3
 _STEPS = 1_000
-"""Steps of SQLite's own between two looks at the clock: well under a millisecond."""
+"""SQLite's steps between two checks of the time: well under a millisecond."""
 _WAL_VERSIONS = slice(18, 20)
-"""Where a database's header says that it is in WAL mode: two bytes, 2 and 2."""
+"""The bytes of a database's header that are 2 and 2 in WAL mode."""
 
 _ABOUT_VALUES = re.compile(r"value (missing )?(in|from) |^CHECK constraint failed")
-"""What quick_check also reports: values that break the bot's own rules, not a broken file."""
+"""Other findings of quick_check: values that break the bot's own rules, not a broken file."""
 
 
 class SqliteFile:
-    """One bot's file, which is opened read-only, and copied by SQLite's own backup in one go."""
+    """One bot's file. It is opened read-only, and copied in one step by SQLite's own backup."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         self.path = path
         self._busy_timeout_s = busy_timeout_s
 
     def copy_to(self, target: Path, meter: Meter) -> sqlite3.Connection:
-        """Return an open, verified copy of the books, at `target`.
+        """Return an open, verified copy of the database, at `target`.
 
-        Whatever is asked of it is interrupted when the time of `meter` is over.
+        Queries on it are interrupted when the time of `meter` is over.
         """
         header = self._header()
         with self.readably():
@@ -89,7 +89,7 @@ class SqliteFile:
 
     @contextmanager
     def readably(self, meter: Meter | None = None) -> Iterator[None]:
-        """Turn what SQLite or the disk says into an error for the person who reads it."""
+        """Raise an error of SQLite or the disk in the block as an UnreadableError with a remedy."""
         try:
             yield
         except sqlite3.Error as error:
@@ -103,51 +103,51 @@ class SqliteFile:
             what, remedy = _REASONS.get(code, ("cannot be read", _CORRECT_IT))
             self.refuse(f"{what} ({error})", remedy)
         except UnicodeDecodeError:  # the library cannot read SQLite's own message
-            self._refuse_corrupt("SQLite names what is broken in bytes that are no UTF-8")
+            self._refuse_corrupt("SQLite's message about it is not UTF-8")
         except OSError as error:
-            self.refuse(f"cannot be read ({error.strerror})", "see that its disk is well")
+            self.refuse(f"cannot be read ({error.strerror})", "check its disk")
 
     def refuse(self, what: str, remedy: str) -> NoReturn:
-        """Say what is the matter with the file, and what to do about it."""
+        """Raise the error that the file has a fault, with its remedy."""
         raise UnreadableError(self.path, what, remedy) from None
 
     def _header(self) -> bytes:
-        """Return the file's first bytes, once it is certain that it is a file, and readable."""
+        """Return the file's first bytes. Raises UnreadableError unless it is a readable file."""
         try:
             found = self.path.lstat()
             if stat.S_ISLNK(found.st_mode):
                 target = self.path.resolve()
-                self.refuse("is a symbolic link", f"name the file itself, {target}, in `books`")
+                self.refuse("is a symbolic link", f"name the file itself, {target}, in `database`")
             if not stat.S_ISREG(found.st_mode):
-                self.refuse("is not a file", "name the bot's database file in `books`")
+                self.refuse("is not a file", "name the bot's database file in `database`")
             with self.path.open("rb") as file:
                 header = file.read(100)
         except FileNotFoundError:
-            self.refuse("does not exist", "correct the path in `books`, or start the bot once")
+            self.refuse("does not exist", "correct the path in `database`, or start the bot once")
         except PermissionError:
             self.refuse("may not be read", "give recon's user read permission on it")
         except OSError as error:
-            self.refuse(f"cannot be read ({error.strerror})", "see that its disk is well")
+            self.refuse(f"cannot be read ({error.strerror})", "check its disk")
         if not header:
-            self.refuse("is empty", "correct the path in `books`, or restore the bot's database")
+            self.refuse("is empty", "correct the path in `database`, or restore the bot's database")
         return header
 
     def _back_up(self, copy: sqlite3.Connection) -> None:
         deadline = time.monotonic() + self._busy_timeout_s
 
         def give_up_in_time(status: int, _remaining: int, _total: int) -> None:
-            # A backup asks again for ever while another process holds the lock.
+            # A backup retries for ever while another process holds the lock.
             is_held = status in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
             if is_held and time.monotonic() > deadline:
                 self._refuse_locked()
 
-        # Quoted, because an unquoted `?mode=rwc` in a file's name would win over this one.
+        # Quoted: an unquoted `?mode=rwc` in a file's name would take precedence.
         uri = f"file:{quote(os.fsencode(self.path.absolute()))}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as books:
-            books.backup(copy, pages=-1, progress=give_up_in_time, sleep=_RETRY_S)
+        with closing(sqlite3.connect(uri, uri=True, timeout=0)) as database:
+            database.backup(copy, pages=-1, progress=give_up_in_time, sleep=_RETRY_S)
 
     def _size(self) -> int:
-        """Return the size of the file and of its `-wal`, which is copied with it."""
+        """Return the size of the file and its `-wal`, which is copied with it."""
         wal = self._wal()
         return self.path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
 
@@ -155,9 +155,9 @@ class SqliteFile:
         return self.path.with_name(f"{self.path.name}-wal")
 
     def _copy_resting(self, target: Path) -> bool:
-        """Copy books in WAL mode that no one has open; return whether they stayed at rest.
+        """Copy a database in WAL mode that no process has open; return whether it stayed at rest.
 
-        Without a `-wal` beside it the file is whole. To open it, even read-only, would leave a
+        The file is complete without a `-wal` beside it. Opening it, even read-only, would leave a
         `-wal` and a `-shm` in the bot's folder that belong to recon's user and not to the bot's.
         """
         for _ in range(_RESTING_TRIES):
@@ -175,7 +175,7 @@ class SqliteFile:
         return False
 
     def _verify(self, copy: sqlite3.Connection) -> None:
-        """Refuse a copy whose pages do not hang together."""
+        """Raise UnreadableError for a copy with inconsistent pages."""
         copy.execute("pragma ignore_check_constraints = on")
         for (finding,) in copy.execute("pragma quick_check(1000)"):
             if finding != "ok" and not _ABOUT_VALUES.search(finding):
@@ -191,18 +191,18 @@ class SqliteFile:
 
 @contextmanager
 def place_for_a_copy(scratch: Path) -> Iterator[Path]:
-    """Give a place for one copy: a file in a private folder under `scratch` that goes afterwards.
+    """Yield the path for one copy, in a private folder under `scratch` that is deleted afterwards.
 
-    It is a file, and not memory, because two libraries read it. Raises StateError where there is no
-    space for it: a full disk is nothing that the books lack.
+    The copy is a file, and not in memory, because two libraries read it. Raises StateError if the
+    disk is full: that is no fault of the bot database.
     """
     try:
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        private = tempfile.TemporaryDirectory(prefix="books-", dir=scratch)
+        private = tempfile.TemporaryDirectory(prefix="database-", dir=scratch)
     except OSError as error:
         _refuse_without_space(error, scratch)
-        what = f"cannot hold a copy of the books ({error.strerror})"
-        raise UnreadableError(scratch, what, "see that recon may write there") from error
+        what = f"cannot hold a copy of the bot database ({error.strerror})"
+        raise UnreadableError(scratch, what, "allow recon to write there") from error
     with afterwards(private.cleanup):
         try:
             yield Path(private.name) / "copy.sqlite"

@@ -1,9 +1,9 @@
-"""Any exchange of ccxt's, with the guards it lacks: whole answers, text numbers, hard bounds.
+"""A client for any exchange of ccxt, with additional guards: complete answers, text, hard bounds.
 
-ccxt knows how each exchange is asked and what its rows mean; it also turns a broken answer into an
-empty list, drops rows of a page by time and count, and reads numbers as floats. Here each answer is
-looked at before ccxt sees it, each row of a page comes back, and each number stays the text that
-the exchange sent. ccxt is imported when a client is opened.
+ccxt knows the requests of each exchange and the meaning of its rows. But it turns a broken answer
+into an empty list, drops rows of a page by time and count, and reads numbers as floats. Here each
+answer is checked before ccxt sees it, each row of a page is returned, and each number stays the
+exchange's text. ccxt is imported when a client is opened.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 from recon.outside_text import excerpt
 
 Row = dict[str, Any]
-"""One row as ccxt understands it; `info` in it is what the exchange sent, numbers as text."""
+"""One row as ccxt parses it. Its `info` is the exchange's own row, numbers as text."""
 
 READS = (
     "load_markets",
@@ -40,20 +40,20 @@ READS = (
     "fetch_positions",
     "fetch_balance",
 )
-"""Every call of ccxt's that leaves here. All are reads, also where an exchange wants a POST."""
+"""All calls of ccxt that recon makes. All only read, also those that are a POST."""
 NOT_SERVED = frozenset({403, 451})
-"""The address is not on the key's list, or the exchange does not serve this country."""
+"""HTTP statuses of an address that is not on the key's list, or of a country without service."""
 MAX_EXPONENT = 400
-"""Of a number written as text that ccxt computes with: it writes the exponent out as zeros."""
+"""The largest exponent of a number that ccxt computes with: ccxt expands the exponent to zeros."""
 FAR_FUTURE_MS = 10**14
-"""Milliseconds since 1970, from which on a time is no time."""
+"""Milliseconds since 1970 from which on a time is invalid."""
 SPEAKS_OF_ELSE = ("err", "ext")
-"""How names of fields begin that are empty in a good answer, whatever it is about."""
+"""The prefixes of fields that are empty in any valid answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeKey:
-    """What an exchange knows an account by. `repr` shows nothing of it."""
+    """The credentials of an account at an exchange. `repr` shows no part of them."""
 
     api_key: str = ""
     secret: str = ""
@@ -66,7 +66,7 @@ class ExchangeKey:
 
 @dataclass(frozen=True, slots=True)
 class ExchangeSettings:
-    """Which part of which exchange is read, and where it is."""
+    """The exchange, the part of it that is read, and its address."""
 
     exchange: str
     market_type: str | None = None
@@ -77,7 +77,7 @@ class ExchangeSettings:
 
 
 class CcxtClient:
-    """Asks an exchange one question at a time, and takes only a whole answer for one."""
+    """Sends an exchange one request at a time, and accepts only complete answers."""
 
     def __init__(self, exchange: Any, patience: RetryPolicy) -> None:
         self._exchange = exchange
@@ -85,7 +85,7 @@ class CcxtClient:
         self._deadline = asyncio.get_running_loop().time() + patience.total_s
 
     def found(self, at: Sequence[str]) -> Any:
-        """Return what lies at a place of the last answer, numbers as text; None where nothing."""
+        """Return the value at a place of the last answer, numbers as text; None for no value."""
         found = self._exchange.last_answer
         for name in at:
             found = found.get(name) if isinstance(found, dict) else None
@@ -93,39 +93,39 @@ class CcxtClient:
 
     @property
     def is_clock_known(self) -> bool:
-        """Whether the last answer said what time it is at the exchange."""
+        """Whether the last answer had the exchange's time."""
         return self._exchange.skew_s is not None
 
     def market(self, symbol: str) -> Mapping[str, Any] | None:
-        """Return what the exchange lists under a symbol; None where it lists nothing."""
+        """Return the market that the exchange lists under a symbol; None if it lists none."""
         found: Mapping[str, Any] | None = (self._exchange.markets or {}).get(symbol)
         return found
 
     def symbols(self) -> frozenset[str]:
-        """Return the symbols of everything that the exchange lists."""
+        """Return the symbols of all markets that the exchange lists."""
         return frozenset(self._exchange.markets or ())
 
     def currencies(self) -> frozenset[str]:
-        """Return the currencies that the exchange's markets are made of or settled in."""
+        """Return the currencies that the exchange's markets consist of or are settled in."""
         markets = (self._exchange.markets or {}).values()
         keys = ("base", "quote", "settle")
         return frozenset(str(one[key]) for one in markets for key in keys if one.get(key))
 
     async def load(self) -> None:
-        """Read which markets there are."""
+        """Load the list of markets."""
         await self._patiently("load_markets", (), None)
 
     async def rows(self, call: str, *arguments: object, at: Place | None = None) -> list[Row]:
-        """Return every row of one answer, asking again while the exchange is busy.
+        """Return every row of one answer. The request is retried while the exchange is busy.
 
-        `at` is where in the answer the rows lie, where that is known: what is not there is not an
-        empty page. Raises VenueBusy when patience ends, VenueRefused or VenueError at once. All
-        questions together share one deadline.
+        `at` is the place of the rows in the answer, if known: an answer without it is not an empty
+        page. Raises VenueBusy at the deadline, VenueRefused or VenueError at once. All requests
+        together share one deadline.
         """
         return _checked_rows(call, await self._patiently(call, arguments, at))
 
     async def totals(self, at: Place | None = None) -> Mapping[str, str | None]:
-        """Return how much is held of each currency."""
+        """Return the amount held of each currency."""
         held = await self._patiently("fetch_balance", (), at)
         totals: Mapping[str, str | None] = held.get("total") or {}
         if at is None and not totals and not _shows_emptiness(self.found(())):
@@ -152,7 +152,7 @@ class CcxtClient:
         except VenueError:
             raise
         except ccxt.BaseError as error:
-            raise _told_apart(call, error) from None
+            raise _venue_error(call, error) from None
         except Exception as error:  # noqa: BLE001 - of ccxt or aiohttp, over an answer
             said = excerpt(f"{call}: ccxt cannot read the answer: {error!r}", 200)
             raise VenueBusy(said) from None
@@ -161,13 +161,15 @@ class CcxtClient:
         return answer
 
     def _check_whole(self, call: str, rows: Any, at: Place | None) -> None:
-        """Raise VenueBusy where there is no place in the answer for what was asked for.
+        """Raise VenueBusy if the answer lacks the place of the requested rows.
 
-        Where that place is not known, an answer without rows has to show something that is empty.
+        If that place is not known, an answer without rows must contain an empty value.
         """
         if at is not None and not _are_rows(self.found(at.names), at):
             place = ".".join(at.names) or "the top"
-            raise VenueBusy(f"{call}: not a whole answer: no rows, and no lack of them, at {place}")
+            raise VenueBusy(
+                f"{call}: an incomplete answer: neither rows nor an empty list at {place}"
+            )
         if at is None and not rows and not _shows_emptiness(self.found(())):
             raise VenueBusy(f"{call}: neither rows nor an empty list of them")
 
@@ -179,7 +181,7 @@ async def open_client(
     options: Mapping[str, object],
     patience: RetryPolicy,
 ) -> AsyncIterator[CcxtClient]:
-    """Open a client and close it again, whatever happens. `options` are ccxt's own."""
+    """Yield an open client, which is always closed again. `options` are ccxt's own."""
     import ccxt.async_support as ccxt
 
     _bound_exponents()
@@ -194,8 +196,8 @@ async def open_client(
             "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
-            "timeout_on_exit": 0,  # the session waits, as it is closed, for its own connections
-            # binance's margin pairs want another permission, and are not read.
+            "timeout_on_exit": 0,  # closing the session waits for its connections
+            # binance's margin pairs need another permission, and are not read.
             "options": {
                 "fetchMargins": False,
                 **options,
@@ -205,7 +207,7 @@ async def open_client(
     )
     exchange.number = str
     exchange.ssl_context = tls_context(exchange.cafile)
-    # Names of currencies need no request of their own, which may want more than a reading key.
+    # No separate request for the names of currencies: it may need more than a reading key.
     exchange.has["fetchCurrencies"] = False
     async with afterwards_async(session.close), afterwards_async(exchange.close):
         if settings.is_demo:
@@ -218,10 +220,10 @@ async def open_client(
 
 
 def _guarded(exchange: Any) -> Any:
-    """Return ccxt's class of an exchange with whole answers, text numbers and whole pages."""
+    """Return ccxt's class of an exchange, guarded: complete answers and pages, numbers as text."""
 
     class Guarded(exchange):  # type: ignore[misc]  # ccxt has no types
-        # Its DEBUG lines show the key: so a logger of its own, which no configuration reaches.
+        # ccxt's DEBUG lines show the key: this separate logger cannot be configured from outside.
         logger = logging.Logger("ccxt", logging.WARNING)  # noqa: LOG001
         last_answer: Any = None
 
@@ -233,10 +235,10 @@ def _guarded(exchange: Any) -> Any:
             self.last_answer = checked_answer(code, urlsplit(url).path, body)
             return str(body)
 
-        def parse_json(self, _body: str) -> Any:  # which `on_rest_response` has decoded
+        def parse_json(self, _body: str) -> Any:  # `on_rest_response` has decoded it
             return self.last_answer if isinstance(self.last_answer, dict | list) else None
 
-        # A page is what the exchange sent: ccxt would drop rows of it by symbol, time and count.
+        # The whole page: ccxt would drop rows of it by symbol, time and count.
         def parse_trades(self, trades: Any, market: Any = None, *_: Any, **__: Any) -> list[Row]:
             return [self.parse_trade(row, market) for row in self.to_array(trades)]
 
@@ -248,7 +250,7 @@ def _guarded(exchange: Any) -> Any:
 
 @cache
 def _bound_exponents() -> None:
-    """Make ccxt's arithmetic refuse an exponent whose zeros would fill the memory."""
+    """Make ccxt's arithmetic raise ValueError for an exponent whose zeros would fill the memory."""
     from ccxt.base.precise import Precise
 
     read = Precise.__init__
@@ -263,13 +265,15 @@ def _bound_exponents() -> None:
 
 
 def checked_answer(status: int, path: str, body: str) -> Any:
-    """Return what a whole answer says, whatever the exchange: None for an error that is no JSON.
+    """Return the decoded body of a complete answer of any exchange; None for an error without JSON.
 
-    What the exchange says of itself, in an error's body or status, is left to ccxt's own tables.
-    Raises VenueBusy for what is no whole answer, VenueRefused where this address is not served.
+    ccxt's own tables read the exchange's errors in body and status. Raises VenueBusy for an
+    incomplete answer, VenueRefused if the exchange does not serve this address.
     """
     if status in NOT_SERVED:
-        raise VenueRefused(f"{path}: HTTP {status}: this address is not served, or not on the list")
+        raise VenueRefused(
+            f"{path}: HTTP {status}: this address is not served: add it to the key's list"
+        )
     try:
         answer = decoded_answer(path, body)
     except VenueBusy:
@@ -278,14 +282,14 @@ def checked_answer(status: int, path: str, body: str) -> Any:
         return None
     is_text = isinstance(answer, str) and body.lstrip().startswith('"')
     if status == OK and not is_text and not isinstance(answer, dict | list):
-        raise VenueBusy(f"{path}: not a whole answer: {excerpt(body, 60)!r}")
+        raise VenueBusy(f"{path}: an incomplete answer: {excerpt(body, 60)!r}")
     return answer
 
 
 def _checked_rows(call: str, rows: Any) -> list[Row]:
-    """Return ccxt's rows if the fields that are worked with here are what ccxt says they are.
+    """Return ccxt's rows, with the fields that recon uses checked for their types.
 
-    Raises VenueBusy for one that is not: ccxt hands on what an exchange sent in a field's place.
+    Raises VenueBusy for an invalid field: ccxt passes on whatever value an exchange sent in it.
     """
     if not isinstance(rows, list):
         raise VenueBusy(f"{call}: no list of rows")
@@ -321,11 +325,12 @@ def _shows_emptiness(answer: Any) -> bool:
     )
 
 
-def _told_apart(call: str, error: Exception) -> VenueError:
-    """Return ours for one of ccxt's errors: worth asking again, refused, or no answer to this.
+def _venue_error(call: str, error: Exception) -> VenueError:
+    """Return recon's error for one of ccxt's: VenueBusy, VenueRefused or VenueError.
 
-    A wrong clock (InvalidNonce) is a NetworkError to ccxt. So is Kraken's answer to a key that two
-    programs use, which passes: a clock that is really off is told by `check_clock` before.
+    A wrong clock (InvalidNonce) is a NetworkError in ccxt, as is Kraken's answer to a key that two
+    programs use. The latter is temporary, so it is retried: `check_clock` reports a wrong clock
+    before.
     """
     import ccxt
 
@@ -343,11 +348,11 @@ def _enter_sandbox(exchange: Any) -> None:
     try:
         exchange.set_sandbox_mode(enable=True)
     except ccxt.NotSupported:
-        raise VenueRefused(f'{exchange.id} has no test environment: mode = "live"') from None
+        raise VenueRefused(f'{exchange.id} has no test environment: set mode = "live"') from None
 
 
 def _moved(urls: Any, base_url: str) -> Any:
-    """Return the exchange's addresses on another host; what follows the host stays."""
+    """Return the exchange's addresses with another host and unchanged paths."""
     if isinstance(urls, dict):
         return {name: _moved(one, base_url) for name, one in urls.items()}
     there = urlsplit(base_url.rstrip("/"))

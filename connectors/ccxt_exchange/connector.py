@@ -1,17 +1,16 @@
-"""Any exchange that ccxt can read an account's trades of, in one connector.
+"""The connector of all exchanges whose account trades ccxt can read.
 
-ccxt tells how an exchange is asked and what its rows mean; which pages are asked for, whether they
-are whole and what cannot be known is settled here and in `ccxt_paging.py`. A record is the
-exchange's own row (`info`, numbers as text), and beside it the few fields that ccxt reads out of
-it: the shapes differ by exchange, and staging reads one shape.
+ccxt knows the requests of an exchange and the meaning of its rows. This module and `paging.py`
+decide which pages are requested, whether they are complete and what remains unknown. A record is
+the exchange's own row (`info`, numbers as text) with the few fields that ccxt parses from it: the
+shapes of rows differ by exchange, and staging reads one shape.
 
-An exchange's ledger is not read, as what ccxt makes of it has lost its types: so nothing here
-proves an account's cash, and that proof stays absent. Such an account may be proven all the same,
-where its positions are: what it holds is stated by the exchange apart from its trades, each
-contract as an open position and each coin that was traded as a balance, and a fill that is missing
-leaves a difference there. Nothing else here is independent of the fills: so it has to close, and
-where an exchange shows no positions, or no funding, while contracts were traded, the account is
-unproven. What cannot be seen so: a round trip of which every fill is missing.
+An exchange's ledger is not read, because ccxt loses the types of its entries: the cash proof stays
+absent. Such an account can still be proven by its positions. The exchange states holdings apart
+from trades, each contract as an open position and each traded coin as a balance, and a missing fill
+leaves a difference there. No other evidence here is independent of the fills, so this proof must
+close. If an exchange shows no positions, or no funding, although contracts were traded, the account
+is unproven. A round trip that lacks all of its fills is not detected.
 """
 
 from __future__ import annotations
@@ -53,11 +52,11 @@ from recon.errors import VenueError, VenueRefused
 from recon.outside_text import excerpt
 
 MOST_NAMED = 5
-"""Instruments that a reason names."""
+"""The most instruments that a reason names."""
 MAX_AHEAD = timedelta(minutes=1)
 """How far the exchange's clock may run ahead of this machine's."""
 ASTRIDE = timedelta(minutes=1)
-"""How far back trades are looked for again that came in while a snapshot was taken."""
+"""How far back trades are requested again that arrived while a snapshot was taken."""
 SNAPSHOT_TRIES = 3
 _log = logging.getLogger(__name__)
 NOT_ZERO = frozenset("123456789")
@@ -65,7 +64,7 @@ SYMBOLS_REMEDY = 'name them: symbols = ["BTC/USDT:USDT"]'
 
 
 class CcxtExchange:
-    """One account at one exchange of ccxt's. Only reads leave here."""
+    """One account at one exchange of ccxt. All requests only read."""
 
     def __init__(
         self,
@@ -97,7 +96,7 @@ class CcxtExchange:
         )
 
     def lacks(self) -> list[str]:
-        """Return what the exchange needs and was not given, in the configuration's words."""
+        """Return the missing settings that the exchange needs, by their configuration keys."""
         given = {
             "apiKey": ("api_key", self._key.api_key),
             "secret": ("api_secret", self._key.secret),
@@ -106,13 +105,13 @@ class CcxtExchange:
         }
         missing = [given[name][0] for name in self._exchange.needs if not given[name][1]]
         if self._exchange.is_by_symbol and not self._symbols:
-            missing.append(f"symbols, as it shows trades of one symbol at a time: {SYMBOLS_REMEDY}")
+            missing.append(f"symbols, as it serves trades by symbol only: {SYMBOLS_REMEDY}")
         return missing
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield trades, positions, coins, funding and instruments, each with its coverage.
 
-        Raises VenueRefused where the exchange will not have the key, or has no trades to show.
+        Raises VenueRefused if the exchange rejects the key or does not serve trades.
         """
         async with self._opened() as client:
             visit = _Visit(client, self._exchange, window, self._symbols, self._now, self._owned)
@@ -122,7 +121,7 @@ class CcxtExchange:
                 _log.warning("%s: %s", self.account, CLOCK_UNKNOWN)
 
     async def check(self) -> list[CheckItem]:
-        """Ask for the markets and the balance: reach and key."""
+        """Return the result of a test of reach and key, by the markets and the balance."""
         subject = f"account {self.account}"
         try:
             async with self._opened() as client:
@@ -133,23 +132,23 @@ class CcxtExchange:
                 is_clock_known = client.is_clock_known
         except VenueError as error:
             remedy = (
-                "see the exchange's message: key, mode (live or demo), address"
+                "correct key, mode (live or demo), base_url or the key's address list"
                 if isinstance(error, VenueRefused)
-                else "is base_url right, and can this machine reach it?"
+                else "correct base_url, or connect this machine to it"
             )
             return [CheckItem(subject, str(error), remedy=remedy)]
-        note = "what the key may do cannot be seen through ccxt: make one that can only read"
+        note = "ccxt does not show the key's permissions: use a key that can only read"
         notes = [] if self._exchange.needs == ("walletAddress",) else [note]
         notes += [] if is_clock_known else [CLOCK_UNKNOWN]
         return [CheckItem(subject, "reached; the key can read", is_ok=True, notes=tuple(notes))]
 
     async def listing(self) -> Listing:
-        """Return every market of the exchange's, and every currency of these."""
+        """Return all markets of the exchange, and their currencies."""
         async with self._opened() as client:
             return Listing(client.symbols(), client.currencies())
 
     def serves_from(self) -> datetime:
-        """Return from when on both trades and funding are served."""
+        """Return the instant from which on both trades and funding are served."""
         kinds = (self._exchange.trades, self._exchange.funding)
         limits = [kind.back for kind in kinds if kind is not None and kind.back is not None]
         return self._now() - min(limits) if limits else EPOCH
@@ -165,7 +164,7 @@ class CcxtExchange:
 
 
 class _Visit:
-    """One fetch: the order of the questions, and what is said of each answer."""
+    """One fetch: the order of its requests, and the coverage of each answer."""
 
     def __init__(
         self,
@@ -194,7 +193,7 @@ class _Visit:
                 yield item
 
     async def _trades(self) -> AsyncIterator[Record | Coverage]:
-        """Yield every trade of the window and since."""
+        """Yield every trade since the start of the window."""
         asked_to = self._now()
         try:
             chain = await self._read_trades(self._window.start, asked_to)
@@ -213,7 +212,7 @@ class _Visit:
         return await pages.read(self._asked, _ms(since), _ms(until))
 
     def _fresh(self, chain: Chain) -> list[Record]:
-        """Return a record for each trade not known yet, and remember them."""
+        """Return a record for each new trade, which is known from then on."""
         rows = {key: row for key, row in chain.rows.items() if key not in self._known}
         self._known |= rows.keys()
         for row in rows.values():
@@ -222,14 +221,12 @@ class _Visit:
         return [trade_record(key, row) for key, row in rows.items()]
 
     async def _snapshots(self) -> AsyncIterator[Record | Coverage]:
-        """Yield positions and coins that belong to exactly the trades fetched.
+        """Yield positions and coins that match exactly the fetched trades.
 
-        They are believed when no trade came in while they were asked for; what came in is
-        fetched, and they are asked for again.
+        They are valid if no trade arrived during the request. Otherwise the new trades are fetched,
+        and the positions and coins are requested again.
         """
-        reason = (
-            "the account traded each time its positions were asked for: run in a quieter minute"
-        )
+        reason = "the account traded during each request for its positions: run in a quieter minute"
         records: list[Record] = []
         taken: datetime | None = None
         try:
@@ -252,7 +249,7 @@ class _Visit:
                         pages=chain.pages,
                     )
                 else:
-                    # The exchange's clock may run ahead: what is known was before the snapshot.
+                    # The exchange's clock may run ahead: known trades were before the snapshot.
                     ahead = min(self._newest + MILLISECOND, before + MAX_AHEAD)
                     taken = max(before, ahead)
                     break
@@ -276,21 +273,21 @@ class _Visit:
             )
 
     async def _positions(self) -> list[Record]:
-        """Return the open positions, of an exchange that shows any.
+        """Return the open positions, if the exchange shows any.
 
-        Where it shows none, there are none to know of spot; of a contract that is a failure.
+        Spot trades have none. For contracts, an exchange that shows none raises VenueError.
         """
         if not self._exchange.has_positions:
             if contracts := sorted(name for name in self._traded if self._is_of(name, "contract")):
                 raise VenueError(
-                    f"ccxt shows no open positions at {self._exchange.id}: what is held of "
-                    f"{_listed(contracts)} is unknown"
+                    f"ccxt shows no open positions at {self._exchange.id}: the positions in "
+                    f"{_listed(contracts)} are unknown"
                 )
             return []
         rows = await self._client.rows("fetch_positions", at=self._exchange.stated.positions_at)
         page = self._exchange.stated.positions_page
         if page is not None and len(rows) >= page:
-            raise VenueError(f"fetch_positions: {page} positions and more are not paged here")
+            raise VenueError(f"fetch_positions: recon does not page {page} positions or more")
         self._traded |= {
             str(row["symbol"]) for row in rows if set(str(row.get("contracts"))) & NOT_ZERO
         }
@@ -302,10 +299,10 @@ class _Visit:
         return [coin_record(code, total) for code, total in totals.items()]
 
     async def _funding(self) -> AsyncIterator[Record | Coverage]:
-        """Yield what was paid and received for holding perpetuals.
+        """Yield the funding payments of perpetuals.
 
-        Where none was traded or held there is nothing to know. Where some was, and it cannot be
-        known what was paid for it, that is a failure, and not a payment of 0.
+        They are complete without any if no perpetual was traded or held. If one was and its
+        payments are unknown, the coverage is `failed`, and the payments are not 0.
         """
         asked_to = self._now()
         paging = self._exchange.funding
@@ -321,14 +318,14 @@ class _Visit:
         except VenueRefused:
             raise
         except VenueError as error:
-            reason = f"{error}: what was paid for {_listed(swaps) or 'perpetuals'} is unknown"
+            reason = f"{error}: funding of {_listed(swaps) or 'perpetuals'} is unknown"
             yield self._statement("ledger", "funding", "failed", to=asked_to, reason=reason)
             return
         strangers = {str(row["symbol"]) for row in chain.rows.values()} - set(self._symbols)
         if self._exchange.is_by_symbol and strangers:
             name = min(strangers)
             reason = (
-                f"funding was paid for {_listed([name])}, whose trades are not read: "
+                f"funding was paid for {_listed([name])}, but its trades are not read: "
                 "add it to symbols"
             )
             chain.lacks(reason, since=chain.whole_from)
@@ -344,21 +341,21 @@ class _Visit:
         chain = await pages.read((None,), _ms(self._window.start), _ms(until))
         if paging.page is None:
             chain.lacks(
-                f"how {self._exchange.id} pages its funding payments is not known here",
+                f"recon does not know how {self._exchange.id} pages its funding payments",
                 since=chain.whole_from,
             )
         return chain
 
     def _is_of(self, symbol: str, kind: str) -> bool:
-        """Return whether it is a `swap`, a `contract`, …; what is not listed may be anything."""
+        """Return whether a symbol is a `swap`, a `contract`, …; an unlisted one may be any."""
         market = self._client.market(symbol)
         return market is None or bool(market.get(kind))
 
     async def _instruments(self) -> AsyncIterator[Record | Coverage]:
-        """Yield what a contract is, of each instrument that was traded, held or named.
+        """Yield the specification of each instrument that was traded, held or named.
 
-        A bot's name that the exchange does not list is a record of its own, with the instruments
-        that are named most like it.
+        A bot's name that the exchange does not list is a separate record, with the instruments of
+        the most similar names.
         """
         listed = self._client.symbols()
         unlisted = sorted(self._owned - listed)
@@ -381,7 +378,7 @@ class _Visit:
         )
 
     def _of_chain(self, evidence: Evidence, kind: str, chain: Chain) -> Coverage:
-        """Return what a chain covers: what it has of a kind is shown, also where none is whole."""
+        """Return the coverage of a chain, with its number of rows even if no part is complete."""
         is_any = chain.rows or chain.whole_from < chain.whole_to
         status: CoverageStatus = "partial" if is_any else "failed"
         return self._statement(
@@ -425,7 +422,7 @@ class _Visit:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return names that come from the exchange: the first of them, and of each its beginning."""
+    """Return the first of the exchange's names, each shortened."""
     shown = [excerpt(name, LONGEST_NAME) for name in names[:MOST_NAMED]]
     return ", ".join(shown) + (", …" if len(names) > MOST_NAMED else "")
 

@@ -1,8 +1,8 @@
-"""What is known of how exchanges hand out an account's history: what ccxt declares, corrected.
+"""How exchanges serve an account's history: ccxt's declarations, corrected.
 
-ccxt's `features` say how many trades a page holds, how long a span may be asked for and whether a
-symbol has to be named. The table below says what they leave out or have wrong. Of an exchange that
-is not in it, trades are read by what ccxt declares, and how funding is paged is not known.
+ccxt's `features` declare the page size of trades, the longest span of one request and whether a
+symbol is required. The table below adds and corrects facts. For an exchange that is not in the
+table, trades are read by ccxt's declarations, and the paging of funding is unknown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NO_OPTIONS: Mapping[str, object] = {}
 
 
 class Place(NamedTuple):
-    """Where in an answer the rows lie: a list of objects, or objects by a key."""
+    """The place of the rows in an answer: a list of objects, or objects by a key."""
 
     names: tuple[str, ...] = ()
     is_keyed: bool = False
@@ -27,64 +27,64 @@ class Place(NamedTuple):
 class Paging:
     """How one kind of rows is paged.
 
-    `spans`: rows between two instants, a full page asked for again in halves. `cursor`: the answer
-    names its next page. `offset`: the answer says how many rows there are.
+    `spans`: rows between two instants; a full page is requested again in halves. `cursor`: the
+    answer names its next page. `offset`: the answer has the number of all rows.
     """
 
     style: Style = "spans"
     page: int | None = None
-    """Rows of a full page; None is unknown, and then no page is known to be whole."""
+    """The rows of a full page; None is unknown: then no page is known to be complete."""
     longest: timedelta | None = None
-    """The longest span of one question."""
+    """The longest span of one request."""
     back: timedelta | None = None
     """How far back rows are served."""
     newest: int | None = None
-    """How many rows are served at all, the newest ones."""
+    """The number of rows that are served at all, the newest ones."""
     at: Place | None = None
-    """Where in the answer the rows lie; None is unknown."""
+    """The place of the rows in the answer; None is unknown."""
     next_at: tuple[str, ...] = ()
-    """Where the answer names its next page (cursor), or how many rows there are (offset)."""
+    """The place of the next page (cursor), or of the number of rows (offset), in the answer."""
     from_id: str = ""
-    """The parameter by which trades are asked from an id on, where ids rise with time."""
+    """The parameter for requests of trades from an id on, if ids rise with time."""
     variants: tuple[Mapping[str, object], ...] = (NO_OPTIONS,)
-    """What has to be asked one by one, as parameters."""
+    """The parameters of separate requests."""
     is_declared_alone: bool = False
-    """Only ccxt says how many rows a page holds: then each page is held against its parts."""
+    """Whether only ccxt declares the page size: then each page is checked against its parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """How an exchange states what an account holds now."""
+    """How an exchange states the current holdings of an account."""
 
     positions_at: Place | None = None
-    """Where in the answer the open positions lie; None is unknown."""
+    """The place of the open positions in the answer; None is unknown."""
     positions_page: int | None = None
-    """How many positions are stated at most."""
+    """The most positions that are stated."""
     balances_at: Place | None = None
     settles_in: str = ""
-    """ccxt's option for the currency of the positions that are stated, where it is but one."""
+    """ccxt's option for the currency of the stated positions, if it is only one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One exchange, as far as it matters here."""
+    """The facts of one exchange that recon needs."""
 
     id: str
     needs: tuple[str, ...]
-    """What a request is signed with, by ccxt's names."""
+    """The credentials that sign a request, by ccxt's names."""
     is_by_symbol: bool
     has_positions: bool
-    """Whether it shows open positions of this type of markets; of spot there are none."""
+    """Whether it shows open positions of this type of markets. Spot has none."""
     has_trades: bool
     trades: Paging
     funding: Paging | None
-    """None: ccxt shows none. Without a page size: how it is paged is not known."""
+    """The paging of funding. None: ccxt shows none. Without a page size: the paging is unknown."""
     stated: Stated
 
 
 WEEK = timedelta(days=7)
 ASSUMED_BACK = timedelta(days=30)
-"""How far back an exchange is taken to serve trades that does not say so."""
+"""The assumed past that an exchange serves if it does not declare it."""
 _BYBIT = Paging(
     "cursor",
     page=100,
@@ -93,7 +93,7 @@ _BYBIT = Paging(
     at=Place(("result", "list")),
     next_at=("result", "nextPageCursor"),
 )
-# Liquidations, ADL, blocks and moved positions are executions of types of their own.
+# Liquidations, ADL, blocks and moved positions are executions of separate types.
 _BYBIT_FILLS = ("Trade", "BustTrade", "AdlTrade", "BlockTrade", "MovePosition")
 _BINANCE_INCOME = Paging(page=1000, longest=WEEK, back=timedelta(days=89), at=Place())
 _HYPERLIQUID = Paging(page=2000, newest=10_000, at=Place())
@@ -128,21 +128,21 @@ _STATED: Mapping[str, Stated] = {
     "binancecoinm": _BINANCE_FUTURES,
     "bybit": Stated(Place(("result", "list")), 200, Place(("result", "list")), "defaultSettle"),
     "kraken": Stated(None, None, Place(("result",), is_keyed=True)),
-    # Where balances lie depends on how the account is kept: as one, or spot apart.
+    # The place of balances depends on the account's mode: unified, or spot apart.
     "hyperliquid": Stated(Place(("assetPositions",))),
 }
 _NEEDS_NO_SYMBOL = frozenset({"hyperliquid"})
-"""Where ccxt declares that a symbol is required, and the exchange asks for none."""
+"""Exchanges that need no symbol although ccxt declares it as required."""
 
 
 def exchange_facts(name: str, market_type: str | None, sub_type: str | None) -> Exchange:
-    """Return what is known of an exchange, for one type of its markets (None: its usual one)."""
+    """Return the facts of an exchange, for one type of its markets (None: its default type)."""
     import ccxt
 
     exchange: Any = getattr(ccxt, name)()
     kind = market_type or exchange.options.get("defaultType") or "spot"
     is_spot = kind == "spot"
-    # binance's futures are the same under either of its names.
+    # binance's futures are the same under both of its names.
     known = "binanceusdm" if name == "binance" and not is_spot else name
     declared = _declared(exchange, kind, sub_type)
     days, back = declared.get("untilDays"), declared.get("daysBack")
@@ -175,7 +175,7 @@ def _funding(name: str, exchange: Any) -> Paging | None:
 
 
 def _declared(exchange: Any, kind: str, sub_type: str | None) -> Mapping[str, Any]:
-    """Return what ccxt declares of `fetchMyTrades`, for one type of market."""
+    """Return ccxt's declaration of `fetchMyTrades`, for one type of market."""
     of_kind = (exchange.features or {}).get(kind) or {}
     if "fetchMyTrades" not in of_kind:
         usual = sub_type or exchange.options.get("defaultSubType") or "linear"

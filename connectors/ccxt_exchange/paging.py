@@ -1,9 +1,9 @@
-"""Paging through an exchange's history by what its answers prove, and never by `timestamp - 1`.
+"""Paging through an exchange's history by proof of completeness, and never by `timestamp - 1`.
 
-What ccxt does by itself (ask again from the last row's time) loses rows that share a millisecond
-over a page's border. Here a page that is full proves nothing: the span it was asked for is asked
-again in parts, down to a single millisecond; neighbouring parts share an instant, so that it does
-not matter which of their ends an exchange leaves out. What cannot be shown whole is said.
+ccxt's own paging continues from the last row's time, and loses rows that share a millisecond across
+two pages. Here a full page proves nothing: its span is requested again in parts, down to a single
+millisecond. Neighbouring parts share an instant, so it does not matter which of their ends an
+exchange leaves out. Rows that cannot be proven complete are reported as lacking.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recon.outside_text import excerpt
 
 MAX_PAGES = 20_000
 PASSES = 3
-"""How often rows that are counted are counted again, while they change."""
+"""The most counts of rows while their number changes."""
 KEPT = (
     "id",
     "order",
@@ -34,19 +34,19 @@ KEPT = (
     "fees",
     "info",
 )
-"""The fields of a row that records are made of: the others would be held for nothing."""
+"""The fields of a row that records use. The others are dropped to save memory."""
 DIGITS = 30
-"""Longer than any id, count or time of an exchange's."""
+"""More digits than any id, count or time of an exchange has."""
 LONGEST_NAME = 60
-"""Characters of a symbol or an id that an error repeats."""
+"""The most characters of a symbol or an id that an error repeats."""
 SLACK_MS = 1_000
-"""How coarsely an exchange may read the times it is asked for."""
+"""How far an exchange may round the times of a request."""
 MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(slots=True)
 class Chain:
-    """Rows by their own keys, and between which instants (ms, half-open) they are all there are."""
+    """Rows by their own keys, and the interval (ms, half-open) in which they are complete."""
 
     whole_from: int
     whole_to: int
@@ -55,14 +55,14 @@ class Chain:
     reason: str = ""
 
     def lacks(self, reason: str, *, before: int | None = None, since: int | None = None) -> None:
-        """Note that something may be missing: all before an instant, or what follows one."""
+        """Store the reason why rows before an instant, or from one on, may be missing."""
         self.whole_from = max(self.whole_from, before if before is not None else self.whole_from)
         self.whole_to = min(self.whole_to, since if since is not None else self.whole_to)
         self.reason = self.reason or reason
 
 
 class Pages:
-    """Asks one call of an exchange for everything between two instants."""
+    """Reads all rows of one call of an exchange between two instants."""
 
     def __init__(
         self, client: CcxtClient, call: str, paging: Paging, key: Callable[[Row], str]
@@ -75,7 +75,7 @@ class Pages:
     async def read(self, symbols: Sequence[str | None], since: int, until: int) -> Chain:
         """Return the rows of these symbols (None: of all) from `since` through `until` (ms).
 
-        Raises VenueError where an answer cannot be trusted.
+        Raises VenueError for an invalid answer.
         """
         chain = Chain(since, until + 1)
         if self._paging.back is not None:
@@ -83,7 +83,7 @@ class Pages:
             if since < served_from:
                 days = self._paging.back.days
                 chain.lacks(
-                    f"only {days} days are known to be served: set `since` later",
+                    f"the exchange is known to serve only {days} days: set `since` later",
                     before=served_from,
                 )
                 since = served_from
@@ -96,7 +96,7 @@ class Pages:
             stamps = [stamp for row in chain.rows.values() if (stamp := stamp_of(row))]
             oldest = min(stamps, default=until)
             chain.lacks(
-                f"only the newest {newest} are served: nothing before {_shown(oldest)} can be had; "
+                f"the exchange serves only the newest {newest}, from {_shown(oldest)}: "
                 "run every night, and keep the state folder",
                 before=oldest + 1,
             )
@@ -105,7 +105,7 @@ class Pages:
 
 @dataclass(slots=True)
 class _Part:
-    """One symbol's rows of one variant, put into a chain."""
+    """Adds the rows of one symbol and one variant to a chain."""
 
     client: CcxtClient
     call: str
@@ -133,11 +133,11 @@ class _Part:
             seen = set(self._add(known, page))
             if self.paging.page is None or len(page) < self.paging.page:
                 if any(first <= (stamp_of(known[key]) or 0) <= last for key in known.keys() - seen):
-                    raise VenueError(f"{self._named()}: rows of one page are not in the next")
+                    raise VenueError(f"{self._named()}: rows of one page are missing in the next")
                 if self.paging.page is None and page:
                     chain.lacks(
-                        f"{self._named()}: it is not known how many rows a page of this exchange "
-                        "holds, so no page is known to be whole",
+                        f"{self._named()}: the page size of this exchange is unknown, so no page "
+                        "is known to be complete",
                         since=chain.whole_from,
                     )
                 if self.paging.is_declared_alone and page and first < last:
@@ -152,7 +152,7 @@ class _Part:
     async def _hold_against_parts(
         self, chain: Chain, known: dict[str, Row], page: Sequence[Row], span: tuple[int, int]
     ) -> None:
-        """Raise VenueError where a page that was not full lacks a row that its parts have."""
+        """Raise VenueError if a page that is not full lacks a row of its parts."""
         middle = _middle(page, *span)
         for first, last in ((span[0], middle[0]), (middle[1], span[1])):
             part = await self._page(chain, first, last, {"until": last})
@@ -163,7 +163,7 @@ class _Part:
                 )
 
     async def _overfull(self, chain: Chain, known: dict[str, Row], stamp: int) -> None:
-        """Read a millisecond that has more rows than a page: by id, or not at all."""
+        """Add the rows of a millisecond with more rows than a page: by id, or not at all."""
         earlier = [
             self._id(row)
             for row in (*chain.rows.values(), *known.values())
@@ -172,7 +172,7 @@ class _Part:
         if not self.paging.from_id or not earlier:
             chain.lacks(
                 f"{self._named()}: more rows share the millisecond {_shown(stamp)} than a page "
-                "holds: some of them cannot be had",
+                "holds, so some of them cannot be read",
                 since=stamp,
             )
             return
@@ -198,15 +198,15 @@ class _Part:
             if not page or not cursor:
                 return
             if cursor in cursors:
-                raise VenueBusy(f"{self._named()}: the same page is named as the next one twice")
+                raise VenueBusy(f"{self._named()}: two pages name the same next page")
             cursors.add(cursor)
             query["cursor"] = cursor
         raise VenueBusy(f"{self._named()}: more than {MAX_PAGES} pages: the cursor does not end")
 
     async def _by_offset(self, chain: Chain, since: int, until: int) -> None:
-        """Read rows by their place, newest first, until as many are known as are counted.
+        """Add rows by their offset, newest first, until their number matches the exchange's count.
 
-        What comes in between moves the others on: then they are counted again.
+        A row that arrives meanwhile shifts the others: then they are counted again.
         """
         for _ in range(PASSES):
             rows: dict[str, Row] = {}
@@ -223,19 +223,19 @@ class _Part:
             if len(rows) == count:
                 self._add(chain.rows, rows.values())
                 return
-        raise VenueBusy(f"{self._named()}: {count} rows are counted, and {len(rows)} can be read")
+        raise VenueBusy(f"{self._named()}: the exchange counts {count} rows and serves {len(rows)}")
 
     def _id(self, row: Row) -> int:
-        """Return the number that a row's id is. Raises VenueError where it is none."""
+        """Return the id of a row as a number. Raises VenueError for any other id."""
         text = str(row.get("id"))
         if not _is_number(text):
-            raise VenueError(f"{self._named()}: the id {excerpt(text, 60)!r} is no number")
+            raise VenueError(f"{self._named()}: the id {excerpt(text, 60)!r} is not a number")
         return int(text)
 
     def _counted(self) -> int:
         text = str(self.client.found(self.paging.next_at))
         if not _is_number(text):
-            raise VenueBusy(f"{self._named()}: the answer does not say how many rows there are")
+            raise VenueBusy(f"{self._named()}: the answer lacks the number of all rows")
         return int(text)
 
     async def _page(
@@ -251,21 +251,21 @@ class _Part:
         )
         at = self.paging.at
         if at is not None and len(self.client.found(at.names)) != len(page):
-            raise VenueBusy(f"{self._named()}: rows came that were not understood")
+            raise VenueBusy(f"{self._named()}: ccxt could not parse some rows")
         page = [{name: row[name] for name in KEPT if name in row} for row in page]
         if since is None or until is None:
             return page
         stamps = [stamp for row in page if (stamp := stamp_of(row)) is not None]
         if any(not since - SLACK_MS <= stamp <= until + 2 * SLACK_MS for stamp in stamps):
-            raise VenueError(f"{self._named()}: the answer does not keep to the times asked for")
+            raise VenueError(f"{self._named()}: the answer has rows outside the requested times")
         return page
 
     def _add(self, rows: dict[str, Row], page: object) -> list[str]:
-        """Put a page's rows to the others; the same one must not be told in two ways."""
+        """Add a page's rows. Raises VenueBusy for a row that differs from its earlier copy."""
         keys = []
         for row in page:  # type: ignore[attr-defined]  # dict views and lists alike
             key = self.key(row)
-            # bybit's next page is written into a row by ccxt: no part of what happened.
+            # ccxt writes bybit's next page into a row: it is no part of the record.
             row["info"].pop("nextPageCursor", None)
             if rows.setdefault(key, row)["info"] != row["info"]:
                 said = f"{excerpt(str(key), 2 * LONGEST_NAME)} differs between two pages"
@@ -278,7 +278,7 @@ class _Part:
 
 
 def stamp_of(row: Row) -> int | None:
-    """Return when a row happened, in ms, by the exchange's own words."""
+    """Return the exchange's time of a row, in ms."""
     stamp = row.get("timestamp")
     return int(stamp) if stamp is not None else None
 
@@ -288,13 +288,13 @@ def _is_number(text: str) -> bool:
 
 
 def _edges(since: int, until: int, longest: timedelta | None) -> list[int]:
-    """Return the instants between which is asked; neighbours share theirs."""
+    """Return the edges of the spans of requests; neighbours share an edge."""
     step = longest // MILLISECOND if longest is not None else max(1, until - since)
     return [*range(since, until, step), until]
 
 
 def _middle(page: Sequence[Row], first: int, last: int) -> tuple[int, int]:
-    """Return where a span is parted: (end of the earlier part, begin of the later one)."""
+    """Return where a span is split: (end of the earlier part, start of the later one)."""
     if last - first == 1:
         return first, last
     stamps = sorted(stamp for row in page if (stamp := stamp_of(row)) is not None)

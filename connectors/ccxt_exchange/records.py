@@ -1,7 +1,7 @@
-"""Rows of an exchange of ccxt's as records: their own keys, times and payloads.
+"""Records from the rows of an exchange of ccxt: their keys, times and payloads.
 
-A payload is the exchange's own row (`info`, numbers as text), and beside it the few fields that
-ccxt reads out of it. A number that ccxt made a float of has lost its digits: VenueError.
+A payload is the exchange's own row (`info`, numbers as text) with the few fields that ccxt parses
+from it. A number that ccxt turned into a float has lost its digits, and raises VenueError.
 """
 
 from __future__ import annotations
@@ -35,43 +35,43 @@ MARKET_FIELDS = (
 
 
 def trade_record(key: str, row: Row) -> Record:
-    """Return a trade, with its fees as ccxt has them: paid is positive, unknown is null."""
+    """Return the record of a trade, with ccxt's fees: paid is positive, unknown is null."""
     fees = [fee for fee in row.get("fees") or [row.get("fee")] if fee]
     parts = [{"cost": fee.get("cost"), "currency": fee.get("currency")} for fee in fees]
     return _record("trade", key, row, TRADE_FIELDS, {"fees": parts})
 
 
 def funding_record(key: str, row: Row) -> Record:
-    """Return a funding payment."""
+    """Return the record of a funding payment."""
     return _record("funding", key, row, FUNDING_FIELDS)
 
 
 def position_record(row: Row) -> Record:
-    """Return an open position: how things stand, and nothing that happened."""
+    """Return the record of an open position: a state without a time."""
     key = _key(row, "symbol", "side", "marginMode", "id")
     return _record("position", key, row, POSITION_FIELDS)._replace(at=None)
 
 
 def coin_record(code: str, total: str | None) -> Record:
-    """Return what is held of a currency."""
+    """Return the record of the amount held of a currency."""
     return Record("coin", code, _text({"currency": code, "total": total}))
 
 
 def instrument_record(symbol: str, market: Mapping[str, object]) -> Record:
-    """Return what an instrument is, and no more: an exchange's own list changes every day."""
+    """Return the record of an instrument's fixed fields. The other fields change every day."""
     return Record("instrument", symbol, _text({name: market.get(name) for name in MARKET_FIELDS}))
 
 
 def unlisted_record(symbol: str) -> Record:
-    """Return that an exchange lists nothing under a name."""
+    """Return the record of a name that the exchange does not list."""
     return Record("unlisted", symbol, _text({"symbol": symbol}))
 
 
 def trade_key(row: Row) -> str:
     """Return a trade's own key, within its account.
 
-    The exchange's id alone is none: binance numbers each symbol's trades from 1, hyperliquid's is a
-    hash of the two orders, which may meet again, and both sides of a trade with oneself share it.
+    The exchange's id alone is not unique: binance numbers each symbol's trades from 1. Hyperliquid
+    hashes the two orders, which may match again. Both sides of a self-trade share an id.
     """
     return _key(row, "symbol", "timestamp", "id", "side")
 
@@ -91,7 +91,7 @@ def _key(row: Row, *names: str) -> str:
 def _record(
     kind: str, key: str, row: Row, fields: Sequence[str], more: Mapping[str, object] | None = None
 ) -> Record:
-    """Return a row as a record: what ccxt read out of it, and all that the exchange sent."""
+    """Return the record of a row: ccxt's fields, and the exchange's whole row."""
     payload = {name: row.get(name) for name in fields} | dict(more or {}) | {"info": row["info"]}
     return Record(kind, key, _text(payload), instant_of(row))
 
@@ -104,7 +104,7 @@ def _text(payload: Mapping[str, object]) -> str:
 
 
 def instant_of(row: Row) -> datetime | None:
-    """Return about when a row happened, or None where it does not say so readably."""
+    """Return the approximate time of a row, or None if it has no valid one."""
     stamp = stamp_of(row)
     if stamp is None or not 0 <= stamp < FAR_FUTURE_MS:
         return None

@@ -1,1 +1,1 @@
-"""Interactive Brokers' Flex statements: from the web service, or files."""
+"""Interactive Brokers' Flex statements, from the web service or from files."""

@@ -1,8 +1,8 @@
-"""Ask the Flex Web Service (v3) for a statement: SendRequest, then GetStatement until it is ready.
+"""The client of the Flex Web Service (v3): SendRequest, then GetStatement until it is ready.
 
-The token stands in every URL, so no URL, and no exception of the HTTP library, ever reaches a
-message, a cause or a context. Requests are reads, spaced by the service's own limits; a throttled
-token waits as long as a file in the state folder says, whichever process asks next.
+Every URL contains the token. So no URL and no exception of the HTTP library ever reaches a message,
+a cause or a context. Requests only read, and keep to the service's rate limits. A file in the state
+folder records until when a throttled token waits, for all processes.
 """
 
 from __future__ import annotations
@@ -65,38 +65,38 @@ REFUSED: Final = {
     "1012": "the token has expired: generate a new one in Client Portal, and set it",
     "1013": "this address is not allowed for the token: renew it without, or with this, address",
     "1014": "the query is invalid: check query_id",
-    "1015": "the token is invalid: check it, a newer one has replaced it",
-    "1016": "the account is invalid for this token: check whose token it is",
+    "1015": "the token is invalid: set the newest one, which replaces all earlier ones",
+    "1016": "the account is invalid for this token: set the token of the account's own user",
     "1020": "the request is invalid: check query_id and token",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """The service's own rhythm, in seconds."""
+    """The pauses between requests, in seconds."""
 
     between_requests_s: float = 1.1
-    """The limit is one request a second."""
+    """The pause between two requests. The service's limit is one request a second."""
     poll_s: tuple[float, float] = (5.0, 10.0)
-    """Between two looks at a statement that is being generated: drawn from this range."""
+    """The range of the pause between two requests for a statement that is being generated."""
     throttled_s: float = 120.0
-    """After "too many requests", on disk, for every process."""
+    """The pause after "too many requests". It is on disk and holds for every process."""
     connect_s: float = 10.0
 
 
 UNPACED: Final = Pauses(between_requests_s=0.0, poll_s=(0.0, 0.05))
-"""For a server that sets no rhythm of its own, where `RetryPolicy.is_rate_limited` is off."""
+"""The pauses for a server without a rate limit, with `RetryPolicy.is_rate_limited` off."""
 FLEX_PATIENCE: Final = RetryPolicy(
     request_timeout_s=60.0, attempts=6, first_wait_s=5.0, longest_wait_s=60.0, total_s=600.0
 )
 
 
 class _StillGeneratingError(VenueBusy):
-    """Code 1019: ask again for the same reference."""
+    """Code 1019: the statement is being generated. Request the same reference again."""
 
 
 class FlexService:
-    """The web service for one token and query; `statements` is the whole conversation."""
+    """The web service for one token and one query. `statements` makes all requests."""
 
     def __init__(
         self,
@@ -125,14 +125,14 @@ class FlexService:
     async def statements(self, period: tuple[date, date] | None = None) -> tuple[Statement, ...]:
         """Return the query's statements, as freshly generated.
 
-        `period` is the first and the last day to state, at most 365 of them, in place of the
-        query's own. Raises VenueBusy where that cannot be had in time, VenueRefused where it never
-        will be, and StatementError for a document that is none.
+        `period` is the first and the last date to state, at most 365 days, in place of the query's
+        own. Raises VenueBusy if the statements are not ready in time, VenueRefused if they never
+        will be, and StatementError for an invalid document.
         """
         return await self._within_total(partial(self._with_retries, _period(period)))
 
     async def reach(self) -> None:
-        """Ask for a statement, and wait for no more than the acceptance.
+        """Request a statement, and wait only until the request is accepted.
 
         Raises VenueBusy or VenueRefused.
         """
@@ -144,8 +144,8 @@ class FlexService:
             async with asyncio.timeout(self._patience.total_s):
                 return await work()
         raise VenueBusy(
-            f"the Flex Web Service gave no statement within {self._patience.total_s:g} s: "
-            "IBKR is slow or down, the next run asks again"
+            f"the Flex Web Service sent no statement within {self._patience.total_s:g} s: "
+            "wait, the next run asks again"
         )
 
     async def _with_retries(self, period: Mapping[str, str]) -> tuple[Statement, ...]:
@@ -171,16 +171,17 @@ class FlexService:
         raise AssertionError("tenacity ends by returning or raising")
 
     async def _ask(self, period: Mapping[str, str] = NO_PERIOD) -> tuple[URL, str]:
-        """Return where to fetch the statement, and under which reference."""
+        """Return the URL and the reference code of the statement."""
         answer = await self._document(self._base / "SendRequest", self._query_id, period)
         if not isinstance(answer, Answer):
             raise VenueRefused(
-                "SendRequest was answered with a statement: base_url is not the Flex Web Service"
+                "SendRequest was answered with a statement: correct base_url, which is not the "
+                "Flex Web Service"
             )
         if answer.status != "Success":
             self._raise_for(answer)
         if not answer.reference or not answer.url:
-            raise VenueBusy("SendRequest was accepted without a reference code or a url")
+            raise VenueBusy("SendRequest was accepted without a reference code or a URL")
         return self._checked_url(answer.url), answer.reference
 
     async def _document(
@@ -196,11 +197,11 @@ class FlexService:
             failure = VenueBusy(_one_line(str(error)))
         except StatementError as error:
             failure = StatementError(_one_line(str(error)))
-        # Raised here, so that it carries no context: the document may echo the token.
+        # Raised here, without a context: the document may echo the token.
         raise failure
 
     async def _request(self, url: URL) -> bytes:
-        """Return the body of one GET. Whatever goes wrong is told without the url."""
+        """Return the body of one GET. No error names the URL."""
         await self._pause()
         failure: VenueError
         try:
@@ -208,17 +209,17 @@ class FlexService:
                 return await self._get(url)
         except TimeoutError:
             failure = VenueBusy(
-                f"{url.host} gave no whole answer within {self._patience.request_timeout_s:g} s"
+                f"{url.host} sent no complete answer within {self._patience.request_timeout_s:g} s"
             )
         except (aiohttp.ClientSSLError, ssl.SSLError):
             failure = VenueRefused(
                 f"{url.host}: the TLS connection cannot be trusted: check the machine's clock, "
-                "its certificates, and what stands between it and IBKR"
+                "its certificates, and any proxy between it and IBKR"
             )
         except (aiohttp.ClientError, OSError) as error:
             failure = VenueBusy(f"{url.host} could not be reached ({type(error).__name__})")
         except ValueError as error:
-            failure = VenueBusy(f"{url.host} gave an answer that is none ({type(error).__name__})")
+            failure = VenueBusy(f"{url.host} sent an invalid answer ({type(error).__name__})")
         raise failure
 
     async def _get(self, url: URL) -> bytes:
@@ -237,13 +238,13 @@ class FlexService:
             return await self._body(response)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
-        """Return the body, decompressed where it is, and never more than a fetch may have."""
+        """Return the decompressed body. Raises for more bytes than one fetch may read."""
         host = response.url.host
         try:
             return await bounded_body(response, self._patience.most_bytes)
         except BodyTooLong as error:
             raise VenueRefused(
-                f"{host} sent {error} that are read of one account: shorten the period of the "
+                f"{host} sent {error} that recon reads of one account: shorten the period of the "
                 "Flex query, or set a larger max_fetch_mb for the account"
             ) from None
         except BodyError as error:
@@ -260,11 +261,11 @@ class FlexService:
             raise VenueBusy(f"{host} answered HTTP {status}: the service is down")
         if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
             raise VenueRefused(
-                f"{host} redirects (HTTP {status}), and the token is sent nowhere else: "
-                "check base_url"
+                f"{host} redirects (HTTP {status}), and recon sends the token to no other host: "
+                "correct base_url"
             )
         raise VenueRefused(
-            f"{host} answered HTTP {status}: check base_url, and whether this address may ask"
+            f"{host} answered HTTP {status}: check base_url and the token's addresses"
         )
 
     def _raise_for(self, answer: Answer) -> NoReturn:
@@ -282,11 +283,11 @@ class FlexService:
         if code in BUSY:
             raise VenueBusy(f"{BUSY[code]} ({said})")
         raise VenueRefused(
-            f"{REFUSED.get(code, 'IBKR refused the request for a reason unknown to us')} ({said})"
+            f"{REFUSED.get(code, 'IBKR refused the request for an unknown reason')} ({said})"
         )
 
     def _checked_url(self, text: str) -> URL:
-        """Return the url that the service names, if the token may go there."""
+        """Return the URL that the service names, if the token may be sent to its host."""
         try:
             url = URL(text)
             origin = (url.scheme, url.host, url.port)
@@ -297,19 +298,19 @@ class FlexService:
         if (origin == own or is_ibkr) and url.user is None and url.password is None:
             return url
         raise VenueRefused(
-            f"the answer sends us to {_one_line(str(origin[1]))!r}, which is neither IBKR nor "
-            "base_url's own host: the token was not sent there"
+            f"the answer names the host {_one_line(str(origin[1]))!r}, which is neither IBKR's nor "
+            "base_url's: the token was not sent there, check base_url"
         )
 
     async def _pause(self) -> None:
-        """Keep the service's rhythm, and wait until the token is no longer throttled."""
+        """Wait for the pause between requests and until the token is no longer throttled."""
         loop = asyncio.get_running_loop()
         rhythm_s = self._last_request + self._pauses.between_requests_s - loop.time()
         throttled_s = self._throttled_s()
         if throttled_s > self._deadline - loop.time():
             raise VenueError(
                 f"IBKR throttles this token for another {throttled_s:.0f} s, longer than a run "
-                "waits: no request was made, the next run asks again"
+                "waits: no request was made, run again later"
             )
         await asyncio.sleep(max(rhythm_s, throttled_s, 0.0))
         self._last_request = loop.time()
@@ -326,7 +327,7 @@ class FlexService:
         temporary.replace(self._throttle_file)
 
     def _throttled_s(self) -> float:
-        """Return for how long no request may be made; never longer than we would have set."""
+        """Return the seconds until the next request is allowed, at most the longest pause."""
         try:
             found = json.loads(self._throttle_file.read_text(encoding="utf-8"))
             until = datetime.fromisoformat(found["throttled_until"])
@@ -337,12 +338,12 @@ class FlexService:
 
 
 def _one_line(text: str) -> str:
-    """Return what was said, in one line, as an error may quote it."""
+    """Return the text in one line, shortened for an error."""
     return excerpt(" ".join(text.split()), 400)
 
 
 def _period(period: tuple[date, date] | None) -> Mapping[str, str]:
-    """Return the parameters that override the period of a query."""
+    """Return the request parameters that override the period of a query."""
     if period is None:
         return NO_PERIOD
     return {"fd": f"{period[0]:%Y%m%d}", "td": f"{period[1]:%Y%m%d}"}

@@ -1,9 +1,9 @@
 """Interactive Brokers' Flex statements as evidence: downloaded files, or the web service.
 
-Each row of a statement is landed verbatim. What the record's id is made of is settled here, so
-that the same row in two overlapping statements is one record; what a row means is settled in SQL.
-A statement proves the sessions from its first date through its last, of the sections it contains,
-as far as those sessions had ended when it was generated.
+Each row of a statement is landed verbatim. This module defines the ids of records, so that the same
+row in two overlapping statements is one record. SQL interprets the rows. A statement covers, for
+the sections that it contains, the sessions from its first date through its last that had ended when
+it was generated.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ PROVING: Final[Mapping[str, tuple[str, ...]]] = {
     "equity": ("EquitySummaryInBase", "ChangeInNAV"),
     "corporate actions": ("CorporateActions",),
 }
-"""What is proven from which sections, any of them; without one it is absent, and says nothing."""
+"""The sections of each proof: any one is enough. Without one the proof is absent."""
 
 IDENTITY: Final = (
     "accountId", "levelOfDetail", "assetCategory", "symbol", "conid", "currency", "type",
@@ -63,19 +63,19 @@ IDENTITY: Final = (
     "price", "amount", "description", "tradeID", "origTradeID", "ibOrderID", "orderID",
     "ibExecID", "execID", "direction", "date",
 )  # fmt: skip
-"""What tells two rows without an id of IBKR's apart: no column that is restated later (rates,
-marks), nor one whose coming or going with the query's settings must not double the row."""
+"""The columns that identify a row without an id of IBKR's. Columns that IBKR restates later (rates,
+marks) and columns that depend on the query's settings are left out: they would double the row."""
 
 IDENTIFIED: Final = frozenset({"Trade", "TradeConfirm", "CashTransaction", "Transfer"})
 STANDING: Final = frozenset({"OpenPosition", "AccountInformation"})
-"""Rows that say how something stands, and not what happened."""
+"""Rows that state a balance or a setting, not an event."""
 PERIODIC: Final = {
     "ConversionRate": ("reportDate", "fromCurrency", "toCurrency"),
     "CashReportCurrency": ("fromDate", "toDate", "levelOfDetail", "currency"),
     "ChangeInNAV": ("fromDate", "toDate", "currency"),
     "EquitySummaryByReportDateInBase": ("reportDate", "currency"),
 }
-"""Rows that are of a day or a period, and what tells it: a later statement restates its figures."""
+"""Rows of a day or a period, with its columns: a later statement restates their figures."""
 OWN_LEVELS: Final = frozenset({"", "EXECUTION", "DETAIL"})
 BASE_CURRENCY: Final = {
     "AccountInformation": "currency",
@@ -85,19 +85,22 @@ BASE_CURRENCY: Final = {
     "CashReportCurrency": "currency",
     "StatementOfFundsLine": "currency",
 }
-"""Rows that say a statement's base currency, and the field that says it."""
+"""Rows that state the base currency of a statement, and the field of it."""
 IN_BASE_LEVEL: Final = frozenset({"CashReportCurrency", "StatementOfFundsLine"})
-"""Of these, rows that say it at the level BaseCurrency alone."""
+"""Those that state it only at the level BaseCurrency."""
 NO_CURRENCY: Final = BLANK | {"BASE_SUMMARY"}
 
 
 class _FlexConnector(ABC):
-    """What both sources share: landing rows, and saying what the statements cover."""
+    """The shared part of both sources: yields the rows, and the coverage of the statements."""
 
     venue = VENUE
     promises: tuple[EvidenceSpec, ...] = tuple(
         EvidenceSpec(evidence, kind) for evidence, kinds in KINDS_OF.items() for kind in kinds
     )
+
+    _remedy: str
+    """The remedy for a source that cannot be read."""
 
     def __init__(self, account: str, calendar: Calendar, broker_account: str | None) -> None:
         self.account = account
@@ -105,18 +108,18 @@ class _FlexConnector(ABC):
         self._broker_account = broker_account
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
-        """Yield the rows of every statement, then what each statement covers.
+        """Yield the rows of every statement, then the coverage of each statement.
 
-        Raises StatementError for a document that is none, or of several accounts, and
-        VenueRefused where asking the web service again would not help.
+        Raises StatementError for an invalid document or one of several accounts, and VenueRefused
+        if another request to the web service would not help.
         """
-        async for item in self._told(window, self._statements()):
+        async for item in self._items(window, self._statements()):
             yield item
 
-    async def _told(
+    async def _items(
         self, window: Window, asked: Awaitable[tuple[Statement, ...]]
     ) -> AsyncGenerator[Record | Coverage, None]:
-        """Yield what statements say, or that they could not be had."""
+        """Yield the rows and coverage of statements, or failed coverage if they are missing."""
         try:
             statements = self._of_one_account(await asked)
         except VenueRefused:
@@ -132,13 +135,11 @@ class _FlexConnector(ABC):
                 yield statement
 
     async def check(self) -> list[CheckItem]:
-        """Try the source, and say what its statements lack."""
+        """Return the result of one request, and the sections that the statements lack."""
         try:
             return await self._check()
         except (VenueError, StatementError) as error:
-            return [
-                CheckItem(self.account, is_ok=False, detail=str(error), remedy="see the message")
-            ]
+            return [CheckItem(self.account, is_ok=False, detail=str(error), remedy=self._remedy)]
 
     @abstractmethod
     async def _statements(self) -> tuple[Statement, ...]: ...
@@ -151,8 +152,9 @@ class _FlexConnector(ABC):
         wanted = self._broker_account
         if wanted is None and len(accounts) > 1:
             raise StatementError(
-                f"account {self.account}: the statements are of {', '.join(accounts)}: name one "
-                f'by broker_account = "{accounts[0]}" in that [[accounts]] entry'
+                f"account {self.account}: the statements are of several accounts, "
+                f'{", ".join(accounts)}: set broker_account = "{accounts[0]}", or another of them, '
+                "in that [[accounts]] entry"
             )
         if wanted is not None and wanted not in accounts:
             raise StatementError(
@@ -176,7 +178,7 @@ class _FlexConnector(ABC):
             )
             return
         served = [(found, *self._served(found)) for found in having]
-        # Of statements that begin together the longest says it all.
+        # Of statements with the same first date only the longest counts.
         whole = {start: (found, end) for found, start, end in sorted(served, key=_end)}
         for start, (found, end) in sorted(whole.items()):
             if start < end:
@@ -197,9 +199,9 @@ class _FlexConnector(ABC):
             yield _uncovered(evidence, window, "partial", reason, served_to=newest)
 
     def _served(self, statement: Statement) -> tuple[datetime, datetime]:
-        """Return the instants between which the statement is whole; equal where there are none.
+        """Return the interval that the statement covers completely; start = end if there is none.
 
-        A statement that was generated before its last session ended cannot know that session.
+        A statement that was generated before its last session ended does not cover that session.
         """
         try:
             start = self._calendar.session_on_or_after(statement.from_date).start
@@ -208,7 +210,7 @@ class _FlexConnector(ABC):
             if generated_at is None:
                 return start, start
             if generated_at < last.end:
-                # The session under way when it was generated starts where the last whole one ends.
+                # The session open at generation starts where the last complete session ends.
                 under_way = self._calendar.session_of(generated_at)
                 return start, max(start, min(under_way.start, last.end))
         except (ValueError, ConfigError) as error:
@@ -224,12 +226,14 @@ class _FlexConnector(ABC):
         newest, _, end = max(served, key=lambda found: (found[0].to_date, found[2]))
         due = window.last.date
         if newest.generated_at is None:
-            why = "it does not say when it was generated (whenGenerated), so it proves nothing"
+            why = "it lacks whenGenerated, the time when it was generated, so it proves nothing"
         elif newest.to_date >= due and end < window.end:
-            why = f"it was generated at {newest.generated_at:%Y-%m-%d %H:%M} UTC, before that ended"
+            why = (
+                f"generated at {newest.generated_at:%Y-%m-%d %H:%M} UTC, before that session ended"
+            )
         else:
-            why = "IBKR renews once a day, generally by 05:00 ET"
-        return f"the newest statement ends {newest.to_date}; session {due} is not there yet ({why})"
+            why = "IBKR renews statements once a day, generally by 05:00 ET"
+        return f"the newest statement ends {newest.to_date}; it lacks session {due} ({why})"
 
 
 class IbkrFlex(_FlexConnector):
@@ -239,6 +243,7 @@ class IbkrFlex(_FlexConnector):
     """
 
     piece = timedelta(days=90)
+    _remedy = "check token, query_id and base_url, and run again"
 
     def __init__(  # noqa: PLR0913 - one plain value for each thing that the configuration names
         self,
@@ -266,9 +271,9 @@ class IbkrFlex(_FlexConnector):
         )
 
     async def history(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
-        """Yield the rows of a statement of the window's days alone, and what it covers."""
+        """Yield the rows of a statement of only the window's dates, and its coverage."""
         days = window.first.date, window.last.date
-        async for item in self._told(window, self._service.statements(days)):
+        async for item in self._items(window, self._service.statements(days)):
             yield item
 
     async def _statements(self) -> tuple[Statement, ...]:
@@ -282,7 +287,9 @@ class IbkrFlex(_FlexConnector):
 
 
 class IbkrFlexFiles(_FlexConnector):
-    """Statements that were downloaded already; `patterns` are globs, absolute or from here."""
+    """Downloaded statements. `patterns` are globs, absolute or relative to the working folder."""
+
+    _remedy = "correct `files` or broker_account, or download the statements again"
 
     def __init__(
         self,
@@ -320,7 +327,7 @@ class IbkrFlexFiles(_FlexConnector):
         return items + self._unprovable(statements)
 
     def _unprovable(self, statements: Sequence[Statement]) -> list[CheckItem]:
-        """Say which proofs the statements cannot carry: that is no fault, but worth knowing."""
+        """Return an item for each proof that the statements do not allow. It is not a failure."""
         present = {name for found in statements for name in found.sections}
         lacking = [
             (what, f"add the section {' or '.join(names)} to the Flex query")
@@ -331,7 +338,9 @@ class IbkrFlexFiles(_FlexConnector):
         if trades and not any("fifoPnlRealized" in row for row in trades):
             lacking.append(("broker_pnl", "tick Realized P/L in the Flex query's section Trades"))
         return [
-            CheckItem(f"{self.account}: {what}", is_ok=True, detail=f"nothing proves it: {remedy}")
+            CheckItem(
+                f"{self.account}: {what}", is_ok=True, detail=f"the proof is absent: {remedy}"
+            )
             for what, remedy in lacking
         ]
 
@@ -351,34 +360,34 @@ class IbkrFlexFiles(_FlexConnector):
         return tuple(found)
 
     def _read_file(self, path: Path, most_bytes: int) -> bytes:
-        """Return what a file holds. Raises StatementError for more than `most_bytes`.
+        """Return the content of a file. Raises StatementError for more than `most_bytes`.
 
-        Waits for nobody: a pipe or a device is refused.
+        It never blocks: a pipe or a device is refused.
         """
         try:
             with open_regular(path) as file:
                 data = file.read(most_bytes + 1)
         except NotRegularError as error:
             raise StatementError(
-                f"account {self.account}: {path.name} is no regular file: "
+                f"account {self.account}: {path.name} is not a regular file: "
                 "move it elsewhere, or correct `files`"
             ) from error
         except OSError as error:
             raise StatementError(
                 f"account {self.account}: {path.name} cannot be read ({error.strerror}): "
-                "give this user the right to read it"
+                "give recon's user read permission on it"
             ) from error
         if len(data) > most_bytes:
             raise StatementError(
                 f"account {self.account}: with {path.name} its files have more than the "
-                f"{self._most_bytes} bytes that are read of one account: name fewer in `files`, or "
-                "set a larger max_fetch_mb for it"
+                f"{self._most_bytes} bytes that recon reads of one account: name fewer in `files`, "
+                "or set a larger max_fetch_mb for it"
             )
         return data
 
 
 def records(statements: Sequence[Statement]) -> Iterator[Record]:
-    """Yield each record once; of one that several statements have, the last generated one's."""
+    """Yield each record once. If several statements have it, the last generated one counts."""
     unknown = datetime.min.replace(tzinfo=UTC)
     found: dict[tuple[str, str], Record] = {}
     for statement in sorted(
@@ -399,7 +408,7 @@ def _landed(statement: Statement) -> Iterator[Record]:
             key = _row_id((kind, attributes), statement, is_levelled=is_levelled)
             payload = payload_text(attributes)
             if _has_own_id(kind, attributes) and (kind, key, payload) in whole:
-                continue  # one record of IBKR's, written twice
+                continue  # IBKR wrote one record twice
             whole.add((kind, key, payload))
             seen[kind, key] += 1
             count = seen[kind, key]
@@ -411,10 +420,10 @@ def _landed(statement: Statement) -> Iterator[Record]:
 
 
 def _statement_record(statement: Statement, positions: list[str], funds: list[str]) -> Record:
-    """Return the statement itself: its attributes, its sections, its positions, its lines of funds.
+    """Return the record of a statement: its attributes, sections, positions and lines of funds.
 
-    What a renewed statement of the same day no longer states is thereby gone; and the lines of
-    funds follow from each other in the order in which they stand.
+    Positions that a renewed statement of the same date no longer states are thereby removed. The
+    lines of funds are in the statement's order: each follows from the one before.
     """
     content = {
         "attributes": dict(statement.attributes),
@@ -430,7 +439,7 @@ def _statement_record(statement: Statement, positions: list[str], funds: list[st
 
 
 def _base_currencies(statement: Statement) -> list[dict[str, str]]:
-    """Return which currencies the statement's sections name as its base, one row for each."""
+    """Return the base currencies that the statement's sections name, one row for each."""
     said = {
         (section, _text(attributes, BASE_CURRENCY[kind]))
         for section, rows in statement.sections.items()
@@ -451,7 +460,7 @@ def _evident(statement: Statement) -> set[str]:
 
 
 def _has_own_id(kind: str, attributes: Mapping[str, str]) -> bool:
-    """Say whether IBKR numbers this row. A lot carries its opening trade's number, not its own."""
+    """Return whether the row has an id of IBKR's. A lot has only that of its opening trade."""
     if kind not in IDENTIFIED or attributes.get("levelOfDetail", "").upper() not in OWN_LEVELS:
         return False
     if kind == "TradeConfirm":
@@ -472,7 +481,7 @@ def _row_id(row: Row, statement: Statement, *, is_levelled: bool) -> str:
         return "/".join(_text(attributes, name) or texts.get(name, "") for name in PERIODIC[kind])
     if kind == "AccountInformation":
         return "AccountInformation"
-    # A row without a level beside rows with one may restate them: SQL must be able to tell.
+    # A row without a level may restate rows with a level: SQL needs to distinguish them.
     prefix = "unlevelled/" if is_levelled and not level and kind == "CashTransaction" else ""
     if _has_own_id(kind, attributes):
         if kind == "TradeConfirm":
@@ -484,7 +493,7 @@ def _row_id(row: Row, statement: Statement, *, is_levelled: bool) -> str:
 
 
 def _happened_at(kind: str, attributes: Mapping[str, str]) -> datetime | None:
-    """Return the day of a row that happened once, at midnight UTC; None for what is or has none."""
+    """Return the date of an event, at midnight UTC; None for a row without a date or no event."""
     if kind in STANDING:
         return None
     for name in ("tradeDate", "reportDate", "dateTime", "date", "toDate"):
@@ -518,7 +527,7 @@ def _uncovered(
     *,
     served_to: datetime | None = None,
 ) -> Coverage:
-    """Return coverage of nothing: an empty interval, and why."""
+    """Return coverage of an empty interval, with the reason."""
     at = served_to or window.start
     return Coverage(
         evidence,

@@ -1,8 +1,8 @@
-"""Read an Interactive Brokers Flex document: every attribute kept as text, every defect named.
+"""The reader of Interactive Brokers' Flex documents: attributes stay text, defects are named.
 
-A document holds one statement an account and period. What is not where it belongs is an error and
-never an empty statement: a reader that shrugs at a misplaced row turns a broken download into "no
-trades". Values are not judged here; SQL does that, row by row.
+A document holds one statement per account and period. A misplaced element is an error and never an
+empty statement: otherwise a broken download would look like "no trades". SQL checks the values, row
+by row.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from recon.errors import StatementError
 from recon.outside_text import excerpt
 
 MAX_DEPTH: Final = 16
-"""Elements within each other."""
+"""The most levels of nested elements."""
 MAX_ELEMENTS: Final = 500_000
-"""Elements of one document: a row is one."""
+"""The most elements of one document: each row is one."""
 MAX_VALUES: Final = 4_000_000
-"""Attributes of one document."""
+"""The most attributes of one document."""
 MAX_ATTRIBUTES: Final = 1_000
-"""Attributes of one element."""
+"""The most attributes of one element."""
 MAX_NAMES: Final = 10_000
-"""Different names of attributes in one document."""
+"""The most different names of attributes in one document."""
 MAX_TEXT: Final = 65_536
-"""Characters of one attribute, or of one field of an answer."""
+"""The most characters of one attribute, or of one field of an answer."""
 MAX_TAG_BYTES: Final = 1024 * 1024
-"""Bytes of one tag, comment or other piece that the parser takes as a whole."""
+"""The most bytes of one tag, comment or other piece that the parser reads as a whole."""
 MAX_COUNT_DIGITS: Final = 9
 ANSWER_DEPTH: Final = 2
 SECTION_DEPTH: Final = 4
@@ -61,7 +61,7 @@ SECTION_OF: Final[Mapping[str, tuple[str, ...]]] = {
     "ConversionRate": ("ConversionRates",),
     "StatementOfFundsLine": ("StmtFunds",),
 }
-"""Where the rows that we read belong. Rows of other names may stand in sections of any name."""
+"""The sections of the rows that recon reads. Rows of other names may be in any section."""
 
 EVIDENCE_SECTIONS: Final = frozenset(
     {"Trades", "TradeConfirms", "CashTransactions", "OpenPositions"}
@@ -70,7 +70,7 @@ SECTIONS: Final = frozenset(section for places in SECTION_OF.values() for sectio
 STATEMENT_ONLY: Final = SECTIONS | {"AccountInformation"}
 
 ENCODINGS: Final = frozenset({"UTF-8", "UTF-16", "US-ASCII", "ISO-8859-1", "WINDOWS-1252"})
-"""What a document may be written in. IBKR writes UTF-8; who saves one again may choose another."""
+"""The encodings of a document. IBKR writes UTF-8; a saved copy may have another."""
 _DECLARED = re.compile(rb"""[^<]{0,4}<\?xml\b[^>]*?\bencoding\s*=\s*["']([A-Za-z0-9._-]*)""")
 _MOMENT = re.compile(
     r"(?P<day>\d{8}|\d{4}-\d{2}-\d{2})"
@@ -83,22 +83,22 @@ ZONES: Final[Mapping[str, float]] = {
     "NZST": 12, "NZDT": 13, "NST": -3.5, "NDT": -2.5, "EDT": -4, "EST": -5,
     "CDT": -5, "MDT": -6, "MST": -7, "PDT": -7, "AKDT": -8, "AKST": -9, "HST": -10,
 }  # fmt: skip
-"""Hours east of UTC that an abbreviation stands for. AST, CST, IST and PST mean different times in
-different parts of the world, and are not read. The macro `zone_minutes` says the same in SQL."""
+"""The hours east of UTC of a zone's abbreviation. AST, CST, IST and PST are ambiguous, and are
+refused. The macro `zone_minutes` is the same table in SQL."""
 
 Row = tuple[str, dict[str, str]]
 
 
 class CutOffError(StatementError):
-    """The document is not well-formed XML: cut off or garbled on the way, or written by hand."""
+    """The document is not well-formed XML: cut off, garbled or edited by hand."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One account's statement of one period, as IBKR wrote it.
 
-    `sections` has a key for each section that the statement contains, also for an empty one: a
-    section that is there and empty says "nothing happened", one that is absent says nothing.
+    `sections` has a key for each section that the statement contains, empty ones included. An empty
+    section means "no events"; an absent one means "unknown".
     """
 
     account_id: str
@@ -111,7 +111,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the web service answers when it does not answer with a statement."""
+    """The web service's answer in place of a statement."""
 
     status: str
     code: str
@@ -121,19 +121,19 @@ class Answer:
 
 
 def read_document(data: bytes, source: str) -> Answer | tuple[Statement, ...]:
-    """Return the statements of one document, or the web service's answer where it is one.
+    """Return the statements of one document, or the web service's answer in their place.
 
-    `source` names it in errors: a file name, or "web service". Raises StatementError for anything
-    that is not a whole document, CutOffError where it is not well-formed.
+    `source` names the document in errors: a file name, or "web service". Raises StatementError for
+    an invalid document, CutOffError for one that is not well-formed.
     """
     document = _parse(data, source)
     return document.answer() if document.root == ANSWER_ROOT else document.statements()
 
 
 def read_statements(data: bytes, source: str) -> tuple[Statement, ...]:
-    """Return the statements of one document; an answer in their place is an error, too.
+    """Return the statements of one document.
 
-    Raises as `read_document` does.
+    Raises StatementError also for an answer in their place, and else as `read_document` does.
     """
     found = read_document(data, source)
     if isinstance(found, Answer):
@@ -145,9 +145,9 @@ def read_statements(data: bytes, source: str) -> tuple[Statement, ...]:
 
 
 def day(text: str) -> date | None:
-    """Return the date that `text` writes, with or without a time after it; None for a blank.
+    """Return the date in `text`, with or without a time after it; None for a blank.
 
-    Raises ValueError for any other format, for a day that does not exist, too.
+    Raises ValueError for any other format and for a date that does not exist.
     """
     if text.strip() in BLANK:
         return None
@@ -155,17 +155,17 @@ def day(text: str) -> date | None:
 
 
 def instant(text: str) -> datetime | None:
-    """Return the instant (UTC) that `text` writes; None for a blank and for a date alone.
+    """Return the instant (UTC) in `text`; None for a blank and for a date alone.
 
-    With no zone it is US Eastern. Raises ValueError for another format, for a zone that is not
-    known, and for a local time that exists twice or not at all.
+    A time without a zone is US Eastern. Raises ValueError for another format, for an unknown zone,
+    and for a local time that exists twice or not at all.
     """
     if text.strip() in BLANK:
         return None
     try:
         return _instant(text)
     except OverflowError:
-        raise ValueError(f"{excerpt(text, 40)!r} is a time that no calendar has") from None
+        raise ValueError(f"{excerpt(text, 40)!r} is a time that does not exist") from None
 
 
 def _instant(text: str) -> datetime | None:
@@ -193,11 +193,11 @@ def _moment(text: str) -> tuple[datetime, str | None, bool]:
     match = _MOMENT.fullmatch(text.strip())
     if match is None:
         raise ValueError(
-            f"{excerpt(text, 60)!r} is not a date that can be read: set the Flex query's "
+            f"{excerpt(text, 60)!r} is not a date in a known format: set the Flex query's "
             "date format to yyyyMMdd and its time format to HHmmss"
         )
     clock = (match["time"] or "000000").replace(":", "")
-    local = datetime.strptime(match["day"].replace("-", "") + clock, "%Y%m%d%H%M%S")  # noqa: DTZ007 - the zone is decided by the caller
+    local = datetime.strptime(match["day"].replace("-", "") + clock, "%Y%m%d%H%M%S")  # noqa: DTZ007 - the caller sets the zone
     return local, match["zone"], match["time"] is not None
 
 
@@ -212,8 +212,8 @@ def _parse(data: bytes, source: str) -> _Document:
         declared[1].decode().upper() not in ENCODINGS
     ):
         raise CutOffError(
-            f"{source}: it declares the encoding {declared[1][:40].decode()}, which is not read: "
-            "download it again from IBKR"
+            f"{source}: it declares the encoding {declared[1][:40].decode()}, which recon does "
+            "not read: download it again from IBKR"
         )
     document = _Document(source)
     parser = DefusedXMLParser(target=document, forbid_dtd=True)
@@ -227,14 +227,16 @@ def _parse(data: bytes, source: str) -> _Document:
     except DefusedXmlException as error:
         raise StatementError(
             f"{source}, line {document.line()}: it declares a document type or an entity, which "
-            "IBKR never does: do not trust this document, download it again from IBKR"
+            "IBKR never does: discard it, and download it again from IBKR"
         ) from error
     except ParseError as error:
         raise CutOffError(
             f"{source}: not well-formed XML ({error}): it was cut off or edited, download it again"
         ) from error
     except (LookupError, ValueError) as error:
-        raise CutOffError(f"{source}: its encoding cannot be read ({error})") from error
+        raise CutOffError(
+            f"{source}: its encoding cannot be read ({error}): download it again"
+        ) from error
     return document
 
 
@@ -248,7 +250,7 @@ class _Open:
 
 
 class _Document:
-    """The parser's target: checks each element against its place as it arrives."""
+    """The parser's target. It checks the place of each element as it arrives."""
 
     def __init__(self, source: str) -> None:
         self.root = ""
@@ -263,10 +265,10 @@ class _Document:
         self._values = 0
         self._names: set[str] = set()
 
-    # What the parser calls.
+    # Called by the parser.
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """Take an element's beginning."""
+        """Handle the start of an element."""
         self._check_size(tag, attributes)
         place = len(self._path)
         if place == 0:
@@ -278,11 +280,11 @@ class _Document:
         self._path.append(tag)
 
     def end(self, _tag: str) -> None:
-        """Take an element's end."""
+        """Handle the end of an element."""
         self._path.pop()
 
     def data(self, text: str) -> None:
-        """Take text: an answer is made of it, a statement never is."""
+        """Handle text: an answer consists of it, a statement has none."""
         if self.root == ANSWER_ROOT:
             if len(self._path) == ANSWER_DEPTH:
                 name = self._path[1].lower()
@@ -291,22 +293,22 @@ class _Document:
                 self._fields[name] = said + text
         elif text.strip() and (len(self._path) < SECTION_DEPTH or self._path[3] in SECTIONS):
             self._fail(
-                f"there is text in <{self._path[-1]}> ({excerpt(text.strip(), 40)!r}), where only "
+                f"<{self._path[-1]}> contains text ({excerpt(text.strip(), 40)!r}), where only "
                 "elements belong: the document was edited, download it again"
             )
 
     def close(self) -> None:
-        """Take the document's end."""
+        """Handle the end of the document."""
 
     def check_pending(self, pending_bytes: int) -> None:
-        """Take how many bytes the parser holds that it has not made an element or text of."""
+        """Check the number of bytes that the parser holds without an element or text of them."""
         if pending_bytes > MAX_TAG_BYTES + CHUNK_BYTES:
-            self._fail(f"a tag or a comment has more than the {MAX_TAG_BYTES} bytes that are read")
+            self._fail(f"a tag or a comment has more than {MAX_TAG_BYTES} bytes: download it again")
 
-    # What it amounts to.
+    # Results.
 
     def answer(self) -> Answer:
-        """Return the fields of a FlexStatementResponse, in either spelling of its url."""
+        """Return the fields of a FlexStatementResponse, in either spelling of its URL."""
         found = {name: text.strip() for name, text in self._fields.items()}
         if not found.get("status"):
             raise CutOffError(f"{self._source}: the answer has no Status")
@@ -319,24 +321,25 @@ class _Document:
         )
 
     def statements(self) -> tuple[Statement, ...]:
-        """Return the statements, once their number is what the document says it is."""
+        """Return the statements. Their number must be the one that the document announces."""
         if not self._lists:
-            self._fail("there is no FlexStatements element: this is no statement")
+            self._fail("there is no FlexStatements element: download a Flex statement")
         if self._count is None or not _is_count(self._count):
             self._fail(
-                f"FlexStatements has count={excerpt(str(self._count), 40)!r}, which is no number"
+                f"FlexStatements has count={excerpt(str(self._count), 40)!r}, which is "
+                "not a number: download it again"
             )
         if int(self._count) != len(self._open):
             self._fail(
                 f"it announces {self._count} statements and holds {len(self._open)}: "
-                "it is not whole, download it again"
+                "it is incomplete, download it again"
             )
         if not self._open:
-            self._fail("it holds no statement at all: check the Flex query's accounts and period")
+            self._fail("it holds no statement: check the Flex query's accounts and period")
         return tuple(self._statement(found) for found in self._open)
 
     def _check_size(self, tag: str, attributes: dict[str, str]) -> None:
-        """Hold an element, and all elements so far, against the limits of this module."""
+        """Check an element, and the sums of all elements so far, against this module's limits."""
         self._elements += 1
         self._values += len(attributes)
         self._names.update(attributes)
@@ -353,15 +356,15 @@ class _Document:
     def _check_limit(self, what: str, value: int, limit: int) -> None:
         if value > limit:
             self._fail(
-                f"{what} is {value}, more than the {limit} that are read: is this a statement of "
-                "IBKR's? If it is, shorten the period of the Flex query"
+                f"{what} is {value}, more than the limit of {limit}: shorten the period of the "
+                "Flex query"
             )
 
-    # Each element in its place.
+    # One method for each level of elements.
 
     def _start_root(self, tag: str) -> None:
         if tag not in {ROOT, ANSWER_ROOT}:
-            self._fail(f"the root is <{tag}> and not <{ROOT}>: this is no Flex statement")
+            self._fail(f"the root is <{tag}> and not <{ROOT}>: download a Flex statement")
         self.root = tag
 
     def _start_list(self, tag: str, attributes: dict[str, str]) -> None:
@@ -369,7 +372,7 @@ class _Document:
             self._misplaced(tag)
         self._lists += 1
         if self._lists > 1:
-            self._fail("there are two FlexStatements elements: documents were joined by hand")
+            self._fail("there are two FlexStatements elements: keep each document in its own file")
         self._count = attributes.get("count")
 
     def _start_statement(self, tag: str, attributes: dict[str, str]) -> None:
@@ -382,7 +385,7 @@ class _Document:
             self._misplaced(tag)
         sections = self._open[-1].sections
         if tag in sections and tag in EVIDENCE_SECTIONS:
-            self._fail(f"the section {tag} occurs twice in one statement: which one holds?")
+            self._fail(f"the section {tag} occurs twice in one statement: download it again")
         rows = sections.setdefault(tag, [])
         if attributes:
             rows.append((tag, attributes))
@@ -399,10 +402,10 @@ class _Document:
     def _statement(self, found: _Open) -> Statement:
         account = found.attributes.get("accountId", "").strip()
         if account in BLANK:
-            self._fail("a FlexStatement has no accountId", found.line)
+            self._fail("a FlexStatement has no accountId: download it again", found.line)
         start, end = (self._day(found, name) for name in ("fromDate", "toDate"))
         if end < start:
-            self._fail(f"toDate {end} is before fromDate {start}", found.line)
+            self._fail(f"toDate {end} is before fromDate {start}: download it again", found.line)
         return Statement(
             account, start, end, self._generated(found), found.sections, found.attributes
         )
@@ -414,8 +417,7 @@ class _Document:
             self._fail(f"{name}: {error}", found.line)
         if value is None:
             self._fail(
-                f"a FlexStatement has no {name}: without it nobody can say what it covers, "
-                "download it again",
+                f"a FlexStatement has no {name}, so its coverage is unknown: download it again",
                 found.line,
             )
         return value
@@ -425,14 +427,14 @@ class _Document:
         try:
             return instant(text)
         except ValueError as error:
-            # In the hour that exists twice the instant is unknown, and the statement is good.
+            # In the hour that exists twice the instant is unknown; the statement is still valid.
             if "exists twice" in str(error):
                 return None
             self._fail(f"whenGenerated: {error}", found.line)
 
     def _misplaced(self, tag: str) -> NoReturn:
         self._fail(
-            f"<{tag}> stands in <{self._path[-1]}>, where it does not belong: "
+            f"<{tag}> is in <{self._path[-1]}>, where it does not belong: "
             "the document was edited or joined by hand, download it again"
         )
 

@@ -1,1 +1,1 @@
-"""Interactive Brokers' TWS API: today's executions and positions."""
+"""Interactive Brokers' TWS API: today's executions, positions and cash."""

@@ -1,10 +1,10 @@
-"""ib_async's connection to TWS or IB Gateway, with the guards it lacks; ib_insync's in its place.
+"""A guarded connection to TWS or IB Gateway through ib_async, or ib_insync in its place.
 
-Only the library's connection is opened, and not its start-up synchronisation. That one logs a
-question that timed out and goes on with nothing (ib_insync), asks for what is not read here, and
-as client 0 binds the orders typed into TWS to itself, even with `readonly`. Here each question is
-asked by name, has a hard deadline, is believed only when TWS has said that its answer is whole,
-and is one of the three of `TwsClient`: reads, all of them. No order can leave here.
+Only the library's connection is opened, without its start-up synchronisation. The synchronisation
+of ib_insync ignores a request that timed out. It also requests data that recon does not read, and
+as client 0 it binds orders typed into TWS to itself, even with `readonly`. Here each request is a
+method of `TwsClient` and only reads. It has a hard deadline, and its answer counts only when TWS
+has reported the end of it. No order can be sent from here.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from recon.errors import VenueBusy, VenueRefused, afterwards_async
 
 CLIENT_ID_TAKEN = "326"
 MAX_MESSAGE_BYTES = 256 * 1024
-"""Bytes of one message: the longest that is asked for here names the accounts of a login."""
+"""The most bytes of one message. The longest one that is requested names the login's accounts."""
 MAX_VISIT_BYTES = 32 * 1024 * 1024
-"""Bytes of all messages of one connection: 100,000 executions have about 30 million."""
+"""The most bytes of all messages of one connection: 100,000 executions have about 30 million."""
 LENGTH_BYTES = 4
-"""What a message begins with: how many bytes follow."""
+"""The bytes at the start of a message that state its length."""
 
 
 @dataclass(frozen=True, slots=True)
 class TwsAddress:
-    """Where TWS or IB Gateway listens, and as which of its clients to come."""
+    """The address of TWS or IB Gateway, and the client id to connect with."""
 
     host: str
     port: int
@@ -44,28 +44,28 @@ class TwsAddress:
 
 
 class _Frames:
-    """Takes what the socket gives, and hands whole messages of a bounded size to the library.
+    """Splits the bytes of the socket into messages of bounded size for the library.
 
-    The library would collect whatever length a message announces, and log what it cannot read.
-    What exceeds a limit is a flaw of the tape, and ends the connection.
+    The library would collect any length that a message announces, and log a message that it cannot
+    read. Here a message beyond a limit is a flaw of the tape, and ends the connection.
     """
 
     def __init__(self, client: Any, tape: TwsTape) -> None:
         self._client = client
         self._tape = tape
-        self._hand_on: Callable[[bytes], None] = client._onSocketHasData  # noqa: SLF001 - it has no other name
+        self._hand_on: Callable[[bytes], None] = client._onSocketHasData  # noqa: SLF001 - there is no public name
         self._held = bytearray()
         self._bytes = 0
         client.conn.hasData -= self._hand_on
         client.conn.hasData.connect(self.take, keep_ref=True)
 
     def take(self, data: bytes) -> None:
-        """Take some bytes, and hand on each message that is whole."""
+        """Add bytes from the socket, and pass each complete message to the library."""
         if self._tape.flaw:
             return
         self._bytes += len(data)
         if self._bytes > MAX_VISIT_BYTES:
-            self._end(f"TWS sent more than the {MAX_VISIT_BYTES} bytes that are read in one visit")
+            self._end(f"TWS sent more than {MAX_VISIT_BYTES} bytes on one connection")
             return
         self._held += data
         start = 0
@@ -74,8 +74,8 @@ class _Frames:
             end = start + LENGTH_BYTES + length
             if not 0 < length <= MAX_MESSAGE_BYTES:
                 self._end(
-                    f"TWS announced a message of {length} bytes, and from 1 to "
-                    f"{MAX_MESSAGE_BYTES} are read"
+                    f"TWS announced a message of {length} bytes, and the limit is "
+                    f"{MAX_MESSAGE_BYTES}"
                 )
             elif len(self._held) < end:
                 break
@@ -97,7 +97,7 @@ class _Frames:
 
 
 class TwsClient:
-    """Asks an open connection one question at a time. The answers are on `tape`."""
+    """Sends one request at a time over an open connection. The answers are on `tape`."""
 
     def __init__(self, library: Any, ib: Any, tape: TwsTape, patience: RetryPolicy) -> None:
         self._library = library
@@ -112,29 +112,29 @@ class TwsClient:
 
     @property
     def is_connected(self) -> bool:
-        """Whether another question can be asked."""
+        """Whether another request can be sent."""
         return bool(self._ib.client.isReady())
 
     async def executions(self, account: str) -> None:
-        """Ask for the account's executions since midnight. Adds to what the tape has of them."""
+        """Request the account's executions since midnight. They are added to the tape's."""
         wanted = self._library.ExecutionFilter(acctCode=account)
         await self._ask("executions", lambda: self._ib.reqExecutionsAsync(wanted))
 
     async def positions(self) -> None:
-        """Ask for every position of every account of the login."""
+        """Request all positions of all accounts of the login."""
         self.tape.positions.clear()
         await self._ask("positions", self._ib.reqPositionsAsync)
 
     async def account_values(self, account: str) -> None:
-        """Ask for the account's values: its cash by currency, and much else."""
+        """Request the account's values: its cash by currency, and many others."""
         self.tape.values.clear()
         await self._ask("account values", lambda: self._ib.reqAccountUpdatesMultiAsync(account))
 
     async def commissions(self, account: str) -> None:
-        """Wait for the commission of each execution that no other has corrected.
+        """Wait for the commission of each execution that has not been corrected.
 
-        They follow in messages of their own. Returns without an error when patience ends: what
-        has not come by then is unknown, and it is for others to say so.
+        Commissions arrive in separate messages. At the deadline the method returns without an
+        error: commissions that have not arrived are unknown, and the caller reports them.
         """
         try:
             async with asyncio.timeout(self._patience.request_timeout_s):
@@ -153,10 +153,10 @@ class TwsClient:
         return uncorrected(mine) - self.tape.commissions.keys()
 
     async def _ask(self, what: str, question: Callable[[], Awaitable[object]]) -> None:
-        """Ask, and wait for the whole answer.
+        """Send a request, and wait for the complete answer.
 
-        Raises VenueBusy where it did not come within the deadline, was cut off, refused or cannot
-        be believed. The connection may still stand then: see `is_connected`.
+        Raises VenueBusy if the answer is late, cut off, refused or invalid. The connection may
+        still be open then: see `is_connected`.
         """
         limit_s = self._patience.request_timeout_s
         try:
@@ -175,21 +175,23 @@ class TwsClient:
             raise VenueBusy(f"{what}: TWS refuses: {error.code}: {said}") from None
         self._check_flaw(what)
         if self.tape.outage:
-            raise VenueBusy(f"{what}: TWS itself has lost IBKR ({self.tape.outage}): ask later")
+            raise VenueBusy(
+                f"{what}: TWS has lost its connection to IBKR ({self.tape.outage}): run again later"
+            )
 
     def _check_flaw(self, what: str) -> None:
         if self.tape.flaw:
-            raise VenueBusy(f"{what}: {self.tape.flaw}: the versions do not fit")
+            raise VenueBusy(f"{what}: {self.tape.flaw}: update TWS or its Python library")
 
 
 @asynccontextmanager
 async def open_client(
     address: TwsAddress, zone: str, patience: RetryPolicy
 ) -> AsyncIterator[TwsClient]:
-    """Open a connection and close it again, whatever happens.
+    """Yield an open connection, which is always closed again.
 
-    `zone` is what a time without a zone is in. Raises VenueBusy where nobody answers, and
-    VenueRefused where asking again would not help.
+    `zone` is the zone of a time without one. Raises VenueBusy if TWS does not answer, and
+    VenueRefused if another try would not help.
     """
     library = _library()
     ib = library.IB()
@@ -218,14 +220,14 @@ async def _connect(client: Any, address: TwsAddress, tape: TwsTape, limit_s: flo
             )
     except Exception as error:
         if tape.flaw:
-            raise VenueBusy(f"{address}: {tape.flaw}: is that TWS, and its API?") from None
-        if not isinstance(error, OSError):  # a TimeoutError is one
+            raise VenueBusy(f"{address}: {tape.flaw}: set host and port of TWS's API") from None
+        if not isinstance(error, OSError):  # a TimeoutError is an OSError
             raise
         _raise_for(error, address, tape, limit_s)
 
 
 def _raise_for(error: OSError, address: TwsAddress, tape: TwsTape, limit_s: float) -> NoReturn:
-    """Raise what a connection that was not opened comes to."""
+    """Raise the error for a connection that could not be opened."""
     if isinstance(error, TimeoutError):
         if tape.has_said(CLIENT_ID_TAKEN):
             raise VenueRefused(
@@ -243,9 +245,9 @@ def _raise_for(error: OSError, address: TwsAddress, tape: TwsTape, limit_s: floa
 
 
 def _library() -> Any:
-    """Return ib_async, or ib_insync where that is what is installed. Its log is kept quiet.
+    """Return ib_async, or ib_insync if only that is installed, with its log turned off.
 
-    What goes wrong is said in coverage statements, and its log would show the account's trades.
+    Coverage statements report failures, and the library's log would show the account's trades.
     """
     for name in ("ib_async", "ib_insync"):
         try:
@@ -255,7 +257,7 @@ def _library() -> Any:
             continue
     else:
         raise VenueRefused(
-            "ib_async is not installed, which speaks to TWS: pip install 'recon-pnl[tws]'"
+            "ib_async, the library for TWS, is not installed: run  pip install 'recon-pnl[tws]'"
         )
     logging.getLogger(library.__name__).setLevel(logging.CRITICAL)
     return library

@@ -1,8 +1,8 @@
-"""TWS or IB Gateway: what an account of Interactive Brokers has done today. Provisional.
+"""TWS or IB Gateway: provisional evidence of an Interactive Brokers account, of today only.
 
-TWS tells executions since midnight of its own clock and nothing older, commissions a moment after
-them, and no movements of cash at all. So it is same-day evidence: what it says is landed word for
-word, each message a record, and the Flex statements of the same account are what proves it.
+TWS serves the executions since midnight of its own clock and no earlier ones, commissions shortly
+after them, and no movements of cash. So this is same-day evidence: each message is landed verbatim
+as a record, and the Flex statements of the same account prove it.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ KINDS_OF: Final[dict[Evidence, tuple[str, ...]]] = {
 }
 SNAPSHOTS: Final = frozenset({"positions", "balances"})
 KEPT_VALUES: Final = frozenset({"CashBalance"})
-"""Of some hundred values that change with every tick: the cash, by currency."""
+"""The account values that are kept: the cash, by currency. Most others change with every tick."""
 SNAPSHOT_TRIES: Final = 3
 MOST_NAMED: Final = 10
+_REMEDY: Final = "start TWS, log in, correct host, port and client_id, and run again"
 
 
 @dataclass(slots=True)
-class _Told:
-    """What one visit brought: the tape, and why which evidence is not on it."""
+class _Visit:
+    """The result of one visit: the tape, and the reason for each evidence that it lacks."""
 
     account: str
     tape: TwsTape
     asked_at: datetime
-    told_at: datetime
+    answered_at: datetime
     missing: dict[Evidence, str] = field(default_factory=dict)
 
 
 class IbkrTws:
-    """One account of one TWS or IB Gateway that runs and is logged in. Only reads leave here.
+    """One account of a running, logged-in TWS or IB Gateway. All requests only read.
 
-    `broker_account` (U…, DU…) names the account where the login manages several. `timezone` is
-    TWS's: its midnight is where today begins, and times that name no zone are in it.
+    `broker_account` (U…, DU…) names the account of a login with several. `timezone` is that of TWS:
+    today begins at its midnight, and times without a zone are in it.
     """
 
     venue = VENUE
@@ -78,14 +79,14 @@ class IbkrTws:
         self._patience = patience or RetryPolicy()
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
-        """Yield today's executions and their commissions, positions and cash, then what they cover.
+        """Yield today's executions and their commissions, positions and cash, then their coverage.
 
-        Raises VenueRefused where asking again would not help: the client id is taken, the account
-        is not among those of the login.
+        Raises VenueRefused if another try would not help: the client id is in use, or the login
+        does not manage the account.
         """
         asked_at = self._now()
         try:
-            told = await self._visits()
+            visit = await self._visits()
         except VenueRefused:
             raise
         except VenueError as error:
@@ -96,34 +97,31 @@ class IbkrTws:
                     reason=str(error),
                 )
             return
-        yield Record("account", "account", payload_text({"account": told.account}))
+        yield Record("account", "account", payload_text({"account": visit.account}))
         for evidence in KINDS_OF:
-            found = [] if evidence in told.missing else list(self._records(evidence, told))
+            found = [] if evidence in visit.missing else list(self._records(evidence, visit))
             for record in found:
                 yield record
-            yield self._coverage(evidence, told, window, len(found))
+            yield self._coverage(evidence, visit, window, len(found))
 
     async def check(self) -> list[CheckItem]:
-        """Open the connection, and see that the account is there and answers."""
+        """Return whether TWS can be reached and answers for the account."""
         subject = f"account {self.account}"
         try:
-            told = await self._visits()
+            visit = await self._visits()
         except VenueError as error:
-            return [CheckItem(subject, str(error), remedy="see the message")]
-        if told.missing:
-            return [
-                CheckItem(subject, reason, remedy="see the message")
-                for reason in told.missing.values()
-            ]
+            return [CheckItem(subject, str(error), remedy=_REMEDY)]
+        if visit.missing:
+            return [CheckItem(subject, reason, remedy=_REMEDY) for reason in visit.missing.values()]
         note = (
             f"only TWS knows whether client id {self._address.client_id} is its Master API client "
             "ID; without that, other clients' commissions are not reported"
         )
-        detail = f"{self._address} tells of {told.account}; its word is provisional"
+        detail = f"{self._address} serves {visit.account}; its evidence is provisional"
         return [CheckItem(subject, detail, is_ok=True, notes=(note,))]
 
-    async def _visits(self) -> _Told:
-        """Visit until one visit ends with its connection whole, as far as patience goes."""
+    async def _visits(self) -> _Visit:
+        """Return the first visit without a connection error. Retry until the time limit."""
         limit_s = self._patience.total_s
         try:
             async with asyncio.timeout(limit_s):
@@ -132,55 +130,55 @@ class IbkrTws:
                         async with self._opened() as client:
                             return await self._visit(client)
         except TimeoutError:
-            raise VenueBusy(f"{self._address}: not done within {limit_s:g} s") from None
+            raise VenueBusy(f"{self._address}: the visit took longer than {limit_s:g} s") from None
         raise AssertionError("tenacity returns or raises")
 
     def _opened(self) -> AbstractAsyncContextManager[TwsClient]:
         return open_client(self._address, self._zone.key, self._patience)
 
-    async def _visit(self, client: TwsClient) -> _Told:
-        """Ask every question once. A question without an answer leaves the others theirs."""
+    async def _visit(self, client: TwsClient) -> _Visit:
+        """Send every request once. A request without an answer does not affect the others."""
         account = self._mine(client.accounts)
-        told = _Told(account, client.tape, self._now(), self._now())
-        await self._ask(client, told, "fills", lambda: client.executions(account))
-        await self._ask(client, told, "positions", lambda: self._settled(client, told))
-        await self._ask(client, told, "balances", lambda: self._cash(client, account))
-        if "fills" not in told.missing:
+        visit = _Visit(account, client.tape, self._now(), self._now())
+        await self._ask(client, visit, "fills", lambda: client.executions(account))
+        await self._ask(client, visit, "positions", lambda: self._settled(client, visit))
+        await self._ask(client, visit, "balances", lambda: self._cash(client, account))
+        if "fills" not in visit.missing:
             await client.commissions(account)
             if not client.is_connected:
-                raise VenueBusy(f"{self._address}: the connection was lost while commissions came")
-        told.told_at = self._now()
-        if midnight(told.told_at, self._zone) != midnight(told.asked_at, self._zone):
-            raise VenueBusy(f"{self._address}: midnight passed between question and answer")
-        return told
+                raise VenueBusy(f"{self._address}: the connection was lost before all commissions")
+        visit.answered_at = self._now()
+        if midnight(visit.answered_at, self._zone) != midnight(visit.asked_at, self._zone):
+            raise VenueBusy(f"{self._address}: midnight passed between request and answer")
+        return visit
 
     async def _ask(
         self,
         client: TwsClient,
-        told: _Told,
+        visit: _Visit,
         evidence: Evidence,
         question: Callable[[], Awaitable[None]],
     ) -> None:
-        """Put one question; note why it has no answer, unless the connection itself has gone."""
+        """Send one request. Store the reason if it fails, unless the connection itself is lost."""
         try:
             await question()
         except VenueBusy as error:
             if not client.is_connected:
                 raise
-            told.missing[evidence] = str(error)
+            visit.missing[evidence] = str(error)
 
-    async def _settled(self, client: TwsClient, told: _Told) -> None:
-        """Ask for the positions until no execution came in while they were told."""
+    async def _settled(self, client: TwsClient, visit: _Visit) -> None:
+        """Request the positions again until no execution arrives meanwhile."""
         for _ in range(SNAPSHOT_TRIES):
             before = set(client.tape.executions)
             await client.positions()
-            if "fills" in told.missing:
+            if "fills" in visit.missing:
                 return
-            await client.executions(told.account)
+            await client.executions(visit.account)
             if before == set(client.tape.executions):
                 return
         raise VenueBusy(
-            "positions: the account traded each time its positions were asked for: run again in a "
+            "positions: the account traded during each request for its positions: run again in a "
             "quieter minute"
         )
 
@@ -190,7 +188,7 @@ class IbkrTws:
             value["key"] == "AccountReady" and value["value"] == "false"
             for value in client.tape.values.values()
         ):
-            raise VenueBusy("account values: TWS says that they are not ready: ask later")
+            raise VenueBusy("account values: TWS reports that they are not ready: run again later")
 
     def _mine(self, accounts: list[str]) -> str:
         wanted = self._broker_account
@@ -206,40 +204,40 @@ class IbkrTws:
             )
         return wanted or accounts[0]
 
-    def _records(self, evidence: Evidence, told: _Told) -> Iterator[Record]:
-        tape = told.tape
+    def _records(self, evidence: Evidence, visit: _Visit) -> Iterator[Record]:
+        tape = visit.tape
         if evidence == "fills":
             for exec_id, execution in tape.executions.items():
-                if execution["acctNumber"] == told.account:
+                if execution["acctNumber"] == visit.account:
                     yield from self._execution(exec_id, execution, tape.commissions.get(exec_id))
         elif evidence == "positions":
             for (account, con_id), position in tape.positions.items():
-                if account == told.account:
+                if account == visit.account:
                     yield Record("position", con_id, payload_text(position))
         else:
             for (account, key, currency), value in tape.values.items():
-                if account == told.account and key in KEPT_VALUES:
+                if account == visit.account and key in KEPT_VALUES:
                     yield Record("account-value", f"{key}/{currency}", payload_text(value))
 
     def _execution(
         self, exec_id: str, execution: Fields, commission: Fields | None
     ) -> Iterator[Record]:
-        """Yield an execution and its commission, which are dated alike: staged together."""
+        """Yield an execution and its commission, with equal times: they are staged together."""
         at = happened_at(execution["time"], self._zone)
         yield Record("execution", exec_id, payload_text(execution), at)
         if commission is not None:
             yield Record("commission", exec_id, payload_text(commission), at)
 
-    def _coverage(self, evidence: Evidence, told: _Told, window: Window, rows: int) -> Coverage:
-        kinds, missing = KINDS_OF[evidence], told.missing.get(evidence, "")
-        since = told.told_at if evidence in SNAPSHOTS else midnight(told.asked_at, self._zone)
-        until = told.told_at if evidence in SNAPSHOTS else told.asked_at
+    def _coverage(self, evidence: Evidence, visit: _Visit, window: Window, rows: int) -> Coverage:
+        kinds, missing = KINDS_OF[evidence], visit.missing.get(evidence, "")
+        since = visit.answered_at if evidence in SNAPSHOTS else midnight(visit.asked_at, self._zone)
+        until = visit.answered_at if evidence in SNAPSHOTS else visit.asked_at
         is_whole = evidence in SNAPSHOTS or window.start >= since
         reason = missing or (
             ""
             if is_whole
-            else f"TWS tells of today alone: nothing before {since:%Y-%m-%d %H:%M} UTC can be had "
-            "from it now; a Flex statement has what came before"
+            else f"TWS serves only today, from {since:%Y-%m-%d %H:%M} UTC: earlier executions are "
+            "in a Flex statement"
         )
         return Coverage(
             evidence,
@@ -257,6 +255,6 @@ class IbkrTws:
 
 
 def _named(accounts: list[str]) -> str:
-    """Return the names of a login's accounts, of many the first ones."""
+    """Return the names of a login's accounts; the first ones of many."""
     more = [f"and {len(accounts) - MOST_NAMED} more"] if len(accounts) > MOST_NAMED else []
     return ", ".join([name[:40] for name in accounts[:MOST_NAMED]] + more)

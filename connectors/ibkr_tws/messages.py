@@ -1,9 +1,9 @@
-"""What TWS says, word for word: the fields of its messages, kept before a library reads them.
+"""The messages of TWS, verbatim: their fields are kept before a library reads them.
 
-ib_async and ib_insync make floats of prices, shares and commissions, take a commission that never
-came for 0.0, write 0.0 where TWS writes "unset", and log a row that they cannot read instead of
-handing it on. Both decode a message by a table, number → handler. `TwsTape.listen` stands in
-front of that table: the text goes on the tape, and then to the library as if nothing had been.
+ib_async and ib_insync turn prices, shares and commissions into floats. They take a missing
+commission for 0.0, write 0.0 where TWS writes "unset", and only log a row that they cannot read.
+Both decode a message by a table of number → handler. `TwsTape.listen` wraps that table: it stores
+the text on the tape, and then passes it unchanged to the library.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from recon.core.calendars import to_utc
 from recon.outside_text import excerpt
 
 Fields = dict[str, str]
-"""One message, by the names of its fields; every value as it reached the wire."""
+"""One message, by the names of its fields; every value verbatim."""
 Handler = Callable[[Sequence[str]], object]
 
 MOST_NOTICES: Final = 1_000
-"""How many notices are kept, the newest ones."""
+"""The most notices that are kept: the newest ones."""
 MAX_SAID: Final = 300
-"""Characters of what TWS says that are handed on in a message."""
+"""The most characters of a TWS notice that a message repeats."""
 SUFFIX_DIGITS: Final = 9
 CONTRACT: Final = (
     "conId",
@@ -45,7 +45,7 @@ EXECUTION: Final = (
     "permId", "clientId", "liquidation", "cumQty", "avgPrice", "orderRef", "evRule", "evMultiplier",
     "modelCode", "lastLiquidity", "pendingPriceRevision",
 )  # fmt: skip
-"""`exchange` is the contract's, `executedOn` the execution's own. The last one is new in 178."""
+"""`exchange` is the contract's, `executedOn` the execution's. The last field is new in 178."""
 COMMISSION: Final = (
     "execId",
     "commission",
@@ -58,14 +58,14 @@ POSITION: Final = ("account", *CONTRACT, "position", "avgCost")
 ACCOUNT_VALUE: Final = ("account", "modelCode", "key", "value", "currency")
 NOTICE: Final = ("id", "code", "message")
 OUTAGE_BEGINS: Final = frozenset({"1100", "2110"})
-"""TWS has lost IBKR: what it answers now is what it knew before."""
+"""Notices that TWS has lost its connection to IBKR: its answers are old from then on."""
 OUTAGE_ENDS: Final = frozenset({"1101", "1102"})
 CHATTER: Final = frozenset({"2103", "2104", "2105", "2106", "2107", "2108", "2119", "2157", "2158"})
-"""Market data farms coming and going: nothing to do with what is read here."""
+"""Notices about market data farms, which recon does not use."""
 
 
 class TwsTape:
-    """What one connection has said so far, each thing once, by its own id."""
+    """The messages of one connection so far, each once, by its own id."""
 
     def __init__(self) -> None:
         self.executions: dict[str, Fields] = {}
@@ -75,11 +75,11 @@ class TwsTape:
         self.notices: deque[Fields] = deque(maxlen=MOST_NOTICES)
         self.outage = ""
         self.flaw = ""
-        """What cannot be told apart into fields: then nothing of this connection is believed."""
+        """Why a message could not be split into fields: the whole connection is then invalid."""
         self.commission_came = asyncio.Event()
 
     def listen(self, handlers: MutableMapping[int, Handler]) -> None:
-        """Stand in front of a decoder's handlers, and hand on to them what has been noted."""
+        """Wrap a decoder's handlers: store each message, then pass it on."""
         for number, note in {
             4: self._note_notice,
             11: self._note_execution,
@@ -90,16 +90,17 @@ class TwsTape:
             handlers[number] = _both(note, handlers[number])
 
     def said(self) -> str:
-        """Return what TWS last complained of, ready to follow a sentence; "" where it did not."""
-        told = [one for one in self.notices if one["code"] not in CHATTER]
-        if not told:
+        """Return the last complaint of TWS, as a suffix of a sentence; "" without one."""
+        complaints = [one for one in self.notices if one["code"] not in CHATTER]
+        if not complaints:
             return ""
         return (
-            f" (TWS says {excerpt(told[-1]['code'], 20)}: {excerpt(told[-1]['message'], MAX_SAID)})"
+            f" (TWS reports {excerpt(complaints[-1]['code'], 20)}: "
+            f"{excerpt(complaints[-1]['message'], MAX_SAID)})"
         )
 
     def has_said(self, code: str) -> bool:
-        """Return whether TWS gave notice of this code."""
+        """Return whether TWS has sent a notice with this code."""
         return any(one["code"] == code for one in self.notices)
 
     def _note_notice(self, fields: Sequence[str]) -> None:
@@ -130,9 +131,9 @@ class TwsTape:
     def _read(
         self, noun: str, names: Sequence[str], fields: Sequence[str], *, optional: int = 0
     ) -> Fields:
-        """Return the fields by name; one too few is a flaw of the whole tape.
+        """Return the fields by name. Too few fields are a flaw of the whole tape.
 
-        More than are known is what a newer TWS does: the known ones come first, and stay.
+        A newer TWS may send additional fields: the known ones come first.
         """
         lacking = len(names) - len(fields)
         if lacking > optional:
@@ -142,9 +143,9 @@ class TwsTape:
 
 
 def happened_at(text: str, zone: ZoneInfo) -> datetime | None:
-    """Return the instant (UTC) of a time as TWS writes it; None where it names none, or two.
+    """Return the instant (UTC) of a time as TWS writes it; None if it names none, or two.
 
-    `yyyymmdd hh:mm:ss Zone`, or without a zone, which is then `zone`; with a hyphen it is UTC.
+    The form is `yyyymmdd hh:mm:ss Zone`. Without a zone it is in `zone`; with a hyphen it is UTC.
     """
     day, clock, named = [*text.replace("-", " ", 1).split(maxsplit=2), "", "", ""][:3]
     try:
@@ -159,7 +160,7 @@ def happened_at(text: str, zone: ZoneInfo) -> datetime | None:
 def midnight(at: datetime, zone: ZoneInfo) -> datetime:
     """Return the instant (UTC) at which the day of `at` began in `zone`.
 
-    Where the clock is set at midnight itself, the first full hour that is told once.
+    Where the clock changes at midnight, it is the first full hour that exists once.
     """
     day = at.astimezone(zone).date()
     for hours in range(3):
@@ -171,7 +172,7 @@ def midnight(at: datetime, zone: ZoneInfo) -> datetime:
 
 
 def uncorrected(exec_ids: Sequence[str]) -> set[str]:
-    """Return those execution ids of which no later correction is among them.
+    """Return the execution ids without a later correction among them.
 
     A correction differs only after the last period: the highest number there replaces the others.
     """

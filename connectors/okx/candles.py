@@ -1,8 +1,8 @@
-"""Which minutes of which currencies an account's rates are read from, and OKX's candles of them.
+"""The minutes for which an account needs exchange rates, and OKX's candles of them.
 
-What is paid in another currency than the account's is worth what OKX's own one-minute candle says
-of the minute in which it was paid. Exactly those minutes are asked for, a hundred to a page, and
-none that is known already.
+An amount in another currency than the account's is valued at OKX's own one-minute candle of the
+minute in which it was paid. Exactly those minutes are requested, a hundred per page, without those
+that have landed.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ PATH = "market/history-candles"
 MINUTE_MS = 60_000
 PAGE = 100
 LONGEST_TIME = 30
-"""Characters of a time."""
+"""The most characters of a time."""
 FIELDS = ("ts", "o", "h", "l", "c", "vol", "volCcy", "volCcyQuote", "confirm")
 PAID = frozenset({"3", "5", "7", "8", "9", "10"})
-"""Types of ledger entries that are PnL, and are valued where they were paid."""
+"""The types of ledger entries that are PnL, and are valued when they were paid."""
 SPOT = frozenset({"SPOT", "MARGIN"})
 
 
 @dataclass(slots=True)
 class MinutesWanted:
-    """The minutes, in ms since 1970, of each currency that something was paid in.
+    """The minutes, in ms since 1970, in which amounts were paid, by currency.
 
-    `currency` is the account's; None asks for nothing. A contract's settlement currency is known
-    once the instruments are: until then its fills are kept by instrument.
+    `currency` is the account's; None wants no minutes. The settlement currency of a contract is
+    known after the instruments are fetched: until then its fills are kept by instrument.
     """
 
     currency: str | None
@@ -42,7 +42,7 @@ class MinutesWanted:
     _by_contract: defaultdict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
 
     def note(self, kind: str, row: Row) -> None:
-        """Note what a fill or a bill was paid in; a row without a readable time needs nothing."""
+        """Add the minute and currency of a fill or bill. A row without a valid time is skipped."""
         minute = _minute(row)
         if self.currency is None or minute is None:
             return
@@ -61,7 +61,7 @@ class MinutesWanted:
             self._by_currency[str(row.get("feeCcy"))].add(minute)
 
     def of(self, settled_in: Mapping[str, str]) -> dict[str, set[int]]:
-        """Return the minutes wanted by currency; `settled_in` is each contract's settlement."""
+        """Return the wanted minutes by currency; `settled_in` is by contract."""
         wanted = {name: set(minutes) for name, minutes in self._by_currency.items()}
         for contract, minutes in self._by_contract.items():
             wanted.setdefault(settled_in.get(contract, ""), set()).update(minutes)
@@ -75,10 +75,10 @@ async def candles(
     minutes: set[int],
     known: Collection[str],
 ) -> tuple[list[Record], int]:
-    """Return the candles of these minutes that are not known yet, and how many pages they took.
+    """Return the candles of the minutes that have not landed, and the number of pages.
 
-    A pair may be listed either way round; a pair that OKX does not list has none. Raises
-    VenueBusy where an answer is not one.
+    A pair may be listed in either direction. A pair that OKX does not list has no candles. Raises
+    VenueBusy for an invalid answer.
     """
     pages = 0
     for pair in (f"{currency}-{account_currency}", f"{account_currency}-{currency}"):
@@ -115,7 +115,7 @@ async def _pair(client: OkxClient, pair: str, minutes: set[int]) -> tuple[list[R
 
 
 def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Record]:
-    """Yield the candles of the minutes that are wanted, each only once it is finished."""
+    """Yield the finished candles of the wanted minutes."""
     for row in rows:
         candle: dict[str, object] = dict(zip(FIELDS, row, strict=False))
         if len(candle) < len(FIELDS):
@@ -141,7 +141,7 @@ def _wanted(pair: str, rows: list[list[str]], minutes: set[int]) -> Iterator[Rec
 
 
 def _minute(row: Row) -> int | None:
-    """Return the start of the minute in which a row says that it happened."""
+    """Return the start of the minute of a row's time."""
     at = str(row.get("ts"))
     if not (at.isascii() and at.isdecimal() and len(at) == len("1700000000000")):
         return None

@@ -1,8 +1,8 @@
-"""ccxt's OKX client, with the guards it lacks: an envelope check, text numbers, hard bounds.
+"""ccxt's OKX client, with additional guards: an envelope check, text numbers, hard bounds.
 
-Everything that ccxt would answer with an empty list (HTML with status 200, truncated JSON,
-`data: null`) raises here. Errors are told by the venue's code: `VenueBusy` is worth another try,
-`VenueRefused` is not. ccxt is imported when a client is opened.
+Answers that ccxt would turn into an empty list (HTML with status 200, truncated JSON, `data: null`)
+raise here. The venue's code decides the error: `VenueBusy` is worth another try, `VenueRefused` is
+not. ccxt is imported when a client is opened.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from recon.errors import VenueBusy, VenueError, VenueRefused, afterwards_async
 from recon.outside_text import excerpt
 
 Row = dict[str, Any]
-"""One element of an answer's `data`; every number in it is text."""
+"""One element of an answer's `data`, its numbers as text."""
 
 BUSY_CODES = frozenset({"50001", "50004", "50011", "50013", "50026", "50061", "50102"})
 BUSY_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600))
@@ -47,14 +47,14 @@ METHODS: Mapping[str, str] = {
     "public/instruments": "publicGetPublicInstruments",
     "market/history-candles": "publicGetMarketHistoryCandles",
 }
-"""Every request that this project makes of OKX. All are reads."""
+"""All requests that recon sends to OKX. All only read."""
 LISTED = "-candles"
-"""How a path ends whose rows are lists, and not objects."""
+"""The end of a path whose rows are lists, and not objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class OkxKey:
-    """What signs a request. `repr` shows nothing of it."""
+    """The key that signs requests. `repr` shows no part of it."""
 
     api_key: str
     secret: str
@@ -65,7 +65,7 @@ class OkxKey:
 
 
 class OkxClient:
-    """Asks OKX one question at a time, and takes only a whole answer for one."""
+    """Sends OKX one request at a time, and accepts only complete answers."""
 
     def __init__(self, exchange: Any, patience: RetryPolicy) -> None:
         self._exchange = exchange
@@ -75,7 +75,7 @@ class OkxClient:
 
     @property
     def skew_ms(self) -> int | None:
-        """How far this machine's clock runs ahead of the venue's, by its last answer's date."""
+        """How far this machine's clock runs ahead of the venue's, by the last answer's date."""
         skew_s: float | None = self._exchange.skew_s
         return None if skew_s is None else round(skew_s * 1000)
 
@@ -86,10 +86,10 @@ class OkxClient:
         *,
         check: Callable[[list[Row]], None] | None = None,
     ) -> list[Row]:
-        """Return the rows of one answer, asking again while the venue is busy.
+        """Return the rows of one answer. The request is retried while the venue is busy.
 
-        `check` may raise VenueBusy for rows that cannot be what was asked for. Raises VenueBusy
-        when patience ends, VenueRefused at once. All questions together share one deadline.
+        `check` may raise VenueBusy for rows that do not match the request. Raises VenueBusy at the
+        deadline, VenueRefused at once. All requests together share one deadline.
         """
         try:
             async with asyncio.timeout_at(self._deadline):
@@ -116,7 +116,7 @@ class OkxClient:
         except VenueError:
             raise
         except ccxt.BaseError as error:
-            # Envelope errors never come this far: what is left is the connection.
+            # Envelope errors are raised earlier: this is an error of the connection.
             raise VenueBusy(f"{path}: {type(error).__name__}: {cause_of(error)}") from None
         except Exception as error:  # noqa: BLE001 - of ccxt or aiohttp, over an answer
             raise VenueBusy(excerpt(f"{path}: the answer cannot be read: {error!r}", 200)) from None
@@ -133,11 +133,11 @@ class OkxClient:
 async def open_client(
     key: OkxKey, patience: RetryPolicy, *, is_demo: bool, base_url: str | None
 ) -> AsyncIterator[OkxClient]:
-    """Open a client and close it again, whatever happens."""
+    """Yield an open client, which is always closed again."""
     import ccxt.async_support as ccxt
 
     class GuardedOkx(ccxt.okx):  # type: ignore[misc]  # ccxt has no types
-        # Its DEBUG lines show the key: so a logger of its own, which no configuration reaches.
+        # ccxt's DEBUG lines show the key: this separate logger cannot be configured from outside.
         logger = logging.Logger("okx", logging.WARNING)  # noqa: LOG001
 
         skew_s: float | None = None
@@ -149,7 +149,7 @@ async def open_client(
             self.skew_s = check_clock(headers)
             return checked
 
-        def parse_json(self, answer: Any) -> Any:  # which `on_rest_response` has decoded
+        def parse_json(self, answer: Any) -> Any:  # `on_rest_response` has decoded it
             return answer
 
     session = open_session(patience)
@@ -161,7 +161,7 @@ async def open_client(
             "enableRateLimit": patience.is_rate_limited,
             "timeout": int(patience.request_timeout_s * 1000),
             "session": session,
-            "timeout_on_exit": 0,  # the session waits, as it is closed, for its own connections
+            "timeout_on_exit": 0,  # closing the session waits for its connections
         }
     )
     exchange.number = str
@@ -174,9 +174,9 @@ async def open_client(
 
 
 def checked_answer(status: int, path: str, body: str) -> dict[str, Any]:
-    """Return an answer if it is whole: status 200, JSON, code "0", `data` a list of rows.
+    """Return a complete answer: status 200, JSON, code "0", `data` a list of rows.
 
-    Raises VenueBusy or VenueRefused, by the venue's code first and the HTTP status second.
+    Raises VenueBusy or VenueRefused for any other, by the venue's code, then by the HTTP status.
     """
     unreadable: VenueBusy | None = None
     answer: Any = None
@@ -197,5 +197,5 @@ def checked_answer(status: int, path: str, body: str) -> dict[str, Any]:
     rows = said.get("data")
     shape = list if path.endswith(LISTED) else dict
     if code != "0" or not isinstance(rows, list) or not all(isinstance(r, shape) for r in rows):
-        raise VenueBusy(f"{path}: not a whole answer (code {code!r}, data {type(rows).__name__})")
+        raise VenueBusy(f"{path}: an incomplete answer (code {code!r}, data {type(rows).__name__})")
     return said

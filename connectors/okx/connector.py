@@ -1,10 +1,10 @@
-"""OKX, read through ccxt's async client and its implicit endpoints, with our own paging.
+"""OKX, read through ccxt's async client and its implicit endpoints, with recon's own paging.
 
-Why so, and not through ccxt's unified calls: `fetch_my_trades` asks for SPOT unless told
-otherwise, pages by time and drops what shares a millisecond, and answers a broken page with an
-empty list. Here every answer's envelope is checked before ccxt sees it, every number stays the
-text that the venue sent, pages are chained by billId down to an empty page, and a chain that
-repeats, overlaps or runs out of order is an error and never data.
+ccxt's unified calls are not used: `fetch_my_trades` requests SPOT by default, pages by time, drops
+rows that share a millisecond, and returns an empty list for a broken page. Here the envelope of
+every answer is checked before ccxt sees it, and every number stays the venue's text. Pages are
+chained by billId down to an empty page. A chain that repeats, overlaps or is out of order is an
+error and never data.
 """
 
 from __future__ import annotations
@@ -50,33 +50,33 @@ FAR_FUTURE_MS = 10**14
 MAX_AHEAD = timedelta(minutes=1)
 """How far the venue's clock may run ahead of this machine's."""
 SERVED_FOR = timedelta(days=89)
-"""The shortest three months there are: what the venue certainly still serves."""
+"""The shortest possible three months: the past that the venue certainly still serves."""
 PAGE = 100
 DIGITS = 30
 """Longer than any id or time of the venue's."""
 MAX_FIELD = 200
-"""Characters of a field that names or numbers a row."""
+"""The most characters of a field that names or numbers a row."""
 LISTS = frozenset({"details"})
 MAX_PAGES = 20_000
 SNAPSHOT_TRIES = 3
 ASTRIDE = timedelta(minutes=1)
-"""How far apart the venue may date a fill and the entry that it made in the ledger."""
+"""The longest time between a fill and its ledger entry, as the venue dates them."""
 RESTING = timedelta(days=1)
-"""How long before the window an order that was filled inside it may have been placed."""
+"""The longest time before the window in which an order filled inside it may have been placed."""
 AGREEING_KEYS = ("instId", "side", "fillSz", "fillPx", "fee", "feeCcy")
 AGREEING_ORDER_KEYS = ("instId", "side", "clOrdId", "algoClOrdId")
 
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """One endpoint's pages, newest first, put together."""
+    """The combined pages of one endpoint, newest first."""
 
     rows: list[Row]
     pages: int
 
 
 class OkxConnector:
-    """One OKX account. Only reads leave here, and only with a key that can do nothing else."""
+    """One OKX account. All requests only read, and only a key with the Read permission is used."""
 
     venue = "okx"
     piece = timedelta(days=7)
@@ -116,16 +116,16 @@ class OkxConnector:
         )
 
     def remember(self, ids: Collection[str]) -> None:
-        """Take note of the candles, by id, that need not be fetched again: they do not change."""
+        """Store the ids of the landed candles. They never change, and are not fetched again."""
         self._known = ids
 
     async def fetch(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield config, fills, ledger, positions, instruments and rates, each with its coverage.
 
-        Yield the orders, too, where the account's bots have order tags.
+        The orders are included if the account's bots have order tags.
 
-        Raises KeyRefused where the key can do more than read, VenueRefused where the venue will
-        not have it. Anything less leaves a `failed` coverage statement in its place.
+        Raises KeyRefused if the key can do more than read, VenueRefused if the venue rejects the
+        key. Any other error becomes a `failed` coverage statement.
         """
         async with self._client() as client:
             yield await self._verified_config(client)
@@ -139,8 +139,8 @@ class OkxConnector:
     async def history(self, window: Window) -> AsyncGenerator[Record | Coverage, None]:
         """Yield fills, ledger and closed positions of a past window, each with its coverage.
 
-        Every endpoint has limits of its own, so each is asked through a client of its own, all at
-        once. Errors are those of `fetch`.
+        Every endpoint has its own rate limit, so each has its own client, and all are read
+        concurrently. Errors are those of `fetch`.
         """
         async with self._client() as client:
             yield await self._verified_config(client)
@@ -168,7 +168,7 @@ class OkxConnector:
         )
 
     async def check(self) -> list[CheckItem]:
-        """Ask for the account's configuration and its balance: reach, key and permissions."""
+        """Return the result of a test of reach, key and permissions: configuration and balance."""
         subject = f"account {self.account}"
         try:
             async with self._client() as client:
@@ -200,11 +200,11 @@ class OkxConnector:
         return Listing(frozenset(names), frozenset(currencies), " or ".join(self._types))
 
     def serves_from(self) -> datetime:
-        """Return the start of the shortest three months there are."""
+        """Return the start of the shortest possible three months before now."""
         return self._now() - SERVED_FOR
 
     async def _verified_config(self, client: OkxClient) -> Record:
-        """Return the account's configuration; refuse a key that can do more than read."""
+        """Return the account's configuration. Raises KeyRefused for a key that can do more."""
         rows = await client.get("account/config")
         permissions = (
             frozenset(
@@ -214,16 +214,16 @@ class OkxConnector:
             else frozenset()
         )
         if permissions != READ_ONLY:
-            said = ",".join(sorted(permissions)) or "nothing about its permissions"
+            said = ",".join(sorted(permissions)) or "no permissions"
             raise KeyRefused(
-                f"{self.account}: the key says {said!r}; only exactly 'read_only' is accepted: "
-                "make a key with the Read permission alone, and delete this one"
+                f"{self.account}: the key has {said!r}; only exactly 'read_only' is accepted: "
+                "make a key with only the Read permission, and delete this one"
             )
         return Record("config", "account", payload_text(rows[0]))
 
 
 class _Visit:
-    """One fetch: the order of the questions, and what is said of each answer."""
+    """One fetch: the order of its requests, and the coverage of each answer."""
 
     def __init__(
         self,
@@ -258,13 +258,13 @@ class _Visit:
             yield item
         async for item in self._rates():
             yield item
-        # After every fill: the order of each is then either resting or has ended.
+        # After all fills: the order of each fill is then either resting or ended.
         for name in self._types if reads_orders else ():
             async for item in self.past(f"order/{name}"):
                 yield item
 
     def past(self, kind: str) -> AsyncIterator[Record | Coverage]:
-        """Yield one kind of what happened, up to `until` where that is given, else up to now."""
+        """Yield one kind of past records, up to `until` if it is given, else up to now."""
         if kind == "bill":
             return self._interval("ledger", kind, self._bills)
         if kind == "position-history":
@@ -282,10 +282,10 @@ class _Visit:
         step: Callable[[], Awaitable[_Chain]],
         missing: tuple[type[VenueError], ...] = (VenueBusy,),
     ) -> AsyncIterator[Record | Coverage]:
-        """Yield one evidence that covers an interval: rows by id, then the statement.
+        """Yield one evidence that covers an interval: rows by id, then its coverage.
 
-        The part of `kind` after a slash distinguishes statements, not records. The errors
-        `missing` leave a `failed` statement; any other ends the fetch.
+        The part of `kind` after a slash distinguishes statements, not records. The errors `missing`
+        become a `failed` statement; any other error ends the fetch.
         """
         now, retries = self._now(), self._client.retries
         asked_to = min(self._until or now, now)
@@ -312,7 +312,7 @@ class _Visit:
             reason=""
             if is_whole
             else "OKX serves three months: the first possible `since` is now "
-            f"{_day_after(oldest)}; set that, or restore the state folder of earlier nights",
+            f"{_day_after(oldest)}; set that, or restore the state folder of earlier runs",
             first_id=known[0][-1] if known else "",
             last_id=known[-1][-1] if known else "",
             retries=self._client.retries - retries,
@@ -327,7 +327,7 @@ class _Visit:
     async def _bills(self) -> _Chain:
         """Return every entry of the cash ledger, and the last ones before it began.
 
-        Those before are what the first entry's balance is held against.
+        The balance of the first entry is checked against these earlier ones.
         """
         paths = ("account/bills-archive", "account/bills")
         chain = await self._both("bill", paths, self._span())
@@ -339,10 +339,10 @@ class _Visit:
         return _Chain(rows, chain.pages + 1)
 
     async def _orders(self, instrument_type: str) -> _Chain:
-        """Return every order of one type that may have been filled, each once, as it stands now.
+        """Return the current state of every order of one type that may have been filled, each once.
 
-        Those that rest are asked for first: an order that ends meanwhile is among those that have
-        ended. A stretch of the past has none that rest.
+        Resting orders are requested first: an order that ends meanwhile is then among the ended
+        ones. An interval of the past has no resting orders.
         """
         query = {"instType": instrument_type}
         begin = int((self._window.start - RESTING).timestamp()) * 1000
@@ -359,7 +359,7 @@ class _Visit:
     async def _both(self, kind: str, paths: Sequence[str], query: Mapping[str, str]) -> _Chain:
         """Return the rows of two endpoints, the long and the recent one, each row once.
 
-        A stretch of the past is the long one's alone.
+        An interval of the past is read only from the long one.
         """
         rows: dict[str, Row] = {}
         pages = 0
@@ -373,7 +373,7 @@ class _Visit:
     async def _chain(
         self, path: str, query: Mapping[str, str], after: str = "", key: str = "billId"
     ) -> _Chain:
-        """Page by `key`, newest first, to an empty page that is empty when asked again."""
+        """Return the pages by `key`, newest first, down to a page that is empty twice."""
         rows: dict[str, Row] = {}
         for pages in range(1, MAX_PAGES + 1):
             asked = {**query, **({"after": after} if after else {}), "limit": str(PAGE)}
@@ -387,7 +387,7 @@ class _Visit:
         raise VenueBusy(f"{path}: more than {MAX_PAGES} pages: the cursor does not end")
 
     async def _closed_positions(self) -> _Chain:
-        """Return closed positions. Paged by uTime, which several rows may share: so overlap."""
+        """Return closed positions. The pages by uTime overlap: several rows may share one."""
         rows: dict[str, Row] = {}
         cursor: dict[str, str] = {"after": self._span()["end"]} if self._until else {}
         for page_number in range(MAX_PAGES):
@@ -408,14 +408,12 @@ class _Visit:
         raise VenueBusy(f"account/positions-history: more than {MAX_PAGES} pages")
 
     async def _snapshots(self) -> AsyncIterator[Record | Coverage]:
-        """Yield positions and balances that belong to exactly the fills and bills fetched.
+        """Yield positions and balances that match exactly the fetched fills and bills.
 
-        A snapshot is believed when no fill and no bill came in while it was taken; what came in
-        is fetched, and the snapshot taken again.
+        A snapshot is valid if no fill and no bill arrived while it was taken. Otherwise the new
+        ones are fetched, and the snapshot is taken again.
         """
-        reason = (
-            "the account traded each time its positions were asked for: run in a quieter minute"
-        )
+        reason = "the account traded during each request for its positions: run in a quieter minute"
         positions: list[Row] = []
         balances: list[Row] = []
         taken: datetime | None = None
@@ -428,7 +426,7 @@ class _Visit:
                 for item in late:
                     yield item
                 if not any(isinstance(item, Record) for item in late):
-                    # The venue's clock may run ahead: what is known was before the snapshot.
+                    # The venue's clock may run ahead: known records were before the snapshot.
                     taken = max(before, min(self._newest_at, before + MAX_AHEAD))
                     break
         except VenueBusy as error:
@@ -455,7 +453,7 @@ class _Visit:
             )
 
     async def _late_arrivals(self, asked_at: datetime) -> AsyncIterator[Record | Coverage]:
-        """Yield fills and bills newer than those known, remember them, and say so."""
+        """Yield fills and bills newer than the known ones, and their coverage."""
         queries: list[tuple[Evidence, str, str, dict[str, str]]] = [
             ("fills", f"fill/{name}", "trade/fills", {"instType": name}) for name in self._types
         ]
@@ -497,7 +495,7 @@ class _Visit:
         )
 
     async def _rates(self) -> AsyncIterator[Record | Coverage]:
-        """Yield the candles of the minutes in which something was paid in another currency."""
+        """Yield the candles of the minutes with payments in another currency."""
         pages = rows = 0
         try:
             for currency, minutes in self._minutes.of(self._settled_in).items():
@@ -525,11 +523,11 @@ class _Visit:
         self._newest_at = max(latest, self._newest_at)
 
     def _begin(self) -> str:
-        """Return from when on to ask, in ms: a fill and its entry may lie astride the start."""
+        """Return the start of requests, in ms: a fill and its entry may be astride the window's."""
         return str(int((self._window.start - ASTRIDE).timestamp()) * 1000)
 
     def _span(self) -> dict[str, str]:
-        """Return the times between which to ask, in ms: up to now, unless there is an end."""
+        """Return the interval of requests, in ms: up to now, unless there is an end."""
         span = {"begin": self._begin()}
         if self._until is not None:
             span["end"] = str(int((self._until + ASTRIDE).timestamp()) * 1000)
@@ -572,7 +570,7 @@ class _Visit:
 
 
 def _listings(types: Collection[str], families: Collection[str]) -> list[dict[str, str]]:
-    """Return what to ask for every instrument: of options OKX lists one family at a time."""
+    """Return the requests that list every instrument. OKX lists options by family."""
     return [
         *({"instType": name} for name in types if name != "OPTION"),
         *(
@@ -584,7 +582,7 @@ def _listings(types: Collection[str], families: Collection[str]) -> list[dict[st
 
 
 def _currencies(row: Row) -> set[str]:
-    """Return the currencies that an instrument is made of, settled in or named by."""
+    """Return the currencies that an instrument consists of, is settled in or is named by."""
     named = str(row["instId"]).split("-")[:2]
     return {*named, *(str(row.get(key) or "") for key in ("settleCcy", "quoteCcy", "baseCcy"))}
 
@@ -598,7 +596,7 @@ def _row_id(kind: str, row: Row) -> str:
 
 
 def _happened_at(kind: str, row: Row) -> datetime | None:
-    """Return when it happened, by the venue's own words, or None where they are no time."""
+    """Return the venue's time of a row, or None if it is not a valid time."""
     text = str(row.get({"position-history": "uTime", "order": "cTime"}.get(kind, "ts")))
     if not _is_number(text) or int(text) >= FAR_FUTURE_MS:
         return None
@@ -615,15 +613,15 @@ def _number(row: Row) -> int:
 
 
 def _is_number(value: object) -> bool:
-    """Return whether `value` is the text of a whole number of a sane size."""
+    """Return whether `value` is the text of a whole number of at most `DIGITS` digits."""
     return isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= DIGITS
 
 
 def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
-    """Return a check that every row has a text of each of `keys`, and a whole number as `number`.
+    """Return a check that every row has text for each of `keys`, and a whole number as `number`.
 
-    A null is left to whoever reads the record, but not as the first key, which identifies it. A
-    value that `LISTS` names is left as it is. An answer of another shape is none.
+    A null is allowed, except for the first key, which identifies the row. A value that `LISTS`
+    names is not checked. The check raises VenueBusy for an answer of another shape.
     """
 
     def check(rows: list[Row]) -> None:
@@ -634,9 +632,13 @@ def _has(*keys: str, number: str = "") -> Callable[[list[Row]], None]:
                 if row[key] is None and key != keys[0]:
                     continue
                 if not isinstance(row[key], str) or len(row[key]) > MAX_FIELD:
-                    raise VenueBusy(f"a row whose {key} is no text: {excerpt(str(row[key]), 60)!r}")
+                    raise VenueBusy(
+                        f"a row whose {key} is not text: {excerpt(str(row[key]), 60)!r}"
+                    )
             if number and not _is_number(row[number]):
-                raise VenueBusy(f"a row whose {number} is no number: {excerpt(row[number], 60)!r}")
+                raise VenueBusy(
+                    f"a row whose {number} is not a number: {excerpt(row[number], 60)!r}"
+                )
 
     return check
 
@@ -646,14 +648,14 @@ def _in_order(
 ) -> Callable[[list[Row]], None]:
     """Return a check of one page of a chain: newer rows first, all older than `after`, none known.
 
-    `key` is the id by which it is paged. The check notices a page that came doubled, overlapping or
-    in another order.
+    `key` is the id by which the chain is paged. The check raises VenueBusy for a page that is
+    doubled, overlapping or in another order.
     """
 
     def check(rows: list[Row]) -> None:
         _has(key, *(AGREEING_ORDER_KEYS if key == "ordId" else ()), number=key)(rows)
         if len(rows) > PAGE:
-            raise VenueBusy(f"a page of {len(rows)} rows, of which {PAGE} were asked for")
+            raise VenueBusy(f"a page of {len(rows)} rows, and {PAGE} were requested")
         last = int(after) if after else None
         for row in rows:
             number = int(str(row[key]))
@@ -671,7 +673,7 @@ def _merge(
     key: str = "billId",
     agreeing: Sequence[str] = AGREEING_KEYS,
 ) -> None:
-    """Add the rows not known yet; the two endpoints must not tell one row two ways."""
+    """Add the unknown rows. Raises VenueBusy for a row that differs between the two endpoints."""
     for row in more:
         known = rows.setdefault(str(row[key]), row)
         if any(known.get(name) != row.get(name) for name in agreeing):
@@ -680,7 +682,7 @@ def _merge(
 
 def _remedy(error: VenueError) -> str:
     if isinstance(error, KeyRefused):
-        return "make a key with the Read permission alone"
+        return "make a key with only the Read permission"
     if isinstance(error, VenueRefused):
-        return "see the venue's message: key, passphrase, mode (live or demo), region, address"
-    return "is base_url right, and can this machine reach it?"
+        return "correct key, passphrase, mode (live or demo), region (base_url) or its address list"
+    return "correct base_url, or connect this machine to it"

@@ -1,6 +1,6 @@
-"""`exact_product(a, b, …)`, the one function that mappings have of their own.
+"""`exact_product(a, b, …)`, a function for mappings: a product rounded once.
 
-`exact_product` is the definition, for one row; `exact_products` gives the same for whole columns.
+`exact_product` defines the result for one row. `exact_products` gives the same for whole columns.
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ import pyarrow.compute as pc
 from recon.core.numbers import EXACT, PLACES, rounded
 
 NUMBER = r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?"
-"""How text writes a number, as a regular expression."""
+"""A number in text, as a regular expression."""
 
 _PLAIN = r"^-?[0-9]{1,20}(\.[0-9]{1,30})?$"
 _PLAIN_TYPE = pa.decimal256(50, 30)
 _MONEY = pa.decimal128(38, PLACES)
 _WHOLE_DIGITS = 38 - PLACES
 _MAX_DIGITS = 76
-"""What Arrow's largest decimal holds."""
+"""The digits of Arrow's largest decimal."""
 
 
 def exact_product(*factors: object) -> Decimal | None:
     """Return the product of exact numbers, rounded once to 18 places; None if any is unknown.
 
-    Raises TypeError for a float, ValueError for text that is no number or a product over 10^20.
+    Raises TypeError for a float, ValueError for text that is not a number and for a product of more
+    than twenty digits before its point.
     """
     numbers: list[Decimal] = []
     for factor in factors:
@@ -38,7 +39,7 @@ def exact_product(*factors: object) -> Decimal | None:
         if isinstance(factor, bool | float):
             raise TypeError(f"exact_product({factor!r}): cast to decimal or varchar first")
         if isinstance(factor, str) and not re.fullmatch(NUMBER, factor):
-            raise ValueError(f"exact_product({factor!r}): that is no number")
+            raise ValueError(f"exact_product({factor!r}): the argument is not a number")
         numbers.append(Decimal(str(factor)))
     product = rounded(reduce(EXACT.multiply, numbers, Decimal(1)), PLACES)
     if product.adjusted() > _WHOLE_DIGITS - 1:
@@ -47,10 +48,9 @@ def exact_product(*factors: object) -> Decimal | None:
 
 
 def exact_products(*factors: pa.ChunkedArray) -> pa.Array:
-    """Return `exact_product` of each row of some columns of one length, as decimal(38, 18).
+    """Return `exact_product` of each row of columns of equal length, as decimal(38, 18).
 
-    Rows of which Arrow cannot hold the exact product, or that are refused, are worked out one by
-    one.
+    A row is computed on its own if Arrow cannot hold its exact product or if it is refused.
     """
     columns = [factor.combine_chunks() for factor in factors]
     product = _product(columns)
@@ -61,7 +61,7 @@ def exact_products(*factors: pa.ChunkedArray) -> pa.Array:
 
 
 def _product(columns: Sequence[pa.Array]) -> pa.Array | None:
-    """Return the products, or None where they have to be worked out one by one."""
+    """Return the products, or None where they must be computed row by row."""
     product: pa.Array | None = None
     for column in columns:
         number = _decimal(column)
@@ -84,7 +84,7 @@ def _product(columns: Sequence[pa.Array]) -> pa.Array | None:
 
 
 def _decimal(column: pa.Array) -> pa.Array | None:
-    """Return a column's numbers as decimals of as few digits as hold them, or None."""
+    """Return a column's numbers as decimals of as few digits as possible, or None."""
     if pa.types.is_string(column.type):
         text = pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
         is_plain = pc.all(pc.match_substring_regex(text, _PLAIN), min_count=0).as_py()
@@ -99,6 +99,6 @@ def _decimal(column: pa.Array) -> pa.Array | None:
 
 
 def _digits(column: pa.Array) -> int:
-    """Return how many digits the largest of some decimals has, those of its fraction included."""
+    """Return the number of digits of the largest decimal, its fraction included."""
     largest = pc.max(pc.abs(column)).as_py()
     return 0 if largest is None else len(largest.as_tuple().digits)

@@ -1,12 +1,12 @@
 """The child process that runs mappings, one after the other: jobs in, answers out.
 
 A job on standard input is a line of JSON, then an Arrow stream for each table of the snapshot. Each
-line of JSON on standard output says how far the job is; an Arrow stream of rows follows each line
-that announces an answer.
+line of JSON on standard output reports the progress of the job. An Arrow stream of rows follows
+each line that announces an answer.
 
-A mapping is somebody else's SQL, and DuckDB's own limits do not hold: some of its functions
-allocate what `memory_limit` does not count, and some cannot be interrupted. So the kernel limits
-the memory and the time of each job: see `recon/system/bounded_child.py`.
+A mapping is third-party SQL, and DuckDB's own limits do not hold: some functions allocate memory
+that `memory_limit` does not count, and some cannot be interrupted. So the kernel limits the memory
+and the time of each job: see `recon/system/bounded_child.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SHOWN = 500
 
 
 def main() -> NoReturn:
-    """Run the jobs of standard input until it ends."""
+    """Run the jobs on standard input until it ends."""
     child = BoundedChild()
     parser = duckdb.connect(":memory:", config=SEALED)
     parser.execute("set enable_external_access = false")
@@ -47,7 +47,7 @@ def main() -> NoReturn:
 
 
 def _warm_up(parser: duckdb.DuckDBPyConnection) -> None:
-    """Run a mapping of no rows, so that what the libraries reserve once is no mapping's memory."""
+    """Run a mapping of no rows: memory that libraries reserve once must not count as a job's."""
     columns = ", ".join(f"null as {quoted(name)}" for name in ANSWERS["trades"].names)
     query = {"trades": (Path("trades.sql"), f"select {columns} limit 0")}
     for one in answers(parser, query, Snapshot({}, {}, ()), Room(_WARM_UP_MB, "")):
@@ -56,7 +56,7 @@ def _warm_up(parser: duckdb.DuckDBPyConnection) -> None:
 
 
 def _serve(child: BoundedChild, parser: duckdb.DuckDBPyConnection, job: Any) -> None:
-    """Do one job."""
+    """Run one job and write its answers."""
     child.begin(job["memory_mb"], job["time_s"])
     tables = _tables(child.jobs, len(loadable(job["schema"])))
     queries = {name: (Path(path), text) for name, (path, text) in job["queries"].items()}
@@ -69,9 +69,9 @@ def _serve(child: BoundedChild, parser: duckdb.DuckDBPyConnection, job: Any) -> 
     except BotDatabaseError as error:
         last = {"error": str(error)}
     except BrokenPipeError:
-        shutil.rmtree(job["spill"], ignore_errors=True)  # nobody is left to do it
+        shutil.rmtree(job["spill"], ignore_errors=True)  # the parent may be gone
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it ends this mapping alone
+    except Exception as error:  # noqa: BLE001 - any error ends this mapping alone
         path, _ = next(iter(queries.values()))
         last = {"error": f"{path} cannot be run: {type(error).__name__}: {error}"[:_SHOWN]}
     for rows in tables:
@@ -81,7 +81,7 @@ def _serve(child: BoundedChild, parser: duckdb.DuckDBPyConnection, job: Any) -> 
 
 
 def _tables(jobs: IO[bytes], count: int) -> Iterator[pa.RecordBatchReader]:
-    """Give the rows of each table. Whatever its reader leaves of one is passed over."""
+    """Yield the rows of each table. Rows that the caller leaves unread are skipped."""
     for _ in range(count):
         stream = pa.ipc.open_stream(jobs)
         batches = iter(stream)
@@ -91,7 +91,7 @@ def _tables(jobs: IO[bytes], count: int) -> Iterator[pa.RecordBatchReader]:
 
 
 def _send(said: IO[bytes], rows: pa.RecordBatchReader) -> None:
-    """Write the rows of one answer. An error within them cannot be said there: the process ends."""
+    """Write the rows of one answer. The stream cannot carry an error: the process ends on one."""
     try:
         with pa.ipc.new_stream(said, rows.schema) as stream:
             for batch in rows:

@@ -1,8 +1,7 @@
-"""The process that runs mappings, seen from the night: it is given jobs, one after the other.
+"""The parent's side of the process that runs mappings: it sends jobs, one after the other.
 
-One process serves all mappings of a night, because its start costs as much as twenty small
-mappings. After a mapping that ended it, or that left it with much memory, the next mapping gets a
-new process.
+One process serves all mappings of a run, because its start costs as much as twenty small mappings.
+If a mapping ends the process or leaves it with much memory, the next mapping gets a new process.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ processes = Processes("recon.bot_databases.mapping_child")
 
 
 class Rows(NamedTuple):
-    """The answer of one query, and pairs of a key and a reason for the rows that cannot stand."""
+    """The answer of one query, and pairs of key and reason for its invalid rows."""
 
     rows: pa.Table
     problems: list[tuple[str | None, str]]
 
 
 class EndedBy(Exception):
-    """The process ended in the middle of a job, while it ran this query."""
+    """The process ended during a job, while it ran this query."""
 
     def __init__(self, query: str, end: Ended) -> None:
         super().__init__(query, end)
@@ -40,10 +39,10 @@ class EndedBy(Exception):
 
 
 def run_mapping(job: Mapping[str, Any], tables: Sequence[pa.Table]) -> dict[str, Rows]:
-    """Run one mapping in the process that there is, or in a new one.
+    """Return the answers of one mapping, run in the current process or in a new one.
 
-    Raises BotDatabaseError for a mapping that is refused, EndedBy where it ended the process, and
-    OSError where there is no room for a process.
+    Raises BotDatabaseError for a mapping that is refused, EndedBy for one that ended the process,
+    and OSError where no process can be started.
     """
     found: dict[str, Rows] = {}
     try:

@@ -62,13 +62,13 @@ ANSWERS: dict[str, pa.Schema] = {
     ),
     "positions": pa.schema([("instrument", pa.string()), ("qty", _MONEY), ("avg_price", _MONEY)]),
 }
-"""The columns of each query's answer. Times are UTC without a zone, money the bot's currency."""
+"""The columns of each query's answer: times in UTC without a zone, money in the bot's currency."""
 
 _ROUNDED = {"entry_price", "exit_price", "gross", "fee", "funding", "pnl"}
-"""The columns of trades that a mapping may work out from floats: rounded half to even to 18 places.
+"""The columns of trades that a mapping may compute from floats: rounded half to even to 18 places.
 
-Everywhere else a digit past the eighteenth is refused: a quantity or a fill's price is a fact, and
-a mapping that wants it rounded says so with exact_product.
+All other columns refuse a digit past the eighteenth: a quantity or a fill's price is a fact. A
+mapping that needs it rounded calls exact_product.
 """
 
 KEYS = {
@@ -76,7 +76,7 @@ KEYS = {
     "fills": ("instrument", "fill_id"),
     "positions": ("instrument",),
 }
-"""What tells one row of a query's answer from the others."""
+"""The columns that identify a row of each query's answer."""
 
 _NEEDED = {
     "trades": ("trade_id", "instrument", "closed_at", "pnl"),
@@ -113,30 +113,30 @@ _COLUMN_TYPE = re.compile(
 
 
 SEALED: dict[str, str | bool | int | float | list[str]] = {
-    "python_enable_replacements": False,  # a query names tables, never our variables
+    "python_enable_replacements": False,  # a name in a query is a table, never a Python variable
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
     "allow_persistent_secrets": False,
 }
-"""The settings of every DuckDB in memory: it has no way to our variables and to the network."""
+"""The settings of every DuckDB in memory: it reaches neither Python variables nor the network."""
 
 MAX_PROBLEMS = 100_000
-"""How many rows of one answer are named for one reason, at most."""
+"""The most rows of one answer that are named for one reason."""
 
 _DUCKDB_PART = 0.6
-"""DuckDB's part of the memory. The rest is for texts, lists and our functions, which it does not
-count."""
+"""DuckDB's part of the memory. DuckDB does not count texts, lists and recon's own functions: they
+use the rest."""
 _SPILL_TIMES = 8
-"""How many times its memory a mapping may write to its spill folder."""
+"""The limit of the spill folder, as a multiple of the memory limit."""
 _MAX_THREADS = 4
 _SHOWN = 300
-"""How many characters of a value or of DuckDB's message an error shows."""
+"""The most characters of a value or of DuckDB's message that an error shows."""
 _LOST_DIGITS = "more digits than its columns"
 _MB = 1024 * 1024
 
 ANSWER_PART = 0.5
-"""The part of the memory that the rows of one answer may have."""
+"""The part of the memory that the rows of one answer may use."""
 MORE_MEMORY = (
     "join tables on keys, select fewer rows and columns, or raise mapping_memory_mb under "
     "[recon.limits]"
@@ -146,7 +146,7 @@ _MACROS = re.findall(r"^create or replace macro (\w+)\(", _MACROS_TEXT, re.MULTI
 
 
 class Snapshot(NamedTuple):
-    """The tables of a bot, as text. `batches` has their rows, in the order of `schema`."""
+    """The tables of a bot, as text. `batches` holds their rows, in the order of `schema`."""
 
     schema: Mapping[str, Sequence[tuple[str, str]]]
     optional: Mapping[str, Sequence[str]]
@@ -154,16 +154,16 @@ class Snapshot(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The memory that one mapping may use, and a private empty folder for what exceeds it."""
+    """The memory that one mapping may use, and a private empty folder to spill into."""
 
     memory_mb: int
     spill: str
 
 
 class Answer(NamedTuple):
-    """The answer of one query: its rows in the contract's types, and those that cannot stand.
+    """The answer of one query: its rows in the contract's types, and its problems.
 
-    `problems` has a row's key and the reason.
+    `problems` holds the key of each invalid row, and the reason.
     """
 
     query: str
@@ -174,7 +174,7 @@ class Answer(NamedTuple):
 def loadable(
     schema: Mapping[str, Sequence[tuple[str, str]]],
 ) -> dict[str, list[tuple[str, str]]]:
-    """Return the tables and columns that have a name: SQLite allows none, SQL cannot write it."""
+    """Return the tables and columns with a name. SQLite allows an empty one, SQL does not."""
     named = {table: [one for one in columns if one[0]] for table, columns in schema.items()}
     return {table: columns for table, columns in named.items() if table and columns}
 
@@ -185,10 +185,10 @@ def answers(
     snapshot: Snapshot,
     room: Room,
 ) -> Iterator[Answer]:
-    """Check all queries, load the snapshot, and give the answer of each query in turn.
+    """Yield the answer of each query, after all queries are checked and the snapshot is loaded.
 
-    `queries` are the path and the text of each. An answer's rows must be read before the next
-    answer is asked for. Raises BotDatabaseError, which names the file.
+    `queries` holds the path and the text of each. Read the rows of an answer before the next answer
+    is requested. Raises BotDatabaseError, which names the file.
     """
     tables = {*loadable(snapshot.schema), *snapshot.optional}
     for path, text in queries.values():
@@ -199,21 +199,21 @@ def answers(
         "max_temp_directory_size": f"{room.memory_mb * _SPILL_TIMES}MB",
         "threads": min(_MAX_THREADS, os.cpu_count() or 1),
     }
-    with closing(duckdb.connect(":memory:", config=config)) as books:
-        _load(books, snapshot, room)
+    with closing(duckdb.connect(":memory:", config=config)) as database:
+        _load(database, snapshot, room)
         for query, (path, text) in queries.items():
             with _blaming(path, room):
-                _run(books, query, path, text)
-                _check_size(books, query, path, room)
-                problems = _problems(books, query)
-                yield Answer(query, _rows(books, query), problems)
-                books.execute(f"drop table {query}")
+                _run(database, query, path, text)
+                _check_size(database, query, path, room)
+                problems = _problems(database, query)
+                yield Answer(query, _rows(database, query), problems)
+                database.execute(f"drop table {query}")
 
 
 def _check_text(
     parser: duckdb.DuckDBPyConnection, path: Path, text: str, tables: Iterable[str], room: Room
 ) -> None:
-    """Check one query by the rules of mappings, before anything is loaded."""
+    """Raise BotDatabaseError for a query that breaks the rules of mappings. Loads no data."""
     if "\0" in text:
         raise BotDatabaseError(f"{path} contains a zero byte: save it as plain text")
     with _blaming(path, room):
@@ -228,7 +228,7 @@ def _check_text(
 
 
 def _refuse_unparsed(path: Path, tree: Mapping[str, str]) -> NoReturn:
-    """Raise the error for a text that DuckDB's parser or serializer does not take."""
+    """Raise the error for a text that DuckDB's parser or serializer rejects."""
     if tree["error_type"] == "not implemented":
         raise Refused("must be one select statement, and nothing else")
     if "memory" in tree["error_type"]:
@@ -236,15 +236,15 @@ def _refuse_unparsed(path: Path, tree: Mapping[str, str]) -> NoReturn:
     raise BotDatabaseError(f"{path}: Parser Error: {_clipped(tree['error_message'])}")
 
 
-def _load(books: duckdb.DuckDBPyConnection, snapshot: Snapshot, room: Room) -> None:
-    """Fill schema `bot`, then lock the door: from here on SQL reaches no file and no setting.
+def _load(database: duckdb.DuckDBPyConnection, snapshot: Snapshot, room: Room) -> None:
+    """Fill schema `bot`, then lock DuckDB: from here on SQL reaches no file and no setting.
 
-    What of the `optional` columns is not there is null.
+    An `optional` column that the bot lacks is null.
     """
-    books.execute("set timezone = 'UTC'")
-    books.execute("create schema bot")
+    database.execute("set timezone = 'UTC'")
+    database.execute("create schema bot")
     for name, function in MAPPING_FUNCTIONS.items():
-        books.create_function(
+        database.create_function(
             name,
             function.call,
             function.parameters,
@@ -252,23 +252,23 @@ def _load(books: duckdb.DuckDBPyConnection, snapshot: Snapshot, room: Room) -> N
             type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,
         )
-    books.execute(_MACROS_TEXT)
+    database.execute(_MACROS_TEXT)
     for (table, columns), rows in zip(
         loadable(snapshot.schema).items(), snapshot.batches, strict=True
     ):
-        _load_table(books, table, columns, rows, room)
+        _load_table(database, table, columns, rows, room)
     for table, names in snapshot.optional.items():
         place = f"bot.{quoted(table)}"
         declared = [f"{quoted(name)} varchar" for name in sorted(names)]
-        books.execute(f"create table if not exists {place} ({', '.join(declared)})")
+        database.execute(f"create table if not exists {place} ({', '.join(declared)})")
         for one in declared:
-            books.execute(f"alter table {place} add column if not exists {one}")
-    books.execute("set enable_external_access = false")
-    books.execute("set lock_configuration = true")
+            database.execute(f"alter table {place} add column if not exists {one}")
+    database.execute("set enable_external_access = false")
+    database.execute("set lock_configuration = true")
 
 
 def _load_table(
-    books: duckdb.DuckDBPyConnection,
+    database: duckdb.DuckDBPyConnection,
     table: str,
     columns: Sequence[tuple[str, str]],
     rows: pa.RecordBatchReader,
@@ -285,20 +285,20 @@ def _load_table(
         else f"{quoted(name)}::{duckdb_type} as {quoted(name)}"
         for name, duckdb_type in columns
     )
-    # A cast to a decimal rounds without a word; a digit lost here would never be missed.
+    # A cast to a decimal rounds silently: a lost digit would never be noticed.
     lost = " or ".join(
         f"coalesce({places(quoted(name))} > {match[3]}, false)"
         for name, duckdb_type in columns
         if (match := _COLUMN_TYPE.fullmatch(duckdb_type)) and match[3]
     )
     condition = f"where if({lost}, error('{_LOST_DIGITS}'), true)" if lost else ""
-    books.register("incoming", rows)
+    database.register("incoming", rows)
     with (
         _blaming(f"table {table} cannot be loaded", room),
-        afterwards(lambda: books.unregister("incoming")),
+        afterwards(lambda: database.unregister("incoming")),
     ):
         try:
-            books.execute(
+            database.execute(
                 f"create table bot.{quoted(table)} as select {chosen} from incoming {condition}"
             )
         except duckdb.InvalidInputException as error:
@@ -310,27 +310,27 @@ def _load_table(
 
 
 def places(name: str) -> str:
-    """Return the SQL of how many decimal places the text of a column has."""
+    """Return the SQL for the number of decimal places in the text of a column."""
     return f"length(rtrim(split_part({name}, '.', 2), '0'))"
 
 
-def _run(books: duckdb.DuckDBPyConnection, query: str, path: Path, text: str) -> None:
-    """Run one query, and keep its answer as table `query` with the contract's types."""
+def _run(database: duckdb.DuckDBPyConnection, query: str, path: Path, text: str) -> None:
+    """Run one query and store its answer in table `query`, with the contract's types."""
     given, wanted = f"{query}_as_given", ANSWERS[query]
     [statement] = duckdb.extract_statements(text)
-    relation = books.sql(statement.query)
+    relation = database.sql(statement.query)
     types = dict(zip(relation.columns, (str(one.id) for one in relation.types), strict=True))
     _check_columns(path, list(relation.columns), wanted.names)
     relation.create(given)
     readings = {field.name: _reading(path, query, field, types[field.name]) for field in wanted}
-    _check_readable(books, path, given, readings)
+    _check_readable(database, path, given, readings)
     chosen = [f"{reading} as {quoted(name)}" for name, reading in readings.items()]
-    books.execute(f"create table {query} as select {', '.join(chosen)} from {given}")
-    books.execute(f"drop table {given}")
+    database.execute(f"create table {query} as select {', '.join(chosen)} from {given}")
+    database.execute(f"drop table {given}")
 
 
-def _check_size(books: duckdb.DuckDBPyConnection, query: str, path: Path, room: Room) -> None:
-    """Refuse an answer of which this machine would have to hold more than half of `room`."""
+def _check_size(database: duckdb.DuckDBPyConnection, query: str, path: Path, room: Room) -> None:
+    """Raise BotDatabaseError for an answer that needs more than half of the memory of `room`."""
     sizes = []
     for field in ANSWERS[query]:
         name = quoted(field.name)
@@ -341,12 +341,12 @@ def _check_size(books: duckdb.DuckDBPyConnection, query: str, path: Path, room: 
             sizes.append(f"coalesce({size}, 0) + 5")
         else:
             sizes.append(str(field.type.bit_width // 8))
-    [rows, size] = books.execute(
+    [rows, size] = database.execute(
         f"select count(*), coalesce(sum({' + '.join(sizes)}), 0) from {query}"
     ).fetchone() or (0, 0)
     if size > room.memory_mb * _MB * ANSWER_PART:
         raise BotDatabaseError(
-            f"{path}: its answer has {rows:,} rows of {size // _MB:,} MB together, and may have "
+            f"{path}: its answer of {rows:,} rows has {size // _MB:,} MB, and the limit is "
             f"{int(room.memory_mb * ANSWER_PART):,} MB: {MORE_MEMORY}"
         )
 
@@ -360,13 +360,14 @@ def _check_columns(path: Path, names: list[str], wanted: list[str]) -> None:
             for what, some in (("lacks", lacking), ("adds", extra))
             if some
         )
-        raise BotDatabaseError(f"{path} {found}: its columns are {', '.join(wanted)}")
+        raise BotDatabaseError(f"{path} {found}: select exactly {', '.join(wanted)}")
 
 
 def _reading(path: Path, query: str, field: pa.Field, given: str) -> str:
-    """Return the expression that reads a column as the contract's type; refuse a type that cannot.
+    """Return the expression that reads a column as the contract's type.
 
-    What it cannot read of an acceptable type becomes null, for `_check_readable` to find.
+    It yields null for a value that it cannot read; `_check_readable` finds these. Raises
+    BotDatabaseError for a type that cannot be read.
     """
     if field.type == _MONEY:
         if given not in _EXACT_TYPES:
@@ -405,19 +406,19 @@ def _reading_of_time(path: Path, column: str, given: str) -> str:
     if given in _NAIVE_TYPES:
         return f"case when isfinite({name}::timestamp) then {name}::timestamp end"
     remedy = "give it as epoch_ms(…) or to_timestamp(…) where it is a number"
-    raise BotDatabaseError(f"{path}: {column} is {given}, which is no point in time: {remedy}")
+    raise BotDatabaseError(f"{path}: {column} is {given}, which is not a point in time: {remedy}")
 
 
 def _check_readable(
-    books: duckdb.DuckDBPyConnection, path: Path, given: str, readings: Mapping[str, str]
+    database: duckdb.DuckDBPyConnection, path: Path, given: str, readings: Mapping[str, str]
 ) -> None:
-    """Refuse an answer of which a value is written and cannot be read, by its first column."""
+    """Raise BotDatabaseError for the first column with a value that cannot be read."""
     unread = []
     for name, reading in readings.items():
         text = f"{quoted(name)}::varchar"
         is_unread = f"coalesce(trim({text}), '') <> '' and ({reading}) is null"
         unread.append(f"first({text}) filter ({is_unread})")
-    found = books.execute(f"select {', '.join(unread)} from {given}").fetchone() or ()
+    found = database.execute(f"select {', '.join(unread)} from {given}").fetchone() or ()
     for name, value in zip(readings, found, strict=True):
         if value is not None:
             what = "a number that decimal(38, 18) holds, nor a point in time"
@@ -425,8 +426,8 @@ def _check_readable(
             raise BotDatabaseError(f"{path}: {name} holds {shown}, which is neither {what}")
 
 
-def _rows(books: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
-    rows = books.sql(f"from {query} order by {', '.join(KEYS[query])}").to_arrow_reader()
+def _rows(database: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
+    rows = database.sql(f"from {query} order by {', '.join(KEYS[query])}").to_arrow_reader()
     wanted = ANSWERS[query]
     batches = (
         batch for read in rows for batch in pa.Table.from_batches([read]).cast(wanted).to_batches()
@@ -434,18 +435,18 @@ def _rows(books: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
     return pa.RecordBatchReader.from_batches(wanted, batches)
 
 
-def _problems(books: duckdb.DuckDBPyConnection, query: str) -> list[tuple[str | None, str]]:
-    """Find the rows that lack what every row needs, or whose key is another row's, too."""
+def _problems(database: duckdb.DuckDBPyConnection, query: str) -> list[tuple[str | None, str]]:
+    """Return key and reason of each row that lacks a required value or has a duplicate key."""
     key, shown = ", ".join(KEYS[query]), KEYS[query][-1]
     checks = [(f"{name} is null", f"{quoted(name)} is null") for name in _NEEDED[query]]
     if sides := _SIDES.get(query):
         checks.append((f"side is neither {' nor '.join(sides)}", f"(side in {sides}) is not true"))
-    checks.append((f"{key} is that of another row", "same > 1"))
+    checks.append((f"{key} is not unique: another row has it too", "same > 1"))
     counted = f"select *, count(*) over (partition by {key}) as same from {query}"
     return [
         (found, reason)
         for reason, condition in checks
-        for (found,) in books.execute(
+        for (found,) in database.execute(
             f"select left({shown}, {_SHOWN}) from ({counted}) where {condition} "
             f"order by 1 limit {MAX_PROBLEMS}"
         ).fetchall()
@@ -454,15 +455,15 @@ def _problems(books: duckdb.DuckDBPyConnection, query: str) -> list[tuple[str | 
 
 @contextmanager
 def _blaming(subject: object, room: Room) -> Iterator[None]:
-    """Say of which file or table DuckDB said what, where it raises an error."""
+    """Raise an error of DuckDB in the block as a BotDatabaseError that names the file or table."""
     try:
         yield
     except (duckdb.OutOfMemoryException, MemoryError) as error:
         if "max_temp_directory_size" in str(error):
-            what = f"space on the disk than its limit of {room.memory_mb * _SPILL_TIMES:,} MB"
+            limit = f"disk space than its limit of {room.memory_mb * _SPILL_TIMES:,} MB"
         else:
-            what = f"memory than its limit of {room.memory_mb:,} MB"
-        raise BotDatabaseError(f"{subject}: more {what} is needed: {MORE_MEMORY}") from error
+            limit = f"memory than its limit of {room.memory_mb:,} MB"
+        raise BotDatabaseError(f"{subject} needs more {limit}: {MORE_MEMORY}") from error
     except duckdb.Error as error:
         raise BotDatabaseError(f"{subject}: {_gist(error)}") from error
 

@@ -1,10 +1,10 @@
-"""What the SQL of a mapping may say: an allow list of its grammar, tables and functions.
+"""The rules for the SQL of a mapping: an allow list of grammar, tables and functions.
 
-A mapping is somebody else's SQL. DuckDB's own locks leave open what a sealed database still has:
-its spill folder, settings, catalogue, clock and random numbers. So each query is parsed, and every
-part of it must be on a list. What a later release of DuckDB adds is refused until it is listed.
+A mapping is third-party SQL. A sealed DuckDB still exposes its spill folder, settings, catalogue,
+clock and random numbers. So each query is parsed, and every part must be on a list. Additions of a
+later DuckDB release are refused until they are listed.
 
-The rules ensure that a query reads the tables of its bot alone, and that its answer depends on
+The rules ensure that a query reads only the tables of its bot, and that its answer depends on
 nothing else.
 """
 
@@ -63,7 +63,7 @@ _CLOCK_AND_SESSION = {
     "localtimestamp",
     "session_user",
 }
-"""What DuckDB reads as a function where no column has the name."""
+"""Names that DuckDB reads as a function where no column has the name."""
 
 _OPERATORS = """
     != % & && * ** + - -> ->> / // < <-> << <= <=> <@ = > >= >> @ @> ^ ^@ | || ~ ~~ ~~* ~~~
@@ -160,19 +160,20 @@ _GROUPS = (
     _WINDOWS,
 )
 FUNCTIONS = frozenset(name for group in _GROUPS for name in group.split())
-"""DuckDB's functions that a mapping may call: what each returns depends on its arguments alone."""
+"""DuckDB's functions that a mapping may call: their results depend on their arguments alone."""
 
-_REMEDY_FOR_TIME = "take the time from the bot's rows: an answer must be the same on every night"
+_REMEDY_FOR_TIME = "take the time from the bot's rows: the answer must be the same in every run"
 
 
 class Refused(Exception):
-    """A query says something that mappings may not say. The message names it and the remedy."""
+    """A query breaks the rules of mappings. The message names the part and the remedy."""
 
 
 def check_query(tree: Any, tables: Iterable[str], ours: Iterable[str]) -> None:
     """Check the parsed text of one query, as DuckDB's `json_serialize_sql` writes it.
 
-    `tables` are named as the bot's are, `ours` are the names of our own functions. Raises Refused.
+    `tables` are the names of the bot's tables, `ours` those of recon's own functions. Raises
+    Refused.
     """
     if len(tree["statements"]) != 1:
         raise Refused("must be one select statement, and nothing else")
@@ -204,8 +205,8 @@ def _parts(tree: Any) -> Iterator[dict[str, Any]]:
 def _query_names(parts: Collection[Mapping[str, Any]]) -> frozenset[str]:
     """Return the names that `with` gives to queries, in lower case.
 
-    A name counts for all of the statement. So it must not be one that means something else outside
-    its scope: a file, or a table of DuckDB's catalogue.
+    A name is accepted anywhere in the statement, also outside its scope. So it must not be the name
+    of a file or of a table of DuckDB's catalogue.
     """
     names = {
         entry["key"] for part in parts if "cte_map" in part for entry in part["cte_map"]["map"]
@@ -214,7 +215,10 @@ def _query_names(parts: Collection[Mapping[str, Any]]) -> frozenset[str]:
         if not re.fullmatch(r"\w+", name) or re.match(
             "duckdb_|pg_|pragma_|sqlite_", name, re.IGNORECASE
         ):
-            raise Refused(f"names a query {name!r}: use letters, digits and _, and no system name")
+            raise Refused(
+                f"names a query {name!r}: use letters, digits and _, and no prefix of a system "
+                "table (duckdb_, pg_, pragma_, sqlite_)"
+            )
     return frozenset(name.lower() for name in names)
 
 
@@ -242,7 +246,7 @@ def _check_table(part: Mapping[str, Any], names: Collection[str], known: Mapping
     if len(path) == 1:
         if path[0].lower() not in names:
             raise Refused(
-                f"reads {shown}, which is no table of the bot's: name its tables as bot.table "
+                f"reads {shown}, which is not a table of the bot: name its tables as bot.table "
                 f"({_listed(known.values())})"
             )
         return
@@ -252,7 +256,7 @@ def _check_table(part: Mapping[str, Any], names: Collection[str], known: Mapping
             f"({_listed(known.values())})"
         )
     if path[1].lower() not in known:
-        raise Refused(f"reads {shown}, which the bot lacks: it has {_listed(known.values())}")
+        raise Refused(f"reads {shown}, which the bot lacks: use one of {_listed(known.values())}")
 
 
 def _listed(tables: Collection[str]) -> str:
@@ -265,7 +269,7 @@ def _check_expression(part: Mapping[str, Any], allowed: Collection[str]) -> None
         raise Refused(
             "has a parameter ($1, ?): write the value itself"
             if kind == "PARAMETER"
-            else f"has an expression of kind {kind}, which mappings may not use"
+            else f"has an expression of kind {kind}, which mappings may not use: leave it out"
         )
     if kind == "COLUMN_REF":
         path = part["column_names"]
@@ -294,7 +298,7 @@ def _remedy(name: str) -> str:
         "transaction_timestamp",
     } or name.startswith("current_"):
         return _REMEDY_FOR_TIME
-    return "docs/trader/mappings.md lists the functions that they may use"
+    return "use one of the functions in docs/trader/mappings.md"
 
 
 def parsed(text: str) -> Any:

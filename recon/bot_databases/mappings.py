@@ -1,9 +1,9 @@
-"""A mapping: queries over a bot's own books, and which of its variants fits them.
+"""A mapping: queries over a bot database, in variants, and the choice of the variant that fits.
 
-The comments of a query say which columns it needs (`-- requires: table(column, …); …`), which it
-reads as null where the books lack them (`-- optional: table(column, …); …`), and which rows of
-these tables may change (`recon.core.watermarks`). An optional table that does not exist has no
-rows: the bot keeps these data elsewhere.
+The comments of a query name the columns that it needs (`-- requires: table(column, …); …`), the
+columns that it reads as null where the database lacks them (`-- optional: table(column, …); …`),
+and the rows of these tables that may change (`recon.core.watermarks`). An optional table that does
+not exist has no rows: the bot keeps these data elsewhere.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from recon.system.file_text import read_file_text
 from recon.system.resources import sql_root
 
 QUERIES = ("trades", "fills", "positions")
-"""The queries of a mapping, of which only the first must be there."""
+"""The queries of a mapping. Only the first is required."""
 
 AUTO = "auto"
 """The name that stands for all shipped mappings."""
@@ -37,12 +37,12 @@ _NAMED_TABLE = re.compile(r'\bbot\s*\.\s*(?:(\w+)|"((?:[^"]|"")+)")', re.IGNOREC
 _TABLE_OF_COLUMNS = re.compile(r"\s*(\w+)\s*\(([\w\s,]+)\)\s*")
 
 MOST_FILES = 1000
-"""What a mapping's folder may hold; the largest that is shipped holds a twentieth of it."""
+"""The most files in a mapping's folder. The largest shipped one holds a twentieth of that."""
 MAX_QUERY_LENGTH = 250_000
-"""How many characters a file of a mapping has, at most. The longest shipped one has 8,000."""
+"""The most characters in a file of a mapping. The longest shipped one has 8,000."""
 
 CAUSES = frozenset(get_args(Cause)) - {"unexplained"}
-"""What a bias may be the cause of."""
+"""The causes that a bias may have."""
 
 Schema = Mapping[str, Sequence[tuple[str, str]]]
 """The columns of each of a bot's tables: their names and DuckDB types, in the table's order."""
@@ -53,11 +53,11 @@ Columns = Mapping[str, frozenset[str]]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One set of a mapping's queries, and the columns they need and may do without.
+    """One set of a mapping's queries, with their required and optional columns.
 
-    `queries` are their files, by name (`trades`, and `fills` and `positions` where there are any).
-    A query that its folder lacks is that of the nearest folder above, up to the mapping's own: so
-    variants share what is the same for them. That one is `mapping`.
+    `queries` holds the file of each query, by name (`trades`, and `fills` and `positions` if there
+    are any). Variants share queries: if the variant's folder lacks one, the nearest folder above
+    supplies it, up to the mapping's own folder, which is `mapping`.
     """
 
     mapping: Path
@@ -68,7 +68,7 @@ class Variant:
     watermarks: Watermarks
 
     def missing(self, schema: Schema) -> list[str]:
-        """Return the columns it needs that `schema` lacks, as `table.column`."""
+        """Return the required columns that `schema` lacks, as `table.column`."""
         present = {
             table.lower(): {name.lower() for name, _ in columns}
             for table, columns in schema.items()
@@ -80,12 +80,12 @@ class Variant:
         ]
 
     def biases(self) -> dict[str, str]:
-        """Return its mapping's biases: see `biases`."""
+        """Return the biases of its mapping: see the function `biases`."""
         return _read_biases(self.mapping / "biases.csv")
 
     @property
     def weight(self) -> int:
-        """How many columns it needs: of two that fit, the one that asks for more knows better."""
+        """The number of required columns: of two variants that fit, the heavier one is chosen."""
         return sum(len(columns) for columns in self.requires.values())
 
 
@@ -97,9 +97,9 @@ class BooksMapping:
     variants: tuple[Variant, ...]
 
     def reads(self, table: str) -> bool:
-        """Return whether any of its queries names `table`, as bot.table or bot."table".
+        """Return whether any query of the mapping names `table`, as bot.table or bot."table".
 
-        What no query names is not snapshotted: a bot may keep its keys beside its trades.
+        Tables that no query names are not snapshotted: a bot may keep its keys beside its trades.
         """
         return table.lower() in {
             (plain or within.replace('""', '"')).lower()
@@ -109,14 +109,14 @@ class BooksMapping:
         }
 
     def watermarks(self, columns: Mapping[str, Sequence[str]]) -> Watermarks:
-        """Return the watermarks of the variant that fits tables with these columns, as `choose`."""
+        """Return the watermarks of the variant that `choose` returns for these columns."""
         named = {table: [(name, "") for name in names] for table, names in columns.items()}
         return self.choose(named).watermarks
 
     def choose(self, schema: Schema) -> Variant:
         """Return the fitting variant that needs the most columns.
 
-        Raises BotDatabaseError, which names what the nearest one lacks, where none fits.
+        Raises BotDatabaseError if none fits; it names the columns that the nearest one lacks.
         """
         lacking = {variant.folder: variant.missing(schema) for variant in self.variants}
         fitting = [variant for variant in self.variants if not lacking[variant.folder]]
@@ -126,27 +126,27 @@ class BooksMapping:
         if self.name == AUTO:
             tables = ", ".join(sorted(schema)) or "none"
             raise BotDatabaseError(
-                f"these books (tables: {tables}) fit no shipped mapping: the nearest, "
+                f"no shipped mapping fits this database (tables: {tables}): the nearest, "
                 f"{nearest.folder.relative_to(sql_root() / 'mappings')}, lacks "
                 f"{', '.join(lacking[nearest.folder])}: {OWN_MAPPING}"
             )
         raise BotDatabaseError(
-            f"mapping {self.name} does not fit these books: the nearest, {nearest.folder}, lacks "
+            f"mapping {self.name} does not fit this database: the nearest, {nearest.folder}, lacks "
             f"{', '.join(lacking[nearest.folder])}: name another mapping, or write one"
         )
 
     @property
     def refusal(self) -> tuple[str, str]:
-        """Why books are refused of which it reads no table, and what to do."""
+        """The reason and the remedy for a bot database without any table that the mapping reads."""
         if self.name == AUTO:
             return "no shipped mapping knows", OWN_MAPPING
-        return f"mapping {self.name} does not read", "see that `books` names what the bot writes"
+        return f"mapping {self.name} does not read", "let `database` name the bot's own database"
 
 
 def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
     """Return a shipped mapping, or the one in a folder relative to `base`; "auto": all shipped.
 
-    Raises ConfigError, which lists the shipped ones, where there is none.
+    Raises ConfigError for any other name; it lists the shipped mappings.
     """
     folders = folders_of(name_or_folder, base)
     variants = [one for folder in folders for one in _variants(folder)]
@@ -159,17 +159,17 @@ def find_mapping(name_or_folder: str, base: Path) -> BooksMapping:
 
 
 def mapping_key(name_or_folder: str, base: Path) -> str:
-    """Return what tells a mapping from others: a folder of one's own, or "" for a shipped one."""
+    """Return the identity of a mapping: the path of its folder, or "" for a shipped one."""
     if name_or_folder == AUTO or name_or_folder in _shipped():
         return ""
     return os.path.realpath(base / name_or_folder)
 
 
 def biases(name_or_folder: str, base: Path = Path()) -> dict[str, str]:
-    """Return in which ways a mapping's bot is known to be wrong: a sentence by cause, of `CAUSES`.
+    """Return the known errors of a mapping's bot: a sentence for each cause, of `CAUSES`.
 
-    They are the file `biases.csv` of a shipped mapping, or of a folder relative to `base`; none
-    where there is no such file. Raises ConfigError for a file that is not one.
+    They are read from `biases.csv` of a shipped mapping, or of a folder relative to `base`. Without
+    that file there are none. Raises ConfigError for an invalid file.
     """
     return _read_biases((_shipped().get(name_or_folder) or base / name_or_folder) / "biases.csv")
 
@@ -185,15 +185,17 @@ def _read_biases(path: Path) -> dict[str, str]:
     try:
         rows = list(csv.reader(query_text(path).splitlines()))
     except csv.Error as error:
-        raise ConfigError(f"{path} is no CSV ({error}): write `cause,says`, a line each") from error
+        raise ConfigError(f"{path} is not CSV ({error}): write lines of `cause,says`") from error
     if rows[:1] != [["cause", "says"]] or any(len(row) != 2 for row in rows):
-        raise ConfigError(f"{path}: begin it with `cause,says`, and give each row these two")
+        raise ConfigError(
+            f"{path} lacks the header or a value: begin it with `cause,says`, fill both in each row"
+        )
     causes = [cause for cause, _ in rows[1:]]
     if unknown := sorted(set(causes) - CAUSES):
         known = ", ".join(sorted(CAUSES))
-        raise ConfigError(f"{path}: {quoted_value(unknown[0])} is no cause: use one of {known}")
+        raise ConfigError(f"{path}: {quoted_value(unknown[0])} is not a cause: use one of {known}")
     if len(set(causes)) < len(causes):
-        raise ConfigError(f"{path}: name each cause once")
+        raise ConfigError(f"{path} names a cause twice: name each cause once")
     return dict(zip(causes, (says for _, says in rows[1:]), strict=True))
 
 
@@ -206,23 +208,23 @@ def _variants(mapping: Path) -> list[Variant]:
 
 
 def files_of(mapping: Path) -> list[Path]:
-    """Return everything inside a mapping's folder, its variants' folders included.
+    """Return all paths inside a mapping's folder, including the folders of its variants.
 
-    Raises ConfigError for a folder that holds too much to be one.
+    Raises ConfigError for a folder with too many files.
     """
     found: list[Path] = []
     for folder, folders, files in os.walk(mapping):
         found += [Path(folder) / name for name in (*folders, *files)]
         if len(found) > MOST_FILES:
             raise ConfigError(
-                f"mapping {str(mapping)!r} holds more than {MOST_FILES} files: name the folder of "
-                "the queries alone"
+                f"mapping {str(mapping)!r} holds more than {MOST_FILES} files: name the folder "
+                "that holds only the queries"
             )
     return found
 
 
 def folders_of(name_or_folder: str, base: Path) -> list[Path]:
-    """Return the folders that a configured mapping is read from; "auto": those of all shipped."""
+    """Return the folders of a configured mapping; "auto": those of all shipped mappings."""
     shipped = _shipped()
     if name_or_folder == AUTO:
         return list(shipped.values())
@@ -236,7 +238,7 @@ def _variant(mapping: Path, folder: Path) -> Variant:
         if not _COMMENT.sub("", text).strip(" \t\r\n;\0"):
             raise ConfigError(f"{path} holds no query: write one select over the bot's tables")
     watermarks = read_watermarks(texts)
-    # What a watermark asks for must be there, as anything that the query itself reads.
+    # The columns of a watermark are required, like those that the query itself reads.
     requires = _columns("requires", {path: texts[path] for path in [queries["trades"]]})
     for table, columns in watermarks.requires.items():
         requires[table] = requires.get(table, frozenset()) | columns
@@ -257,7 +259,7 @@ def _query(mapping: Path, folder: Path, name: str) -> Path | None:
 
 
 def _columns(word: str, texts: Mapping[Path, str]) -> dict[str, frozenset[str]]:
-    """Read the lines `-- word: table(column, …); …` of queries' comments."""
+    """Return the columns, by table, that the lines `-- word: table(column, …); …` list."""
     named: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for path, text in texts.items():
         for line in (line for found, line in _COLUMNS_LINE.findall(text) if found == word):
@@ -272,12 +274,12 @@ def _columns(word: str, texts: Mapping[Path, str]) -> dict[str, frozenset[str]]:
 
 
 def query_text(path: Path) -> str:
-    """Return the text of one query. Raises ConfigError where it is none, or too long."""
+    """Return the text of one query. Raises ConfigError where it is unreadable or too long."""
     try:
         text = read_file_text(path).text
     except OSError as error:
         raise ConfigError(
-            f"{path} cannot be read ({error.strerror}): let it be a file of UTF-8 text that this "
+            f"{path} cannot be read ({error.strerror}): make it a file of UTF-8 text that recon's "
             "user can read"
         ) from error
     if len(text) > MAX_QUERY_LENGTH:

@@ -1,4 +1,4 @@
-"""Run a mapping over the snapshot of a bot's own books: its trades, fills and positions.
+"""Run a mapping over the snapshot of a bot database: the bot's trades, fills and positions.
 
 A mapping is a folder of queries, each a single `select` over the schema `bot`, with the macros of
 `sql/macros.sql` and the functions of `sql_functions.py`. A process with limits of memory and time
@@ -31,10 +31,10 @@ from recon.system.bounded_process import OUT_OF_MEMORY
 
 @dataclass(frozen=True, slots=True)
 class MappingLimits:
-    """What one mapping may use, and the folder in which it gets a private one to spill into.
+    """The limits of one mapping, and the folder in which its private spill folder is created.
 
-    Half of the memory is the limit of one answer; eight times the memory that of the spill folder.
-    Without `scratch`, the spill folder is in the system's folder for temporary files.
+    One answer may use half of the memory; the spill folder may use eight times the memory. Without
+    `scratch`, the spill folder is in the system's folder for temporary files.
     """
 
     time_s: float = Limits().mapping_time_s
@@ -47,7 +47,7 @@ DEFAULT_LIMITS = MappingLimits()
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row of an answer that cannot be taken as it is: which query, which row's key, and why."""
+    """An invalid row of an answer: the query, the row's key, and the reason."""
 
     query: str
     key: str | None
@@ -56,7 +56,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class MappingAnswers:
-    """What a bot's books say. A query that the mapping lacks is None, which is not "none"."""
+    """A bot's trades, fills and positions. None if the mapping lacks the query."""
 
     variant: Path
     trades: pa.Table
@@ -66,13 +66,13 @@ class MappingAnswers:
 
 
 Read = Callable[[str, str], pa.Table]
-"""Gives the stored records of one kind: `select <what> from …`, where `payload` is a record's."""
+"""Returns the stored records of one kind: `select <what> from …`, with a column `payload`."""
 
 
 def unpack(
     items: Iterable[Record | Table | Coverage],
 ) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
-    """Return the schema and the tables (all text) of what one fetch gave."""
+    """Return the schema and the tables (all text) of one fetch."""
     schema: dict[str, list[tuple[str, str]]] = {}
     tables: dict[str, pa.Table] = {}
     for item in items:
@@ -82,18 +82,20 @@ def unpack(
         elif isinstance(item, Record):
             schema[item.id] = columns_of(item.payload)
     if unknown := tables.keys() - schema.keys():
-        raise BotDatabaseError(f"the snapshot lacks the columns of {', '.join(sorted(unknown))}")
+        raise BotDatabaseError(
+            f"the snapshot lacks the columns of {', '.join(sorted(unknown))}: run recon again"
+        )
     return schema, tables
 
 
 def unpack_stored(
     schemas: Iterable[tuple[str, str]], read: Read
 ) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
-    """Return the schema and the tables (all text) of the records that are in the warehouse.
+    """Return the schema and the tables (all text) of the records in the warehouse.
 
     `schemas` are the ids and payloads of kind `schema`. A payload of kind `table:<name>` is a JSON
-    object of text: `read` has DuckDB take it apart. The rows may have been read on many nights, so
-    a decimal's places are here those of all rows together.
+    object of text, which DuckDB parses in `read`. The rows may come from many runs, so a decimal
+    has as many places as all rows together need.
     """
     schema: dict[str, list[tuple[str, str]]] = {}
     tables: dict[str, pa.Table] = {}
@@ -109,9 +111,9 @@ def unpack_stored(
 def unpack_before(
     items: Iterable[Record | Table | Coverage], stood: pa.Table
 ) -> tuple[dict[str, list[tuple[str, str]]], dict[str, pa.Table]]:
-    """Return the schema and the tables of the same rows as `unpack`, as they stood before.
+    """Return the schema and the tables of the same rows as `unpack`, before they changed.
 
-    `stood` has the kind, the id and the earlier payload (null: none) of what has changed.
+    `stood` holds the kind, the id and the earlier payload (null: none) of each changed record.
     """
     items = list(items)
     schema, tables = unpack(items)
@@ -130,28 +132,28 @@ def unpack_before(
 
 def _opened(records: pa.Table, columns: Sequence[tuple[str, str]]) -> pa.Table:
     """Return the payloads of stored rows as a table of text."""
-    with closing(duckdb.connect(":memory:", config=SEALED)) as books:
-        books.register("records", records)
-        rows = books.sql(f"select {_fields(columns)} from records").to_arrow_table()
+    with closing(duckdb.connect(":memory:", config=SEALED)) as database:
+        database.register("records", records)
+        rows = database.sql(f"select {_fields(columns)} from records").to_arrow_table()
     return rows.rename_columns([name for name, _ in columns])
 
 
 def columns_of(payload: str) -> list[tuple[str, str]]:
-    """Read the payload of a record of kind `schema`."""
+    """Return the columns in the payload of a record of kind `schema`: names and DuckDB types."""
     return [(name, duckdb_type) for name, duckdb_type in json.loads(payload)["columns"]]
 
 
 def _fields(columns: Sequence[tuple[str, str]]) -> str:
-    """Return what to select of a payload: each column's text, in their order."""
+    """Return the SQL that selects each column's text from a payload, in the columns' order."""
     structure = json.dumps({name: "VARCHAR" for name, _ in columns}, ensure_ascii=False)
     literal = structure.replace("'", "''")
     return f"unnest(json_transform(payload, '{literal}'))"
 
 
 def _fitted(columns: Sequence[tuple[str, str]], rows: pa.Table) -> list[tuple[str, str]]:
-    """Return the columns with as many places for their decimals as the rows need.
+    """Return the columns, their decimals with as many places as the rows need.
 
-    A decimal whose rows need more digits together than a decimal has is text.
+    A column is text if its rows together need more digits than a decimal has.
     """
     decimals = [name for name, duckdb_type in columns if duckdb_type.startswith("DECIMAL")]
     if not decimals:
@@ -160,9 +162,9 @@ def _fitted(columns: Sequence[tuple[str, str]], rows: pa.Table) -> list[tuple[st
         f"max(length(ltrim(split_part(ltrim({name}, '-'), '.', 1), '0'))), max({places(name)})"
         for name in map(quoted, decimals)
     )
-    with closing(duckdb.connect(":memory:", config=SEALED)) as books:
-        books.register("incoming", rows)
-        found = books.execute(f"select {digits} from incoming").fetchone() or ()
+    with closing(duckdb.connect(":memory:", config=SEALED)) as database:
+        database.register("incoming", rows)
+        found = database.execute(f"select {digits} from incoming").fetchone() or ()
     fitted = dict(columns)
     for name, whole, fraction in zip(decimals, found[::2], found[1::2], strict=True):
         if whole is not None:
@@ -178,11 +180,11 @@ def read_books(
     *,
     limits: MappingLimits = DEFAULT_LIMITS,
 ) -> MappingAnswers:
-    """Run `mapping` over a snapshot whose `tables` are all text, typed as `schema` says.
+    """Return the answers of `mapping` over a snapshot; `tables` are text, typed by `schema`.
 
-    Rows that cannot be taken as they are stay in the answer, and are named in its problems.
-    Raises BotDatabaseError where a query breaks the rules of mappings, cannot be run, does not
-    answer with the contract's columns, or exceeds `limits`.
+    Invalid rows stay in the answer, and its problems name them. Raises BotDatabaseError for a query
+    that breaks the rules of mappings, cannot be run, does not answer with the contract's columns,
+    or exceeds `limits`.
     """
     variant = mapping.choose(schema)
     with _spill_folder(limits.scratch) as spill:
@@ -222,23 +224,22 @@ def _ended(variant: Variant, end: EndedBy, limits: MappingLimits) -> BotDatabase
     path = variant.queries[end.query]
     if end.end.status == -signal.SIGALRM:
         return BotDatabaseError(
-            f"{path}: it took longer than {limits.time_s:g} s and was stopped: join its tables on "
+            f"{path} took longer than {limits.time_s:g} s and was stopped: join its tables on "
             "keys, or raise mapping_time_s under [recon.limits]"
         )
     if end.end.status == OUT_OF_MEMORY:
         return BotDatabaseError(
-            f"{path}: more memory than its limit of {limits.memory_mb:,} MB is needed: "
-            f"{MORE_MEMORY}"
+            f"{path} needs more memory than its limit of {limits.memory_mb:,} MB: {MORE_MEMORY}"
         )
     return BotDatabaseError(
-        f"{path}: it ended the process that ran it ({end.end.how}): simplify its query, or "
+        f"{path} ended the process that ran it ({end.end.how}): simplify its query, or "
         f"{MORE_MEMORY}"
     )
 
 
 @contextmanager
 def _spill_folder(scratch: Path | None) -> Iterator[Path]:
-    """Give a private empty folder, which goes afterwards with all that is in it."""
+    """Yield a private empty folder, and delete it and its content afterwards."""
     try:
         if scratch is not None:
             scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -246,8 +247,8 @@ def _spill_folder(scratch: Path | None) -> Iterator[Path]:
     except OSError as error:
         place = scratch or Path(tempfile.gettempdir())
         raise BotDatabaseError(
-            f"{place}: no folder for a mapping to spill into ({error.strerror}): see that recon "
-            "may write there"
+            f"{place}: the spill folder of a mapping cannot be created ({error.strerror}): allow "
+            "recon to write there"
         ) from error
     with afterwards(private.cleanup):
         yield Path(private.name)

@@ -1,13 +1,14 @@
-"""The functions that mappings have of their own, beside the macros of `sql/macros.sql`.
+"""Recon's own functions for mappings, beside the macros of `sql/macros.sql`.
 
 - `exact_product(a, b, …)`: see `recon/bot_databases/exact_product.py`.
 - `exact_quotient(a, b)`: a / b, rounded once, half to even, to decimal(38, 18); null where either
   is unknown or b is 0. DuckDB's own `/` gives a DOUBLE.
-- `average_cost(quantities, values)`: what each of a run of fills closed, for books that keep fills
+- `average_cost(quantities, values)`: the realised PnL of each fill, for bot databases with fills
   and no PnL. Both are lists of decimal(38, 18), in the order of time: quantities are + when bought,
-  values unsigned. It gives a list of structures, one a fill: `closed` (how much of the quantity
-  closed something), `gross` (what that realised, before costs), `held` (the position after it).
-  From a fill on of which something is unknown, all is null: nobody knows what is held.
+  values unsigned. It returns a list of structures, one for each fill: `closed` (the part of the
+  quantity that closed a position), `gross` (its realised PnL before costs), `held` (the position
+  after the fill). From the first fill with an unknown number on, all are null: the position is
+  unknown.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _CLOSED = pa.struct([(name, _ARROW_MONEY) for name in ("closed", "gross", "held"
 
 
 class MappingFunction(NamedTuple):
-    """A function of whole columns; its parameters' DuckDB types by name, None where any will do."""
+    """A function of whole columns; its parameters' DuckDB types by name, None for any type."""
 
     call: Callable[..., pa.Array]
     parameters: list[Any] | None
@@ -44,14 +45,14 @@ def exact_quotient(part: object, whole: object) -> Decimal | None:
 def average_cost(
     quantities: Sequence[Decimal | None] | None, values: Sequence[Decimal | None] | None
 ) -> list[dict[str, Decimal] | None] | None:
-    """Return what each fill closed at average cost, as the lots program has it.
+    """Return what each fill closed and realised at average cost, as the lots program computes it.
 
-    Raises ValueError for lists of two lengths, and for a fill without a quantity.
+    Raises ValueError for lists of different lengths, and for a fill without a quantity.
     """
     if quantities is None or values is None:
         return None
     if len(quantities) != len(values):
-        raise ValueError("average_cost: a value for each quantity")
+        raise ValueError("average_cost: the lists differ in length: give a value for each quantity")
     book = Book("average")
     found: list[dict[str, Decimal] | None] = []
     for qty, value in zip(quantities, values, strict=True):

@@ -1,1 +1,1 @@
-"""Fetching: what to fetch, from which connector, all sources side by side."""
+"""Fetching: the plan of a run, its connectors, and the concurrent fetch of all sources."""

@@ -1,8 +1,8 @@
 """`recon backfill`: read the past of accounts piece by piece, and keep each piece as it comes.
 
-A night reads what is left of a window in one go. A long past is read here: accounts side by side,
-each in pieces that are landed as soon as they are whole, so that whatever stops it, the next run
-goes on with the pieces that are not known yet.
+A nightly run reads the rest of a window in one fetch. A backfill reads a long past: accounts
+concurrently, each in pieces. A piece is landed as soon as it is complete. After an interruption,
+the next backfill continues with the pieces that have not landed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from recon.warehouse.database import Warehouse
 
 @dataclass(slots=True)
 class Filled:
-    """What became of one account: its pieces, how many of them were read now, and what is wrong."""
+    """The result for one account: its pieces, how many were read now, and the problems."""
 
     account: str
     pieces: int = 0
@@ -50,7 +50,7 @@ def backfill(
     progress: Progress,
     patience: RetryPolicy | None = None,
 ) -> list[Filled]:
-    """Read what is not known yet of each account from `since` (its own, without one) until now.
+    """Read the missing evidence of each account from `since` (default: the account's) until now.
 
     Raises UsageError, ConfigError, LockedError, StateError.
     """
@@ -83,16 +83,16 @@ class _Filler:
         filled = Filled(name)
         if not isinstance(plan.source, Historian):
             filled.problems.append(
-                f"{plan.source.venue} has no past that can be asked for piece by piece: "
-                "what it serves, `recon run` reads"
+                f"{plan.source.venue} does not serve its past in pieces: "
+                "use `recon run`, which reads all that the venue serves"
             )
             return filled
         pieces = list(pieces_of(plan, since or plan.account.since, plan.source.piece))
         missing = [piece for piece in pieces if not self._is_known(plan, piece)]
         filled.pieces, filled.known = len(pieces), len(pieces) - len(missing)
         try:
-            # The newest first: what a venue is about to forget is the oldest, and is gone sooner
-            # or later; what joins the nights' own evidence is proven at once.
+            # The newest first: pieces next to the evidence of nightly runs are proven at once. The
+            # oldest evidence, which the venue is about to drop, is lost sooner or later anyway.
             for number, piece in enumerate(reversed(missing), 1):
                 said = f"{piece.first.date} to {piece.last.date}, {number} of {len(missing)}"
                 self._progress.note(f"{name}: {said}")
@@ -104,7 +104,7 @@ class _Filler:
     async def _piece(
         self, plan: AccountPlan, source: Historian, piece: Window, filled: Filled
     ) -> list[str]:
-        """Read one piece and keep it; return what it lacks."""
+        """Read one piece and land it. Return the reasons why it is incomplete."""
         items: list[Record | Table | Coverage] = []
         name = f"{source.venue} {plan.account.id}"
         with contained(name):
@@ -116,7 +116,7 @@ class _Filler:
         try:
             with commit_with_manifest(self._warehouse, self._ledger, self._run, self._now()):
                 self._warehouse.land(self._run, source.venue, plan.account.id, items, self._now())
-                # What has been made of the account's records is made again by the next night.
+                # The next run rebuilds the tables that derive from the account's records.
                 self._warehouse.run(
                     "delete from raw.build_fingerprints where account = ?", [plan.account.id]
                 )
@@ -132,7 +132,7 @@ class _Filler:
         ]
 
     def _is_known(self, plan: AccountPlan, piece: Window) -> bool:
-        """Return whether everything that the source promises is whole over the piece."""
+        """Return whether all evidence that the source promises is complete over the piece."""
         source = plan.source
         known = [
             reach(self._warehouse.served(source.venue, source.account, *promise[:2]), piece.start)
@@ -143,7 +143,7 @@ class _Filler:
 
 
 def pieces_of(plan: AccountPlan, since: date, piece: timedelta) -> Iterator[Window]:
-    """Yield the sessions from `since` through the last that has ended, some days at a time."""
+    """Yield the sessions from `since` through the last ended one, in windows of length `piece`."""
     days, last = plan.days, plan.window.last
     first = days.session_on_or_after(since)
     while first.date <= last.date:

@@ -1,8 +1,8 @@
 """The boundary around each source: an exception inside it is the failure of that source alone.
 
-A source is an account's venue or a bot's database. What fails inside `contained` ends as an
-EvidenceError, which makes the account failed or the bot unproven. An exception that nobody expected
-is a defect of recon: its traceback goes to the log, and its type and place into the reason.
+A source is an account's venue or a bot database. An exception inside `contained` becomes an
+EvidenceError, which makes the account failed or the bot unproven. An unexpected exception is a
+defect of recon: its traceback goes to the log, and its type and place go into the reason.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ LOG = logging.getLogger(__name__)
 LONGEST_TEXT = 300
 """Characters of an exception's own text that a reason repeats."""
 OURS = ("connectors", "recon")
-"""The packages in which the place of a defect is looked for."""
+"""The packages whose frames name the place of a defect."""
 
 _Thing = TypeVar("_Thing")
 
 
 @contextmanager
 def contained(source: str) -> Iterator[None]:
-    """Raise an EvidenceError for any exception in the block, which is about one source.
+    """Raise an EvidenceError for any exception in the block, which handles one source.
 
     An EvidenceError keeps its text. Raises StateError where this machine's disk is full. An
     interrupt, a cancellation, and the errors of recon's own files pass as they are.
@@ -55,10 +55,10 @@ def contained(source: str) -> Iterator[None]:
 
 
 def reason(error: BaseException, source: str) -> str:
-    """Return why a source failed, in words for its account or bot.
+    """Return the reason why a source failed, as its account or bot reports it.
 
-    An error of recon.errors keeps its text. Any other is a defect: it is logged with its traceback,
-    and the reason names its type and its place.
+    An error of recon.errors keeps its text. Any other exception is a defect: it is logged with its
+    traceback, and the reason names its type and place.
     """
     if _is_expected(error):
         return storable(str(error))
@@ -69,9 +69,9 @@ def reason(error: BaseException, source: str) -> str:
 
 
 def is_of_one_source(error: Exception) -> bool:
-    """Return whether one source's data can have caused an error of the work on all sources.
+    """Return whether the data of one source may have caused an error of the work on all sources.
 
-    An error of recon's own files cannot: they are the same for all sources.
+    It cannot have caused an error of recon's own files: they are the same for all sources.
     """
     return not (isinstance(error, StateError | LockedError) or is_of_storage(error))
 
@@ -83,9 +83,8 @@ def culprits(
 ) -> dict[_Thing, Exception]:
     """Return the things that fail alone, each with its error, by halving the groups that fail.
 
-    All of them together fail with `error`; `failing` tries a group. A group that fails though
-    neither half does has no culprit. One culprit among n things costs about 2·log2(n) calls, and
-    each next two are about half as many things.
+    `error` is the error of all things together. `failing` tries a group. A group that fails though
+    neither half fails has no culprit. One culprit among n things costs about 2·log2(n) calls.
     """
     if len(things) == 1:
         return {things[0]: error}
@@ -117,7 +116,7 @@ def _place(error: BaseException) -> str:
 
 
 def _text(error: BaseException) -> str:
-    """Return an exception's own text in one line; it may be long, or fail to be written."""
+    """Return an exception's text in one line, shortened. The text itself may fail to be built."""
     written = str(traceback.TracebackException(type(error), error, None, limit=0))
     line = storable(" ".join(written.split()))
     return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}…"

@@ -1,4 +1,4 @@
-"""Which connector reads what the configuration names. The one place where both are known."""
+"""The connector of each configured source. Only this module knows settings and connectors."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MB = 1024 * 1024
 def account_source(
     account: Account, config: Config, now: Clock, patience: RetryPolicy | None = None
 ) -> Connector:
-    """Return the connector of one account. A venue's library is imported when it is asked."""
+    """Return the connector of one account. A venue's library is imported on first use."""
     given = patience or (FLEX_PATIENCE if isinstance(account, FlexAccount) else RetryPolicy())
     patience = replace(given, most_bytes=account.max_fetch_mb * MB)
     if isinstance(account, OkxAccount):
@@ -88,7 +88,9 @@ def account_source(
             most_bytes=patience.most_bytes,
         )
     if account.token is None or account.query_id is None:
-        raise ConfigError(f"{config.path}: accounts.{account.id}: needs query_id and token")
+        raise ConfigError(
+            f"{config.path}: accounts.{account.id}: needs query_id and token: set both"
+        )
     return IbkrFlex(
         account.id,
         token=account.token.get_secret_value(),
@@ -105,7 +107,7 @@ def account_source(
 def _exchange_source(
     account: CcxtAccount, config: Config, now: Clock, patience: RetryPolicy
 ) -> Connector:
-    """Return the connector of an account at an exchange of ccxt's.
+    """Return the connector of an account at an exchange that ccxt supports.
 
     Raises ConfigError where the exchange needs a key that is not configured.
     """
@@ -156,12 +158,12 @@ def books_source(
     scratch: Path | None = None,
     above: Above | None = None,
 ) -> Connector:
-    """Return the connector of one bot's books, of the tables that are wanted.
+    """Return the connector of one bot database, limited to the wanted tables.
 
-    `above` says how they are read in part; without it they are always read whole. `unknown` says
-    how books are refused of which no table is wanted.
+    `above` configures partial reads by watermark; without it the tables are always read whole.
+    `unknown` is the message for a database without any wanted table: what is wrong, and the remedy.
 
-    Raises ConfigError for a kind of books that there is not.
+    Raises ConfigError for an unknown kind of bot database.
     """
     try:
         return books_at(
@@ -177,10 +179,10 @@ def books_source(
             limits=config.recon.limits,
         )
     except ConfigError as error:
-        raise ConfigError(f"{config.path}: bots.{bot.id}.books: {error}") from None
+        raise ConfigError(f"{config.path}: bots.{bot.id}.database: {error}") from None
 
 
-def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
+def books_at(  # noqa: PLR0913 - each is one thing that a kind of bot database may need
     url: str,
     folder: Path,
     now: Clock,
@@ -193,9 +195,9 @@ def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
     above: Above | None = None,
     limits: Limits = Limits(),
 ) -> Connector:
-    """Return the connector of the books that a URL names; a relative path is in `folder`.
+    """Return the connector of the bot database at a URL. A relative path is relative to `folder`.
 
-    Raises ConfigError for a kind of books that there is not.
+    Raises ConfigError for an unknown kind of bot database.
     """
     scheme, separator, _ = url.partition("://")
     if separator and scheme == "sqlite":
@@ -226,10 +228,10 @@ def books_at(  # noqa: PLR0913 - each is one thing that a kind of books may need
 
 
 def database_of(bot: Bot, config: Config) -> str:
-    """Return what tells a bot's database from others, however the configuration spells it.
+    """Return the identity of a bot database: equal for two spellings of the same database.
 
-    A file is its real path. Of a PostgreSQL URL it is the host, the port, the database and the
-    options that choose a schema; the user is left out, as several may read the same tables.
+    For a file it is the real path. For a PostgreSQL URL it is the host, the port, the database and
+    the options that choose a schema. The user is left out: several users may read the same tables.
     """
     scheme, _, _ = bot.database.partition("://")
     if scheme != "postgresql":
@@ -239,7 +241,7 @@ def database_of(bot: Bot, config: Config) -> str:
         return f"{scheme}:{os.path.realpath(books_path(written, config.folder))}#{table}"
     parts = urlsplit(bot.database)
     query = parse_qs(parts.query)
-    # Of several hosts, which libpq tries in turn, all are taken together, and their ports in them.
+    # libpq tries several hosts in turn: all of them, with their ports, are part of the identity.
     found = _HOST.fullmatch(parts.netloc.rpartition("@")[2].lower())
     host, port = (found[1].strip("[]"), found[2]) if found else (parts.netloc, "")
     host = host or ",".join(query.get("host", []))
@@ -250,18 +252,18 @@ def database_of(bot: Bot, config: Config) -> str:
 
 
 _HOST = re.compile(r"(\[[^\]]*\]|[^:]*):?(.*)", re.DOTALL)
-"""A host and what follows its colon."""
+"""A host and the text after its colon."""
 
 _FILES: dict[str, tuple[Parse, tuple[str, ...]]] = {
     "csv": (csv_files.parse_csv, csv_files.SUFFIXES),
     "parquet": (parquet_files.parse_parquet, parquet_files.SUFFIXES),
     "json": (json_files.parse_json, json_files.SUFFIXES),
 }
-"""How the files of a kind of books are read, and how their names end."""
+"""The reader and the file name suffixes of each kind of files."""
 
 
 def _files(url: str, folder: Path, limits: Limits) -> FileReader:
-    """Return what reads the files that a URL names; `#name` after them names their table."""
+    """Return the reader of the files at a URL. `#name` at its end names their table."""
     parse, suffixes = _FILES[url.partition("://")[0]]
     written, _, table = url.rpartition("#")
     if not written or not table.replace("_", "").isalnum():
@@ -270,10 +272,10 @@ def _files(url: str, folder: Path, limits: Limits) -> FileReader:
 
 
 def books_path(url: str, folder: Path) -> Path:
-    """Return the path that a URL names after three slashes; a relative one is in `folder`.
+    """Return the path in a URL, after its three slashes. A relative path is relative to `folder`.
 
-    What follows the three slashes is a path as it is, `?` and `#` included; only %-escapes are
-    undone where the path as written does not exist.
+    The path is taken verbatim, `?` and `#` included. Its %-escapes are decoded only where the path
+    as written does not exist.
     """
     written = url.partition("://")[2].removeprefix("/")
     path = folder / written

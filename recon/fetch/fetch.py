@@ -1,4 +1,4 @@
-"""Fetching: every account and every bot's books side by side; a failure stays with its source."""
+"""Fetching: all accounts and bot databases concurrently. A failure stays with its source."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from recon.system.progress import Progress
 from recon.warehouse.database import Warehouse
 
 OVERLAP = timedelta(days=7)
-"""How far back a night reads again what earlier nights have read: late and corrected evidence."""
+"""How far back a run reads again: earlier runs may have missed late or corrected evidence."""
 WHOLE_AGAIN = timedelta(days=7)
-"""How old the last whole reading of a bot's books may be before they are read whole again."""
+"""The age of the last whole read of a bot database beyond which it is read whole again."""
 TICK = 500
-"""Rows between two signs of life on a terminal."""
+"""Rows between two progress updates on a terminal."""
 
 
 @dataclass(slots=True)
 class FetchResult:
-    """What one source gave: its items in order, and why it gave no more."""
+    """The items that one source yielded, in order, and the error that ended it early, if any."""
 
     venue: str
     account: str
@@ -45,7 +45,7 @@ class FetchResult:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseRequest:
-    """What to read of a bot's books: from when on, and what `known` is the schema of, by table."""
+    """The window to read of a bot database, and `known`: the known schema of each table."""
 
     window: Window
     known: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -54,19 +54,20 @@ class DatabaseRequest:
 async def fetch_all(
     plan: Plan,
     wanted: Callable[[AccountPlan], Window],
-    books: Callable[[BotPlan], DatabaseRequest],
+    requested: Callable[[BotPlan], DatabaseRequest],
     progress: Progress,
 ) -> list[FetchResult]:
-    """Fetch every account and every bot's books, each from the window that it is asked for.
+    """Fetch every account and every bot database, each over its requested window.
 
-    `wanted` and `books` say what is left to read of a source. They are asked inside its boundary.
+    `wanted` and `requested` return what is left to read of a source. Both are called inside the
+    boundary of that source.
     """
 
     async def account(one: AccountPlan, haul: FetchResult) -> None:
         await _fetch(one.source, wanted(one), progress, haul)
 
     async def bot(one: BotPlan, haul: FetchResult) -> None:
-        await _fetch_books(one, books(one), plan.of(one.bot.account).window, progress, haul)
+        await _fetch_database(one, requested(one), plan.of(one.bot.account).window, progress, haul)
 
     jobs = [_contained(one.source, partial(account, one), progress) for one in plan.accounts]
     jobs += [_contained(one.source, partial(bot, one), progress) for one in plan.bots]
@@ -76,7 +77,7 @@ async def fetch_all(
 async def _contained(
     source: Connector, fetch: Callable[[FetchResult], Awaitable[None]], progress: Progress
 ) -> FetchResult:
-    """Return what `fetch` got of a source; whatever ended it early is the haul's error."""
+    """Return the items that `fetch` got from a source, with the error that ended it early."""
     haul = FetchResult(source.venue, source.account)
     try:
         with contained(haul.source):
@@ -87,14 +88,14 @@ async def _contained(
                 haul.items = without_secrets(items)
     except EvidenceError as error:
         haul.error = reason(error, haul.source)
-        progress.note(f"{haul.source}: failed")  # why is in the report
+        progress.note(f"{haul.source}: failed")  # the report has the reason
     return haul
 
 
-async def _fetch_books(
+async def _fetch_database(
     plan: BotPlan, wanted: DatabaseRequest, whole: Window, progress: Progress, haul: FetchResult
 ) -> None:
-    """Fetch a bot's books; all of them where its tables are others than those known."""
+    """Fetch a bot database; read it whole where its tables differ from the known ones."""
     await _fetch(plan.source, wanted.window, progress, haul)
     if wanted.window.start > whole.start:
         schema, _ = unpack(haul.items)
@@ -106,10 +107,10 @@ async def _fetch_books(
 def rows_to_fetch(
     warehouse: Warehouse, plan: AccountPlan, bot: BotPlan, now: datetime
 ) -> DatabaseRequest:
-    """Return what is left to read of a bot's books, as `unread` does, where they have watermarks.
+    """Return the part of a bot database that is left to read, as `window_to_fetch` for an account.
 
-    All of them, where it is not known that they have been read as the mapping reads them now, or
-    where that was long ago: a row that the bot has deleted is missed by a whole reading alone.
+    It is the whole database where it has no watermarks, where the tables that the mapping reads now
+    have not all been read whole, or where that was long ago: only a whole read finds deleted rows.
     """
     known = {
         row["id"]: [name for name, _ in json.loads(row["payload"])["columns"]]
@@ -141,7 +142,7 @@ def rows_to_fetch(
 
 
 def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> datetime:
-    """Return when all rows of these tables were last read at once."""
+    """Return the last instant by which each of these tables had been read whole."""
     rows = warehouse.rows(
         """
         select kind, max(served_to) as read_at from raw.coverage
@@ -159,9 +160,9 @@ def _last_whole(warehouse: Warehouse, bot: BotPlan, tables: Collection[str]) -> 
 
 
 def window_to_fetch(warehouse: Warehouse, plan: AccountPlan) -> Window:
-    """Return what is left of the window to read: from an overlap before what is known already.
+    """Return the rest of the account's window: it starts an overlap before the known evidence ends.
 
-    Of orders the last stretch counts: what a venue does not serve any more is not asked for again.
+    For orders, only the last interval counts: the venue may no longer serve earlier gaps.
     """
     source, start = plan.source, plan.window.start
     known: list[datetime | None] = []
@@ -179,7 +180,7 @@ def window_to_fetch(warehouse: Warehouse, plan: AccountPlan) -> Window:
 
 
 def skip_known_ids(warehouse: Warehouse, plan: AccountPlan) -> None:
-    """Tell an account's source which candles have landed: they are not fetched again."""
+    """Pass the ids of the landed candles to an account's source, so that it skips them."""
     if isinstance(plan.source, Remembering):
         rows = warehouse.rows(
             "select distinct id from raw.records where venue = ? and account = ?"
@@ -190,7 +191,7 @@ def skip_known_ids(warehouse: Warehouse, plan: AccountPlan) -> None:
 
 
 def _overlapping(plan: AccountPlan, reached: datetime) -> Window:
-    """Return what is left of a window that was read as far as `reached`, and an overlap before."""
+    """Return the rest of a window that was read up to `reached`, with the overlap before it."""
     begin = max(plan.window.start, reached - OVERLAP)
     return Window(plan.days.session_of(begin), plan.window.last)
 
@@ -214,5 +215,5 @@ async def _fetch(source: Connector, wanted: Window, progress: Progress, haul: Fe
 
 
 def _said(statement: Coverage) -> str:
-    """Say how a fetch of one kind of evidence ended; why, if not well, is in the report."""
+    """Return how the fetch of one kind of evidence ended. The report has the reason."""
     return f"{statement.evidence} {statement.status}, {statement.rows} rows"

@@ -1,7 +1,7 @@
-"""What bots' heartbeats say: fetched from a file, over HTTP or out of Redis, and read strictly.
+"""Bots' heartbeats: read from a file, over HTTP or from Redis, and parsed strictly.
 
-No place that a beat is kept in can hold its reader: a file is opened without waiting, and each
-beat has one deadline, all of them side by side.
+No place of a heartbeat can block its reader: a file is opened without waiting, and each beat has
+one deadline. All beats are read concurrently.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from recon.system.file_text import NotRegularError, open_regular
 
 DEADLINE_S = 10.0
 MAX_BYTES = 64 * 1024
-"""Of one beat, decompressed."""
+"""The most bytes of one beat, decompressed."""
 MAX_SEQ = 2**63 - 1
 MAX_BYTES_BESIDE = 16 * 1024
-"""Of all else that a Redis says on one connection, its greeting included."""
+"""The most bytes that Redis may send on one connection besides the beat, greeting included."""
 TOO_LONG = f"it is longer than {MAX_BYTES} bytes"
 
 
 class Look(NamedTuple):
-    """What a bot's heartbeat said, and when it was read (UTC)."""
+    """The beat that was read for a bot, or why there is none, and when it was read (UTC)."""
 
     reading: Reading
     at: datetime
 
 
 class _Missing(Exception):
-    """There is nothing where the beat should be."""
+    """The place of the beat holds nothing."""
 
 
 def rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
-    """Return what a bot's beats are held to around `at`: its own settings, its market's hours.
+    """Return the rhythm that a bot's beats must keep around `at`: its settings and market hours.
 
-    Raises ConfigError for a calendar that is not known.
+    Raises ConfigError for an unknown calendar.
     """
     if bot.heartbeat is None:
         raise AssertionError("only bots with a heartbeat are watched")
@@ -57,7 +57,7 @@ def rhythm(config: Config, bot: Bot, at: datetime) -> Rhythm:
 
 
 def last_beats(config: Config, now: Clock) -> dict[str, datetime]:
-    """Return when each bot beat last (UTC), of those whose beat can be read."""
+    """Return the time of the last beat (UTC) of each bot whose beat can be read."""
     looks = read_beats(config.bots, config.folder, now)
     return {bot: look.reading.at for bot, look in looks.items() if isinstance(look.reading, Beat)}
 
@@ -65,7 +65,7 @@ def last_beats(config: Config, now: Clock) -> dict[str, datetime]:
 def read_beats(
     bots: Iterable[Bot], folder: Path, now: Clock, *, deadline_s: float = DEADLINE_S
 ) -> dict[str, Look]:
-    """Return what each bot's heartbeat says, by bot; a relative file is relative to `folder`.
+    """Return the heartbeat of each bot, by bot. A relative file is relative to `folder`.
 
     A bot without a heartbeat is left out.
     """
@@ -74,15 +74,15 @@ def read_beats(
 
 
 def parse_beat(text: str | bytes, bot: str) -> Beat:
-    """Return the beat that a bot has written. Raises ValueError that says what is wrong with it."""
+    """Return the beat that a bot has written. Raises ValueError, with the reason, for any other."""
     said = redact_leaves(decoded(text, has_whole_numbers=True))
     if not isinstance(said, dict) or "bot" not in said:
-        raise ValueError("it is no JSON object that names its bot")
+        raise ValueError("it is not a JSON object with the key bot")
     if said["bot"] != bot:
-        raise ValueError(f"it is of bot {shortened(said['bot'])}")
+        raise ValueError(f"it names bot {shortened(said['bot'])}, not {bot!r}")
     seq = said.get("seq")
     if type(seq) is not int or not 0 <= seq <= MAX_SEQ:
-        raise ValueError(f"seq is {shortened(seq)}, and no whole number")
+        raise ValueError(f"seq is {shortened(seq)}, not a whole number from 0 to {MAX_SEQ}")
     at = _instant("at", said.get("at"))
     last_bar_at = said.get("last_bar_at")
     return Beat(bot, seq, at, None if last_bar_at is None else _instant("last_bar_at", last_bar_at))
@@ -95,7 +95,7 @@ def _instant(name: str, value: Any) -> datetime:
             return at.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         pass
-    raise ValueError(f"{name} is {shortened(value)}, and no time with a zone")
+    raise ValueError(f"{name} is {shortened(value)}, not a time with a zone")
 
 
 async def _look_at_all(
@@ -122,7 +122,7 @@ async def _read(bot: Bot, folder: Path, deadline_s: float) -> Reading:
         return NoBeat(is_missing=False, why=f"no answer within {deadline_s:g} s")
     except (OSError, ValueError) as error:
         return NoBeat(is_missing=False, why=_in_words(error))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other bots are looked at
+    except Exception as error:  # noqa: BLE001 - no error may keep the other bots from being read
         return NoBeat(is_missing=False, why=f"it cannot be read: {type(error).__name__}")
 
 
@@ -137,18 +137,18 @@ async def _fetch(place: Heartbeat, folder: Path) -> bytes:
 
 
 _held: set[Path] = set()
-"""Files whose reading has not come back yet, as on a network disk that is gone."""
+"""Files whose read has not returned yet, as on a network disk that is gone."""
 
 
 async def _aside(name: Path, path: Path) -> bytes:
-    """Read a file in a thread that nobody has to wait for: the process ends without it."""
+    """Return the content of a file, read in a daemon thread: the process can end without it."""
     if path in _held:
         raise TimeoutError
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bytes] = loop.create_future()
 
     def settle(act: Callable[[], None]) -> None:
-        if not done.done():  # the deadline may have been faster
+        if not done.done():  # the deadline may have passed first
             act()
 
     def read() -> None:
@@ -173,7 +173,7 @@ def _regular_file(name: Path, path: Path) -> bytes:
     except FileNotFoundError:
         raise _Missing(f"there is no file {name}") from None
     except NotRegularError:
-        raise OSError(f"{name} is no file") from None
+        raise OSError(f"{name} is not a regular file") from None
     with file:
         return _bounded(file.read(MAX_BYTES + 1))
 
@@ -181,7 +181,7 @@ def _regular_file(name: Path, path: Path) -> bytes:
 async def _over_http(url: str) -> bytes:
     import aiohttp
 
-    timeout = aiohttp.ClientTimeout(total=None)  # the deadline is around all of it
+    timeout = aiohttp.ClientTimeout(total=None)  # the caller sets the deadline of the whole read
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
@@ -210,7 +210,9 @@ async def _out_of_redis(url: str, key: str) -> bytes:
         ) from error
     try:
         async with Redis.from_url(url, redis_connect_func=_bound) as client:
-            said: Any = await client.getrange(key, 0, MAX_BYTES)  # bytes, as nobody asked for text
+            said: Any = await client.getrange(
+                key, 0, MAX_BYTES
+            )  # bytes: the client does not decode
     except _TooLong:
         raise OSError(TOO_LONG) from None
     except (RedisError, ValueError) as error:  # whose text may have the URL
@@ -221,20 +223,20 @@ async def _out_of_redis(url: str, key: str) -> bytes:
 
 
 async def _bound(connection: Any) -> None:
-    """Begin a connection to a Redis of which no more than a beat needs is read.
+    """Open a Redis connection that reads no more bytes than a beat needs.
 
-    A server may announce a value of any length, whatever part of it was asked for.
+    A server may announce a value of any length, whichever part was requested.
     """
-    connection._reader = _BoundedStream(connection._reader, MAX_BYTES + MAX_BYTES_BESIDE)  # noqa: SLF001 - redis has no door to it
+    connection._reader = _BoundedStream(connection._reader, MAX_BYTES + MAX_BYTES_BESIDE)  # noqa: SLF001 - redis has no public way to set it
     await connection.on_connect()
 
 
 class _TooLong(Exception):
-    """A server says more than is read. It is no error of a connection, which redis would retry."""
+    """A server sent more bytes than are read. Not a connection error: redis would retry that."""
 
 
 class _BoundedStream:
-    """An `asyncio.StreamReader` of which no more than `most` bytes are read, or waited for."""
+    """An `asyncio.StreamReader` that reads, and waits for, no more than `most` bytes."""
 
     def __init__(self, stream: asyncio.StreamReader, most: int) -> None:
         self._stream = stream
@@ -248,7 +250,7 @@ class _BoundedStream:
         return await self._stream.readexactly(size)
 
     async def readline(self) -> bytes:
-        line = await self._stream.readline()  # which has a limit of its own
+        line = await self._stream.readline()  # the stream limits the length of a line
         self._take(len(line))
         return line
 
@@ -271,7 +273,7 @@ def _bounded(body: bytes) -> bytes:
 
 def _in_words(error: Exception) -> str:
     if isinstance(error, NotJson):
-        return "it is no JSON"
+        return "it is not JSON"
     if isinstance(error, OSError) and error.strerror:
         return redact(error.strerror)
     return redact(str(error)) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What one night is about: its session, its accounts and windows, its bots and their books."""
+"""The plan of one run: its as-of session, accounts and windows, bots and their databases."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AccountPlan:
 
 @dataclass(frozen=True, slots=True)
 class BotPlan:
-    """One bot: its settings, where its books come from and how they are read."""
+    """One bot: its settings, the connector of its database, and the mapping that reads it."""
 
     bot: Bot
     source: Connector
@@ -43,16 +43,16 @@ class BotPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One night, before anything has been fetched."""
+    """One run, before anything has been fetched."""
 
     as_of: date
     accounts: tuple[AccountPlan, ...]
     bots: tuple[BotPlan, ...]
     shared: tuple[SharedDatabase, ...] = ()
-    """All bots of the configuration whose database another bot names, too."""
+    """All configured bots whose database another bot names as well."""
 
     def only(self, accounts: Iterable[str]) -> Plan:
-        """Return the plan of these accounts and their bots alone."""
+        """Return the plan of only these accounts and their bots."""
         names = set(accounts)
         return replace(
             self,
@@ -66,15 +66,15 @@ class Plan:
 
 
 def assert_since(account: Account, path: Path, now: Clock) -> None:
-    """Raise ConfigError for a `since` that lies ahead, or before the account's calendar begins.
+    """Raise ConfigError for a `since` in the future, or before the account's calendar begins.
 
-    A day's grace is given to clocks and zones: an account may begin today.
+    Clocks and time zones get one day of grace: an account may begin today.
     """
     today, key = now().date(), f"{path}: accounts.{account.id}.since"
     if account.since > today + timedelta(days=1):
         raise ConfigError(
-            f"{key}: {account.since} is in the future, as today is {today}: write the first day "
-            "that counts, today at the latest"
+            f"{key}: {account.since} is in the future, as today is {today}: write the date of the "
+            "first session to reconcile, today at the latest"
         )
     try:
         calendar(account.calendar).session_on_or_after(account.since)
@@ -90,10 +90,10 @@ def make_plan(
     now: Clock,
     patience: RetryPolicy | None,
 ) -> Plan:
-    """Return the plan of a night over `accounts` (none: all of them) as of a session.
+    """Return the plan of a run over `accounts` (none: all of them) as of a session.
 
-    Raises UsageError for an account that is not configured or a session that has not ended,
-    ConfigError for a mapping, a calendar or a kind of books that there is not.
+    Raises UsageError for an account that is not configured or a session that has not ended, and
+    ConfigError for an unknown mapping, calendar or kind of bot database.
     """
     for account in config.accounts:
         assert_since(account, config.path, now)
@@ -110,7 +110,7 @@ def make_plan(
 
 
 def shared_databases(config: Config) -> Iterator[SharedDatabase]:
-    """Yield the bots that name a database which another bot names, too."""
+    """Yield the bots whose database another bot names as well."""
     groups: dict[str, list[Bot]] = defaultdict(list)
     for bot in config.bots:
         groups[database_of(bot, config)].append(bot)
@@ -134,8 +134,8 @@ def _chosen(config: Config, names: Sequence[str]) -> list[Account]:
 def last_day(accounts: Sequence[Account], now: Clock) -> date:
     """Return the latest date by which a session of every account has ended: the default as-of date.
 
-    After midnight UTC New York's trade date is still open: then it is the day before. It is never
-    earlier than at an earlier time.
+    Shortly after midnight UTC, New York's trade date is still open: the result is then one date
+    earlier. The result never decreases as time passes.
     """
     calendars = [calendar(account.calendar) for account in accounts]
     day = max(last_ended(days, now()).date for days in calendars)
@@ -145,7 +145,7 @@ def last_day(accounts: Sequence[Account], now: Clock) -> date:
 
 
 def active_accounts(config: Config, as_of: date) -> list[str]:
-    """Return the accounts whose window has begun by a session: those that it can be told of."""
+    """Return the accounts whose window has begun by the as-of session."""
     return [
         account.id
         for account in config.accounts
@@ -162,14 +162,14 @@ def _plan(
     if session.end > now():
         raise UsageError(
             f"--as-of {as_of}: the session of {account.id} ends {session.end:%Y-%m-%d %H:%M} "
-            "UTC, and has not ended yet: name an earlier one"
+            "UTC, and has not ended yet: name an earlier session"
         )
     source = account_source(account, config, now, patience)
     return AccountPlan(account, days, window(days, account.since, as_of), source)
 
 
 def mapping_of(bot: Bot, config: Config) -> BooksMapping:
-    """Return the mapping that reads a bot's books. Raises ConfigError, which names the key."""
+    """Return the mapping that reads a bot's database. Raises ConfigError, which names the key."""
     try:
         return find_mapping(bot.mapping, config.folder)
     except ConfigError as error:
@@ -177,7 +177,7 @@ def mapping_of(bot: Bot, config: Config) -> BooksMapping:
 
 
 def mapping_limits(config: Config) -> MappingLimits:
-    """Return what each mapping may use; it spills within the state folder."""
+    """Return the limits of each mapping. It spills within the state folder."""
     limits = config.recon.limits
     return MappingLimits(limits.mapping_time_s, limits.mapping_memory_mb, config.state / "scratch")
 

@@ -69,7 +69,7 @@ def test_a_close_is_net_or_says_that_it_is_gross(tmp_path: Path) -> None:
     assert set(books.fills["fee"].to_pylist()) == {Decimal("-0.25")}
 
 
-def test_a_fee_that_nobody_told_is_unknown(tmp_path: Path) -> None:
+def test_a_fee_that_is_not_stored_is_unknown(tmp_path: Path) -> None:
     books = go_trader(
         tmp_path,
         close(1, exchange_fee=0, fee_source="", position_id="", exchange_order_id=""),

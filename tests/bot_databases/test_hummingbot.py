@@ -157,7 +157,7 @@ def test_each_fill_shows_what_it_closed_less_its_own_fee(tmp_path: Path) -> None
     }
 
 
-def test_a_long_and_a_short_at_once_are_two_books(tmp_path: Path) -> None:
+def test_a_long_and_a_short_at_once_are_two_positions(tmp_path: Path) -> None:
     trades = by_id(
         hummingbot(
             tmp_path,
@@ -232,7 +232,7 @@ def test_executors_stand_for_their_fills(tmp_path: Path) -> None:
     assert books.fills.num_rows == 1
 
 
-def test_older_books_have_floats_and_no_fee_in_quote(tmp_path: Path) -> None:
+def test_older_databases_have_floats_and_no_fee_in_quote(tmp_path: Path) -> None:
     def older(number: int, side: str, trade_fee: Row) -> Row:
         row = fill(number, side, "0", "0", trade_fee=trade_fee, market="binance")
         lacking = {"leverage", "trade_fee_in_quote", "position"}

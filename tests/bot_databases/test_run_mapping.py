@@ -170,13 +170,13 @@ class TestAnswers:
             mapped(tmp_path, select(QUERY | {"pnl": "nope"}, "from bot.t"))
         with pytest.raises(BotDatabaseError, match=r"trades\.sql: Parser Error"):
             mapped(tmp_path, "selec 1")
-        with pytest.raises(BotDatabaseError, match=r"trades\.sql: .*that is no number"):
+        with pytest.raises(BotDatabaseError, match=r"trades\.sql: .*the argument is not a number"):
             mapped(tmp_path, select(QUERY | {"pnl": "exact_product('1.5 BTC')"}))
 
     def test_missing_and_extra_columns_are_named(self, tmp_path: Path) -> None:
         columns = {name: QUERY[name] for name in QUERY if name != "fee"} | {"fees": "null"}
         with pytest.raises(
-            BotDatabaseError, match=r"lacks fee; adds fees: its columns are trade_id"
+            BotDatabaseError, match=r"lacks fee; adds fees: select exactly trade_id"
         ):
             mapped(tmp_path, select(columns))
 
@@ -256,7 +256,7 @@ class TestAnswers:
         assert books.trades.num_rows == 5
         assert set(books.problems) == {
             Problem("trades", None, "trade_id is null"),
-            Problem("trades", "1", "trade_id is that of another row"),
+            Problem("trades", "1", "trade_id is not unique: another row has it too"),
             Problem("trades", "4", "side is neither long nor short"),
             Problem("trades", "5", "side is neither long nor short"),
             Problem("trades", "5", "pnl is null"),
@@ -365,7 +365,7 @@ def test_a_query_without_end_is_stopped(tmp_path: Path) -> None:
         "where a.id + b.id + c.id + d.id = 7"
     )
     with pytest.raises(
-        BotDatabaseError, match=r"trades\.sql: it took longer than 0\.5 s and was stopped"
+        BotDatabaseError, match=r"trades\.sql took longer than 0\.5 s and was stopped"
     ):
         read_books(
             find_mapping(".", tmp_path),

@@ -1,4 +1,4 @@
-"""What holds of every shipped mapping: it is told from all others, and names its biases."""
+"""Properties of every shipped mapping: it fits only its own bot, and names its biases."""
 
 from __future__ import annotations
 
@@ -106,11 +106,11 @@ OF_TWO_BOTS = [
 
 
 @pytest.mark.parametrize(("one", "other"), OF_TWO_BOTS)
-def test_no_mapping_takes_the_books_of_another_bot(
+def test_no_mapping_fits_the_database_of_another_bot(
     one: str, other: str, tmp_path: Path, postgres: PostgresServer
 ) -> None:
     mapping = BOTS[one][0].partition("/")[0]
-    with pytest.raises(BotDatabaseError, match="does not fit these books"):
+    with pytest.raises(BotDatabaseError, match="does not fit this database"):
         find_mapping(mapping, tmp_path).choose(schema_of(other, tmp_path, postgres))
 
 
@@ -175,8 +175,8 @@ class TestBiases:
         [
             ("", "begin it with `cause,says`"),
             ("fee_missing,x\n", "begin it with `cause,says`"),
-            ("cause,says\nfee_missing\n", "give each row these two"),
-            ("cause,says\nfees,x\n", "'fees' is no cause: use one of adopted, "),
+            ("cause,says\nfee_missing\n", "fill both in each row"),
+            ("cause,says\nfees,x\n", "'fees' is not a cause: use one of adopted, "),
             ("cause,says\nprice,x\nprice,y\n", "name each cause once"),
         ],
     )
@@ -231,7 +231,7 @@ def test_a_folder_that_holds_too_much_is_no_mapping(tmp_path: Path) -> None:
     for number in range(1001):
         (tmp_path / str(number)).touch()
     (tmp_path / "trades.sql").write_text("select 1")
-    with pytest.raises(ConfigError, match="more than 1000 files: name the folder of the queries"):
+    with pytest.raises(ConfigError, match="more than 1000 files: name the folder that holds only"):
         find_mapping(".", tmp_path)
     with pytest.raises(ConfigError, match="more than 1000 files"):
         find_mapping("/", tmp_path)

@@ -33,7 +33,7 @@ def test_a_quotient_of_what_is_unknown() -> None:
 
 
 @given(FILLS)
-def test_average_cost_is_what_a_slow_reckoner_finds(fills: list[tuple[Decimal, Decimal]]) -> None:
+def test_average_cost_equals_a_slow_computation(fills: list[tuple[Decimal, Decimal]]) -> None:
     found = average_cost([qty for qty, _ in fills], [value for _, value in fills])
     assert found is not None
     held, cost = Fraction(0), Fraction(0)

@@ -1,4 +1,4 @@
-"""Books in files: each field as it is written, found by path or pattern, never half read."""
+"""Bot databases in files: each field verbatim, found by path or pattern, never read in part."""
 
 from __future__ import annotations
 
@@ -113,15 +113,15 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            ("a,b\n1,2\n3\n", "is not CSV to its end"),
-            ("a,b\n1,2\n3,4,5\n", "is not CSV to its end"),
+            ("a,b\n1,2\n3\n", "has an invalid CSV row"),
+            ("a,b\n1,2\n3,4,5\n", "has an invalid CSV row"),
             ("a,b\n1,2\n3,4", "ends without a line feed"),
             ('a,b\n1,2\n3,"4\n', "ends inside a quoted field"),
             (b"a,b\n1,2\n\0\0\0\0\n", "holds NUL bytes"),
             ("a,b\n1,2\n".encode("utf-16"), "is written in UTF-16"),
-            ("a,\n1,2\n", "does not name each of its columns"),
-            ("a,a\n1,2\n", "names two columns alike"),
-            ("a,A\n1,2\n", r"columns that SQL cannot tell apart ('a', 'A')"),
+            ("a,\n1,2\n", "has a column without a name"),
+            ("a,a\n1,2\n", "has two columns of one name"),
+            ("a,A\n1,2\n", r"columns of equal names in SQL ('a', 'A')"),
             ("", "is empty"),
         ],
     )
@@ -200,11 +200,11 @@ class TestParquet:
     def test_a_cut_off_file_is_refused(self, cut: int, tmp_path: Path) -> None:
         content = self.file({"a": pa.array([1.0])})[:-cut]
         said = refusal("parquet", written(tmp_path, {"t.parquet": content}))
-        assert "is not a whole Parquet file" in said
+        assert "is not a complete Parquet file" in said
 
     def test_a_file_that_makes_its_decoder_crash_is_refused(self, tmp_path: Path) -> None:
         said = refusal("parquet", written(tmp_path, {"t.parquet": ABORTING}))
-        assert "the file is damaged" in said or "is not a whole Parquet file" in said
+        assert "the file is damaged" in said or "is not a complete Parquet file" in said
         assert self.parsed({"a": pa.array([7])}) == {"a": ["7"]}
 
     def test_a_file_that_needs_too_much_memory_is_refused(self) -> None:
@@ -314,15 +314,15 @@ class TestJson:
     @pytest.mark.parametrize(
         ("content", "said"),
         [
-            ('[{"a": 1}, {"a": ', "is not whole JSON (Expecting value, line 1)"),
-            ('{"a": 1}\n{"a": 2', "is not whole JSON"),
-            ('[{"a": 1}]]', "is not whole JSON"),
-            ('[{"a": Infinity}]', "cannot be taken (Infinity is no number)"),
-            ('{"t": {"1": {}, "1": {}}}', "cannot be taken (an object has '1' twice)"),
-            ('[{"a": 1, "A": 2}]', "columns that SQL cannot tell apart"),
+            ('[{"a": 1}, {"a": ', "is not complete JSON (Expecting value, line 1)"),
+            ('{"a": 1}\n{"a": 2', "is not complete JSON"),
+            ('[{"a": 1}]]', "is not complete JSON"),
+            ('[{"a": Infinity}]', "has an invalid value (Infinity is not a number)"),
+            ('{"t": {"1": {}, "1": {}}}', "has an invalid value (an object has the key '1' twice)"),
+            ('[{"a": 1, "A": 2}]', "columns of equal names in SQL"),
             ("[[1, 2]]", "holds neither rows nor tables"),
             ("12", "holds neither rows nor tables"),
-            (b"\xff\xfe{}", "is not written in UTF-8"),
+            (b"\xff\xfe{}", "is not UTF-8"),
             ("[" * 100_000, "is nested too deeply"),
         ],
     )
@@ -489,10 +489,10 @@ class TestWhole:
 
     def test_a_table_that_sql_takes_for_another_is_refused(self, tmp_path: Path) -> None:
         written(tmp_path, {"t.csv": "a\n1\n", "T.csv": "a\n1\n"})
-        with pytest.raises(UnreadableError, match="tables that SQL cannot tell apart"):
+        with pytest.raises(UnreadableError, match="tables of equal names in SQL"):
             self.drained(self.books(tmp_path))
 
     def test_books_without_what_is_wanted_are_refused(self, tmp_path: Path) -> None:
         written(tmp_path, {"t.csv": "a\n1\n"})
-        with pytest.raises(UnreadableError, match="holds table t, which nothing asks for"):
+        with pytest.raises(UnreadableError, match="holds table t, which no mapping reads"):
             self.drained(self.books(tmp_path, is_wanted=lambda _table: False))

@@ -54,7 +54,7 @@ def trades(records: list[Record]) -> list[dict[str, Any]]:
     return [json.loads(record.payload) for record in records if record.kind == "trade"]
 
 
-def told(records: list[Record]) -> list[tuple[str, ...]]:
+def reported(records: list[Record]) -> list[tuple[str, ...]]:
     """Return what the records say of each trade."""
     fields = ("symbol", "side", "amount", "price", "timestamp")
     return sorted(tuple(str(row[name]) for name in fields) for row in trades(records))
@@ -80,7 +80,7 @@ def test_every_trade_comes_once(exchange: str, over: int | str | None) -> None:
     statement = only(said["trade"])
     assert (statement.status, statement.reason) == ("complete", "")
     assert statement.rows == count
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert len({record.id for record in records}) == len(records)
 
 
@@ -95,7 +95,7 @@ def test_a_millisecond_with_more_rows_than_a_page_is_read_whole(exchange: str) -
     book.deals += [replace(first, id=1), replace(second, id=2)]
     records, said = fetched(SERVERS[exchange](book))
     assert [one.status for one in said["trade"]] == ["complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 @pytest.mark.parametrize("exchange", ["binanceusdm", "hyperliquid"])
@@ -115,7 +115,7 @@ def test_of_more_fills_than_hyperliquid_keeps_the_newest_are_whole() -> None:
     records, said = fetched(HyperliquidServer(book))
     statement = only(said["trade"])
     assert statement.status == "partial"
-    assert "only the newest 10000 are served" in statement.reason
+    assert "serves only the newest 10000" in statement.reason
     oldest = min(int(row["timestamp"]) for row in trades(records))
     assert statement.served_from.timestamp() * 1000 == pytest.approx(oldest + 1)
     assert len(trades(records)) == hyperliquid.NEWEST
@@ -126,7 +126,7 @@ def test_what_lies_further_back_than_is_served_is_said() -> None:
     _, said = fetched(BinanceServer(book), since=date(2025, 10, 1))
     assert [one.status for one in said["trade"]] == ["partial"]
     assert only(said["trade"]).served_from == NOW - 179 * DAY
-    assert "only 179 days are known to be served" in only(said["trade"]).reason
+    assert "known to serve only 179 days" in only(said["trade"]).reason
     assert only(said["funding"]).served_from == NOW - 89 * DAY
 
 
@@ -138,7 +138,7 @@ def test_a_fault_that_passes_changes_nothing(exchange: str, kind: FaultKind) -> 
     server.fault(TRADES[exchange], kind, times=2, after=1)
     records, said = fetched(server)
     assert [one.status for one in said["trade"]] == ["complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 @pytest.mark.parametrize("exchange", SERVERS)
@@ -190,7 +190,7 @@ def test_a_trade_while_the_positions_are_read_is_found(exchange: str) -> None:
 
     records, said = fetched(SERVERS[exchange](book, before_answer=trade_once))
     assert [one.status for one in said["trade"]] == ["complete", "complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert {one.status for one in said["position"]} == {"complete"}
     held = {
         row["symbol"]: row["contracts"] for row in map(json.loads, of_kind(records, "position"))
@@ -214,7 +214,7 @@ def test_an_account_that_never_rests_has_no_positions() -> None:
 
     _, said = fetched(BybitServer(book, before_answer=trade_on))
     assert only(said["position"]).status == "failed"
-    assert "traded each time" in only(said["position"]).reason
+    assert "traded during each request" in only(said["position"]).reason
 
 
 def test_rows_that_move_the_others_on_are_counted_again() -> None:
@@ -226,7 +226,7 @@ def test_rows_that_move_the_others_on_are_counted_again() -> None:
 
     records, said = fetched(KrakenServer(book, before_answer=trade_between_pages))
     assert [one.status for one in said["trade"]] == ["complete"]
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 def test_a_trade_that_shows_up_late_is_a_fact_of_the_next_fetch() -> None:
@@ -242,7 +242,7 @@ def test_a_trade_that_shows_up_late_is_a_fact_of_the_next_fetch() -> None:
 def test_a_liquidation_is_a_trade() -> None:
     book = busy_book([bybit.BTC], 6)
     records, said = fetched(BybitServer(book, liquidations=frozenset({book.deals[3].id})))
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert only(said["trade"]).rows == 6
     assert [row["info"]["execType"] for row in trades(records)].count("BustTrade") == 1
 
@@ -274,7 +274,7 @@ class Forgetful(HyperliquidServer):
 
 
 class Fickle(BinanceServer):
-    """Tells the fee of a trade another way each time."""
+    """Reports another fee of a trade each time."""
 
     def answer(self, asked: Asked) -> Json:
         answer = super().answer(asked)
@@ -286,9 +286,9 @@ class Fickle(BinanceServer):
 @pytest.mark.parametrize(
     ("server", "count", "reason"),
     [
-        (Circular, 350, "named as the next one twice"),
-        (Timeless, 2500, "does not keep to the times"),
-        (Forgetful, 2500, "rows of one page are not in the next"),
+        (Circular, 350, "name the same next page"),
+        (Timeless, 2500, "outside the requested times"),
+        (Forgetful, 2500, "rows of one page are missing in the next"),
         (Fickle, 2500, "differs between two pages"),
     ],
 )
@@ -307,10 +307,10 @@ def test_pages_of_an_unknown_size_are_never_whole() -> None:
 
     book = busy_book(BinanceServer.symbols, 5)
     records, said = fetched(BinanceServer(book), change=unknown)
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
     assert {one.status for one in said["trade"]} == {"partial"}
     assert only(said["trade"]).served_from == only(said["trade"]).served_to
-    assert "no page is known to be whole" in said["trade"][0].reason
+    assert "no page is known to be complete" in said["trade"][0].reason
     _, said = fetched(BinanceServer(Book()), change=unknown)
     assert only(said["trade"]).status == "complete"
 
@@ -340,7 +340,7 @@ def test_a_page_that_is_smaller_than_declared_is_noticed() -> None:
     assert "a page of 40 rows is not whole, though 1000 are declared" in said["trade"][0].reason
     records, said = fetched(BinanceServer(book), change=declared(20))
     assert {one.status for one in said["trade"]} == {"complete"}
-    assert told(records) == happened(book)
+    assert reported(records) == happened(book)
 
 
 def test_binance_s_futures_are_known_by_both_names() -> None:
@@ -366,9 +366,7 @@ def test_funding_that_cannot_be_known_is_not_zero(funding: Paging | None) -> Non
 
     _, said = fetched(BinanceServer(busy_book(BinanceServer.symbols, 5)), change=unknown)
     assert only(said["funding"]).status == "failed"
-    assert (
-        "what was paid for BTC/USDT:USDT, ETH/USDT:USDT is unknown" in only(said["funding"]).reason
-    )
+    assert "funding of BTC/USDT:USDT, ETH/USDT:USDT is unknown" in only(said["funding"]).reason
     _, said = fetched(BinanceServer(Book()), change=unknown)
     assert only(said["funding"]).status == "complete"
 
@@ -379,7 +377,7 @@ def test_positions_that_cannot_be_known_are_not_none() -> None:
 
     _, said = fetched(BinanceServer(busy_book([binanceusdm.BTC], 5)), change=unknown)
     assert only(said["position"]).status == "failed"
-    assert "what is held of BTC/USDT:USDT is unknown" in only(said["position"]).reason
+    assert "the positions in BTC/USDT:USDT are unknown" in only(said["position"]).reason
     _, said = fetched(KrakenServer(busy_book([kraken.BTC], 5)))
     assert only(said["position"]).status == "complete"
 

@@ -158,7 +158,7 @@ def sqlite_books(write: Callable[[Path], object]) -> Opening:
 
 
 def file_books(name: str, content: str | bytes | None) -> Opening:
-    """Open books in one file, of the kind that the end of its name says."""
+    """Open a bot database in one file, of the kind that the suffix of its name states."""
     parse = {"csv": parse_csv, "json": parse_json, "parquet": parse_parquet}[Path(name).suffix[1:]]
 
     @asynccontextmanager
@@ -316,7 +316,7 @@ BROKEN: dict[str, Opening] = {
 def span(source: Connector) -> Window:
     if source.venue == "ibkr-flex":
         return window(XNYS, date(2026, 5, 4), AS_OF)
-    if source.venue == "ibkr-tws":  # today, which is all that it tells of
+    if source.venue == "ibkr-tws":  # it serves only today
         return window(UtcDays(), NOW.date(), NOW.date())
     return window(UtcDays(), SINCE, AS_OF)
 
@@ -359,7 +359,7 @@ def _columns(table: Table) -> list[list[str | None]]:
 
 
 def nouns(statement: Coverage) -> tuple[str, ...]:
-    """Return the records' kinds: what stands behind a slash tells statements apart."""
+    """Return the kinds of records: the part after a slash only distinguishes statements."""
     return tuple(kind.partition("/")[0] for kind in statement.kinds)
 
 

@@ -71,7 +71,7 @@ def fetched(most_bytes: int) -> list[Record | Coverage]:
 
 def test_all_answers_of_a_fetch_together_are_bounded() -> None:
     assert fetched(100_000)
-    with pytest.raises(VenueRefused, match=r"bytes, more than the 5000 .* max_fetch_mb"):
+    with pytest.raises(VenueRefused, match=r"bytes, more than the limit of 5000 .* max_fetch_mb"):
         fetched(5_000)
 
 

@@ -73,6 +73,6 @@ def test_the_same_tests_pass_with_ib_insync(python: Path) -> None:
     )
     assert run([str(python), "-c", installed.format("ib_async")]).split() == ["0.9.86", "None"]
     mine = ["-o", "addopts=", "-p", "no:cacheprovider", "--import-mode=importlib", "--noconftest"]
-    told = run([str(python), "-m", "pytest", *mine, "-q", "tests/connectors/test_ibkr_tws.py"])
-    assert " passed" in told
-    assert "skipped" not in told
+    output = run([str(python), "-m", "pytest", *mine, "-q", "tests/connectors/test_ibkr_tws.py"])
+    assert " passed" in output
+    assert "skipped" not in output

@@ -284,7 +284,7 @@ def test_a_throttled_token_is_left_alone_by_the_next_process_too(tmp_path: Path)
     assert (tmp_path / THROTTLE_FILE).stat().st_size
 
 
-def test_the_server_throttles_as_it_is_told(tmp_path: Path) -> None:
+def test_the_server_throttles_as_configured(tmp_path: Path) -> None:
     async def work(server: FlexServer) -> list[Coverage]:
         server.requests_per_s = 0
         return coverage(await everything(served(tmp_path, server)))
@@ -369,11 +369,11 @@ def test_no_file_at_all_is_an_error(tmp_path: Path) -> None:
 
 def test_a_pipe_or_a_device_among_the_files_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.xml")
-    with pytest.raises(StatementError, match=r"a\.xml is no regular file"):
+    with pytest.raises(StatementError, match=r"a\.xml is not a regular file"):
         from_files(tmp_path)
     (tmp_path / "a.xml").unlink()
     (tmp_path / "a.xml").symlink_to("/dev/zero")
-    with pytest.raises(StatementError, match=r"a\.xml is no regular file"):
+    with pytest.raises(StatementError, match=r"a\.xml is not a regular file"):
         from_files(tmp_path)
 
 
@@ -395,10 +395,10 @@ def test_check_of_files_says_which_proofs_there_cannot_be(tmp_path: Path) -> Non
     trade = '<Trades><Trade levelOfDetail="EXECUTION" symbol="X"/></Trades>'
     (tmp_path / "a.xml").write_text(document(statement(trade + "<StmtFunds/><CorporateActions/>")))
     source = IbkrFlexFiles("ib", patterns=[str(tmp_path / "*.xml")], calendar=XNYS)
-    told = {item.subject: item.detail for item in asyncio.run(source.check()) if item.is_ok}
-    assert told.keys() == {"ib", "ib: equity", "ib: broker_pnl"}
-    assert "EquitySummaryInBase or ChangeInNAV" in told["ib: equity"]
-    assert "Realized P/L" in told["ib: broker_pnl"]
+    detail_of = {item.subject: item.detail for item in asyncio.run(source.check()) if item.is_ok}
+    assert detail_of.keys() == {"ib", "ib: equity", "ib: broker_pnl"}
+    assert "EquitySummaryInBase or ChangeInNAV" in detail_of["ib: equity"]
+    assert "Realized P/L" in detail_of["ib: broker_pnl"]
 
 
 def test_a_section_that_no_statement_has_is_failed_and_named(tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_a_stale_statement_is_partial_for_what_is_missing(tmp_path: Path) -> Non
     fills = [c for c in coverage(items) if c.evidence == "fills"]
     assert [c.status for c in fills] == ["complete", "partial"]
     assert fills[0].served_to == XNYS.session(date(2026, 1, 5)).end
-    assert "ends 2026-01-05; session 2026-01-06 is not there yet" in fills[1].reason
+    assert "ends 2026-01-05; it lacks session 2026-01-06" in fills[1].reason
 
 
 def test_a_statement_from_before_its_last_session_ended_does_not_know_that_session(

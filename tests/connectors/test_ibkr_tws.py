@@ -200,7 +200,7 @@ def test_which_of_several_accounts_has_to_be_said(wanted: str | None) -> None:
 def test_it_covers_today_since_midnight_and_nothing_before() -> None:
     statement = said(fetched(TwsServer(), SINCE_MAY))["fills"]
     assert statement.status == "partial"
-    assert "nothing before 2026-05-14 04:00 UTC" in statement.reason
+    assert "only today, from 2026-05-14 04:00 UTC" in statement.reason
     assert (statement.served_from, statement.served_to) == (MIDNIGHT, NOW)
 
 
@@ -294,7 +294,7 @@ def test_a_tws_that_has_lost_ibkr_is_not_believed() -> None:
     lost = ("1100", "Connectivity between IBKR and Trader Workstation has been lost")
     items = fetched(TwsServer(), faults=Faults(greeting=[lost]))
     assert set(statuses(items).values()) == {"failed"}
-    assert "TWS itself has lost IBKR (1100" in said(items)["fills"].reason
+    assert "TWS has lost its connection to IBKR (1100" in said(items)["fills"].reason
 
 
 def test_a_connectivity_that_came_back_and_data_farms_are_no_matter() -> None:
@@ -322,7 +322,7 @@ def test_positions_of_an_account_that_never_rests_are_failed() -> None:
     server = TwsServer({"DU1": TwsAccount()})
     server.trades_while_asked = [fill(f"0000e0d5.66b{n}.01.01") for n in range(9)]
     items = fetched(server)
-    assert "traded each time its positions were asked for" in said(items)["positions"].reason
+    assert "traded during each request for its positions" in said(items)["positions"].reason
 
 
 @pytest.mark.parametrize("number", [11, 59, 61, 73])
@@ -330,7 +330,9 @@ def test_a_message_that_is_too_short_is_never_half_read(number: int) -> None:
     account = TwsAccount([fill(ONE)], positions=[(SPY, "100", "500.25")])
     items = fetched(TwsServer({"DU1": account}), faults=Faults(short=frozenset({number})))
     assert "failed" in statuses(items).values()
-    assert any("the versions do not fit" in statement.reason for statement in said(items).values())
+    assert any(
+        "update TWS or its Python library" in statement.reason for statement in said(items).values()
+    )
 
 
 def test_a_newer_tws_may_add_fields() -> None:
@@ -363,7 +365,7 @@ def test_check_says_what_is_not_answered() -> None:
     assert (item.is_ok, "did not answer" in item.detail, item.remedy) == (
         False,
         True,
-        "see the message",
+        "start TWS, log in, correct host, port and client_id, and run again",
     )
 
 
@@ -401,7 +403,7 @@ def test_the_highest_number_after_the_last_period_is_the_latest() -> None:
 @pytest.mark.parametrize(
     ("babbled", "flaw"),
     [
-        (b"\xff\xff\xff\xff", "message of 4294967295 bytes, and from 1 to 262144"),
+        (b"\xff\xff\xff\xff", "message of 4294967295 bytes, and the limit is 262144"),
         (b"\0\0\0\x04x\0y\0", "message that cannot be read"),
         (b"\0\0\0\0", "message of 0 bytes"),
     ],
@@ -430,4 +432,4 @@ def test_the_messages_of_a_visit_together_are_bounded(monkeypatch: pytest.Monkey
     monkeypatch.setattr(client, "MAX_VISIT_BYTES", 500)
     items = fetched(TwsServer({"DU1": TwsAccount([fill(f"0000e0d5.{n}.01.01") for n in range(9)])}))
     assert set(statuses(items).values()) == {"failed"}
-    assert "more than the 500 bytes" in next(iter(said(items).values())).reason
+    assert "more than 500 bytes" in next(iter(said(items).values())).reason

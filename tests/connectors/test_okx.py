@@ -352,7 +352,7 @@ def test_a_redirect_is_never_followed() -> None:
         ("account/positions", "gzip_bomb"),
     ],
 )
-def test_no_secret_is_ever_told(
+def test_no_secret_is_ever_shown(
     path: str, kind: FaultKind, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -379,7 +379,7 @@ def test_no_secret_is_ever_told(
     assert [canary for canary in CANARIES if any(canary in text for text in told)] == []
 
 
-def test_no_secret_is_told_where_ccxts_own_logger_was_set_to_debug(
+def test_no_secret_is_shown_where_ccxts_own_logger_was_set_to_debug(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -520,7 +520,7 @@ def test_every_order_is_read_once_in_full(count: int) -> None:
     assert given.asked.index(PENDING) > given.asked.index("/api/v5/account/positions")
 
 
-def test_orders_are_read_where_bots_are_told_apart_by_them_and_nowhere_else() -> None:
+def test_orders_are_read_only_where_they_attribute_fills_to_bots() -> None:
     given = fetch(ordered(3))
     assert given.rows("order") == {}
     assert not {PENDING, ENDED, ARCHIVE} & set(given.asked)

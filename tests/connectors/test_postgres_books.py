@@ -1,4 +1,4 @@
-"""A bot's PostgreSQL database: each digit, one instant, nothing touched, and no password told."""
+"""A bot's PostgreSQL database: each digit, one instant, no change, and no password sent openly."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read(server: PostgresServer, database: str, *wanted: str) -> dict[str, Table
 
 
 def refusal(url: str, password: str = PASSWORD) -> str:
-    """Return why it is refused, once check has said the same, with a remedy."""
+    """Return the reason of the refusal, which check gives too, with a remedy."""
     books = WholeBooks("bot", PostgresReader(url, password), now=lambda: NOW)
     with pytest.raises(UnreadableError) as refused:
         snapshot(books)
@@ -240,9 +240,9 @@ class TestTables:
 
     def test_names_that_sql_takes_for_one_are_refused(self, postgres: PostgresServer) -> None:
         columns = postgres.database('create table t (a int, "A" int)')
-        assert "columns that SQL cannot tell apart" in refusal(postgres.url(columns))
+        assert "columns of equal names in SQL" in refusal(postgres.url(columns))
         tables = postgres.database("create table t (a int)", 'create table "T" (a int)')
-        assert "tables that SQL cannot tell apart" in refusal(postgres.url(tables))
+        assert "tables of equal names in SQL" in refusal(postgres.url(tables))
 
     def test_a_database_without_tables_is_refused(self, postgres: PostgresServer) -> None:
         assert "holds no table" in refusal(postgres.url(postgres.database()))
@@ -320,7 +320,7 @@ def silent_server() -> Iterator[int]:
 
 @contextmanager
 def greedy() -> Iterator[tuple[int, list[bytes]]]:
-    """Give the port of a server without TLS that asks for the password itself; what it was sent."""
+    """Yield the port of a server without TLS that asks for the password, and the bytes it got."""
     sent: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -348,7 +348,7 @@ def greedy() -> Iterator[tuple[int, list[bytes]]]:
 
 
 @pytest.mark.parametrize(
-    ("host", "is_told"),
+    ("host", "is_sent"),
     [
         ("books.example", False),
         ("127.0.0.1.evil.com", False),
@@ -357,15 +357,15 @@ def greedy() -> Iterator[tuple[int, list[bytes]]]:
         ("localhost", True),
     ],
 )
-def test_no_server_elsewhere_is_told_a_password_in_the_clear(*, host: str, is_told: bool) -> None:
+def test_no_remote_server_is_sent_a_password_in_the_clear(*, host: str, is_sent: bool) -> None:
     with greedy() as (port, sent):
         addresses = ",".join(["127.0.0.1"] * (1 + host.count(",")))
         said = refusal(f"postgresql://u@/db?host={host}&hostaddr={addresses}&port={port}")
-        assert any(PASSWORD.encode() in each for each in sent) is is_told
-        assert ("in the clear, without TLS" in said) is not is_told
+        assert any(PASSWORD.encode() in each for each in sent) is is_sent
+        assert ("in the clear, without TLS" in said) is not is_sent
 
 
-def test_a_server_that_must_have_tls_is_told_nothing_without() -> None:
+def test_a_server_that_must_have_tls_is_sent_nothing_without() -> None:
     with greedy() as (port, sent):
         where = f"postgresql://u@books.example:{port}/db?hostaddr=127.0.0.1"
         refusal(f"{where}&sslmode=require")

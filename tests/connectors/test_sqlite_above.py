@@ -1,4 +1,4 @@
-"""Books above a watermark: what may have changed is read, and in doubt everything."""
+"""Bot databases above a watermark: rows that may have changed are read, and all rows in doubt."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_a_watermark_that_is_not_there_is_an_error(
 ) -> None:
     path = written(tmp_path / "b", list(TRADES))
     with pytest.raises(
-        BotDatabaseError, match=f"watermarks ask for {lacking}, which these books lack"
+        BotDatabaseError, match=f"watermarks need {lacking}, which this database lacks"
     ):
         books(path, lines)
 

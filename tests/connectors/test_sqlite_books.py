@@ -1,4 +1,4 @@
-"""The snapshot of a bot's database: all rows, each digit, and the bot never notices."""
+"""The snapshot of a bot's SQLite database: all rows, each digit, and no effect on the bot."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def counted(items: list[Record | Table]) -> int:
 
 
 def refusal(path: Path) -> str:
-    """Return why fetch refuses, once check has said the same, with a remedy."""
+    """Return the reason of the refusal, which check gives too, with a remedy."""
     with pytest.raises(BotDatabaseError) as caught:
         fetched(path)
     (item,) = asyncio.run(books_of(path).check())
@@ -440,6 +440,6 @@ def test_many_rows_come_in_their_order(tmp_path: Path) -> None:
 
 
 def test_a_scratch_folder_that_cannot_be_made_is_an_error(tmp_path: Path, bot: Path) -> None:
-    with pytest.raises(BotDatabaseError, match="cannot hold a copy of the books"):
+    with pytest.raises(BotDatabaseError, match="cannot hold a copy of the bot database"):
         fetched(bot, scratch=bot / "scratch")
     assert sorted(one.name for one in tmp_path.iterdir()) == ["bot.sqlite"]

@@ -1,4 +1,4 @@
-"""The past of accounts, piece by piece: what is kept, what is asked again, and what it comes to."""
+"""The past of accounts, in pieces: which are kept, which are requested again, and the figures."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def landed(folder: Path) -> list[tuple[Any, ...]]:
     )
 
 
-def test_the_pieces_are_the_past_and_what_it_comes_to_is_a_night_s(tmp_path: Path) -> None:
+def test_the_pieces_cover_the_past_and_its_figures_are_those_of_a_run(tmp_path: Path) -> None:
     book = traded()
     with serving(book) as server, unpaced():
         done = fill(tmp_path, server)

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_read_holds_nobody(
     assert time.monotonic() - started < 2
 
 
-def test_the_night_takes_what_can_be_read(tmp_path: Path) -> None:
+def test_a_run_uses_the_beats_that_can_be_read(tmp_path: Path) -> None:
     from tests.support.watching import configured
 
     config = configured(tmp_path, btc={"file": "btc.json"}, eth={"file": "eth.json"}, sol=None)
@@ -174,13 +174,13 @@ def test_a_beat_comes_over_http(http: str, tmp_path: Path) -> None:
         ("gone", "HTTP 404"),
         ("broken", "HTTP 500"),
         ("moved", "HTTP 302"),
-        ("html", "it is no JSON"),
+        ("html", "it is not JSON"),
         ("flood", "longer than"),
         ("hang", "no answer within 0.5 s"),
         ("drip", "no answer within 0.5 s"),
     ],
 )
-def test_an_http_server_that_fails_is_told_and_waited_for_no_longer(
+def test_an_http_server_that_fails_is_reported_and_waited_for_no_longer(
     http: str, name: str, why: str, tmp_path: Path
 ) -> None:
     started = time.monotonic()

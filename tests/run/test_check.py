@@ -71,7 +71,7 @@ def test_a_secret_that_could_be_a_word_is_named(
             ),
         ),
         ("auto", ["deals (pnl real)", "notes (a text)"], "holds tables deals, notes, which no"),
-        ("auto", ["trades (pnl real)"], "these books (tables: trades) fit no shipped mapping"),
+        ("auto", ["trades (pnl real)"], "no shipped mapping fits this database (tables: trades)"),
         ("auto", [], "holds no table"),
         ("jesse", ["closed_trades (pnl real)"], "which mapping jesse does not read"),
     ],
@@ -105,7 +105,7 @@ def test_a_key_that_can_do_more_is_refused(
         assert {seen.path.rpartition("/v5/")[2] for seen in server.requests} == {"account/config"}
     assert code == ExitCode.UNPROVEN
     assert "only exactly 'read_only' is accepted" in items["account okx"]["detail"]
-    assert items["account okx"]["remedy"] == "make a key with the Read permission alone"
+    assert items["account okx"]["remedy"] == "make a key with only the Read permission"
 
 
 def test_a_venue_that_says_no_is_quoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,11 +121,11 @@ def test_a_venue_that_says_no_is_quoted(tmp_path: Path, capsys: pytest.CaptureFi
     ("old", "new", "expected"),
     [
         ("sqlite:///vaults/btc.sqlite", "sqlite:///vaults/typo.sqlite", "typo.sqlite"),
-        ("sqlite:///vaults/btc.sqlite", "mysql://host/db", 'books: use "sqlite:///path"'),
+        ("sqlite:///vaults/btc.sqlite", "mysql://host/db", 'database: use "sqlite:///path"'),
         ("sqlite:///vaults/btc.sqlite", "csv:///vaults/*.csv", "vaults/*.csv matches no file"),
-        ("sqlite:///vaults/btc.sqlite", "json:///recon.toml", "is not whole JSON"),
+        ("sqlite:///vaults/btc.sqlite", "json:///recon.toml", "is not complete JSON"),
         ('mapping = "mapping"', 'mapping = "nonesuch"', "neither shipped nor a folder"),
-        ('mapping = "mapping"', 'mapping = "freqtrade"', "does not fit these books"),
+        ('mapping = "mapping"', 'mapping = "freqtrade"', "does not fit this database"),
     ],
 )
 def test_books_that_cannot_be_read_say_so(

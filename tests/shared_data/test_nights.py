@@ -96,7 +96,7 @@ WHY = {
     "activity_futures": ["levelOfDetail is missing"],
     "activity_options": ["levelOfDetail is missing"],
     "not-well-formed": ["line 81, column 67"],
-    "portfolio-12-nesting": ["<AccountInformation> stands in <FlexQueryResponse>"],
+    "portfolio-12-nesting": ["<AccountInformation> is in <FlexQueryResponse>"],
 }
 
 
