@@ -643,7 +643,11 @@ def test_what_is_no_file_is_refused_at_once(kind: str, tmp_path: Path) -> None:
         ("tolerance_pct = 0.5", "tolerance_pct = -1", "tolerance_pct: Input should be greater"),
         ('"1.00"', '"1e999999999"', "tolerance_abs: '1e999999999' is not a number"),
         ('"1.00"', '"1000000000000000"', "tolerance_abs: use a number below 10^15"),
-        ('calendar = "XNYS"', 'calendar = "XXXX"', 'ibkr-paper.calendar: calendar = "XXXX" is not'),
+        (
+            'calendar = "XNYS"',
+            'calendar = "XXXX"',
+            'ibkr-paper.calendar: calendar = "XXXX" is unknown',
+        ),
         ('state = "state"', f'state = "{"x" * 300}"', "recon.state: 'xxx"),
         ('{ env = "A_KEY" }', '{ env = "" }', "env = '' names no secret"),
         ('{ env = "A_KEY" }', '{ env = "A=B" }', "env = 'A=B' names no secret"),
