@@ -214,5 +214,5 @@ def test_an_exchange_that_wants_more_says_so_before_the_night(tmp_path: Path) ->
     text = path.read_text(encoding="utf-8")
     named = next(line for line in text.splitlines() if line.startswith("symbols"))
     path.write_text(text.replace(named, ""), encoding="utf-8")
-    with pytest.raises(ConfigError, match="binanceusdm needs symbols, as it shows"):
+    with pytest.raises(ConfigError, match="binanceusdm needs symbols, as it serves"):
         run_night(Night(load(path), now=lambda: NOW))
