@@ -450,7 +450,7 @@ CASES = {
         'the ledger shows SPOT trades of LTC-USDT: add "SPOT" to instrument_types',
     ),
     "neither fills nor bills, and yet a balance": Case(
-        all_is_empty, "", "positions: BTC-USDT-SWAP: the statement has a position that was closed"
+        all_is_empty, "", "positions: BTC-USDT-SWAP: the statement has a closed position"
     ),
     "a size of twenty digits": Case(
         changed("fillSz", "9" * 20), "", "fill #: fillSz is not a quantity"
@@ -487,7 +487,7 @@ CASES = {
     "the oldest round trips missing in fills and ledger alike": Case(
         oldest_trips_missing,
         "positions",
-        "positions: BTC-USDT-SWAP: the statement has a position that was closed",
+        "positions: BTC-USDT-SWAP: the statement has a closed position",
     ),
 }
 """A finding of an instrument leaves bots of other instruments judged."""

@@ -172,7 +172,7 @@ def test_the_fund_is_worth_what_was_paid(tmp_path: Path) -> None:
     ("name", "error", "says"),
     [
         ("not-well-formed", CutOffError, "line 81, column 67"),
-        ("portfolio-12-nesting", StatementError, "line 2: <AccountInformation> stands in"),
+        ("portfolio-12-nesting", StatementError, "line 2: <AccountInformation> is in"),
     ],
 )
 def test_malformed_structure_is_an_error(name: str, error: type[StatementError], says: str) -> None:
