@@ -238,7 +238,7 @@ def test_a_second_run_finds_the_first_ones_lock(
     checkout, environment = desk
     _lay_out(checkout, venue)
     (checkout / "desk" / "state").mkdir()
-    command = "flock state/lock recon run --no-page"
+    command = "flock state/lock recon run --no-page --wait 1"
     path = f"export PATH={shlex.quote(str(checkout / '.venv' / 'bin'))}:$PATH; cd desk; "
 
     done = _bash(path + command, checkout, environment)
