@@ -33,11 +33,11 @@ from tests.support.small_disk import bring_back, small_disk
 
 HOME = str(Path(__file__).parents[2] / "recon") + os.sep
 STEPS = (
-    "due", "assert_unaltered", "begin_run", "open_verified", "_fetch", "land", "_model", "run_lots",
-    "_judge", "manifest",
-    "begin_manifest", "commit_manifest", "checkpoint", "verify", "_record", "publish", "sync_folder",
-    "_report", "publish_run", "deliver", "record_attempt", "page_results", "end_run", "back_up",
-    "copy_to", "_verify_warehouse", "_verify_control", "_prune",
+    "due", "assert_unaltered", "begin_run", "open_verified", "_fetch", "land", "_model",
+    "run_lots", "_judge", "manifest", "begin_manifest", "commit_manifest", "checkpoint", "verify",
+    "_record", "publish", "sync_folder", "_report", "publish_run", "deliver", "record_attempt",
+    "page_results", "end_run", "back_up", "copy_to", "_verify_warehouse", "_verify_control",
+    "_prune",
 )  # fmt: skip
 """Functions with which a step of a night begins; it ends where the next one does."""
 
