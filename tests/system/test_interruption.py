@@ -33,7 +33,7 @@ from tests.warehouse.test_damage import numbers
 
 ROOT = Path(__file__).resolve().parents[2]
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-TIMES = re.compile(r'"uTime":"[0-9]+"|"(to|at)": "[^"]+"|"who": "run [^"]+"')
+TIMES = re.compile(r'"uTime":"[0-9]+"|"(to|at)": "[^"]+"|"by": "run [^"]+"')
 """What differs from run to run: times, and the run that first saw a break."""
 CALL = [sys.executable, "-m", "recon"]
 
