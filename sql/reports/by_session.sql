@@ -1,4 +1,4 @@
--- grain: what was last told of one owner's session; key: account, scope, bot, session_date
+-- grain: the figures last reported of one owner's session; key: account, scope, bot, session_date
 -- replaces: k.account in (select account from reports.this_run)
 select p.account, p.scope, p.bot, p.session_date, p.net, p.open_costs
 from pnl.by_session p

@@ -1,4 +1,4 @@
--- grain: one account of which something was told, and from which session on; key: account
+-- grain: one reported account, and its first reported session; key: account
 -- replaces: k.account in (select account from reports.this_run)
 select a.account, a.first_date as since
 from config.accounts a

@@ -1,4 +1,4 @@
--- grain: one account of which something was told, and through which session; key: account
+-- grain: one reported account, and its last reported session; key: account
 -- let: told_through = select coalesce(map(list(account), list(through)), map {}) from reports.through
 -- replaces: k.account in (select account from reports.this_run)
 select

@@ -1,5 +1,5 @@
 -- grain: one row of a statement that lacks a field which it needs; key: account, source_kind, source_id, field
--- What a row is told by decides which fields it needs (`needed_of` of staging/flex/fields.sql). Rows
+-- The kind of a row decides which fields it needs (`needed_of` of staging/flex/fields.sql). Rows
 -- that restate others need none; nor do positions of any statement but the latest.
 with restating as (
   select account, kind, id from staging.flex_parsed_fills where verdict = 'restated'
